@@ -1,0 +1,1 @@
+"""amif: medical visual question answering with AMiF, native to Hugging Face."""
