@@ -1,1 +1,49 @@
-"""amif: medical visual question answering with AMiF, native to Hugging Face."""
+"""amif: medical visual question answering with AMiF (arXiv 2510.08791), native to Hugging Face.
+
+Importing it registers the Auto classes. Public names are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, AutoProcessor
+
+from .modeling_amif.configuration_amif import AmifConfig
+from .modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifModel
+from .processing_amif.processing_amif import AmifProcessor
+
+if TYPE_CHECKING:
+    from .training.vqa_trainer import AmifVqaArguments, AmifVqaTrainer
+
+__version__ = "0.1.0"
+
+_TRAINING_NAMES = {
+    "AmifVqaArguments": "vqa_trainer",
+    "AmifVqaTrainer": "vqa_trainer",
+}
+
+AutoConfig.register(AmifConfig.model_type, AmifConfig)
+# A tuple: the checkpoint's `architectures` says which of them it holds.
+AutoModel.register(AmifConfig, (AmifModel, AmifForVisualQuestionAnswering))
+AutoModelForVisualQuestionAnswering.register(AmifConfig, AmifForVisualQuestionAnswering)
+AutoProcessor.register(AmifConfig, AmifProcessor)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TRAINING_NAMES:
+        raise AttributeError(f"module 'amif' has no attribute {name!r}")
+    return getattr(import_module(f".training.{_TRAINING_NAMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_TRAINING_NAMES])
+
+
+__all__ = [
+    "AmifConfig",
+    "AmifForVisualQuestionAnswering",
+    "AmifModel",
+    "AmifProcessor",
+    "AmifVqaArguments",
+    "AmifVqaTrainer",
+]

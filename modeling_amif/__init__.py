@@ -1,0 +1,1 @@
+"""What a checkpoint carries: the network."""

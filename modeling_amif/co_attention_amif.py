@@ -1,0 +1,86 @@
+"""Modality Co-Attention Module (section 3.1 and figure 2c of arXiv 2510.08791)."""
+
+import torch
+from torch import nn
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .attention_amif import AmifAttention, AmifFeedForward
+from .configuration_amif import AmifConfig
+
+TEXT, IMAGE = 0, 1
+
+
+class AmifCoAttentionLayer(GradientCheckpointingLayer):
+    """One layer of one stack: self-attention, attention over the other modality, feed-forward; each normalised after."""
+
+    def __init__(self, config: AmifConfig) -> None:
+        super().__init__()
+        self.self_attention = AmifAttention(config, config.attention_probs_dropout_prob)
+        self.self_attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.cross_attention = AmifAttention(config, config.attention_probs_dropout_prob)
+        self.cross_attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.feed_forward = AmifFeedForward(config, config.hidden_act)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        other_states: torch.Tensor,
+        mask: torch.Tensor | None,
+        other_mask: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Update `hidden_states` (batch, n, d) from itself and from `other_states` (batch, m, d).
+
+        Returns:
+            The new states (batch, n, d), and the weights of self- and of cross-attention where they are kept.
+        """
+        attended, self_weights = self.self_attention(hidden_states, hidden_states, mask)
+        hidden_states = self.self_attention_norm(hidden_states + self.dropout(attended))
+        attended, cross_weights = self.cross_attention(hidden_states, other_states, other_mask)
+        hidden_states = self.cross_attention_norm(hidden_states + self.dropout(attended))
+        transformed = self.feed_forward(hidden_states)
+        return self.feed_forward_norm(hidden_states + self.dropout(transformed)), self_weights, cross_weights
+
+
+class AmifCoAttention(nn.Module):
+    """Two stacks of layers, text and image, that read each other's states of the layer before (parallel update)."""
+
+    def __init__(self, config: AmifConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.modality_embedding = nn.Embedding(2, config.hidden_size)
+        self.text_layers = nn.ModuleList(AmifCoAttentionLayer(config) for _ in range(config.num_co_attention_layers))
+        self.image_layers = nn.ModuleList(AmifCoAttentionLayer(config) for _ in range(config.num_co_attention_layers))
+
+    def forward(
+        self, text_states: torch.Tensor, image_states: torch.Tensor, text_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, tuple[torch.Tensor | None, ...]]]:
+        """Let text and image read each other through all layers.
+
+        Args:
+            text_states: (batch, t, d).
+            image_states: (batch, p, d); every image token is valid.
+            text_mask: (batch, t), 1 or True where the text token is valid; None where all are.
+
+        Returns:
+            Text states (batch, t, d), image states (batch, p, d), and by name the attention weights of each layer,
+            (batch, heads, queries, keys): `text_attentions`, `text_to_image_attentions`, `image_attentions`,
+            `image_to_text_attentions`. The weights are None unless the attention implementation is eager.
+        """
+        text = text_states + self.modality_embedding.weight[TEXT]
+        image = image_states + self.modality_embedding.weight[IMAGE]
+        text_to_text = create_bidirectional_mask(self.config, text, text_mask)
+        image_to_text = create_bidirectional_mask(self.config, image, text_mask, encoder_hidden_states=text)
+        weights = []
+        for text_layer, image_layer in zip(self.text_layers, self.image_layers, strict=True):
+            new_text, *text_weights = text_layer(text, image, text_to_text, None)
+            new_image, *image_weights = image_layer(image, text, None, image_to_text)
+            text, image = new_text, new_image
+            weights.append((*text_weights, *image_weights))
+        names = ("text_attentions", "text_to_image_attentions", "image_attentions", "image_to_text_attentions")
+        return text, image, dict(zip(names, zip(*weights, strict=True), strict=True))
+
+
+__all__ = ["AmifCoAttention"]

@@ -1,0 +1,116 @@
+"""Configuration of AMiF: three sub-configurations (vision encoder, text encoder, answer decoder) and what joins them."""
+
+from typing import Any
+
+from transformers import AutoConfig, BertConfig, CLIPVisionConfig, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+CLINICAL_BERT_VOCABULARY = 28_996
+KNOWLEDGE_FUSIONS = ("gated", "add", "none")
+
+
+class AmifConfig(PreTrainedConfig):
+    """Configuration of every AMiF model.
+
+    `AmifConfig()` is the size that the paper's text gives (arXiv 2510.08791, supplement 6): CLIP ViT-B/16 at 288 pixels
+    with all 12 blocks, Bio_ClinicalBERT's shape for text encoder and decoder, six co-attention layers. The authors' code
+    drops the last vision block; `vision_config=CLIPVisionConfig(..., num_hidden_layers=11)` gives that model.
+
+    Args:
+        vision_config: Configuration, or its dictionary, of any image encoder of transformers that returns token states.
+        text_config: The same for a BERT-like text encoder.
+        decoder_config: The same for a BERT-like causal decoder. It always gets `is_decoder` and `add_cross_attention`.
+            Defaults to the text encoder's configuration.
+        hidden_size: Width of projections, co-attention and knowledge fusion. Defaults to the text encoder's width.
+        num_co_attention_layers: Layers L of each of the two co-attention stacks.
+        num_attention_heads: Heads in co-attention and knowledge fusion; divides `hidden_size`.
+        intermediate_size: Width inside their feed-forward parts. Defaults to four times `hidden_size`.
+        hidden_act: Activation of the co-attention's feed-forward parts.
+        hidden_dropout_prob: Dropout on the outputs of attention and feed-forward parts.
+        attention_probs_dropout_prob: Dropout on the co-attention's attention weights.
+        layer_norm_eps: Epsilon of the layer normalisations.
+        initializer_range: Standard deviation of new weights.
+        image_pooling: Side of the square of patch tokens that is averaged into one before co-attention; 1 keeps all.
+        knowledge_fusion: "gated" (equations 14-16), "add" (equation 14 without the gate) or "none".
+        knowledge_size: Number of tokens of the knowledge vocabulary, set by `set_knowledge`; 0 skips the fusion.
+        decoder_start_token_id: Token that opens every answer ([CLS]).
+        eos_token_id: Token that closes every answer ([SEP]).
+        pad_token_id: Token that fills answers up; never counted in a loss or score.
+
+    Raises:
+        ValueError: If `knowledge_fusion` is unknown, or the heads do not divide the width.
+    """
+
+    model_type = "amif"
+    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig, "decoder_config": AutoConfig}  # noqa: RUF012
+
+    def __init__(
+        self,
+        vision_config: PreTrainedConfig | dict[str, Any] | None = None,
+        text_config: PreTrainedConfig | dict[str, Any] | None = None,
+        decoder_config: PreTrainedConfig | dict[str, Any] | None = None,
+        hidden_size: int | None = None,
+        num_co_attention_layers: int = 6,
+        num_attention_heads: int = 12,
+        intermediate_size: int | None = None,
+        hidden_act: str = "gelu",
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.1,
+        layer_norm_eps: float = 1e-12,
+        initializer_range: float = 0.02,
+        image_pooling: int = 1,
+        knowledge_fusion: str = "gated",
+        knowledge_size: int = 0,
+        decoder_start_token_id: int = 101,
+        eos_token_id: int = 102,
+        pad_token_id: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.vision_config = _sub_config(vision_config, CLIPVisionConfig(image_size=288, patch_size=16))
+        self.text_config = _sub_config(text_config, BertConfig(vocab_size=CLINICAL_BERT_VOCABULARY))
+        self.decoder_config = _decoder_config(decoder_config, self.text_config)
+        self.hidden_size = hidden_size or self.text_config.hidden_size
+        self.num_co_attention_layers = num_co_attention_layers
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = intermediate_size or 4 * self.hidden_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.layer_norm_eps = layer_norm_eps
+        self.initializer_range = initializer_range
+        self.image_pooling = image_pooling
+        self.knowledge_fusion = knowledge_fusion
+        self.knowledge_size = knowledge_size
+        self.decoder_start_token_id = decoder_start_token_id
+        self.eos_token_id = eos_token_id
+        self.pad_token_id = pad_token_id
+        self._check()
+        super().__init__(**kwargs)
+
+    def _check(self) -> None:
+        if self.knowledge_fusion not in KNOWLEDGE_FUSIONS:
+            raise ValueError(
+                f"knowledge_fusion={self.knowledge_fusion!r} is unknown; choose one of {KNOWLEDGE_FUSIONS}."
+            )
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"num_attention_heads={self.num_attention_heads} does not divide hidden_size={self.hidden_size}."
+            )
+
+
+def _sub_config(value: PreTrainedConfig | dict[str, Any] | None, default: PreTrainedConfig) -> PreTrainedConfig:
+    if value is None:
+        return default
+    if isinstance(value, dict):
+        return CONFIG_MAPPING[value.get("model_type", default.model_type)](**value)
+    return value
+
+
+def _decoder_config(value: PreTrainedConfig | dict[str, Any] | None, text_config: PreTrainedConfig) -> PreTrainedConfig:
+    decoder_config = _sub_config(value, type(text_config)(**text_config.to_dict()))
+    decoder_config.is_decoder = True
+    decoder_config.add_cross_attention = True
+    return decoder_config
+
+
+__all__ = ["AmifConfig"]

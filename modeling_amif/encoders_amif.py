@@ -1,0 +1,136 @@
+"""Building and loading the encoders and the decoder; token states of any image encoder."""
+
+import math
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from .configuration_amif import AmifConfig
+
+
+def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    """An encoder with new weights. A pooling head is left out: it would never be trained nor used."""
+    encoder = AutoModel.from_config(config)
+    if isinstance(getattr(encoder, "pooler", None), nn.Module):
+        encoder.pooler = None
+    return encoder
+
+
+def build_decoder(config: AmifConfig) -> PreTrainedModel:
+    """A causal language model with new weights whose last half of layers reads the encoder states (section 3.4.2).
+
+    Raises:
+        ValueError: If the decoder's layers are not BERT's.
+    """
+    decoder = AutoModelForCausalLM.from_config(config.decoder_config)
+    encoder = getattr(decoder.base_model, "encoder", None)
+    if not hasattr(encoder, "layer") or not hasattr(encoder.layer[0], "crossattention"):
+        raise ValueError(
+            f"Decoder type {config.decoder_config.model_type!r} is not BERT-like; use e.g. 'bert' or 'roberta'."
+        )
+    for layer in encoder.layer[: len(encoder.layer) // 2]:
+        del layer.crossattention
+        layer.is_decoder = False
+    return decoder
+
+
+def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
+    """Load an image encoder in float32; a checkpoint of image and text towers, such as CLIP's, gives its image tower."""
+    model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
+    return model.vision_model if hasattr(model, "vision_model") and hasattr(model, "text_model") else model
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> list[str]:
+    """Copy every weight that `target` has in `source`; position tables of another grid are resized.
+
+    Returns:
+        The names of weights of `target` that `source` does not have.
+
+    Raises:
+        ValueError: If a weight that is not a position table has another shape.
+    """
+    weights, wanted = source.state_dict(), target.state_dict()
+    copied = {}
+    for name, old in wanted.items():
+        if name not in weights:
+            continue
+        new = weights[name]
+        if new.shape != old.shape and name.endswith(("position_embeddings", "position_embedding.weight")):
+            new = resize_position_embeddings(new, old.shape[-2])
+        if new.shape != old.shape:
+            raise ValueError(f"Weight {name!r} has shape {tuple(new.shape)}; the new model needs {tuple(old.shape)}.")
+        copied[name] = new
+    target.load_state_dict(copied, strict=False)
+    return sorted(wanted.keys() - copied.keys())
+
+
+def resize_position_embeddings(table: torch.Tensor, num_positions: int) -> torch.Tensor:
+    """Resize a table of patch positions to another square grid by bicubic interpolation; a class token is kept.
+
+    Args:
+        table: (..., old positions, width), rows of the grid in reading order after at most one class token.
+        num_positions: Positions of the new table, class token included.
+
+    Returns:
+        The table (..., new positions, width).
+
+    Raises:
+        ValueError: If either number of positions is not a square grid with at most one class token.
+    """
+    old_grid, extra = _square_grid(table.shape[-2])
+    new_grid, new_extra = _square_grid(num_positions)
+    if extra != new_extra:
+        raise ValueError(f"Cannot resize {table.shape[-2]} positions to {num_positions}: only one has a class token.")
+    width = table.shape[-1]
+    class_token, patches = table.reshape(-1, width).split([extra, old_grid * old_grid])
+    patches = patches.T.reshape(1, width, old_grid, old_grid)
+    patches = nn.functional.interpolate(patches.float(), size=(new_grid, new_grid), mode="bicubic").to(table.dtype)
+    resized = torch.cat([class_token, patches.reshape(width, -1).T])
+    return resized.reshape(*table.shape[:-2], num_positions, width)
+
+
+def image_token_states(vision_model: PreTrainedModel, pixel_values: torch.Tensor, pooling: int) -> torch.Tensor:
+    """Token states of images: class token, if there is one, then patches.
+
+    Args:
+        vision_model: Any image encoder of transformers that returns `last_hidden_state` of shape (U, tokens, width).
+        pixel_values: (U, channels, height, width).
+        pooling: Side of the square of patches that is averaged into one; 1 keeps all.
+
+    Returns:
+        States (U, tokens, width).
+
+    Raises:
+        ValueError: If the encoder has no token states, or the patches are not a square grid that `pooling` divides.
+    """
+    states = vision_model(pixel_values=pixel_values).last_hidden_state
+    if states.dim() != 3:
+        raise ValueError(
+            f"{type(vision_model).__name__} returns states of shape {tuple(states.shape)}, not (images, tokens, width); "
+            "use a transformer encoder such as ViT, CLIP or DINOv2."
+        )
+    if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
+        # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.
+        states = vision_model.post_layernorm(states)
+    return states if pooling == 1 else _pool_patches(states, pooling)
+
+
+def _pool_patches(states: torch.Tensor, pooling: int) -> torch.Tensor:
+    grid, extra = _square_grid(states.shape[1])
+    if grid % pooling:
+        raise ValueError(f"image_pooling={pooling} does not divide the grid of {grid} x {grid} patches.")
+    patches = states[:, extra:].transpose(1, 2).unflatten(2, (grid, grid))
+    pooled = nn.functional.avg_pool2d(patches, pooling).flatten(2).transpose(1, 2)
+    return torch.cat([states[:, :extra], pooled], dim=1)
+
+
+def _square_grid(num_positions: int) -> tuple[int, int]:
+    grid = math.isqrt(num_positions)
+    extra = num_positions - grid * grid
+    if extra > 1:
+        raise ValueError(f"{num_positions} positions are not a square grid of patches with at most one class token.")
+    return grid, extra
+
+
+__all__ = ["build_decoder", "build_encoder", "copy_weights", "image_token_states", "resize_position_embeddings"]

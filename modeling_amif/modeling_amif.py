@@ -1,0 +1,492 @@
+"""AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    DynamicCache,
+    EncoderDecoderCache,
+    PreTrainedModel,
+)
+from transformers import initialization as init
+from transformers.utils import ModelOutput, logging
+
+from .answer_ranking_amif import (
+    AmifRankingOutput,
+    AnswerScorer,
+    candidate_tokens,
+    rank_by_search,
+    rank_exhaustively,
+)
+from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
+from .configuration_amif import AmifConfig
+from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_vision_encoder
+from .knowledge_fusion_amif import AmifKnowledgeFusion
+
+logger = logging.get_logger(__name__)
+
+RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
+SCORES = ("sum", "mean")
+
+
+@dataclass
+class AmifModelOutput(ModelOutput):
+    """Joint states of images and texts.
+
+    Args:
+        last_hidden_state: F, (B, t + p, d): text tokens first, then image tokens.
+        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
+        text_attentions: Per layer (B, heads, t, t); this and the next three only with `output_attentions=True`.
+        text_to_image_attentions: Per layer (B, heads, t, p), rows are text tokens.
+        image_attentions: Per layer (B, heads, p, p).
+        image_to_text_attentions: Per layer (B, heads, p, t), rows are image tokens.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    attention_mask: torch.LongTensor | None = None
+    text_attentions: tuple[torch.FloatTensor, ...] | None = None
+    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class AmifVisualQuestionAnsweringOutput(ModelOutput):
+    """Answer logits and what led to them.
+
+    Args:
+        loss: Scalar: negative log-likelihood (nats) summed over an answer's tokens, averaged over the batch.
+        logits: (B, T, vocabulary): position i predicts token i + 1 of `labels`; without labels T is 1, the first token.
+        joint_states: What the decoder reads, F' (B, t + p, decoder width).
+        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
+        gate: The gate's values (B, t + p, d) in (0, 1); this and the rest only with `output_attentions=True`.
+        knowledge_attentions: (B, heads, t + p, M), attention over the knowledge vocabulary.
+        text_attentions: As in `AmifModelOutput`, like the next three.
+        text_to_image_attentions: Per layer (B, heads, t, p).
+        image_attentions: Per layer (B, heads, p, p).
+        image_to_text_attentions: Per layer (B, heads, p, t).
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    joint_states: torch.FloatTensor | None = None
+    attention_mask: torch.LongTensor | None = None
+    gate: torch.FloatTensor | None = None
+    knowledge_attentions: torch.FloatTensor | None = None
+    text_attentions: tuple[torch.FloatTensor, ...] | None = None
+    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class AmifPreTrainedModel(PreTrainedModel):
+    """What all AMiF models share: configuration, new weights, supported attention."""
+
+    config_class = AmifConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = (AmifCoAttentionLayer.__name__,)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AmifForVisualQuestionAnswering) and module.knowledge_ids is not None:
+            # A buffer that a checkpoint lacks would otherwise come up as uninitialised memory.
+            init.zeros_(module.knowledge_ids)
+
+
+class AmifModel(AmifPreTrainedModel):
+    """Vision and text encoder, projections and co-attention: images and texts to joint states (section 3.1)."""
+
+    def __init__(self, config: AmifConfig) -> None:
+        super().__init__(config)
+        self.vision_model = build_encoder(config.vision_config)
+        self.text_model = build_encoder(config.text_config)
+        self.image_projection = nn.Linear(config.vision_config.hidden_size, config.hidden_size)
+        self.text_projection = nn.Linear(config.text_config.hidden_size, config.hidden_size)
+        self.co_attention = AmifCoAttention(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The text encoder's word embeddings, which also embed the knowledge vocabulary."""
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the text encoder's word embeddings."""
+        self.text_model.set_input_embeddings(value)
+
+    def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection."""
+        return image_token_states(self.vision_model, pixel_values, self.config.image_pooling)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
+        image_states: torch.Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> AmifModelOutput:
+        """Encode images and texts and let them read each other.
+
+        Args:
+            pixel_values: (U, channels, height, width) float, one per unique image.
+            input_ids: (B, t) int64 tokens of the texts.
+            attention_mask: (B, t), 1 where a token is valid; None where all are.
+            image_index: (B,) int64, the row of `pixel_values` that each text is about; None means text i, image i.
+            image_states: States of `encode_images`, (U, tokens, vision width), in place of `pixel_values`.
+            output_attentions: Return attention weights; needs the eager attention implementation.
+
+        Raises:
+            ValueError: If images or texts are missing, their numbers differ without `image_index`, or attention weights
+                are asked for from an implementation that does not keep them.
+        """
+        _check_attention_output(self.config, output_attentions)
+        if (pixel_values is None) == (image_states is None) or input_ids is None:
+            raise ValueError("Give input_ids, and either pixel_values or image_states.")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if image_states is None:
+            image_states = self.encode_images(pixel_values)
+        image = self.image_projection(image_states.to(self.image_projection.weight.dtype))
+        image = _image_of_each_text(image, image_index, len(input_ids))
+        text = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        text, image, attentions = self.co_attention(self.text_projection(text), image, attention_mask)
+        image_mask = attention_mask.new_ones(image.shape[:2])
+        return AmifModelOutput(
+            last_hidden_state=torch.cat([text, image], dim=1),
+            attention_mask=torch.cat([attention_mask, image_mask], dim=1),
+            **(attentions if output_attentions else {}),
+        )
+
+
+class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
+    """AMiF for Med-VQA: joint states, gated knowledge fusion and an autoregressive answer decoder (section 3.4).
+
+    Example:
+        >>> model = AmifForVisualQuestionAnswering.from_encoders("facebook/dinov2-small", "bert-base-uncased")
+        >>> inputs = processor(images=image, text="is the heart enlarged?")
+        >>> ranking = model.rank_answers(**inputs, answers=processor.encode_answers(["yes", "no"]))
+    """
+
+    def __init__(self, config: AmifConfig) -> None:
+        super().__init__(config)
+        self.model = AmifModel(config)
+        self.knowledge_fusion = None
+        if config.knowledge_fusion != "none":
+            self.knowledge_fusion = AmifKnowledgeFusion(config, config.text_config.hidden_size)
+        knowledge_ids = torch.zeros(config.knowledge_size, dtype=torch.long) if config.knowledge_size else None
+        self.register_buffer("knowledge_ids", knowledge_ids)
+        decoder_size = config.decoder_config.hidden_size
+        same_width = decoder_size == config.hidden_size
+        self.decoder_projection = nn.Identity() if same_width else nn.Linear(config.hidden_size, decoder_size)
+        self.decoder = build_decoder(config)
+        self._cached_knowledge: tuple[tuple, torch.Tensor] | None = None
+        # Written here because `register_for_auto_class` holds one Auto class, and this model answers to two.
+        config.auto_map = {
+            "AutoConfig": "configuration_amif.AmifConfig",
+            "AutoModel": "modeling_amif.AmifForVisualQuestionAnswering",
+            "AutoModelForVisualQuestionAnswering": "modeling_amif.AmifForVisualQuestionAnswering",
+        }
+        self.post_init()
+
+    @classmethod
+    def from_encoders(
+        cls, vision: str, text: str, decoder: str | None = None, image_size: int | None = None, **config: Any
+    ) -> Self:
+        """Build a model from pretrained encoders, in float32; projections, co-attention and fusion are new.
+
+        Args:
+            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
+            text: Name or path of a BERT-like text encoder.
+            decoder: Name or path of the decoder's weights; None takes the text encoder's. Cross-attention is new.
+            image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
+            **config: Further fields of `AmifConfig`; `decoder_layers` keeps only the decoder's first layers.
+
+        Raises:
+            ValueError: If the decoder's vocabulary is not the text encoder's.
+        """
+        vision_model = load_vision_encoder(vision)
+        text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
+        decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
+        decoder_config = decoder_source.config.to_dict() | {"is_decoder": True, "add_cross_attention": True}
+        decoder_config["num_hidden_layers"] = config.pop("decoder_layers", decoder_config["num_hidden_layers"])
+        if decoder_config["vocab_size"] != text_model.config.vocab_size:
+            raise ValueError(
+                f"Decoder {decoder!r} has {decoder_config['vocab_size']} tokens, text encoder {text!r} has "
+                f"{text_model.config.vocab_size}; they share one tokenizer, so choose a decoder with the same vocabulary."
+            )
+        vision_config = vision_model.config.to_dict()
+        vision_config["image_size"] = image_size or vision_config.get("image_size")
+        model = cls(
+            AmifConfig(
+                vision_config=vision_config,
+                text_config=text_model.config.to_dict(),
+                decoder_config=decoder_config,
+                **(_special_token_ids(text) | config),
+            )
+        )
+        copy_weights(vision_model, model.model.vision_model)
+        copy_weights(text_model, model.model.text_model)
+        copy_weights(decoder_source, model.decoder.base_model)
+        return model
+
+    def set_knowledge(self, ids: torch.Tensor | list[int]) -> None:
+        """Set the knowledge vocabulary; it is kept in the checkpoint.
+
+        Args:
+            ids: (M,) token ids of the vocabulary, entries separated by the tokenizer's [SEP]; any length, one at least.
+
+        Raises:
+            ValueError: If the model has no knowledge fusion, or there are no ids.
+        """
+        ids = torch.as_tensor(ids, dtype=torch.long, device=self.device).flatten()
+        if self.knowledge_fusion is None:
+            raise ValueError("This model was configured with knowledge_fusion='none' and takes no knowledge.")
+        if not len(ids):
+            raise ValueError("The knowledge vocabulary is empty; to use none, do not set it.")
+        self.knowledge_ids = ids
+        self.config.knowledge_size = len(ids)
+        self._cached_knowledge = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; cached knowledge states are dropped."""
+        self._cached_knowledge = None
+        return super().train(mode)
+
+    def knowledge_states(self) -> torch.Tensor | None:
+        """F_p, the states (1, M, d) of the knowledge vocabulary; None where there is none.
+
+        Computed once per forward. In evaluation without gradients they are kept until weights or vocabulary change.
+        """
+        if self.knowledge_fusion is None or self.knowledge_ids is None:
+            return None
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._encode_knowledge()
+        version = self._knowledge_version()
+        if self._cached_knowledge is None or self._cached_knowledge[0] != version:
+            self._cached_knowledge = (version, self._encode_knowledge())
+        return self._cached_knowledge[1]
+
+    def _encode_knowledge(self) -> torch.Tensor:
+        embeddings = nn.functional.embedding(self.knowledge_ids, self.model.get_input_embeddings().weight)
+        return self.knowledge_fusion.encode_knowledge(embeddings)
+
+    def _knowledge_version(self) -> tuple:
+        """Changes whenever the states would: with any write to weight or vocabulary, dtype, device or autocast."""
+        tensors = (*self.knowledge_fusion.parameters(), self.model.get_input_embeddings().weight, self.knowledge_ids)
+        autocast = torch.is_autocast_enabled(self.device.type), torch.get_autocast_dtype(self.device.type)
+        versions = ((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors)
+        return (self.config._attn_implementation, *autocast, *versions)
+
+    def encode(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
+        image_states: torch.Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> AmifVisualQuestionAnsweringOutput:
+        """Everything up to the decoder; arguments as in `AmifModel.forward`.
+
+        Returns:
+            An output with `joint_states` (B, t + p, decoder width) and `attention_mask`, and the attention maps and the
+            gate where asked for.
+        """
+        joint = self.model(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
+        states, extras = joint.last_hidden_state, {}
+        knowledge = self.knowledge_states()
+        if knowledge is not None:
+            states, gate, weights = self.knowledge_fusion(states, knowledge)
+            extras = {"gate": gate, "knowledge_attentions": weights} if output_attentions else {}
+        extras |= {name: value for name, value in joint.items() if name != "last_hidden_state"}
+        return AmifVisualQuestionAnsweringOutput(joint_states=self.decoder_projection(states), **extras)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        image_states: torch.Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> AmifVisualQuestionAnsweringOutput:
+        """Answer logits for questions about images, and the loss where labels are given.
+
+        Args:
+            pixel_values: (U, channels, height, width) float, one per unique image.
+            input_ids: (B, t) int64 tokens of the questions.
+            attention_mask: (B, t), 1 where a token is valid; None where all are.
+            image_index: (B,) int64, the row of `pixel_values` that each question is about; None means question i,
+                image i.
+            labels: (B, T) int64, "[CLS] a1 .. an [SEP]" and padding (the pad token or -100). [CLS] starts and is never
+                predicted, padding is not counted.
+            image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
+            output_attentions: Return attention maps and the gate; needs the eager attention implementation.
+        """
+        output = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
+        decoder_input_ids = self._decoder_inputs(labels, len(input_ids))
+        output.logits = self.decoder(
+            input_ids=decoder_input_ids,
+            encoder_hidden_states=output.joint_states,
+            encoder_attention_mask=output.attention_mask,
+            use_cache=False,
+        ).logits
+        if labels is not None:
+            output.loss = answer_loss(output.logits, labels, self.config.pad_token_id)
+        return output
+
+    def _decoder_inputs(self, labels: torch.Tensor | None, batch_size: int) -> torch.Tensor:
+        if labels is None:
+            return torch.full((batch_size, 1), self.config.decoder_start_token_id, device=self.device)
+        return labels.masked_fill(labels == -100, self.config.pad_token_id)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
+        image_states: torch.Tensor | None = None,
+        **generation_options: Any,
+    ) -> torch.Tensor:
+        """Generate answers freely; inputs as in `forward`, options as in transformers' `generate` (beams, sampling, ..).
+
+        Returns:
+            (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens` says otherwise.
+        """
+        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
+        caches = (DynamicCache(config=self.decoder.config) for _ in range(2))
+        options = {
+            "max_new_tokens": 32,
+            "bos_token_id": self.config.decoder_start_token_id,
+            "eos_token_id": self.config.eos_token_id,
+            "pad_token_id": self.config.pad_token_id,
+            # BERT's own `generate` makes a cache without a place for the cross-attention.
+            "past_key_values": EncoderDecoderCache(*caches),
+        }
+        return self.decoder.generate(
+            input_ids=self._decoder_inputs(None, len(input_ids)),
+            encoder_hidden_states=encoded.joint_states,
+            encoder_attention_mask=encoded.attention_mask,
+            **(options | generation_options),
+        )
+
+    @torch.no_grad()
+    def rank_answers(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
+        image_states: torch.Tensor | None = None,
+        *,
+        answers: Mapping[str, torch.Tensor],
+        top_k: int = 1,
+        method: str = "search",
+        score: str = "sum",
+    ) -> AmifRankingOutput:
+        """Rank candidate answers by their log-likelihood; inputs as in `forward`.
+
+        Args:
+            pixel_values: (U, channels, height, width) float.
+            input_ids: (B, t) int64.
+            attention_mask: (B, t).
+            image_index: (B,) int64.
+            image_states: (U, tokens, vision width), in place of `pixel_values`.
+            answers: `processor.encode_answers(list_of_strings)`: `input_ids` and `attention_mask`, (N, T).
+            top_k: How many candidates to return; at most all N of them.
+            method: "exhaustive" scores every candidate, "search" finds the same result with less work.
+            score: "sum" of the tokens' log-likelihoods, or their "mean".
+
+        Returns:
+            `indices` into the candidates and `scores` (nats), both (B, min(top_k, N)), best first; ties keep the
+            candidates' order.
+
+        Raises:
+            ValueError: If `method`, `score` or `top_k` is not one of the above, or there are no candidates.
+        """
+        if method not in RANKING_METHODS or score not in SCORES or top_k < 1:
+            raise ValueError(
+                f"method={method!r}, score={score!r}, top_k={top_k}: choose method from {tuple(RANKING_METHODS)}, score "
+                f"from {SCORES} and top_k of at least 1."
+            )
+        candidates = candidate_tokens(answers)
+        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
+        start = self.config.decoder_start_token_id
+        scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
+        return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)
+
+
+def answer_loss(logits: torch.Tensor, labels: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+    """Negative log-likelihood of answers, summed over an answer's tokens and averaged over the batch (section 3.4.2).
+
+    Args:
+        logits: (B, T, vocabulary), position i predicts token i + 1.
+        labels: (B, T) int64; the first token is never predicted, `pad_token_id` and -100 are not counted.
+        pad_token_id: The padding token.
+
+    Returns:
+        Scalar float32, in nats.
+    """
+    targets = labels[:, 1:].masked_fill(labels[:, 1:] == pad_token_id, -100)
+    loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="sum")
+    return loss / len(labels)
+
+
+def _image_of_each_text(image: torch.Tensor, image_index: torch.Tensor | None, num_texts: int) -> torch.Tensor:
+    if image_index is not None:
+        return image[image_index]
+    if len(image) != num_texts:
+        raise ValueError(f"{len(image)} images and {num_texts} texts: give image_index, the image of each text.")
+    return image
+
+
+def _check_attention_output(config: AmifConfig, output_attentions: bool) -> None:
+    if output_attentions and config._attn_implementation != "eager":
+        raise ValueError(
+            f"Attention weights are not kept by {config._attn_implementation!r} attention; call "
+            "model.set_attn_implementation('eager') first."
+        )
+
+
+def _special_token_ids(text: str) -> dict[str, int]:
+    """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(text)
+    except (OSError, ValueError):
+        logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
+        return {}
+    return {
+        "decoder_start_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+# Saving a checkpoint copies this file and its siblings beside the weights.
+AmifModel.register_for_auto_class("AutoModel")
+AmifForVisualQuestionAnswering.register_for_auto_class("AutoModel")
+AmifConfig.register_for_auto_class()
+
+__all__ = [
+    "AmifForVisualQuestionAnswering",
+    "AmifModel",
+    "AmifModelOutput",
+    "AmifPreTrainedModel",
+    "AmifVisualQuestionAnsweringOutput",
+    "answer_loss",
+]

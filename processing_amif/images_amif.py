@@ -1,0 +1,144 @@
+"""Any picture that a radiology data set may hold, as a plain 8-bit RGB picture."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
+
+# What Pillow's decoders raise for damaged files, SyntaxError included.
+_READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def to_rgb(image: AmifImage) -> Image.Image:
+    """Brings one image to mode RGB, upright, 8 bits a channel.
+
+    Args:
+        image: a PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
+            of a local file. 8-bit values are kept as they are. Wider integers and floats are stretched linearly from
+            the image's own [min, max] to [0, 255]. Transparent pixels lie on black. The EXIF orientation is applied.
+
+    Returns:
+        A PIL image of mode RGB and the upright size.
+
+    Raises:
+        ValueError: the file is missing, cut off, not an image or too large; the path is a URL; the array has another
+            shape, is empty, or holds NaN or infinity.
+        TypeError: the image or its values are of another type.
+    """
+    if isinstance(image, str | Path):
+        return _read_rgb(image)
+    if isinstance(image, Image.Image):
+        return _picture_to_rgb(image, getattr(image, "filename", "") or "the given PIL image")
+    if isinstance(image, torch.Tensor):
+        return _array_to_rgb(_channels_last(image))
+    if isinstance(image, np.ndarray):
+        return _array_to_rgb(image)
+    raise TypeError(
+        f"an image must be a PIL image, a numpy array, a torch tensor or a local path, not {type(image).__name__}; "
+        "pass several images as a list"
+    )
+
+
+def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[int]]:
+    """Splits a list of B images into its U different ones and, for each of the B, its place among them.
+
+    Two entries are the same image when they are the same object or the same path; pixels are not compared.
+    """
+    places: dict[str | int, int] = {}
+    unique, index = [], []
+    for image in images:
+        key = os.fspath(image) if isinstance(image, str | Path) else id(image)
+        if key not in places:
+            places[key] = len(unique)
+            unique.append(image)
+        index.append(places[key])
+    return unique, index
+
+
+def _read_rgb(path: str | Path) -> Image.Image:
+    if re.match(r"\w[\w+.-]*://", str(path)):
+        raise ValueError(f"{path} is a URL and amif downloads nothing: save the image and pass its local path")
+    try:
+        picture = Image.open(path)
+    except _READ_ERRORS as error:
+        raise _unreadable(path, error) from None
+    with picture:
+        return _picture_to_rgb(picture, path)
+
+
+def _picture_to_rgb(picture: Image.Image, name: str | Path) -> Image.Image:
+    try:
+        picture = ImageOps.exif_transpose(picture)
+    except _READ_ERRORS as error:
+        raise _unreadable(name, error) from None
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return Image.fromarray(_stretch(np.asarray(picture))).convert("RGB")
+    if picture.has_transparency_data:
+        return _on_black(picture.convert("RGBA"))
+    return picture.convert("RGB")
+
+
+def _unreadable(name: str | Path, error: Exception) -> ValueError:
+    return ValueError(f"cannot read the image {name} ({error}): pass a complete image file, or drop the row")
+
+
+def _channels_last(tensor: torch.Tensor) -> np.ndarray:
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise ValueError(
+            f"an image tensor must have the shape (1 | 3 | 4, H, W), not {tuple(tensor.shape)}; "
+            "pass a stack of images as a list"
+        )
+    tensor = tensor.detach().cpu().permute(1, 2, 0)
+    # numpy knows no bfloat16.
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def _array_to_rgb(array: np.ndarray) -> Image.Image:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or array.size == 0:
+        raise ValueError(
+            f"an image array must have the shape (H, W) or (H, W, 1 | 3 | 4), not {array.shape}; "
+            "pass a stack of images as a list"
+        )
+    pixels = _to_uint8(array)
+    if pixels.shape[-1] == 4:
+        return _on_black(Image.fromarray(pixels))
+    return Image.fromarray(pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels)
+
+
+def _to_uint8(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"an image array must hold integers or floats, not {array.dtype}")
+    if array.shape[-1] < 4:
+        return _stretch(array)
+    # Opacity has a scale of its own: stretching an opaque image's constant alpha would make it transparent.
+    full = 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max)
+    alpha = np.clip(array[..., 3:] / full, 0, 1) * 255
+    return np.concatenate([_stretch(array[..., :3]), np.rint(alpha).astype(np.uint8)], axis=-1)
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    # A 12-bit radiograph in a 16-bit file would come out almost black if the file's own range were used.
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("the image holds NaN or infinity: replace them, e.g. numpy.nan_to_num(image)")
+    low, high = values.min(), values.max()
+    if low == high:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _on_black(picture: Image.Image) -> Image.Image:
+    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, picture).convert("RGB")

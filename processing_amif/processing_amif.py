@@ -1,0 +1,178 @@
+"""From images, questions and answers to the tensors of AMiF, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.processing_utils import ProcessorMixin
+from transformers.tokenization_utils_base import BatchEncoding
+
+from .answer_normalization_amif import normalize_answer
+from .images_amif import AmifImage, to_rgb, unique_images
+
+
+class AmifProcessor(ProcessorMixin):
+    """An image processor, a tokenizer and the list of candidate answers that belong to one checkpoint.
+
+    Args:
+        image_processor: any Hugging Face image processor that gives `pixel_values` (U, 3, H, W).
+        tokenizer: any Hugging Face tokenizer that writes a text as [CLS] ... [SEP] and can pad.
+        answers: candidate answers, saved and loaded with the processor.
+        max_question_length: tokens of a question, [CLS] and [SEP] included; longer questions lose their end.
+        lowercase: whether questions are lower-cased before they are tokenized.
+
+    Raises:
+        ValueError: the tokenizer lacks [CLS], [SEP] or [PAD], the length leaves no room for a word, or `answers` is not
+            a list of strings.
+    """
+
+    _auto_class = "AutoProcessor"
+
+    def __init__(
+        self,
+        image_processor: Any,
+        tokenizer: Any,
+        answers: Sequence[str] | None = None,
+        max_question_length: int = 40,
+        lowercase: bool = True,
+    ) -> None:
+        super().__init__(image_processor, tokenizer)
+        _check_special_tokens(tokenizer)
+        if max_question_length < 3:
+            raise ValueError(f"max_question_length is {max_question_length}: [CLS], a word and [SEP] need at least 3")
+        self.answers = None if answers is None else _checked_texts(answers, "answer")
+        self.max_question_length = max_question_length
+        self.lowercase = lowercase
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Keys of what the processor returns for images and text together."""
+        return ["pixel_values", "image_index", "input_ids", "attention_mask"]
+
+    def __call__(
+        self,
+        images: AmifImage | Sequence[AmifImage] | None = None,
+        text: str | Sequence[str] | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """Prepares images, questions or pairs of both.
+
+        Lists of equal length pair up; a single image goes with every question, a single question with every image. An
+        image is encoded once a call however often it is given: entries are the same image when they are the same object
+        or the same path, whatever their pixels.
+
+        Args:
+            images: one image or a list, each as `to_rgb` accepts it.
+            text: one question or a list.
+            return_tensors: "pt" or "np"; None leaves lists.
+
+        Returns:
+            For images `pixel_values` (U, 3, H, W) float32 and `image_index` (B,) int64, the row of `pixel_values` of
+            each pair; for text `input_ids` and `attention_mask` (B, L) int64.
+
+        Raises:
+            ValueError: neither images nor text, lengths that do not pair up, a question that is no text, an image that
+                cannot be read.
+        """
+        if images is None and text is None:
+            raise ValueError("nothing to process: pass images=, text= or both")
+        pictures = None if images is None else _as_list(images, "images")
+        questions = None if text is None else _checked_texts([text] if isinstance(text, str) else text, "question")
+        if pictures is not None and questions is not None:
+            pictures, questions = _paired(pictures, questions)
+        encoded = {}
+        if pictures is not None:
+            encoded |= self._encode_images(pictures, return_tensors)
+        if questions is not None:
+            encoded |= self._encode_questions(questions, return_tensors)
+        return BatchFeature(encoded, tensor_type=return_tensors)
+
+    def encode_answers(self, answers: Sequence[str] | None = None) -> BatchEncoding:
+        """Tokenizes answers, as labels of the decoder or as candidates to rank.
+
+        Args:
+            answers: N strings, taken as they are: neither normalised nor lower-cased, order and duplicates kept. None
+                means the processor's own `answers`.
+
+        Returns:
+            `input_ids` (N, T) int64, each row [CLS] a1 .. an [SEP] and padding; `attention_mask` (N, T) int64.
+
+        Raises:
+            ValueError: there are no answers, or one is not a string or is empty.
+        """
+        answers = self.answers if answers is None else answers
+        if answers is None:
+            raise ValueError("this processor holds no answers: pass answers=, or set processor.answers")
+        return self._tokenize(_checked_texts(answers, "answer"), "pt", truncation=False)
+
+    def normalize_answer(self, text: str | int | float) -> str:
+        """Brings an answer to the form in which answers are compared; see the function `normalize_answer`."""
+        return normalize_answer(text)
+
+    def _encode_images(self, images: list[AmifImage], return_tensors: str | None) -> dict[str, Any]:
+        unique, image_index = unique_images(images)
+        pixels = self.image_processor(images=[to_rgb(image) for image in unique], return_tensors=return_tensors)
+        return {"pixel_values": pixels["pixel_values"], "image_index": image_index}
+
+    def _encode_questions(self, questions: list[str], return_tensors: str | None) -> BatchEncoding:
+        if self.lowercase:
+            questions = [question.lower() for question in questions]
+        return self._tokenize(questions, return_tensors, truncation=True, max_length=self.max_question_length)
+
+    def _tokenize(self, texts: list[str], return_tensors: str | None, **truncation: Any) -> BatchEncoding:
+        # The model reads [CLS] at position 0, so padding must stand on the right whatever the tokenizer's own side.
+        return self.tokenizer(
+            texts,
+            padding=True,
+            padding_side="right",
+            return_token_type_ids=False,
+            return_attention_mask=True,
+            return_tensors=return_tensors,
+            **truncation,
+        )
+
+
+def _check_special_tokens(tokenizer: Any) -> None:
+    missing = [name for name in ("cls_token", "sep_token", "pad_token") if getattr(tokenizer, f"{name}_id") is None]
+    if missing:
+        raise ValueError(
+            f"the tokenizer has no {', '.join(missing)}: use one of a BERT-like model, "
+            "or add them with tokenizer.add_special_tokens and a post-processor that writes [CLS] ... [SEP]"
+        )
+    if tokenizer("")["input_ids"] != [tokenizer.cls_token_id, tokenizer.sep_token_id]:
+        raise ValueError(
+            "the tokenizer does not write a text as [CLS] ... [SEP]: use one of a BERT-like model, "
+            "or give it such a post-processor"
+        )
+
+
+def _as_list(values: Any, name: str) -> list[Any]:
+    values = list(values) if isinstance(values, list | tuple) else [values]
+    if not values:
+        raise ValueError(f"{name} is an empty list: pass at least one")
+    return values
+
+
+def _checked_texts(texts: Sequence[str], kind: str) -> list[str]:
+    if isinstance(texts, str):
+        raise ValueError(f"{kind}s must be a list of strings, not the single string {texts!r}: put it in a list")
+    texts = list(texts)
+    if not texts:
+        raise ValueError(f"the list of {kind}s is empty: pass at least one {kind}")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{kind} {position} is {text!r}: every {kind} must be a string that is not empty")
+    return texts
+
+
+def _paired(images: list[AmifImage], questions: list[str]) -> tuple[list[AmifImage], list[str]]:
+    if len(images) != len(questions) and 1 not in (len(images), len(questions)):
+        raise ValueError(
+            f"{len(images)} images and {len(questions)} questions do not pair up: "
+            "pass as many of one as of the other, or a single image or question"
+        )
+    size = max(len(images), len(questions))
+    return images * (size // len(images)), questions * (size // len(questions))
+
+
+__all__ = ["AmifProcessor"]

@@ -1,0 +1,218 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from amif.processing_amif import to_rgb, unique_images
+
+RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
+
+
+def _picture(height=4, width=6):
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def _assert_patch(picture, color):
+    assert picture.mode == "RGB"
+    assert picture.getpixel((1, 1)) == color
+
+
+def test_8_bit_colours_are_untouched():
+    picture = _picture()
+    result = to_rgb(picture)
+    assert result.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(picture))
+
+
+def test_8_bit_grey_is_untouched_in_value():
+    grey = np.arange(40, 64, dtype=np.uint8).reshape(4, 6)
+    np.testing.assert_array_equal(np.asarray(to_rgb(Image.fromarray(grey))), np.stack([grey] * 3, axis=-1))
+
+
+def test_1_bit():
+    picture = Image.new("1", (2, 1))
+    picture.putpixel((1, 0), 1)
+    result = to_rgb(picture)
+    assert [result.getpixel((0, 0)), result.getpixel((1, 0))] == [BLACK, WHITE]
+
+
+def test_cmyk():
+    _assert_patch(to_rgb(Image.new("CMYK", (3, 3), (0, 255, 255, 0))), RED)
+
+
+def test_palette():
+    picture = Image.new("P", (3, 3), 1)
+    picture.putpalette([*BLUE, *GREEN])
+    _assert_patch(to_rgb(picture), GREEN)
+
+
+def test_palette_with_transparency(tmp_path):
+    picture = Image.new("P", (3, 3), 1)
+    picture.putpalette([*BLUE, *WHITE])
+    picture.putpixel((0, 0), 0)
+    picture.save(tmp_path / "p.png", transparency=1)
+    result = to_rgb(tmp_path / "p.png")
+    _assert_patch(result, BLACK)
+    assert result.getpixel((0, 0)) == BLUE
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(255, (200, 100, 50)), (0, BLACK), (51, (40, 20, 10))])
+def test_transparency_lies_on_black(alpha, expected):
+    _assert_patch(to_rgb(Image.new("RGBA", (3, 3), (200, 100, 50, alpha))), expected)
+
+
+def test_grey_with_transparency():
+    _assert_patch(to_rgb(Image.new("LA", (3, 3), (200, 0))), BLACK)
+    _assert_patch(to_rgb(Image.new("LA", (3, 3), (200, 255))), (200, 200, 200))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation, tmp_path):
+    turned_back = {
+        1: lambda image: image,
+        2: ImageOps.mirror,
+        3: lambda image: image.rotate(180),
+        4: ImageOps.flip,
+        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda image: image.rotate(-90, expand=True),
+        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda image: image.rotate(90, expand=True),
+    }
+    picture, exif = _picture(), Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "p.png", exif=exif)
+    expected = turned_back[orientation](picture)
+    np.testing.assert_array_equal(np.asarray(to_rgb(tmp_path / "p.png")), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[1000, 2000], [3000, 4000]], np.uint16),
+        np.array([[1000, 2000], [3000, 4000]], ">u2"),
+        np.array([[-1000, 0], [1000, 2000]], np.int32),
+        np.array([[0.1, 0.2], [0.3, 0.4]], np.float32),
+    ],
+)
+@pytest.mark.parametrize("as_picture", [False, True])
+def test_wide_values_are_stretched_from_their_own_range(values, as_picture):
+    result = np.asarray(to_rgb(Image.fromarray(values) if as_picture else values))
+    np.testing.assert_array_equal(result, np.array([[0, 85], [170, 255]])[..., None].repeat(3, -1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_file(suffix, tmp_path):
+    values = np.array([[0, 1365], [2730, 4095]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"p.{suffix}")
+    assert np.asarray(to_rgb(tmp_path / f"p.{suffix}"))[..., 0].tolist() == [[0, 85], [170, 255]]
+
+
+def test_constant_wide_image_is_black():
+    _assert_patch(to_rgb(np.full((3, 3), 900, np.uint16)), BLACK)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite(value):
+    with pytest.raises(ValueError, match=r"nan_to_num"):
+        to_rgb(np.array([[0.0, value]]))
+
+
+def test_array_channels():
+    values = np.asarray(_picture())
+    np.testing.assert_array_equal(np.asarray(to_rgb(values)), values)
+    np.testing.assert_array_equal(np.asarray(to_rgb(values[..., :1])), values[..., :1].repeat(3, -1))
+    assert np.asarray(to_rgb(values[..., 0] > 300)).max() == 0
+
+
+@pytest.mark.parametrize(("dtype", "full"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_opaque_array_stays_visible(dtype, full):
+    values = np.zeros((2, 2, 4), dtype)
+    values[0, 0, 0] = values[..., 3] = full
+    assert to_rgb(values).getpixel((0, 0)) == RED
+    values[..., 3] = 0
+    assert to_rgb(values).getpixel((0, 0)) == BLACK
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tensor_equals_array(channels):
+    values = np.random.default_rng(1).integers(0, 256, (channels, 5, 7), dtype=np.uint8)
+    expected = to_rgb(values.transpose(1, 2, 0))
+    np.testing.assert_array_equal(np.asarray(to_rgb(torch.from_numpy(values))), np.asarray(expected))
+
+
+def test_bfloat16_tensor_is_stretched():
+    assert np.asarray(to_rgb(torch.tensor([[[0.0, 1.0]]], dtype=torch.bfloat16)))[..., 0].tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((2, 3, 4, 3), np.uint8), np.zeros((3, 4, 5)), np.zeros((0, 3)), torch.zeros(4, 5)]
+)
+def test_other_shapes(image):
+    with pytest.raises(ValueError, match=r"shape .* as a list"):
+        to_rgb(image)
+
+
+@pytest.mark.parametrize("image", [None, 3, [_picture()], np.array([["a"]])])
+def test_other_types(image):
+    with pytest.raises(TypeError, match="an image"):
+        to_rgb(image)
+
+
+@pytest.mark.parametrize("url", ["https://host/a.png", "http://host/a.png", "s3://bucket/a.png", "file:///a.png"])
+def test_url_is_refused(url):
+    with pytest.raises(ValueError, match="save the image and pass its local path"):
+        to_rgb(url)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("opened", [False, True])
+def test_truncated_file(suffix, opened, tmp_path):
+    path = tmp_path / f"p.{suffix}"
+    _picture(64, 64).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if suffix != "tif" else 4000])
+    if not opened:
+        with pytest.raises(ValueError, match="pass a complete image file") as error:
+            to_rgb(path)
+    else:
+        with Image.open(path) as picture, pytest.raises(ValueError, match="pass a complete image file") as error:
+            to_rgb(picture)
+    assert str(path) in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_file_that_is_no_image(tmp_path):
+    path = tmp_path / "p.png"
+    path.write_text("not an image")
+    with pytest.raises(ValueError, match="cannot read the image") as error:
+        to_rgb(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="cannot read the image"):
+        to_rgb(tmp_path / "absent.png")
+
+
+def test_decompression_bomb(tmp_path, monkeypatch):
+    _picture(20, 20).save(tmp_path / "p.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="cannot read the image"):
+        to_rgb(tmp_path / "p.png")
+
+
+def test_unique_images_goes_by_object_and_path():
+    first, twin = _picture(), _picture()
+    unique, index = unique_images([first, "a.png", twin, first, Path("a.png"), "b.png"])
+    assert index == [0, 1, 2, 0, 1, 3]
+    assert unique[0] is first
+    assert unique[2] is twin
+    assert unique[1::2] == ["a.png", "b.png"]
+
+
+def test_real_radiograph(data_dir):
+    path = next((data_dir / "vqa_rad" / "images").glob("*.jpg"))
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(np.asarray(to_rgb(path)), np.asarray(picture.convert("RGB")))

@@ -1,0 +1,111 @@
+import csv
+import json
+
+import pytest
+from datasets import Dataset, DatasetDict, Features, Image, Value
+from PIL import Image as Pictures
+
+from amif.training.data.own_data import load_own_data
+
+ROWS = [
+    {"image": "pictures/007.png", "question": "How many?", "answer": 2},
+    {"image": "pictures/007.png", "question": "Contrast agent?", "answer": "None"},
+    {"image": "pictures/8.png", "question": "Where?", "answer": 'left, "upper" lobe'},
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("007", "8"):
+        Pictures.new("L", (4, 4), len(name)).save(tmp_path / "pictures" / f"{name}.png")
+    return tmp_path
+
+
+def write(path, rows):
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        texts = [{name: str(value) for name, value in row.items()} for row in rows]
+        Dataset.from_list(texts).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
+def test_every_format_gives_the_same_rows(folder, suffix):
+    dataset = load_own_data(write(folder / f"questions{suffix}", ROWS))["train"]
+    assert dataset["answer"] == ["2", "None", 'left, "upper" lobe']
+    assert dataset["image_id"] == ["pictures/007.png", "pictures/007.png", "pictures/8.png"]
+    assert dataset["question_id"][2] == "pictures/8.png|Where?"
+    assert dataset[2]["image"].getpixel((0, 0)) == 1
+    assert set(dataset["answer_type"]) == {None}
+
+
+def test_column_names_and_own_ids(folder):
+    row = {
+        "file": "pictures/8.png",
+        "q": "Is it?",
+        "a": "",
+        "answer_type": "CLOSED",
+        "image_id": "01",
+        "question_id": 5,
+    }
+    path = write(folder / "own.csv", [row])
+    (found,) = load_own_data(path, image_column="file", question_column="q", answer_column="a")["train"]
+    assert (found["answer"], found["answer_type"], found["image_id"], found["question_id"]) == (
+        None,
+        "closed",
+        "01",
+        "5",
+    )
+
+
+def test_a_folder_of_splits(folder):
+    (folder / "data").mkdir()
+    write(folder / "train.csv", ROWS)
+    write(folder / "train_more.csv", ROWS[:1])
+    write(folder / "validate.json", ROWS[:2])
+    splits = load_own_data(folder)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 2}
+
+
+def test_embedded_pictures_are_told_apart_by_content(tmp_path):
+    features = Features({"image": Image(), "question": Value("string")})
+    rows = {"image": [Pictures.new("L", (4, 4), shade) for shade in (5, 6, 5)], "question": ["a", "b", "c"]}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "test.parquet")
+    dataset = load_own_data(tmp_path)["test"]
+    first, second, third = dataset["image_id"]
+    assert first == third != second
+    assert dataset["answer"] == [None, None, None]
+    assert dataset[1]["image"].getpixel((0, 0)) == 6
+
+
+def test_the_hub(monkeypatch):
+    features = Features({"scan": Image(), "question": Value("string"), "answer": Value("string")})
+    rows = {"scan": [Pictures.new("L", (4, 4), 9)], "question": ["a"], "answer": ["b"]}
+    table = Dataset.from_dict(rows, features=features)
+    monkeypatch.setattr("datasets.load_dataset", lambda name: DatasetDict({"train": table, "val": table}))
+    splits = load_own_data("owner/name", image_column="scan")
+    assert list(splits) == ["train", "validation"]
+    assert splits["validation"][0]["image"].getpixel((0, 0)) == 9
+
+
+def test_errors(folder):
+    path = write(folder / "own.csv", ROWS)
+    with pytest.raises(ValueError, match=r"no column 'picture'; it has image, question, answer\. .*image_column"):
+        load_own_data(path, image_column="picture")
+    with pytest.raises(FileNotFoundError, match="no train"):
+        load_own_data(folder / "pictures")
+    (folder / "pictures" / "8.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"own\.csv: row 2 .*8\.png"):
+        load_own_data(path)
+    (folder / "own.xlsx").touch()
+    with pytest.raises(ValueError, match=r"xlsx is none of \.csv"):
+        load_own_data(folder / "own.xlsx")

@@ -1,0 +1,49 @@
+import json
+
+import pytest
+from PIL import Image as Pictures
+
+from amif.training.data import load_vqa_dataset
+from amif.training.data.schema import VQA_FEATURES
+
+
+@pytest.mark.parametrize("name", ["vqa_radd", "nowhere.csv", "data/nowhere.csv", "/no/such/folder", "../x"])
+def test_unknown_names_list_the_readers(name):
+    with pytest.raises(ValueError, match=r"phantom, vqa_rad, slake\. For your own data"):
+        load_vqa_dataset(name)
+
+
+@pytest.mark.parametrize("name", ["vqa_rad", "slake"])
+def test_readers_ask_for_their_folder(name):
+    with pytest.raises(ValueError, match=f"{name} is read from a local copy: give data_dir"):
+        load_vqa_dataset(name)
+
+
+def test_own_data_gets_a_validation_split_by_image(tmp_path):
+    rows = [{"picture": f"{row % 10}.png", "question": f"{row}?", "answer": row} for row in range(40)]
+    for row in range(10):
+        Pictures.new("L", (4, 4)).save(tmp_path / f"{row}.png")
+    (tmp_path / "own.json").write_text(json.dumps(rows))
+    splits = load_vqa_dataset(tmp_path / "own.json", image_column="picture")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 8}
+    assert list(splits["train"].features) == list(VQA_FEATURES)
+
+
+@pytest.mark.parametrize("name", ["vqa_rad", "slake"])
+def test_real_sets_share_the_schema(name, data_dir):
+    splits = load_vqa_dataset(name, data_dir / name, strict=True)
+    assert list(splits) == ["train", "validation", "test"]
+    for split in splits.values():
+        assert split.features.items() >= VQA_FEATURES.items()
+
+
+def test_slake_takes_its_language(data_dir):
+    assert len(load_vqa_dataset("slake", data_dir / "slake", language="zh")["test"]) == 1033
+
+
+def test_phantom_takes_its_size():
+    splits = load_vqa_dataset("phantom", num_studies=12, image_size=32)
+    assert set(splits) == {"train", "validation", "test"}
+    for split in splits.values():
+        assert split.features.items() >= VQA_FEATURES.items()
+        assert split[0]["image"].size == (32, 32)

@@ -1,0 +1,64 @@
+import pytest
+from datasets import Dataset
+
+from amif.training.evaluation.baselines import most_frequent_by_question_type, question_only
+
+
+def table(*rows, template=None):
+    columns = ("question", "answer", "question_type")
+    dataset = Dataset.from_dict(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+    return dataset if template is None else dataset.add_column("template", template)
+
+
+TRAINING = table(
+    ("Is the heart enlarged?", "Yes", "size"),
+    ("is the heart enlarged", "yes.", "size"),
+    ("Is the heart enlarged?", "no", "size"),
+    ("Is the lung clear?", "no", "presence"),
+    ("Is the liver normal?", "no", "presence"),
+    ("What organ is this?", "Liver", "organ"),
+    ("Which organ system?", "chest", "organ"),
+    ("Where is it?", None, "position"),
+)
+
+
+def test_most_frequent_answer_of_the_question_type_with_alphabetical_ties():
+    evaluation = table(
+        ("How big?", None, "size"),
+        ("Seen?", "yes", "presence"),
+        ("Organ?", "liver", "organ"),  # chest and liver are equally frequent
+        ("Where?", "left", "position"),  # its type has no answer in training
+        ("Why?", "x", None),
+    )
+    assert most_frequent_by_question_type(TRAINING, evaluation) == ["yes", "no", "chest", "no", "no"]
+
+
+def test_question_only_falls_back_step_by_step():
+    evaluation = table(
+        ("IS THE HEART ENLARGED", None, "organ"),  # the same question
+        ("Is the spleen enlarged?", None, "size"),  # "is the": three no, two yes
+        ("What organ?", None, "size"),  # "what organ"
+        ("How big?", None, "size"),  # the question type
+        ("How far?", None, "distance"),  # nothing but the most frequent answer
+        ("?", None, "size"),
+    )
+    assert question_only(TRAINING, evaluation) == ["yes", "no", "liver", "yes", "no", "yes"]
+
+
+def test_a_template_stands_for_the_question():
+    training = table(
+        ("Is A here?", "yes", "t"), ("Is A here?", "yes", "t"), ("B?", "no", "t"), template=["p", "p", "q"]
+    )
+    evaluation = table(("Is A here?", None, "t"), template=["q"])
+    assert question_only(training, evaluation) == ["no"]
+
+
+def test_evaluation_answers_are_not_used():
+    evaluation = table(("Is the heart enlarged?", "no", "size"))
+    assert question_only(TRAINING, evaluation) == ["yes"]
+    assert most_frequent_by_question_type(TRAINING, evaluation) == ["yes"]
+
+
+def test_training_without_answers_is_refused():
+    with pytest.raises(ValueError, match="training answers"):
+        question_only(table(("Where?", None, None)), TRAINING)

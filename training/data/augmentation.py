@@ -1,0 +1,38 @@
+"""Image augmentation that never swaps left and right."""
+
+import random
+
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+
+class LateralitySafeAugmentation:
+    """Random crop, small affine change, brightness and contrast; no mirroring, which would make "left lung" wrong.
+
+    The draw depends on (seed, epoch, row) alone, so that a resumed run, and any number of workers, sees the pictures
+    that an uninterrupted run sees; the global random state is left as it was.
+
+    Args:
+        image_size: the sides of the square result, in pixels.
+        seed: of the draws.
+        scale: bounds of the share of the picture's area that a crop keeps.
+    """
+
+    def __init__(self, image_size: int, seed: int = 0, scale: tuple[float, float] = (0.6, 1.0)) -> None:
+        self.seed = seed
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(image_size, scale=scale, antialias=True),
+                v2.RandomAffine(degrees=10, translate=(0.05, 0.05), interpolation=v2.InterpolationMode.BILINEAR),
+                v2.ColorJitter(brightness=0.2, contrast=0.2),
+            ]
+        )
+
+    def __call__(self, image: Image.Image, *, epoch: int, row: int) -> Image.Image:
+        """`image` changed as the draw of (seed, epoch, row) says: a picture of the same mode, `image_size` square."""
+        draw = random.Random(f"{self.seed}:{epoch}:{row}").getrandbits(63)
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would also reseed CUDA, which fork_rng leaves out here.
+            torch.default_generator.manual_seed(draw)
+            return self.transform(image)

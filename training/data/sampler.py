@@ -1,0 +1,60 @@
+"""The order in which questions are visited, so that a batch holds few different images."""
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from torch.utils.data import Sampler
+
+
+class ImageGroupedSampler(Sampler[int]):
+    """Row indices with an image's questions side by side, each row once per epoch.
+
+    Without `shuffle` (evaluation) images follow in the order first seen, each with all its questions. With it
+    (training) an image's questions are shuffled and cut into groups of `questions_per_image`, and the groups are
+    shuffled: batches of size B then hold about `B / questions_per_image` images, and an image's questions still meet
+    different neighbours. The order is a function of (seed, epoch) alone, hence the same on every process.
+
+    Args:
+        image_ids: the image of each row.
+        questions_per_image: the size of a group; None keeps an image's questions together.
+        shuffle: whether to shuffle.
+        seed: of the shuffling.
+
+    Raises:
+        ValueError: when `questions_per_image` is less than 1.
+    """
+
+    def __init__(
+        self, image_ids: Sequence[str], questions_per_image: int | None = None, shuffle: bool = False, seed: int = 0
+    ) -> None:
+        if questions_per_image is not None and questions_per_image < 1:
+            raise ValueError(f"questions_per_image must be at least 1 or None, got {questions_per_image}.")
+        rows_by_image: dict[str, list[int]] = {}
+        for row, image_id in enumerate(image_ids):
+            rows_by_image.setdefault(image_id, []).append(row)
+        self.rows_by_image = list(rows_by_image.values())
+        self.questions_per_image = questions_per_image
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`; accelerate's data loaders call this at the start of each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows_by_image))
+
+    def __iter__(self) -> Iterator[int]:
+        if not self.shuffle:
+            return chain.from_iterable(self.rows_by_image)
+        generator = random.Random(f"{self.seed}:{self.epoch}")
+        groups = [group for rows in self.rows_by_image for group in self._cut(rows, generator)]
+        generator.shuffle(groups)
+        return chain.from_iterable(groups)
+
+    def _cut(self, rows: list[int], generator: random.Random) -> list[list[int]]:
+        size = self.questions_per_image or len(rows)
+        shuffled = generator.sample(rows, len(rows))
+        return [shuffled[start : start + size] for start in range(0, len(rows), size)]

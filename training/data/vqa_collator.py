@@ -1,0 +1,78 @@
+"""Questions about images as one batch, in which each image stands once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import PIL.Image
+import torch
+
+from ...processing_amif import AmifProcessor, to_rgb
+from .images import open_image
+
+
+@dataclass
+class AmifVqaCollator:
+    """Rows of `VqaRows` to the tensors of `AmifForVisualQuestionAnswering`.
+
+    Args:
+        processor: prepares images, questions and answers.
+        image_states: encoder states by `image_id`, each (tokens, width); with them no image is opened. They must come
+            from the same pictures: states of the untouched data do not fit `ablate_images`.
+        augmentation: called as `augmentation(picture, epoch=, row=)` on an RGB picture. An image's questions in a batch
+            share one draw, that of the first of them.
+    """
+
+    processor: AmifProcessor
+    image_states: Mapping[str, torch.Tensor] | None = None
+    augmentation: Callable[..., PIL.Image.Image] | None = None
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """One batch of B questions about U different images, the images in the order first seen.
+
+        Returns:
+            `pixel_values` (U, 3, H, W), or `image_states` (U, tokens, width) where they are cached; `image_index` (B,),
+            the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places in
+            their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the normalised
+            answer, -100 for padding. All but the first are int64.
+
+        Raises:
+            KeyError: when `image_states` lacks an image of the batch.
+        """
+        first_rows = _first_rows(rows)
+        places = {image_id: place for place, image_id in enumerate(first_rows)}
+        questions = self.processor(text=[row["question"] for row in rows])
+        return {
+            **self._encode_images(first_rows),
+            "image_index": torch.tensor([places[row["image_id"]] for row in rows]),
+            "input_ids": questions["input_ids"],
+            "attention_mask": questions["attention_mask"],
+            "row": torch.tensor([row["row"] for row in rows]),
+            **self._encode_labels([row["answer"] for row in rows]),
+        }
+
+    def _encode_images(self, first_rows: Mapping[str, Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        if self.image_states is not None:
+            return {"image_states": torch.stack([self.image_states[image_id] for image_id in first_rows])}
+        pictures = [self._open(row) for row in first_rows.values()]
+        return {"pixel_values": self.processor(images=pictures)["pixel_values"]}
+
+    def _open(self, row: Mapping[str, Any]) -> PIL.Image.Image:
+        # Always a new object: the processor would merge images of different ids that are one object.
+        picture = to_rgb(open_image(row["image"]))
+        if self.augmentation is None:
+            return picture
+        return self.augmentation(picture, epoch=row["epoch"], row=row["row"])
+
+    def _encode_labels(self, answers: Sequence[str | None]) -> dict[str, torch.Tensor]:
+        if any(answer is None for answer in answers):
+            return {}
+        encoded = self.processor.encode_answers([self.processor.normalize_answer(answer) for answer in answers])
+        return {"labels": encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)}
+
+
+def _first_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    first: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["image_id"], row)
+    return first

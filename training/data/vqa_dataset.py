@@ -1,0 +1,59 @@
+"""One door to every visual question answering data set."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+
+from .own_data import SUFFIXES, load_own_data
+from .phantom import load_phantom_vqa
+from .slake import load_slake
+from .splits import add_validation
+from .vqa_rad import load_vqa_rad
+
+READERS: dict[str, Callable[..., DatasetDict]] = {"vqa_rad": load_vqa_rad, "slake": load_slake}
+
+
+def load_vqa_dataset(
+    name_or_path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    **column_names: Any,
+) -> DatasetDict:
+    """Load a data set in the common schema: image, question, answer, answer_type, question_type, image_id, question_id.
+
+    Args:
+        name_or_path: "phantom" (generated), "vqa_rad", "slake", or one's own: a Hub id, a CSV, JSON, JSON Lines or
+            Parquet file, or a folder of such files.
+        data_dir: the local copy, for the readers that need one.
+        strict: raise where the rows are not as many as published; otherwise the difference is logged.
+        **column_names: `image_column`, `question_column` and `answer_column` for one's own data; for the named ones
+            what their reader takes: slake's `language`, phantom's `num_studies`, `image_size` and `seed`.
+
+    Returns:
+        Splits "train", "validation" and "test", as far as the source has them. Without a validation split, one is made
+        from the training images, so that all of a picture's questions are on one side.
+
+    Raises:
+        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form.
+        FileNotFoundError: when a file or an image is missing.
+    """
+    name = str(name_or_path)
+    if name == "phantom":
+        return load_phantom_vqa(**column_names)
+    if name in READERS:
+        return add_validation(READERS[name](data_dir=data_dir, strict=strict, **column_names))
+    if not Path(name).exists() and not _may_be_hub_id(name):
+        raise ValueError(
+            f"No data set {name!r}. Known by name: phantom, {', '.join(READERS)}. For your own data give a Hub id, or "
+            f"the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column, question_column and "
+            "answer_column."
+        )
+    return add_validation(load_own_data(name, **column_names))
+
+
+def _may_be_hub_id(name: str) -> bool:
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and Path(name).suffix not in SUFFIXES

@@ -1,0 +1,81 @@
+"""What a system scores that never sees an image: the numbers to print beside every result."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+
+from datasets import Dataset
+
+from .accuracy import acceptable_answers, normal_form
+
+Row = Mapping[str, str | None]
+Key = Callable[[Row], str | None]
+
+
+def _text_rows(dataset: Dataset) -> list[Row]:
+    # Decoding images only to ignore them would dominate the time.
+    columns = [name for name in ("question", "answer", "question_type", "template") if name in dataset.column_names]
+    return list(dataset.select_columns(columns))
+
+
+def _anything(row: Row) -> str:
+    return ""
+
+
+def _question_type(row: Row) -> str | None:
+    return row.get("question_type")
+
+
+def _question(row: Row) -> str:
+    return row.get("template") or normal_form(row["question"])
+
+
+def _first_two_words(row: Row) -> str:
+    return " ".join(normal_form(row["question"]).split()[:2])
+
+
+def _most_frequent(answers: Counter[str]) -> str:
+    return min(answers, key=lambda answer: (-answers[answer], answer))
+
+
+def _answer_table(rows: list[Row], key: Key) -> dict[str, str]:
+    """The most frequent normalised answer of each value of `key`; equal counts are settled alphabetically."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if key(row) is not None:
+            counts[key(row)].update(acceptable_answers(row["answer"]))
+    return {value: _most_frequent(answers) for value, answers in counts.items() if answers}
+
+
+def _predict(training: Dataset, evaluation: Dataset, keys: list[Key]) -> list[str]:
+    """For each evaluated question the answer of the first of `keys` whose value occurs in training."""
+    training_rows = _text_rows(training)
+    tables = [(key, _answer_table(training_rows, key)) for key in (*keys, _anything)]
+    if not tables[-1][1]:
+        raise ValueError("A baseline needs training answers, and the training rows have none.")
+    return [next(table[key(row)] for key, table in tables if key(row) in table) for row in _text_rows(evaluation)]
+
+
+def most_frequent_by_question_type(training: Dataset, evaluation: Dataset) -> list[str]:
+    """Answer every question with the most frequent training answer of its question type.
+
+    Args:
+        training: rows of the package's schema whose answers may be known; rows without an answer teach nothing.
+        evaluation: rows to answer. A question type that is None or new gets training's most frequent answer.
+
+    Returns:
+        One normalised answer per row of `evaluation`, in its order.
+
+    Raises:
+        ValueError: where `training` has no answers.
+    """
+    return _predict(training, evaluation, [_question_type])
+
+
+def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
+    """Answer every question with the most frequent training answer to the same question, whatever the image.
+
+    The same question is the same `template` where the data have that column, else the same normalised text. A question
+    that training does not hold falls back to its first two words, then to its question type, then to the most frequent
+    answer of all. Arguments, result and errors are those of `most_frequent_by_question_type`.
+    """
+    return _predict(training, evaluation, [_question, _first_two_words, _question_type])

@@ -1,0 +1,46 @@
+"""Confidence intervals that respect that questions about one image are not independent."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def _counts_and_hits(correct: np.ndarray, image_ids: Sequence[str]) -> np.ndarray:
+    """(images, 2): the number of questions about each image and how many of them are right."""
+    images, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
+    counts = np.bincount(index, minlength=len(images))
+    hits = np.bincount(index, weights=correct, minlength=len(images))
+    return np.stack([counts, hits], axis=1)
+
+
+def bootstrap_ci95(
+    correct: np.ndarray, image_ids: Sequence[str], draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of the accuracy, by drawing whole images with replacement (cluster bootstrap).
+
+    Args:
+        correct: (n,) booleans or 0/1, whether each question was answered rightly.
+        image_ids: n ids; the questions of one image are drawn together.
+        draws: number of bootstrap samples, each of as many images as there are.
+        seed: of the draws; equal arguments give equal intervals.
+
+    Returns:
+        Lower and upper bound in percent. Each draw's accuracy is its right answers over its questions, a ratio whose
+        denominator varies, because images have unequal numbers of questions.
+
+    Raises:
+        ValueError: where there are no questions, or not one image id a question.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.6 (what to draw) and 13.3.
+    """
+    correct = np.asarray(correct, dtype=float)
+    if correct.ndim != 1 or correct.size == 0 or len(image_ids) != correct.size:
+        raise ValueError(f"`correct` {correct.shape} must be a non-empty vector with an image id a question.")
+    # Images with the same counts and hits are interchangeable, so drawing kinds of images instead of images has the
+    # same distribution and needs (draws, kinds) numbers, where a few hundred kinds cover thousands of images.
+    kinds, frequencies = np.unique(_counts_and_hits(correct, image_ids), axis=0, return_counts=True)
+    images = frequencies.sum()
+    drawn = np.random.default_rng(seed).multinomial(images, frequencies / images, size=draws)
+    questions, right = (drawn @ kinds).T
+    low, high = np.percentile(100 * right / questions, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,90 @@
+"""Which answers a system may choose from, and know, when it is evaluated on a split."""
+
+from collections import Counter
+
+from datasets import Dataset, DatasetDict
+
+from .accuracy import acceptable_answers
+
+_NOTES = {
+    "clean": "Candidates and knowledge come from the answers of other splits, never from those of the evaluated one.",
+    "paper": "The candidates are the distinct answers of the evaluated split, so every right answer is among them: "
+    "this is the published protocol, and it is easier than answering.",
+    "generate": "Answers are decoded freely, without candidates.",
+}
+
+# On validation a checkpoint is chosen, so validation answers stay unseen; on test they may be used.
+_KNOWN_SPLITS = {"validation": ("train",), "test": ("train", "validation")}
+
+
+def protocol_note(protocol: str) -> str:
+    """The sentence to print beside every number of `protocol`.
+
+    Raises:
+        ValueError: where the protocol is not "clean", "paper" or "generate".
+    """
+    if protocol not in _NOTES:
+        raise ValueError(f"Unknown protocol {protocol!r}; it is one of {', '.join(_NOTES)}.")
+    return _NOTES[protocol]
+
+
+def known_splits(splits: DatasetDict, eval_split: str) -> list[Dataset]:
+    """The splits whose answers may be used when `eval_split` is evaluated: train, and for test validation too.
+
+    Raises:
+        ValueError: where `eval_split` is neither "validation" nor "test".
+    """
+    if eval_split not in _KNOWN_SPLITS:
+        raise ValueError(f"Evaluate on one of {', '.join(_KNOWN_SPLITS)}, not on {eval_split!r}.")
+    return [splits[name] for name in _KNOWN_SPLITS[eval_split] if name in splits]
+
+
+def distinct_answers(*datasets: Dataset) -> list[str]:
+    """Distinct normalised values of the `answer` columns, by falling frequency, then alphabetically."""
+    counts = Counter(
+        answer for dataset in datasets for reference in dataset["answer"] for answer in acceptable_answers(reference)
+    )
+    return sorted(counts, key=lambda answer: (-counts[answer], answer))
+
+
+def knowledge_answers(splits: DatasetDict, eval_split: str) -> list[str]:
+    """Answers that the knowledge of a model evaluated on `eval_split` may hold, in the order of `distinct_answers`.
+
+    While a checkpoint is being chosen on validation these are the training answers; the checkpoint that is evaluated
+    on test may know those of validation too.
+
+    Raises:
+        ValueError: where `eval_split` is neither "validation" nor "test", or nothing is known.
+    """
+    answers = distinct_answers(*known_splits(splits, eval_split))
+    if not answers:
+        raise ValueError(f"No split that may be known when {eval_split} is evaluated has answers.")
+    return answers
+
+
+def _evaluated_answers(splits: DatasetDict, eval_split: str) -> list[str]:
+    answers = distinct_answers(splits[eval_split])
+    if not answers:
+        raise ValueError(
+            f"The paper protocol takes its candidates from the answers of the {eval_split} split, and these are not "
+            "available. Use the clean protocol."
+        )
+    return answers
+
+
+def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> list[str] | None:
+    """Candidates for ranking under a protocol, in the order of `distinct_answers`, or None to decode freely.
+
+    Args:
+        protocol: "clean" (the answers of `knowledge_answers`), "paper" (the evaluated split's own answers) or
+            "generate" (none).
+        splits: rows of the package's schema.
+        eval_split: "validation" or "test".
+
+    Raises:
+        ValueError: where the protocol is unknown, or the answers that it needs are not there.
+    """
+    protocol_note(protocol)  # an unknown protocol is refused there
+    if protocol == "generate":
+        return None
+    return _evaluated_answers(splits, eval_split) if protocol == "paper" else knowledge_answers(splits, eval_split)
