@@ -110,6 +110,7 @@ def test_16_bit_file(suffix, tmp_path):
     assert np.asarray(to_rgb(tmp_path / f"p.{suffix}"))[..., 0].tolist() == [[0, 85], [170, 255]]
 
 
+@pytest.mark.filterwarnings("error")
 def test_constant_wide_image_is_black():
     _assert_patch(to_rgb(np.full((3, 3), 900, np.uint16)), BLACK)
 
@@ -127,10 +128,11 @@ def test_array_channels():
     assert np.asarray(to_rgb(values[..., 0] > 300)).max() == 0
 
 
-@pytest.mark.parametrize(("dtype", "full"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
-def test_opaque_array_stays_visible(dtype, full):
+@pytest.mark.parametrize(("dtype", "full"), [(np.uint16, 65535), (np.float32, 1)])
+def test_opacity_of_a_wide_array_has_its_own_scale(dtype, full):
     values = np.zeros((2, 2, 4), dtype)
-    values[0, 0, 0] = values[..., 3] = full
+    values[0, 0, 0] = full / 4
+    values[..., 3] = full
     assert to_rgb(values).getpixel((0, 0)) == RED
     values[..., 3] = 0
     assert to_rgb(values).getpixel((0, 0)) == BLACK

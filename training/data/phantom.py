@@ -333,7 +333,7 @@ def vqa_rows(study: Study, image_size: int) -> list[dict[str, Any]]:
     ]
 
 
-def load_phantom_vqa(num_studies: int = 1800, image_size: int = 96, seed: int = 0) -> datasets.DatasetDict:
+def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 0) -> datasets.DatasetDict:
     """Generate the questions on the first view of every study.
 
     Args:
@@ -374,7 +374,7 @@ def pretraining_row(study: Study, image_size: int) -> dict[str, Any]:
     }
 
 
-def load_phantom_pretraining(num_studies: int = 1800, image_size: int = 96, seed: int = 0) -> datasets.DatasetDict:
+def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed: int = 0) -> datasets.DatasetDict:
     """Generate two views and a report of every study: the studies of `load_phantom_vqa`, split in the same way.
 
     Args:

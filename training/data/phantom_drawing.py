@@ -272,7 +272,7 @@ GREYS: dict[str, dict[str, float]] = {
         "fat": 0.30,
         "mesentery": 0.30,
         "muscle": 0.48,
-        "lung": 0.20,
+        "lung": 0.26,
         "gas": 0.05,
         "heart": 0.58,
         "liver": 0.54,
@@ -288,8 +288,8 @@ GREYS: dict[str, dict[str, float]] = {
     "mri": {
         "fat": 0.88,
         "mesentery": 0.50,
-        "muscle": 0.30,
-        "lung": 0.15,
+        "muscle": 0.42,
+        "lung": 0.20,
         "gas": 0.03,
         "heart": 0.12,
         "liver": 0.36,
@@ -304,6 +304,9 @@ GREYS: dict[str, dict[str, float]] = {
     },
 }
 
+# Below 1, so that findings alone reach white and a small untrained network can tell them from bone and fat.
+BODY_BRIGHTNESS = 0.7
+
 # Where a finding may lie: the ellipse (x, y, rx, ry) in the picture's right half, mirrored for the left half.
 SITES: dict[tuple[str, str], tuple[float, float, float, float]] = {
     ("chest", "axial"): (0.41, -0.03, 0.31, 0.43),
@@ -317,12 +320,12 @@ SITES: dict[tuple[str, str], tuple[float, float, float, float]] = {
     ("abdomen", "sagittal"): (-0.16, -0.05, 0.38, 0.66),
 }
 
-# No pixel's body coordinates are farther than this from its place in the picture.
-LARGEST_WARP = 0.2
+# Bounds how far a pixel's body coordinates lie from its place in the picture, with room for soft edges.
+LARGEST_WARP = 0.25
 
-RADII = {"small": (0.115, 0.135), "large": (0.23, 0.26)}
-# The thickness of a crescent at its middle, and half its length as an angle.
-CRESCENTS = {"small": ((0.09, 0.11), (0.50, 0.60)), "large": ((0.18, 0.21), (1.10, 1.30))}
+RADII = {"small": (0.145, 0.155), "large": (0.28, 0.30)}
+# The thickness of a crescent at its middle, and half its length.
+CRESCENTS = {"small": ((0.14, 0.16), (0.24, 0.27)), "large": ((0.22, 0.25), (0.60, 0.66))}
 RIM_FINDINGS = ("hemorrhage", "free air")
 
 
@@ -358,8 +361,8 @@ def draw(
     box = None
     if lesion is not None:
         strength, grey = draw_lesion(lesion, place(organ, plane, lesion.direction), x, y, 2 / image_size, lesion_rng)
-        image = image + strength * (grey - image)
-        box = bounding_box(strength > 0.1)
+        image += strength * (grey - image)
+        box = bounding_box(strength > 0)
     return develop(image, view_rng), box
 
 
@@ -395,7 +398,7 @@ def draw_anatomy(
         cover = coverage(varied, x[part], y[part], softness)
         grey = GREYS[modality][shape.tissue] * scale_grey
         image[part] += cover * (grey if projected else grey - image[part])
-    return np.clip(image, 0, 1)
+    return BODY_BRIGHTNESS * np.clip(image, 0, 1)
 
 
 def window(shape: Shape, image_size: int) -> tuple[slice, slice]:
@@ -442,7 +445,7 @@ def draw_lesion(
         return draw_rim(lesion, site, x, y, pixel, rng)
     site_x, site_y, rx, ry = site
     radius = rng.uniform(*RADII[lesion.size])
-    turn, reach = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1))
+    turn, reach = rng.uniform(0, 2 * np.pi), 0.7 * np.sqrt(rng.uniform(0, 1))
     centre_x = site_x + max(rx - radius, 0) * reach * np.cos(turn)
     centre_y = site_y + max(ry - radius, 0) * reach * np.sin(turn)
     painter = ROUND_FINDINGS[lesion.finding]
@@ -459,14 +462,14 @@ def draw_rim(
 ) -> tuple[np.ndarray, np.ndarray | float]:
     """Return a crescent along the outer wall: bright blood, or dark air that a bright line separates."""
     site_x, site_y, rx, ry = site
-    thickness, spread = (rng.uniform(low, high) for low, high in CRESCENTS[lesion.size])
+    thickness, half_length = (rng.uniform(low, high) for low, high in CRESCENTS[lesion.size])
     u, v = (x - site_x) / rx * lesion.direction, (y - site_y) / ry
     depth = (1 - np.hypot(u, v)) * min(rx, ry)
     turn = np.arctan2(v, u) - rng.uniform(-0.25, 0.25)
-    inner = thickness * (1 - (turn / spread) ** 2) - depth
+    inner = thickness * (1 - (turn * ry / half_length) ** 2) - depth
     strength = np.clip(np.minimum(depth, inner) / pixel + 0.5, 0, 1)
-    line = np.clip(1.6 - inner / pixel, 0, 1)
-    return strength, (0.95 if lesion.finding == "hemorrhage" else 0.02 + 0.78 * line)
+    line = np.clip(2.1 - inner / pixel, 0, 1)
+    return strength, (1.0 if lesion.finding == "hemorrhage" else 0.02 + 0.98 * line)
 
 
 def disc(x: np.ndarray, y: np.ndarray, pixel: float, radius: float = 1.0) -> np.ndarray:
@@ -478,26 +481,26 @@ def draw_mass(x: np.ndarray, y: np.ndarray, pixel: float, rng: np.random.Generat
     """Return a solid bright lump with a lobed edge; here and below 1 is the finding's radius."""
     lobes, phase = rng.integers(4, 7), rng.uniform(0, 2 * np.pi)
     edge = 0.93 + 0.07 * np.cos(lobes * np.arctan2(y, x) + phase)
-    return np.clip((edge - np.hypot(x, y)) / pixel + 0.5, 0, 1), 0.92
+    return np.clip((edge - np.hypot(x, y)) / pixel + 0.5, 0, 1), 1.0
 
 
 def draw_cyst(x: np.ndarray, y: np.ndarray, pixel: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return a dark disc in a thin bright wall."""
-    return disc(x, y, pixel), 0.95 - 0.90 * disc(x, y, pixel, 1 - 1.6 * pixel)
+    return disc(x, y, pixel), 1.0 - 0.98 * disc(x, y, pixel, 1 - 1.6 * pixel)
 
 
 def draw_nodules(x: np.ndarray, y: np.ndarray, pixel: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Return four separate bright discs, one in the middle and three around it."""
     turns = np.arange(3) * 2 * np.pi / 3 + rng.uniform(0, 2 * np.pi)
     spots = [(0.0, 0.0), *zip(0.7 * np.cos(turns), 0.7 * np.sin(turns), strict=True)]
-    return np.max([disc(x - u, y - v, pixel, 0.27) for u, v in spots], axis=0), 0.92
+    return np.max([disc(x - u, y - v, pixel, 0.29) for u, v in spots], axis=0), 1.0
 
 
 def draw_calcification(
     x: np.ndarray, y: np.ndarray, pixel: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
     """Return two parallel white lines: the calcified walls of a vessel."""
-    turn = rng.uniform(-0.5, 0.5)
+    turn = rng.uniform(-0.3, 0.3)
     across, along = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
     line = 0.9 * pixel - np.abs(np.abs(across) - 0.38)
     return np.clip(np.minimum(line, 0.92 - np.abs(along)) / pixel + 0.5, 0, 1), 1.0
@@ -507,7 +510,7 @@ def draw_edema(x: np.ndarray, y: np.ndarray, pixel: float, rng: np.random.Genera
     """Return a haze without an edge, crossed by short level lines."""
     haze = 0.85 * np.clip(1 - np.hypot(x, y) ** 4, 0, 1)
     phase = rng.uniform(0, 2 * np.pi)
-    return haze * (0.55 + 0.45 * np.cos(2 * np.pi * y / (4 * pixel) + phase)), 0.9
+    return haze * (0.65 + 0.35 * np.cos(2 * np.pi * y / (4 * pixel) + phase)), 1.0
 
 
 def draw_fluid_level(
@@ -516,7 +519,7 @@ def draw_fluid_level(
     """Return a round cavity half full: dark air above a level line, bright fluid below."""
     level = rng.uniform(-0.1, 0.1)
     air = np.minimum(disc(x, y, pixel, 1 - 1.4 * pixel), np.clip((level - y) / pixel + 0.5, 0, 1))
-    return disc(x, y, pixel), 0.88 - 0.84 * air
+    return disc(x, y, pixel), 1.0 - 0.98 * air
 
 
 ROUND_FINDINGS = {

@@ -17,27 +17,21 @@ class AmifVqaCollator:
 
     Args:
         processor: prepares images, questions and answers.
-        image_states: encoder states by `image_id`, each (tokens, width); with them no image is opened. They must come
-            from the same pictures: states of the untouched data do not fit `ablate_images`.
         augmentation: called as `augmentation(picture, epoch=, row=)` on an RGB picture. An image's questions in a batch
             share one draw, that of the first of them.
     """
 
     processor: AmifProcessor
-    image_states: Mapping[str, torch.Tensor] | None = None
     augmentation: Callable[..., PIL.Image.Image] | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """One batch of B questions about U different images, the images in the order first seen.
 
         Returns:
-            `pixel_values` (U, 3, H, W), or `image_states` (U, tokens, width) where they are cached; `image_index` (B,),
-            the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places in
-            their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the normalised
+            `pixel_values` (U, 3, H, W), or `image_states` (U, tokens, width) where the rows hold them; `image_index`
+            (B,), the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places
+            in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the normalised
             answer, -100 for padding. All but the first are int64.
-
-        Raises:
-            KeyError: when `image_states` lacks an image of the batch.
         """
         first_rows = _first_rows(rows)
         places = {image_id: place for place, image_id in enumerate(first_rows)}
@@ -52,8 +46,9 @@ class AmifVqaCollator:
         }
 
     def _encode_images(self, first_rows: Mapping[str, Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        if self.image_states is not None:
-            return {"image_states": torch.stack([self.image_states[image_id] for image_id in first_rows])}
+        states = [row["image_states"] for row in first_rows.values() if "image_states" in row]
+        if states:
+            return {"image_states": torch.stack(states)}
         pictures = [self._open(row) for row in first_rows.values()]
         return {"pixel_values": self.processor(images=pictures)["pixel_values"]}
 

@@ -1,5 +1,6 @@
 """The rows that a data loader draws: undecoded pictures, and what the collator needs to know of a row."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,10 +15,16 @@ class VqaRows(torch.utils.data.Dataset):
 
     accelerate's data loaders call `set_epoch` on the data set in one process, but not where several processes share a
     sampler that has a `set_epoch` of its own: a trainer should call both itself at the start of an epoch.
+
+    Args:
+        dataset: rows of the schema.
+        image_states: encoder states of this data set's pictures by `image_id`, each (tokens, width). A row then holds
+            its `image_states`, and its picture is never opened.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, image_states: Mapping[str, torch.Tensor] | None = None) -> None:
         self.dataset = dataset.cast_column("image", Image(decode=False))
+        self.image_states = image_states
         # Shared memory, because persistent workers hold copies of this object that nobody tells of a new epoch.
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
 
@@ -34,4 +41,7 @@ class VqaRows(torch.utils.data.Dataset):
         return len(self.dataset)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return {**self.dataset[row], "row": row, "epoch": int(self._epoch)}
+        item = {**self.dataset[row], "row": row, "epoch": int(self._epoch)}
+        if self.image_states is not None:
+            item["image_states"] = self.image_states[item["image_id"]]
+        return item

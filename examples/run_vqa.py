@@ -1,0 +1,273 @@
+"""Fine-tune and evaluate AMiF on medical visual question answering.
+
+Without arguments it trains a small model on the generated data set `phantom` and leaves it in `amif-vqa/`:
+
+    accelerate launch examples/run_vqa.py
+
+With pretrained encoders on a real data set:
+
+    accelerate launch examples/run_vqa.py --dataset vqa_rad --data_dir DIR \
+        --vision_model openai/clip-vit-base-patch16 --text_model emilyalsentzer/Bio_ClinicalBERT --output_dir OUT
+
+Arguments may come from a JSON or YAML file, and those on the command line go before it:
+
+    accelerate launch examples/run_vqa.py examples/recipes/slake.yaml --data_dir DIR --output_dir OUT
+"""
+
+import json
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from datasets import DatasetDict, concatenate_datasets
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    HfArgumentParser,
+    set_seed,
+)
+
+from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
+from amif.training.data import ablate_images, load_vqa_dataset
+from amif.training.distributed import use_all_cpu_cores
+from amif.training.evaluation import (
+    append_test_evaluation,
+    baseline_accuracies,
+    build_metrics,
+    candidate_answers,
+    evaluation_fingerprint,
+    format_table,
+    known_splits,
+    prediction_rows,
+    write_json,
+    write_jsonl,
+)
+from amif.training.knowledge import knowledge_ids
+from amif.training.model_card import write_model_card
+from amif.training.small_model import small_config, small_processor
+
+logger = logging.getLogger("run_vqa")
+
+DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
+
+
+@dataclass
+class ModelArguments:
+    """Which model to start from, and how to build it."""
+
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "An AMiF checkpoint to continue or evaluate."}
+    )
+    vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
+    text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
+    decoder_model: str | None = field(
+        default=None, metadata={"help": "Decoder's weights; default: the text encoder's."}
+    )
+    decoder_layers: int | None = field(default=None, metadata={"help": "Keep only so many decoder layers."})
+    image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
+    image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
+    num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
+    attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
+    knowledge_fusion: str = field(default="gated", metadata={"help": "How knowledge is fused: gated, add or none."})
+
+    def __post_init__(self) -> None:
+        if (self.vision_model is None) != (self.text_model is None):
+            raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
+
+
+@dataclass
+class DataArguments:
+    """Which data to learn from, and how to evaluate."""
+
+    dataset: str = field(default="phantom", metadata={"help": "phantom, vqa_rad, slake, or your own file or Hub id."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
+    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
+    question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
+    answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    knowledge: str = field(
+        default="answers", metadata={"help": "Vocabulary fused as knowledge: answers, questions or none."}
+    )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "validation or test; default: test where it has answers, else validation."}
+    )
+    protocol: str = field(default="clean", metadata={"help": "Where candidates come from: clean, paper or generate."})
+    ablate_image: str | None = field(default=None, metadata={"help": "Evaluate on blank or shuffled (shuffle) images."})
+    predict_file: str | None = field(default=None, metadata={"help": "File of questions to answer; none is scored."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training questions."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated questions."})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations on validation without a better one."}
+    )
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """The columns named for one's own data."""
+        names = ("image_column", "question_column", "answer_column")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def main() -> None:
+    # 1. Arguments
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:])
+
+    # 2. Logging, threads, seed
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if training_args.use_cpu:
+        logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
+    set_seed(training_args.seed)
+
+    # 3. Data
+    splits = load_vqa_dataset(data_args.dataset, data_args.data_dir, **data_args.column_names)
+    splits = limit_samples(splits, data_args)
+    eval_split = data_args.eval_split or default_eval_split(splits)
+    for name, split in splits.items():
+        logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
+
+    # 4. Model and processor
+    model, processor = build_model(model_args, data_args, splits)
+
+    # 5. Trainer, which chooses among checkpoints on the validation split alone
+    trainer = AmifVqaTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=splits["train"] if training_args.do_train else None,
+        eval_dataset=splits.get("validation"),
+        processing_class=processor,
+        candidates=candidate_answers("clean", splits, "validation") if data_args.protocol != "generate" else None,
+    )
+    if data_args.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
+
+    # 6. Training
+    if training_args.do_train:
+        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        processor.answers = candidate_answers("clean", splits, "test")
+        trainer.save_model()
+
+    # 7. Evaluation
+    if data_args.predict_file is not None:
+        questions = load_vqa_dataset(data_args.predict_file, **data_args.column_names)
+        splits, eval_split = DatasetDict(splits | {"test": concatenate_datasets(list(questions.values()))}), "test"
+    metrics = evaluate(trainer, splits, eval_split, data_args)
+
+    # 8. Card and record
+    if trainer.is_world_process_zero():
+        write_model_card(training_args.output_dir, metrics, model_args.vision_model, model_args.text_model)
+        print(format_table(metrics))
+
+
+def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, AmifVqaArguments]:
+    """Arguments from the command line over those of a recipe; without a data set or recipe, phantom's recipe."""
+    parser = HfArgumentParser((ModelArguments, DataArguments, AmifVqaArguments))
+    recipe = None
+    if arguments and Path(arguments[0]).suffix in (".json", ".yaml", ".yml"):
+        recipe, *arguments = arguments
+    elif "--dataset" not in arguments:
+        recipe = DEFAULT_RECIPE
+    if recipe is not None:
+        defaults = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+        known = {action.dest for action in parser._actions}
+        if unknown := sorted(defaults.keys() - known):
+            parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
+        parser.set_defaults(**defaults)
+    parser.set_defaults(do_train=True)
+    return parser.parse_args_into_dataclasses(arguments)
+
+
+def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
+    limits = {"train": data_args.max_train_samples}
+    return DatasetDict(
+        {
+            name: split.select(range(min(limits.get(name, data_args.max_eval_samples) or len(split), len(split))))
+            for name, split in splits.items()
+        }
+    )
+
+
+def default_eval_split(splits: DatasetDict) -> str:
+    has_answers = "test" in splits and any(answer is not None for answer in splits["test"]["answer"])
+    return "test" if has_answers else "validation"
+
+
+def build_model(
+    model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict
+) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor."""
+    if model_args.model_name_or_path is not None:
+        name = model_args.model_name_or_path
+        return AmifForVisualQuestionAnswering.from_pretrained(name, dtype="float32"), AutoProcessor.from_pretrained(
+            name
+        )
+    config = {
+        "image_pooling": model_args.image_pooling,
+        "num_co_attention_layers": model_args.num_co_attention_layers,
+        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+        "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
+    }
+    if model_args.vision_model is None:
+        image_size = model_args.image_size or 96
+        processor = small_processor(
+            [*splits["train"]["question"], *filter(None, splits["train"]["answer"])], image_size
+        )
+        model = AmifForVisualQuestionAnswering(small_config(processor, image_size, **config))
+    else:
+        processor = build_processor(model_args)
+        if model_args.decoder_layers is not None:
+            config["decoder_layers"] = model_args.decoder_layers
+        model = AmifForVisualQuestionAnswering.from_encoders(
+            model_args.vision_model,
+            model_args.text_model,
+            model_args.decoder_model,
+            image_size=processor.image_processor.size["height"],
+            **config,
+        )
+    if model.knowledge_fusion is not None:
+        model.set_knowledge(knowledge_ids(data_args.knowledge, splits["train"], processor))
+    return model, processor
+
+
+def build_processor(model_args: ModelArguments) -> AmifProcessor:
+    """The processor of pretrained encoders: pictures become squares of the image size, nothing is cropped away."""
+    image_processor = AutoImageProcessor.from_pretrained(model_args.vision_model)
+    size = model_args.image_size or crop_or_size(image_processor)
+    image_processor.size = {"height": size, "width": size}
+    image_processor.do_center_crop = False
+    return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(model_args.text_model))
+
+
+def crop_or_size(image_processor: object) -> int:
+    crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
+    return crop.get("height") or size.get("height") or size["shortest_edge"]
+
+
+def evaluate(trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments) -> dict:
+    """Answer a split, write predictions.jsonl and metrics.json, and record any look at a test split."""
+    dataset = splits[eval_split]
+    if data_args.ablate_image is not None:
+        dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
+    trainer.candidates = candidate_answers(data_args.protocol, splits, eval_split)
+    rows = prediction_rows(dataset, *trainer.predict_answers(dataset))
+    metrics = build_metrics(
+        rows,
+        protocol=data_args.protocol,
+        dataset_name=data_args.dataset,
+        split=eval_split,
+        baselines=baseline_accuracies(concatenate_datasets(known_splits(splits, eval_split)), dataset),
+        fingerprint=evaluation_fingerprint(rows, seed=trainer.args.seed, command=" ".join(sys.argv)),
+    ) | {"ablate_image": data_args.ablate_image}
+    if trainer.is_world_process_zero():
+        output = Path(trainer.args.output_dir)
+        output.mkdir(parents=True, exist_ok=True)
+        write_jsonl(output / "predictions.jsonl", rows)
+        write_json(output / "metrics.json", metrics)
+        if eval_split == "test":
+            append_test_evaluation(trainer.model.name_or_path or output, metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    main()

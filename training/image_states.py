@@ -1,0 +1,44 @@
+"""Encoder states of a data set's pictures, computed once where the vision encoder does not change."""
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader, Subset
+from tqdm.auto import tqdm
+
+from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
+from ..processing_amif import AmifProcessor
+from .data.vqa_collator import AmifVqaCollator
+from .data.vqa_rows import VqaRows
+
+
+@torch.no_grad()
+def encode_unique_images(
+    model: AmifForVisualQuestionAnswering,
+    processor: AmifProcessor,
+    dataset: Dataset,
+    batch_size: int,
+    progress: bool = True,
+) -> dict[str, torch.Tensor]:
+    """Encode each picture of a data set once, in the model's own number format (call under autocast for another).
+
+    Args:
+        model: the model; only its vision encoder runs, in evaluation mode.
+        processor: prepares the pictures.
+        dataset: rows of the schema.
+        batch_size: pictures a step.
+        progress: whether to show a progress bar.
+
+    Returns:
+        By `image_id`, states (tokens, vision width) on the CPU, pooled as the configuration says.
+    """
+    rows = VqaRows(dataset)
+    first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows.image_ids)))}
+    pictures = Subset(rows, list(first_rows.values()))
+    loader = DataLoader(pictures, batch_size=batch_size, collate_fn=AmifVqaCollator(processor))
+    was_training = model.training
+    model.eval()
+    encoded = []
+    for batch in tqdm(loader, desc="Encoding images", disable=not progress):
+        encoded.extend(model.model.encode_images(batch["pixel_values"].to(model.device)).cpu())
+    model.train(was_training)
+    return dict(zip(first_rows, encoded, strict=True))

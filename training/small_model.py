@@ -1,0 +1,37 @@
+"""A small model from random initialisation, for data that needs no pretrained encoder and for trying things out."""
+
+from collections.abc import Iterable
+
+from tokenizers import BertWordPieceTokenizer
+from transformers import BertConfig, BertTokenizer, ViTConfig, ViTImageProcessor
+
+from ..modeling_amif.configuration_amif import AmifConfig
+from ..processing_amif import AmifProcessor
+
+VOCABULARY_SIZE = 2_000
+PATCH_SIZE = 8
+
+
+def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
+    """A processor with a lower-casing WordPiece tokenizer trained on `sentences`; pixels are scaled to -1 .. 1."""
+    trained = BertWordPieceTokenizer(lowercase=True)
+    trained.train_from_iterator(sentences, vocab_size=VOCABULARY_SIZE, min_frequency=1, show_progress=False)
+    size = {"height": image_size, "width": image_size}
+    return AmifProcessor(ViTImageProcessor(size=size), BertTokenizer(vocab=trained.get_vocab()))
+
+
+def small_config(processor: AmifProcessor, image_size: int, **config: object) -> AmifConfig:
+    """A configuration of some 5 million parameters that fits the processor; `config` changes fields of `AmifConfig`."""
+    width = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 6}
+    bert = width | {"vocab_size": len(processor.tokenizer), "pad_token_id": processor.tokenizer.pad_token_id}
+    defaults = {
+        "vision_config": ViTConfig(image_size=image_size, patch_size=PATCH_SIZE, num_hidden_layers=4, **width),
+        "text_config": BertConfig(num_hidden_layers=2, **bert),
+        "decoder_config": BertConfig(num_hidden_layers=2, **bert),
+        "num_co_attention_layers": 2,
+        "num_attention_heads": 6,
+        "decoder_start_token_id": processor.tokenizer.cls_token_id,
+        "eos_token_id": processor.tokenizer.sep_token_id,
+        "pad_token_id": processor.tokenizer.pad_token_id,
+    }
+    return AmifConfig(**(defaults | config))
