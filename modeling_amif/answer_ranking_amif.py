@@ -1,4 +1,4 @@
-"""Ranking candidate answers by the decoder's log-likelihood (supplement 6 of arXiv 2510.08791), each token counted once.
+"""Ranking candidate answers by log-likelihood (supplement 6 of arXiv 2510.08791), each token counted once.
 
 An answer is "[CLS] a1 .. an [SEP]"; its score is log p(a1) + .. + log p(an) + log p([SEP]). The decoder reads [CLS]
 once per question; keys and values of the question's states are computed then and shared by all candidates.
@@ -146,8 +146,8 @@ def rank_by_search(scorer: AnswerScorer, candidates: list[list[int]], top_k: int
     """The result of `rank_exhaustively`, found without scoring candidates that cannot win.
 
     Candidates form a trie of tokens. A log-likelihood only falls along a path, so the sum so far bounds every candidate
-    below a node (divided by the longest of them for "mean"). Best-first search with that bound pops candidates in order.
-    Each step advances every unfinished question by one node, in one pass of the decoder.
+    below a node (divided by the longest of them for "mean"). Best-first search with that bound pops candidates in
+    order. Each step advances every unfinished question by one node, in one pass of the decoder.
     """
     root = _build_trie(candidates)
     searches = [_Search(root, log_probs, top_k, score) for log_probs in scorer.first_log_probs.cpu()]

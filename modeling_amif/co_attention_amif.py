@@ -12,7 +12,7 @@ TEXT, IMAGE = 0, 1
 
 
 class AmifCoAttentionLayer(GradientCheckpointingLayer):
-    """One layer of one stack: self-attention, attention over the other modality, feed-forward; each normalised after."""
+    """One layer of one stack: self-attention, attention over the other modality, feed-forward; all post-normalised."""
 
     def __init__(self, config: AmifConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Configuration of AMiF: three sub-configurations (vision encoder, text encoder, answer decoder) and what joins them."""
+"""Configuration of AMiF: sub-configurations of encoders and decoder, and what joins them."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ class AmifConfig(PreTrainedConfig):
     """Configuration of every AMiF model.
 
     `AmifConfig()` is the size that the paper's text gives (arXiv 2510.08791, supplement 6): CLIP ViT-B/16 at 288 pixels
-    with all 12 blocks, Bio_ClinicalBERT's shape for text encoder and decoder, six co-attention layers. The authors' code
-    drops the last vision block; `vision_config=CLIPVisionConfig(..., num_hidden_layers=11)` gives that model.
+    with 12 blocks, Bio_ClinicalBERT's shape for text encoder and decoder, and six co-attention layers. The authors'
+    code drops the last vision block; `vision_config=CLIPVisionConfig(..., num_hidden_layers=11)` gives that model.
 
     Args:
         vision_config: Configuration, or its dictionary, of any image encoder of transformers that returns token states.

@@ -36,7 +36,7 @@ def build_decoder(config: AmifConfig) -> PreTrainedModel:
 
 
 def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
-    """Load an image encoder in float32; a checkpoint of image and text towers, such as CLIP's, gives its image tower."""
+    """Load an image encoder in float32; a checkpoint of two towers, such as CLIP's, gives its image tower."""
     model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
     return model.vision_model if hasattr(model, "vision_model") and hasattr(model, "text_model") else model
 
@@ -107,8 +107,8 @@ def image_token_states(vision_model: PreTrainedModel, pixel_values: torch.Tensor
     states = vision_model(pixel_values=pixel_values).last_hidden_state
     if states.dim() != 3:
         raise ValueError(
-            f"{type(vision_model).__name__} returns states of shape {tuple(states.shape)}, not (images, tokens, width); "
-            "use a transformer encoder such as ViT, CLIP or DINOv2."
+            f"{type(vision_model).__name__} returns states of shape {tuple(states.shape)}, not (images, tokens, "
+            "width); use a transformer encoder such as ViT, CLIP or DINOv2."
         )
     if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
         # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.

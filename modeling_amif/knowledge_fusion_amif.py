@@ -11,8 +11,8 @@ class AmifKnowledgeFusion(nn.Module):
     """Fuses a vocabulary of answers or questions into image-question states.
 
     The module holds no embedding table: it is given the vocabulary's word embeddings. The vocabulary depends on neither
-    image nor question, so it is one sequence for the whole batch and is never copied per example. Attention weights over
-    it are not dropped out, so that the fused kernels, whose memory grows with the vocabulary and not with its square,
+    image nor question, so it is one sequence for the whole batch, never copied per example. Attention weights over it
+    are not dropped out, so that the fused kernels, whose memory grows with the vocabulary and not with its square,
     can always be used.
     """
 

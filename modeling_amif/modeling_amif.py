@@ -202,7 +202,13 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
 
     @classmethod
     def from_encoders(
-        cls, vision: str, text: str, decoder: str | None = None, image_size: int | None = None, **config: Any
+        cls,
+        vision: str,
+        text: str,
+        decoder: str | None = None,
+        image_size: int | None = None,
+        decoder_layers: int | None = None,
+        **config: Any,
     ) -> Self:
         """Build a model from pretrained encoders, in float32; projections, co-attention and fusion are new.
 
@@ -211,7 +217,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             text: Name or path of a BERT-like text encoder.
             decoder: Name or path of the decoder's weights; None takes the text encoder's. Cross-attention is new.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
-            **config: Further fields of `AmifConfig`; `decoder_layers` keeps only the decoder's first layers.
+            decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
+            **config: Further fields of `AmifConfig`.
 
         Raises:
             ValueError: If the decoder's vocabulary is not the text encoder's.
@@ -220,11 +227,11 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
         decoder_config = decoder_source.config.to_dict() | {"is_decoder": True, "add_cross_attention": True}
-        decoder_config["num_hidden_layers"] = config.pop("decoder_layers", decoder_config["num_hidden_layers"])
+        decoder_config["num_hidden_layers"] = decoder_layers or decoder_config["num_hidden_layers"]
         if decoder_config["vocab_size"] != text_model.config.vocab_size:
             raise ValueError(
                 f"Decoder {decoder!r} has {decoder_config['vocab_size']} tokens, text encoder {text!r} has "
-                f"{text_model.config.vocab_size}; they share one tokenizer, so choose a decoder with the same vocabulary."
+                f"{text_model.config.vocab_size}; they share a tokenizer: choose a decoder with the same vocabulary."
             )
         vision_config = vision_model.config.to_dict()
         vision_config["image_size"] = image_size or vision_config.get("image_size")
@@ -363,7 +370,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         image_states: torch.Tensor | None = None,
         **generation_options: Any,
     ) -> torch.Tensor:
-        """Generate answers freely; inputs as in `forward`, options as in transformers' `generate` (beams, sampling, ..).
+        """Generate answers freely; inputs as in `forward`, options as in transformers' `generate` (beams, ...).
 
         Returns:
             (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens` says otherwise.
@@ -421,8 +428,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """
         if method not in RANKING_METHODS or score not in SCORES or top_k < 1:
             raise ValueError(
-                f"method={method!r}, score={score!r}, top_k={top_k}: choose method from {tuple(RANKING_METHODS)}, score "
-                f"from {SCORES} and top_k of at least 1."
+                f"method={method!r}, score={score!r}, top_k={top_k}: choose method from {tuple(RANKING_METHODS)}, "
+                f"score from {SCORES} and top_k of at least 1."
             )
         candidates = candidate_tokens(answers)
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)

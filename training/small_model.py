@@ -22,14 +22,14 @@ def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
 
 def small_config(processor: AmifProcessor, image_size: int, **config: object) -> AmifConfig:
     """A configuration of some 5 million parameters that fits the processor; `config` changes fields of `AmifConfig`."""
-    width = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 6}
+    width = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4}
     bert = width | {"vocab_size": len(processor.tokenizer), "pad_token_id": processor.tokenizer.pad_token_id}
     defaults = {
         "vision_config": ViTConfig(image_size=image_size, patch_size=PATCH_SIZE, num_hidden_layers=4, **width),
         "text_config": BertConfig(num_hidden_layers=2, **bert),
         "decoder_config": BertConfig(num_hidden_layers=2, **bert),
         "num_co_attention_layers": 2,
-        "num_attention_heads": 6,
+        "num_attention_heads": 4,
         "decoder_start_token_id": processor.tokenizer.cls_token_id,
         "eos_token_id": processor.tokenizer.sep_token_id,
         "pad_token_id": processor.tokenizer.pad_token_id,

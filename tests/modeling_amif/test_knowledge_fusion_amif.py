@@ -1,0 +1,148 @@
+import pytest
+import torch
+
+from amif.modeling_amif.knowledge_fusion_amif import AmifKnowledgeFusion
+from tests_small import small_config, small_model
+
+
+def fusion(kind="gated", embedding_size=32):
+    torch.manual_seed(0)
+    module = AmifKnowledgeFusion(small_config(knowledge_fusion=kind), embedding_size).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return module
+
+
+def silence(module):
+    """Leave of the module only what a test sets by hand: no attention, no feed-forward."""
+    with torch.no_grad():
+        for part in (module.cross_attention.output, module.feed_forward.contract):
+            part.weight.zero_()
+            part.bias.zero_()
+
+
+def test_known_values_of_equations_14_to_16():
+    """With CA = c everywhere: F_p = F + c, G = sigmoid(b), Z = F + G c; then the last normalisation."""
+    module = fusion()
+    silence(module)
+    with torch.no_grad():
+        module.cross_attention.output.bias.copy_(torch.linspace(-1, 1, 32))
+        module.gate.weight.zero_()
+        module.gate.bias.fill_(torch.tensor(0.25).logit())
+    joint = torch.randn(2, 3, 32)
+    output, gate, _ = module(joint, torch.randn(1, 5, 32))
+    torch.testing.assert_close(gate, torch.full_like(gate, 0.25))
+    torch.testing.assert_close(output, module.output_norm(joint + 0.25 * torch.linspace(-1, 1, 32)))
+
+
+def test_gate_reads_the_fused_state():
+    module = fusion()
+    silence(module)
+    with torch.no_grad():
+        module.cross_attention.output.bias.fill_(2.0)
+        module.gate.weight.copy_(torch.eye(32))
+        module.gate.bias.zero_()
+    joint = torch.randn(1, 4, 32)
+    _, gate, _ = module(joint, torch.randn(1, 5, 32))
+    torch.testing.assert_close(gate, torch.sigmoid(joint + 2.0))
+
+
+@pytest.mark.parametrize(("bias", "expected"), [(-40.0, 0.0), (40.0, 1.0)])
+def test_closed_gate_ignores_knowledge_and_open_gate_adds_it(bias, expected):
+    module, added = fusion(), fusion("add")
+    added.load_state_dict(module.state_dict(), strict=False)
+    with torch.no_grad():
+        module.gate.weight.zero_()
+        module.gate.bias.fill_(bias)
+    joint, knowledge = torch.randn(1, 4, 32), torch.randn(1, 5, 32)
+    output, _, _ = module(joint, knowledge)
+    if expected:
+        torch.testing.assert_close(output, added(joint, knowledge)[0])
+    else:
+        other, _, _ = module(joint, torch.randn(1, 9, 32))
+        torch.testing.assert_close(output, other)
+        torch.testing.assert_close(output, module.output_norm(joint + module.feed_forward(joint)))
+
+
+def test_each_question_reads_the_vocabulary_by_itself():
+    """Folding the batch into one sequence of queries changes nothing."""
+    module = fusion()
+    joint, knowledge = torch.randn(3, 4, 32), torch.randn(1, 5, 32)
+    together, gate, _ = module(joint, knowledge)
+    for b in range(3):
+        alone, alone_gate, _ = module(joint[b : b + 1], knowledge)
+        torch.testing.assert_close(together[b : b + 1], alone)
+        torch.testing.assert_close(gate[b : b + 1], alone_gate)
+
+
+def test_eager_weights_over_the_vocabulary():
+    config = small_config()
+    config._attn_implementation = "eager"
+    module = AmifKnowledgeFusion(config, 32).eval()
+    _, _, weights = module(torch.randn(2, 3, 32), module.encode_knowledge(torch.randn(5, 32)))
+    assert weights.shape == (2, 4, 3, 5)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 3))
+
+
+def test_other_embedding_width_is_projected():
+    module = fusion(embedding_size=20)
+    assert module.encode_knowledge(torch.randn(6, 20)).shape == (1, 6, 32)
+
+
+def test_vocabulary_is_a_set_of_rows():
+    module = fusion()
+    embeddings, order = torch.randn(6, 32), torch.randperm(6)
+    states = module.encode_knowledge(embeddings)
+    torch.testing.assert_close(module.encode_knowledge(embeddings[order]), states[:, order])
+
+
+def test_twenty_thousand_tokens_train():
+    """The vocabulary's attention must not need memory of its square: 20,000^2 floats are 1.6 GB a head."""
+    model = small_model(knowledge=0)
+    model.set_knowledge(torch.randint(3, 100, (20_000,)))
+    model.train()
+    states = model.knowledge_states()
+    output, _, _ = model.knowledge_fusion(torch.randn(2, 5, 32), states)
+    output.sum().backward()
+    assert states.shape == (1, 20_000, 32)
+    assert torch.isfinite(model.model.get_input_embeddings().weight.grad).all()
+
+
+def test_states_are_cached_until_weights_or_vocabulary_change():
+    model = small_model()
+    with torch.no_grad():
+        first = model.knowledge_states()
+        assert model.knowledge_states() is first
+
+        model.knowledge_fusion.knowledge_norm.weight.mul_(2)
+        second = model.knowledge_states()
+        assert second is not first
+        assert not torch.equal(second, first)
+
+        model.set_knowledge([5, 6, 7])
+        assert model.knowledge_states().shape == (1, 3, 32)
+
+        third = model.knowledge_states()
+        model.load_state_dict(small_model(seed=3).state_dict() | {"knowledge_ids": torch.tensor([5, 6, 7])})
+        assert not torch.equal(model.knowledge_states(), third)
+
+
+def test_cached_states_change_with_an_optimizer_step_and_never_leak_into_training():
+    model = small_model()
+    with torch.no_grad():
+        before = model.knowledge_states()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    model.knowledge_states().square().sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert not torch.equal(model.knowledge_states(), before)
+    model.train()
+    assert model.knowledge_states().requires_grad
+
+
+def test_empty_vocabulary_and_model_without_fusion_refuse():
+    with pytest.raises(ValueError, match="empty"):
+        small_model().set_knowledge([])
+    with pytest.raises(ValueError, match="knowledge_fusion='none'"):
+        small_model(knowledge_fusion="none").set_knowledge([1])
