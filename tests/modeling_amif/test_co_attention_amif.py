@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import gelu, layer_norm
 
 from amif.modeling_amif.co_attention_amif import AmifCoAttention
-from tests_small import small_config
+from small_models import small_config
 
 
 def naive_attention(module, queries, context, valid):

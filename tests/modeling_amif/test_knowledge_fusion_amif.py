@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from amif.modeling_amif.knowledge_fusion_amif import AmifKnowledgeFusion
-from tests_small import small_config, small_model
+from small_models import small_config, small_model
 
 
 def fusion(kind="gated", embedding_size=32):

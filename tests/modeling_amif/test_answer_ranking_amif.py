@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from small_models import padded, small_inputs, small_model
+
+# Prefixes of each other, duplicates, one token, an empty answer, and one of 40 tokens.
+ANSWERS = [[5], [5, 6], [5, 6, 7], [8, 9], [5, 6], [10], [8], [11, 12, 13, 14], [6, 5], [], list(range(20, 60))]
+
+
+def naive_scores(model, inputs, answers, score):
+    """Each answer by itself through the training forward, token by token."""
+    columns = []
+    for answer in answers:
+        labels = torch.tensor([[101, *answer, 102]]).expand(len(inputs["input_ids"]), -1)
+        log_probs = model(**inputs, labels=labels).logits.log_softmax(-1)
+        total = sum(log_probs[:, i].gather(1, labels[:, i + 1 : i + 2])[:, 0] for i in range(labels.shape[1] - 1))
+        columns.append(total / (labels.shape[1] - 1) if score == "mean" else total)
+    return torch.stack(columns, dim=1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+@pytest.mark.parametrize("method", ["exhaustive", "search"])
+@pytest.mark.parametrize("score", ["sum", "mean"])
+@torch.no_grad()
+def test_equals_naive_scores_with_stable_order(model, method, score):
+    inputs = small_inputs(questions=5)
+    expected = naive_scores(model, inputs, ANSWERS, score).sort(dim=1, descending=True, stable=True)
+    ranking = model.rank_answers(**inputs, answers=padded(ANSWERS), top_k=99, method=method, score=score)
+    assert ranking.indices.shape == (5, len(ANSWERS)), "top_k is at most the number of candidates"
+    torch.testing.assert_close(ranking.scores, expected.values, rtol=0, atol=1e-4)
+    assert torch.equal(ranking.indices, expected.indices)
+    best = model.rank_answers(**inputs, answers=padded(ANSWERS), top_k=3, method=method, score=score)
+    assert torch.equal(best.indices, expected.indices[:, :3])
+
+
+@pytest.mark.parametrize("method", ["exhaustive", "search"])
+def test_score_is_minus_the_loss(model, method):
+    inputs, answers = small_inputs(questions=1, images=1), padded([[7, 8, 9]])
+    ranking = model.rank_answers(**inputs, answers=answers, method=method)
+    loss = model(**inputs, labels=answers["input_ids"]).loss
+    torch.testing.assert_close(ranking.scores[0, 0], -loss.detach())
+    assert ranking.indices.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("method", ["exhaustive", "search"])
+def test_ties_keep_the_order_of_candidates(model, method):
+    ranking = model.rank_answers(**small_inputs(), answers=padded([[9], [5, 6], [5, 6], [5, 6]]), top_k=4, method=method)
+    for row in ranking.indices.tolist():
+        assert [index for index in row if index != 0] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("method", ["exhaustive", "search"])
+def test_neither_batch_nor_padding_changes_a_ranking(model, method):
+    inputs, answers = small_inputs(questions=4, images=2), padded(ANSWERS)
+    together = model.rank_answers(**inputs, answers=answers, top_k=5, method=method)
+    for i in range(4):
+        length = int(inputs["attention_mask"][i].sum())
+        alone = model.rank_answers(
+            inputs["pixel_values"][inputs["image_index"][i]][None],
+            inputs["input_ids"][i : i + 1, :length],
+            answers=answers,
+            top_k=5,
+            method=method,
+        )
+        assert torch.equal(alone.indices[0], together.indices[i])
+        torch.testing.assert_close(alone.scores[0], together.scores[i], rtol=0, atol=1e-4)
+
+
+def test_search_reads_fewer_prefixes_than_there_are(model, monkeypatch):
+    from amif.modeling_amif.answer_ranking_amif import AnswerScorer
+
+    read = []
+    original = AnswerScorer.continuations
+
+    def counting(self, questions, prefixes):
+        read.extend(map(tuple, prefixes))
+        return original(self, questions, prefixes)
+
+    monkeypatch.setattr(AnswerScorer, "continuations", counting)
+    answers = [[i, j] for i in range(3, 33) for j in range(40, 50)]
+    model.rank_answers(**small_inputs(questions=1, images=1), answers=padded(answers), method="search")
+    assert 0 < len(read) < 330 / 2
+    assert len(set(read)) == len(read), "no prefix is read twice"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"method": "guess"}, {"score": "median"}, {"top_k": 0}]
+)
+def test_wrong_arguments_name_the_choices(model, wrong):
+    with pytest.raises(ValueError, match="choose method from"):
+        model.rank_answers(**small_inputs(), **({"answers": padded([[5]])} | wrong))
+
+
+def test_no_candidates_refuse(model):
+    nothing = {"input_ids": torch.zeros(0, 3), "attention_mask": torch.zeros(0, 3)}
+    with pytest.raises(ValueError, match="one candidate"):
+        model.rank_answers(**small_inputs(), answers=nothing)

@@ -1,0 +1,181 @@
+import pytest
+import torch
+from small_models import WIDTH, small_model
+from torch.nn.functional import interpolate
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    Dinov2Config,
+    Dinov2Model,
+    ResNetConfig,
+    ResNetModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    SwinConfig,
+    SwinModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from amif import AmifForVisualQuestionAnswering
+from amif.modeling_amif.encoders_amif import image_token_states, resize_position_embeddings
+
+BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
+VISION = WIDTH | {"hidden_size": 48, "image_size": 56, "patch_size": 14}
+
+
+def clip(image_size=32):
+    vision = WIDTH | {"hidden_size": 48, "image_size": image_size, "patch_size": 8}
+    text = WIDTH | {"vocab_size": 99, "max_position_embeddings": 20}
+    torch.manual_seed(0)
+    return CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=16))
+
+
+@pytest.fixture
+def text(tmp_path):
+    torch.manual_seed(1)
+    BertModel(BERT).save_pretrained(tmp_path / "text")
+    return str(tmp_path / "text")
+
+
+def heads(**config):
+    return {"num_attention_heads": 4, "num_co_attention_layers": 1} | config
+
+
+@pytest.mark.parametrize(
+    "vision_model",
+    [
+        ViTModel(ViTConfig(**VISION)),
+        Dinov2Model(Dinov2Config(mlp_ratio=2, **{k: v for k, v in VISION.items() if k != "intermediate_size"})),
+        SiglipVisionModel(SiglipVisionConfig(**VISION)),
+        SwinModel(SwinConfig(image_size=56, patch_size=7, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=2)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_any_image_encoder_of_any_width(vision_model, text, tmp_path):
+    vision_model.save_pretrained(tmp_path / "vision")
+    model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, **heads()).eval()
+    pixels = torch.randn(2, 3, 56, 56)
+    with torch.no_grad():
+        expected = vision_model.eval()(pixel_values=pixels).last_hidden_state
+        torch.testing.assert_close(model.model.encode_images(pixels), expected)
+        logits = model(pixels, torch.tensor([[101, 5, 102]] * 2)).logits
+    assert model.config.hidden_size == 32, "the text encoder's width"
+    assert torch.isfinite(logits).all()
+
+
+def test_clip_gives_its_vision_tower_normalised_on_every_token(text, tmp_path):
+    source = clip().eval()
+    source.save_pretrained(tmp_path / "clip")
+    model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, **heads()).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        tower = source.vision_model(pixel_values=pixels)
+        states = model.model.encode_images(pixels)
+    torch.testing.assert_close(states, source.vision_model.post_layernorm(tower.last_hidden_state))
+    torch.testing.assert_close(states[:, 0], tower.pooler_output)
+    assert not any("text_model" in name for name in model.model.vision_model.state_dict())
+
+
+def test_half_precision_checkpoints_come_up_in_float32(text, tmp_path):
+    clip().half().save_pretrained(tmp_path / "clip")
+    model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, **heads())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_from_encoders_resizes_positions_to_the_image_size(text, tmp_path):
+    source = clip(image_size=32)
+    source.save_pretrained(tmp_path / "clip")
+    model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, image_size=48, **heads()).eval()
+    old = source.vision_model.embeddings.position_embedding.weight
+    new = model.model.vision_model.embeddings.position_embedding.weight
+    assert new.shape == (1 + 6 * 6, 48)
+    assert torch.equal(new[0], old[0]), "the class token is kept"
+    grid = old[1:].T.reshape(1, 48, 4, 4)
+    expected = interpolate(grid, size=(6, 6), mode="bicubic")[0].flatten(1).T
+    torch.testing.assert_close(new[1:], expected)
+    assert torch.isfinite(model(torch.randn(1, 3, 48, 48), torch.tensor([[101, 102]])).logits).all()
+
+
+def test_positions_from_224_to_288():
+    """14 x 14 to 18 x 18, each value of a bilinear ramp moved to where it belongs."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 14), torch.linspace(0, 1, 14), indexing="ij")
+    table = torch.cat([torch.full((1, 2), 7.0), torch.stack([rows.flatten(), columns.flatten()], dim=1)])
+    resized = resize_position_embeddings(table, 325)
+    assert torch.equal(resized[0], table[0])
+    centres = ((torch.arange(18) + 0.5) * 14 / 18 - 0.5) / 13
+    inner = slice(2, -2)  # bicubic weights reach over the border
+    torch.testing.assert_close(resized[1:].reshape(18, 18, 2)[inner, inner, 0][:, 0], centres[inner], atol=1e-4, rtol=0)
+    torch.testing.assert_close(resized[1:].reshape(18, 18, 2)[inner, inner, 1][0], centres[inner], atol=1e-4, rtol=0)
+
+
+def test_same_size_is_left_as_it_is():
+    table = torch.randn(197, 8)
+    torch.testing.assert_close(resize_position_embeddings(table, 197), table)
+
+
+def test_tables_that_are_no_grid_are_refused():
+    with pytest.raises(ValueError, match="not a square grid"):
+        resize_position_embeddings(torch.randn(199, 8), 325)
+    with pytest.raises(ValueError, match="only one has a class token"):
+        resize_position_embeddings(torch.randn(196, 8), 325)
+
+
+def test_encoder_without_token_states_is_refused():
+    resnet = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"))
+    with pytest.raises(ValueError, match="ResNetModel returns states of shape"):
+        image_token_states(resnet, torch.randn(1, 3, 32, 32), pooling=1)
+
+
+@torch.no_grad()
+def test_pooling_averages_squares_and_keeps_the_class_token():
+    model = small_model(image_pooling=2)
+    pixels = torch.randn(2, 3, 32, 32)
+    full = image_token_states(model.model.vision_model, pixels, pooling=1)
+    pooled = model.model.encode_images(pixels)
+    assert pooled.shape == (2, 1 + 4, 32)
+    assert torch.equal(pooled[:, 0], full[:, 0])
+    patches = full[:, 1:].reshape(2, 4, 4, 32)
+    torch.testing.assert_close(pooled[:, 2], patches[:, :2, 2:].mean((1, 2)))
+    with pytest.raises(ValueError, match="does not divide"):
+        image_token_states(model.model.vision_model, pixels, pooling=3)
+
+
+def test_decoder_takes_the_text_encoders_weights_and_new_cross_attention(text, tmp_path):
+    clip().save_pretrained(tmp_path / "clip")
+    source = BertModel.from_pretrained(text)
+    model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, **heads())
+    decoder = model.decoder.bert.state_dict()
+    for name, value in source.state_dict().items():
+        if not name.startswith("pooler"):
+            assert torch.equal(decoder[name], value), name
+    new = {name.split(".")[3] for name in decoder.keys() - source.state_dict().keys()}
+    assert new == {"crossattention"}
+    head = model.decoder.cls.predictions.decoder.weight
+    assert head.data_ptr() == model.decoder.bert.embeddings.word_embeddings.weight.data_ptr(), "tied"
+
+
+def test_fewer_decoder_layers_and_another_decoder(text, tmp_path):
+    clip().save_pretrained(tmp_path / "clip")
+    model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, decoder_layers=1, **heads())
+    assert len(model.decoder.bert.encoder.layer) == 1
+    BertModel(BertConfig(**(WIDTH | {"hidden_size": 40, "vocab_size": 120}))).save_pretrained(tmp_path / "decoder")
+    wider = AmifForVisualQuestionAnswering.from_encoders(
+        str(tmp_path / "clip"), text, str(tmp_path / "decoder"), **heads()
+    )
+    assert wider(torch.randn(1, 3, 32, 32), torch.tensor([[101, 102]])).joint_states.shape[-1] == 40
+    BertModel(BertConfig(vocab_size=50, **WIDTH)).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match="has 50 tokens"):
+        AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, str(tmp_path / "other"), **heads())
+
+
+def test_real_encoders_give_their_own_states(models_dir):
+    vision, text = str(models_dir / "dinov2-small"), str(models_dir / "minilm-l6")
+    model = AmifForVisualQuestionAnswering.from_encoders(vision, text, image_size=224, num_co_attention_layers=1).eval()
+    pixels = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = Dinov2Model.from_pretrained(vision, dtype=torch.float32).eval()(pixels).last_hidden_state
+        torch.testing.assert_close(model.model.encode_images(pixels), expected, rtol=1e-3, atol=1e-3)
+    assert model.config.hidden_size == 384
