@@ -47,7 +47,7 @@ from amif.training.evaluation import (
 )
 from amif.training.knowledge import knowledge_ids
 from amif.training.model_card import write_model_card
-from amif.training.small_model import small_config, small_processor
+from amif.training.small_model import small_model, small_processor
 
 logger = logging.getLogger("run_vqa")
 
@@ -226,7 +226,7 @@ def build_small_model(
     image_size = model_args.image_size or 96
     training = splits["train"]
     processor = small_processor([*training["question"], *filter(None, training["answer"])], image_size)
-    return AmifForVisualQuestionAnswering(small_config(processor, image_size, **config)), processor
+    return small_model(processor, image_size, **config), processor
 
 
 def build_model_on_encoders(

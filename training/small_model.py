@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+import torch
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertTokenizer, ViTConfig, ViTImageProcessor
 
 from ..modeling_amif.configuration_amif import AmifConfig
+from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ..processing_amif import AmifProcessor
 
 VOCABULARY_SIZE = 2_000
@@ -34,9 +36,9 @@ def small_config(processor: AmifProcessor, image_size: int, **config: object) ->
     }
     defaults = {
         "vision_config": ViTConfig(image_size=image_size, patch_size=PATCH_SIZE, num_hidden_layers=4, **width),
-        "text_config": BertConfig(num_hidden_layers=1, **bert),
-        "decoder_config": BertConfig(num_hidden_layers=1, **bert),
-        "num_co_attention_layers": 1,
+        "text_config": BertConfig(num_hidden_layers=2, **bert),
+        "decoder_config": BertConfig(num_hidden_layers=2, **bert),
+        "num_co_attention_layers": 2,
         "num_attention_heads": 4,
         "initializer_range": 0.08,
         "hidden_dropout_prob": 0.0,
@@ -46,3 +48,11 @@ def small_config(processor: AmifProcessor, image_size: int, **config: object) ->
         "pad_token_id": processor.tokenizer.pad_token_id,
     }
     return AmifConfig(**(defaults | config))
+
+
+def small_model(processor: AmifProcessor, image_size: int, **config: object) -> AmifForVisualQuestionAnswering:
+    """A small model with new weights, ready to be trained from nothing."""
+    model = AmifForVisualQuestionAnswering(small_config(processor, image_size, **config))
+    # As wide as what the patches bring: otherwise where a thing stands is learned long after what it is.
+    torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
+    return model

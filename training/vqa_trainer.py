@@ -45,6 +45,9 @@ class AmifVqaArguments(TrainingArguments):
             "new where encoders and decoder are pretrained. None: as learning_rate."
         },
     )
+    vision_learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate of the vision encoder. None: as learning_rate."}
+    )
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
     warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
     weight_decay: float = field(default=0.05, metadata={"help": "Weight decay of AdamW."})
@@ -134,20 +137,18 @@ class AmifVqaTrainer(Trainer):
         return (output.loss, output) if return_outputs else output.loss
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The Trainer's optimizer, with `fusion_learning_rate` for what stands between encoders and decoder."""
+        """The Trainer's optimizer, with `vision_learning_rate` and `fusion_learning_rate` for their parts."""
         optimizer = super().create_optimizer(model)
-        rate = self.args.fusion_learning_rate
-        if rate is None:
-            return optimizer
         names = {parameter: name for name, parameter in (model or self.model).named_parameters()}
-        optimizer.param_groups[:] = [
-            group | {"params": parameters, "lr": group_rate}
-            for group in optimizer.param_groups
-            for parameters, group_rate in (
-                ([p for p in group["params"] if not _is_fusion(names[p])], group["lr"]),
-                ([p for p in group["params"] if _is_fusion(names[p])], rate),
-            )
-        ]
+        rates = {"vision": self.args.vision_learning_rate, "fusion": self.args.fusion_learning_rate}
+        groups = []
+        for group in optimizer.param_groups:
+            parts: dict[float, list[torch.nn.Parameter]] = {}
+            for parameter in group["params"]:
+                rate = rates.get(_part(names[parameter]))
+                parts.setdefault(group["lr"] if rate is None else rate, []).append(parameter)
+            groups += [group | {"params": parameters, "lr": rate} for rate, parameters in parts.items()]
+        optimizer.param_groups[:] = groups
         return optimizer
 
     def evaluate(
@@ -260,5 +261,8 @@ def _answered(dataset: Dataset) -> Dataset:
     return dataset.select(rows) if len(rows) < len(dataset) else dataset
 
 
-def _is_fusion(name: str) -> bool:
-    return any(module in name for module in FUSION_MODULES) and "vision_model" not in name
+def _part(name: str) -> str | None:
+    """The part of the model that has a learning rate of its own, from a parameter's name."""
+    if ".vision_model." in name:
+        return "vision"
+    return "fusion" if any(module in name for module in FUSION_MODULES) else None

@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from small_models import padded, small_inputs, small_model
 
 # Prefixes of each other, duplicates, one token, an empty answer, and one of 40 tokens.
@@ -48,7 +47,9 @@ def test_score_is_minus_the_loss(model, method):
 
 @pytest.mark.parametrize("method", ["exhaustive", "search"])
 def test_ties_keep_the_order_of_candidates(model, method):
-    ranking = model.rank_answers(**small_inputs(), answers=padded([[9], [5, 6], [5, 6], [5, 6]]), top_k=4, method=method)
+    ranking = model.rank_answers(
+        **small_inputs(), answers=padded([[9], [5, 6], [5, 6], [5, 6]]), top_k=4, method=method
+    )
     for row in ranking.indices.tolist():
         assert [index for index in row if index != 0] == [1, 2, 3]
 
@@ -87,9 +88,7 @@ def test_search_reads_fewer_prefixes_than_there_are(model, monkeypatch):
     assert len(set(read)) == len(read), "no prefix is read twice"
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"method": "guess"}, {"score": "median"}, {"top_k": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"method": "guess"}, {"score": "median"}, {"top_k": 0}])
 def test_wrong_arguments_name_the_choices(model, wrong):
     with pytest.raises(ValueError, match="choose method from"):
         model.rank_answers(**small_inputs(), **({"answers": padded([[5]])} | wrong))

@@ -1,10 +1,10 @@
 import math
 
 import torch
+from small_models import small_config
 from torch.nn.functional import gelu, layer_norm
 
 from amif.modeling_amif.co_attention_amif import AmifCoAttention
-from small_models import small_config
 
 
 def naive_attention(module, queries, context, valid):

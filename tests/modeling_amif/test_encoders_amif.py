@@ -50,7 +50,9 @@ def heads(**config):
         ViTModel(ViTConfig(**VISION)),
         Dinov2Model(Dinov2Config(mlp_ratio=2, **{k: v for k, v in VISION.items() if k != "intermediate_size"})),
         SiglipVisionModel(SiglipVisionConfig(**VISION)),
-        SwinModel(SwinConfig(image_size=56, patch_size=7, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=2)),
+        SwinModel(
+            SwinConfig(image_size=56, patch_size=7, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=2)
+        ),
     ],
     ids=lambda model: type(model).__name__,
 )

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from small_models import small_config, small_model
 
 from amif.modeling_amif.knowledge_fusion_amif import AmifKnowledgeFusion
-from small_models import small_config, small_model
 
 
 def fusion(kind="gated", embedding_size=32):

@@ -1,0 +1,189 @@
+import pytest
+import torch
+from PIL import Image
+from small_models import VOCABULARY, small_model
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, ViTImageProcessor
+
+from amif import AmifProcessor, AmifVqaArguments, AmifVqaTrainer
+from amif.training.data.schema import build_vqa_dataset
+
+WORDS = ["what", "colour", "is", "it", "dark", "bright", "grey", "yes", "no", "the", "image"]
+
+
+@pytest.fixture(scope="module")
+def processor():
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 101, "[SEP]": 102} | {word: 3 + i for i, word in enumerate(WORDS)}
+    vocabulary |= {f"[unused{i}]": i for i in range(VOCABULARY) if i not in vocabulary.values()}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 101), ("[SEP]", 102)]
+    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    return AmifProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), fast)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two questions about each of 12 dark, grey or bright images; only the image tells the answers."""
+    folder, rows = tmp_path_factory.mktemp("images"), []
+    for i in range(12):
+        name, level = ("dark", "grey", "bright")[i % 3], (20, 128, 235)[i % 3]
+        path = folder / f"{i}.png"
+        Image.new("L", (40, 32), level + i % 4).save(path)
+        for question, answer in (("what is it", name), ("is it dark", "yes" if name == "dark" else "no")):
+            rows.append({"image": str(path), "question": question, "answer": answer, "image_id": str(i)})
+            rows[-1]["question_id"] = f"{i} {question}"
+    return build_vqa_dataset(rows)
+
+
+CANDIDATES = ["dark", "grey", "bright", "yes", "no"]
+
+
+def trainer(tmp_path, processor, data, model=None, **arguments):
+    options = {"output_dir": str(tmp_path), "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True}
+    options |= {"load_best_model_at_end": False, "use_cpu": True, "per_device_train_batch_size": 8}
+    args = AmifVqaArguments(**(options | arguments))
+    return AmifVqaTrainer(model or small_model(), args, data, data, processor, CANDIDATES)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_learns_to_answer_from_the_image(tmp_path, processor, data, frozen):
+    run = trainer(
+        tmp_path,
+        processor,
+        data,
+        num_train_epochs=25,
+        learning_rate=3e-3,
+        warmup_steps=0.1,
+        freeze_vision_encoder=frozen,
+    )
+    before = {name: value.clone() for name, value in run.model.model.vision_model.state_dict().items()}
+    untrained = run.evaluate()["eval_accuracy"]
+    run.train()
+    assert untrained < 60 < 95 <= run.evaluate()["eval_accuracy"]
+    after = run.model.model.vision_model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before) == frozen
+
+
+def test_frozen_encoder_sees_each_image_once(tmp_path, processor, data, monkeypatch):
+    run = trainer(tmp_path, processor, data, num_train_epochs=3, freeze_vision_encoder=True, eval_strategy="epoch")
+    seen = []
+    encode = run.model.model.encode_images
+    monkeypatch.setattr(run.model.model, "encode_images", lambda pixels: seen.append(len(pixels)) or encode(pixels))
+    run.train()
+    assert sum(seen) == 12
+
+
+def test_answers_come_in_the_order_of_the_rows(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
+    shuffled = data.shuffle(seed=3)
+    expected = dict(zip(data["question_id"], zip(*run.predict_answers(data), strict=True), strict=True))
+    for question, answer, score in zip(shuffled["question_id"], *run.predict_answers(shuffled), strict=True):
+        assert answer == expected[question][0]
+        assert score == pytest.approx(expected[question][1], abs=1e-4)
+
+
+def test_predictions_equal_ranking_each_question_alone(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data)
+    answers, scores = run.predict_answers(data)
+    model = run.model.eval()
+    for row in range(0, len(data), 5):
+        inputs = processor(images=data[row]["image"], text=data[row]["question"])
+        best = model.rank_answers(**inputs, answers=processor.encode_answers(CANDIDATES), method="exhaustive")
+        assert CANDIDATES[best.indices[0, 0]] == answers[row]
+        assert best.scores[0, 0].item() == pytest.approx(scores[row], abs=1e-4)
+
+
+def test_generation_without_candidates(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, per_device_eval_batch_size=7)
+    run.candidates = None
+    answers, scores = run.predict_answers(data)
+    assert scores == [None] * len(data)
+    inputs = processor(images=data[3]["image"], text=data[3]["question"])
+    expected = processor.batch_decode(run.model.eval().generate(**inputs), skip_special_tokens=True)
+    assert answers[3] == expected[0]
+
+
+def gradients_of_one_step(tmp_path, processor, data, **arguments):
+    """Gradients and loss at the first optimizer step, with dropout off."""
+    model = small_model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    run = trainer(tmp_path, processor, data, model, max_steps=1, max_grad_norm=0.0, logging_steps=1, **arguments)
+    kept = {}
+
+    def keep(*_args, **_kwargs):
+        kept.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+    run.create_optimizer().register_step_pre_hook(keep)
+    run.train()
+    return kept, run.state.log_history[0]["loss"]
+
+
+def test_accumulation_equals_one_big_batch(tmp_path, processor, data):
+    whole, loss = gradients_of_one_step(tmp_path, processor, data, per_device_train_batch_size=16)
+    parts, parts_loss = gradients_of_one_step(
+        tmp_path, processor, data, per_device_train_batch_size=4, gradient_accumulation_steps=4
+    )
+    assert parts_loss == pytest.approx(loss, rel=1e-4)
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        torch.testing.assert_close(whole[name], parts[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_learning_rates_by_part(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, learning_rate=1e-3, fusion_learning_rate=2e-3, vision_learning_rate=3e-3)
+    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    rates = {names[p]: group["lr"] for group in run.create_optimizer().param_groups for p in group["params"]}
+    assert len(rates) == len(names), "each parameter stands in one group"
+    assert rates["model.vision_model.embeddings.cls_token"] == 3e-3
+    for part in (
+        "model.image_projection",
+        "model.co_attention.text_layers.0.feed_forward.expand",
+        "knowledge_fusion.gate",
+    ):
+        assert rates[f"{part}.weight"] == 2e-3
+    assert rates["decoder.bert.encoder.layer.1.crossattention.self.key.weight"] == 2e-3
+    assert rates["decoder.bert.encoder.layer.1.attention.self.key.weight"] == 1e-3
+    assert rates["model.text_model.embeddings.word_embeddings.weight"] == 1e-3
+    decays = {names[p]: group["weight_decay"] for group in run.optimizer.param_groups for p in group["params"]}
+    assert decays["knowledge_fusion.gate.bias"] == 0
+    assert decays["knowledge_fusion.gate.weight"] == 0.05
+
+
+def test_rows_without_answer_are_left_out_and_counted(tmp_path, processor, data, monkeypatch):
+    from amif.training import vqa_trainer
+
+    messages = []
+    monkeypatch.setattr(vqa_trainer.logger, "warning", messages.append)
+    unanswered = data.map(lambda row, i: {"answer": None if i in (2, 5) else row["answer"]}, with_indices=True)
+    run = trainer(tmp_path, processor, unanswered)
+    assert len(run.train_dataset) == 22
+    assert messages == ["2 of 24 training questions have no answer: left out."]
+
+
+def test_best_checkpoint_on_validation_is_loaded(tmp_path, processor, data):
+    run = trainer(
+        tmp_path,
+        processor,
+        data,
+        num_train_epochs=6,
+        learning_rate=3e-3,
+        save_strategy="epoch",
+        eval_strategy="epoch",
+        load_best_model_at_end=True,
+    )
+    run.train()
+    history = [entry["eval_accuracy"] for entry in run.state.log_history if "eval_accuracy" in entry]
+    assert run.evaluate()["eval_accuracy"] == max(history)
+
+
+def test_paper_defaults(tmp_path):
+    args = AmifVqaArguments(output_dir=str(tmp_path))
+    assert (args.learning_rate, args.num_train_epochs, args.per_device_train_batch_size) == (2e-5, 60, 64)
+    assert (args.weight_decay, args.adam_beta1, args.adam_beta2, args.lr_scheduler_type) == (0.05, 0.9, 0.98, "cosine")
+    assert args.optim == "adamw_torch_fused"
