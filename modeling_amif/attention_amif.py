@@ -58,14 +58,27 @@ class AmifAttention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden_states: torch.Tensor, context: torch.Tensor, attention_mask: torch.Tensor | None = None
+        self,
+        hidden_states: torch.Tensor,
+        context: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        keep_weights: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend from `hidden_states` (batch, queries, d) to `context` (batch, keys, d).
+
+        Args:
+            hidden_states: The queries' states.
+            context: The states of keys and values.
+            attention_mask: Broadcastable to (batch, heads, queries, keys); None attends everywhere.
+            keep_weights: Without it eager attention gives way to sdpa, whose memory does not grow with queries x keys.
 
         Returns:
             States (batch, queries, d), and the weights (batch, heads, queries, keys) where the implementation is eager.
         """
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        implementation = self.config._attn_implementation
+        if implementation == "eager" and not keep_weights:
+            implementation = "sdpa"
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         states, weights = attend(
             self,
             self._heads(self.query(hidden_states)),

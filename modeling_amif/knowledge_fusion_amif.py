@@ -38,24 +38,27 @@ class AmifKnowledgeFusion(nn.Module):
             F_p, the knowledge states (1, M, d).
         """
         states = self.embedding_norm(self.embedding_projection(embeddings)).unsqueeze(0)
-        states = self.self_attention_norm(states + self.dropout(self.self_attention(states, states)[0]))
+        attended, _ = self.self_attention(states, states, keep_weights=False)
+        states = self.self_attention_norm(states + self.dropout(attended))
         return self.knowledge_norm(states + self.dropout(self.knowledge_feed_forward(states)))
 
     def forward(
-        self, joint_states: torch.Tensor, knowledge_states: torch.Tensor
+        self, joint_states: torch.Tensor, knowledge_states: torch.Tensor, output_attentions: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Fuse the knowledge into the joint states.
 
         Args:
             joint_states: F, (batch, s, d).
             knowledge_states: F_p of `encode_knowledge`, (1, M, d).
+            output_attentions: Keep the weights over the vocabulary; needs the eager attention implementation.
 
         Returns:
             F' (batch, s, d); the gate's values (batch, s, d), None without a gate; and the attention weights over the
-            vocabulary (batch, heads, s, M), None unless the attention implementation is eager.
+            vocabulary (batch, heads, s, M), None unless asked for.
         """
         # All rows of the batch are queries of one example, so that keys and values exist once.
-        attended, weights = self.cross_attention(joint_states.flatten(0, 1).unsqueeze(0), knowledge_states)
+        queries = joint_states.flatten(0, 1).unsqueeze(0)
+        attended, weights = self.cross_attention(queries, knowledge_states, keep_weights=output_attentions)
         fused = self.dropout(attended).view_as(joint_states) + joint_states  # equation 14
         gate = None
         if self.gate is not None:

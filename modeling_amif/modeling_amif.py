@@ -315,7 +315,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         states, extras = joint.last_hidden_state, {}
         knowledge = self.knowledge_states()
         if knowledge is not None:
-            states, gate, weights = self.knowledge_fusion(states, knowledge)
+            states, gate, weights = self.knowledge_fusion(states, knowledge, output_attentions)
             extras = {"gate": gate, "knowledge_attentions": weights} if output_attentions else {}
         extras |= {name: value for name, value in joint.items() if name != "last_hidden_state"}
         return AmifVisualQuestionAnsweringOutput(joint_states=self.decoder_projection(states), **extras)

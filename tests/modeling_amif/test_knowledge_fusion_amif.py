@@ -80,7 +80,7 @@ def test_eager_weights_over_the_vocabulary():
     config = small_config()
     config._attn_implementation = "eager"
     module = AmifKnowledgeFusion(config, 32).eval()
-    _, _, weights = module(torch.randn(2, 3, 32), module.encode_knowledge(torch.randn(5, 32)))
+    _, _, weights = module(torch.randn(2, 3, 32), module.encode_knowledge(torch.randn(5, 32)), output_attentions=True)
     assert weights.shape == (2, 4, 3, 5)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 3))
 
