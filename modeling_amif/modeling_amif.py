@@ -278,12 +278,17 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """
         if self.knowledge_fusion is None or self.knowledge_ids is None:
             return None
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or self._has_gradients():
+            self._cached_knowledge = None
             return self._encode_knowledge()
         version = self._knowledge_version()
         if self._cached_knowledge is None or self._cached_knowledge[0] != version:
             self._cached_knowledge = (version, self._encode_knowledge())
         return self._cached_knowledge[1]
+
+    def _has_gradients(self) -> bool:
+        """Whether an optimizer may step next; fused optimizers change weights without raising their version."""
+        return any(parameter.grad is not None for parameter in self.knowledge_fusion.parameters())
 
     def _encode_knowledge(self) -> torch.Tensor:
         embeddings = nn.functional.embedding(self.knowledge_ids, self.model.get_input_embeddings().weight)

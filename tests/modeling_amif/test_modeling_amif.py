@@ -26,7 +26,7 @@ def million_parameters(module):
 
 
 def test_paper_size():
-    """Supplement 6 gives 14.8 M for the gated module and 122 M for the decoder; the rest is counted in docs/model.md."""
+    """Supplement 6 gives 14.8 M for the gated module and 122 M for the decoder; docs/model.md has all parts."""
     with torch.device("meta"):
         model = AmifForVisualQuestionAnswering(AmifConfig())
     assert round(million_parameters(model.knowledge_fusion), 2) == 14.77
@@ -159,7 +159,7 @@ def test_activation_checkpointing_changes_no_gradient(inputs):
                 module.p = 0.0
             if hasattr(module, "dropout") and isinstance(module.dropout, float):
                 module.dropout = 0.0
-    checkpointed.gradient_checkpointing_enable()
+    checkpointed.activation_checkpointing_enable()
     assert checkpointed.model.co_attention.text_layers[0].gradient_checkpointing
     for model in (plain, checkpointed):
         model(**inputs, labels=labels).loss.backward()
@@ -217,7 +217,9 @@ def test_checkpoint_round_trip(fusion, inputs, tmp_path):
         loaded = auto.from_pretrained(tmp_path).eval()
         assert type(loaded) is AmifForVisualQuestionAnswering
         assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
-    assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.config.to_dict()
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert type(config) is AmifConfig
+    assert (config.knowledge_fusion, config.hidden_size, config.text_config.vocab_size) == (fusion, 32, 120)
 
 
 def test_auto_model_gives_the_class_that_was_saved(tmp_path):

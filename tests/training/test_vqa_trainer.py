@@ -55,7 +55,7 @@ def test_learns_to_answer_from_the_image(tmp_path, processor, data, frozen):
         tmp_path,
         processor,
         data,
-        num_train_epochs=25,
+        num_train_epochs=60,
         learning_rate=3e-3,
         warmup_steps=0.1,
         freeze_vision_encoder=frozen,
