@@ -151,16 +151,25 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         processor.answers = candidate_answers("clean", splits, "test")
         trainer.save_model()
+        # The Trainer's own state is a pickle and stays with the intermediate checkpoints.
+        (Path(training_args.output_dir) / "training_args.bin").unlink(missing_ok=True)
 
     # 7. Evaluation
     if data_args.predict_file is not None:
         questions = load_vqa_dataset(data_args.predict_file, **data_args.column_names)
-        splits, eval_split = DatasetDict(splits | {"test": concatenate_datasets(list(questions.values()))}), "test"
-    metrics = evaluate(trainer, splits, eval_split, data_args)
+        splits = DatasetDict(splits | {"test": concatenate_datasets(list(questions.values()))})
+        data_args.dataset, eval_split = data_args.predict_file, "test"
+    rows, metrics = evaluate(trainer, splits, eval_split, data_args)
 
-    # 8. Card and record
+    # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
-        write_model_card(training_args.output_dir, metrics, model_args.vision_model, model_args.text_model)
+        output = Path(training_args.output_dir)
+        output.mkdir(parents=True, exist_ok=True)
+        write_jsonl(output / "predictions.jsonl", rows)
+        write_json(output / "metrics.json", metrics)
+        write_model_card(output, metrics, model_args.vision_model, model_args.text_model)
+        if eval_split == "test" and metrics["overall"] is not None:
+            append_test_evaluation(output if training_args.do_train else model_args.model_name_or_path, metrics)
         print(format_table(metrics))
 
 
@@ -259,8 +268,10 @@ def crop_or_size(image_processor: object) -> int:
     return crop.get("height") or size.get("height") or size["shortest_edge"]
 
 
-def evaluate(trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments) -> dict:
-    """Answer a split, write predictions.jsonl and metrics.json, and record any look at a test split."""
+def evaluate(
+    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments
+) -> tuple[list[dict], dict]:
+    """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
     dataset = splits[eval_split]
     if data_args.ablate_image is not None:
         dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
@@ -273,15 +284,8 @@ def evaluate(trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data
         split=eval_split,
         baselines=baseline_accuracies(concatenate_datasets(known_splits(splits, eval_split)), dataset),
         fingerprint=evaluation_fingerprint(rows, seed=trainer.args.seed, command=" ".join(sys.argv)),
-    ) | {"ablate_image": data_args.ablate_image}
-    if trainer.is_world_process_zero():
-        output = Path(trainer.args.output_dir)
-        output.mkdir(parents=True, exist_ok=True)
-        write_jsonl(output / "predictions.jsonl", rows)
-        write_json(output / "metrics.json", metrics)
-        if eval_split == "test":
-            append_test_evaluation(trainer.model.name_or_path or output, metrics)
-    return metrics
+    )
+    return rows, metrics | {"ablate_image": data_args.ablate_image}
 
 
 if __name__ == "__main__":

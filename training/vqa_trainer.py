@@ -22,8 +22,8 @@ from .image_states import encode_unique_images
 
 logger = logging.get_logger(__name__)
 
-# Everything between the pretrained encoders and the pretrained decoder.
-FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention")
+# What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
+FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
 
 
 @dataclass
@@ -41,8 +41,8 @@ class AmifVqaArguments(TrainingArguments):
     fusion_learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "Peak learning rate of projections, co-attention, knowledge fusion and cross-attention, which are "
-            "new where encoders and decoder are pretrained. None: as learning_rate."
+            "help": "Peak learning rate of projections, co-attention, knowledge fusion, cross-attention and answer head, "
+            "which are new where encoders and decoder are pretrained. None: as learning_rate."
         },
     )
     vision_learning_rate: float | None = field(

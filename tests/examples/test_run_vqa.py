@@ -1,0 +1,123 @@
+"""The run script, as a user starts it, on a small phantom."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from transformers import AutoModel, AutoProcessor
+
+from amif import AmifForVisualQuestionAnswering
+from amif.training.data import load_vqa_dataset
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--max_train_samples", "64", "--max_eval_samples", "40", "--num_train_epochs", "1", "--disable_tqdm", "true"]
+
+
+def run(*arguments, folder):
+    command = [sys.executable, str(ROOT / "examples" / "run_vqa.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    done = run(*SMALL, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_without_arguments_a_checkpoint_with_everything_beside_it(trained):
+    folder, done = trained
+    output = folder / "amif-vqa"
+    assert {path.name for path in folder.iterdir()} == {"amif-vqa"}, "nothing is written outside the output folder"
+    written = {path.name for path in output.iterdir()}
+    assert written >= {
+        "model.safetensors",
+        "config.json",
+        "processor_config.json",
+        "modeling_amif.py",
+        "processing_amif.py",
+        "README.md",
+        "metrics.json",
+        "predictions.jsonl",
+        "test_evaluations.jsonl",
+    }
+    assert "training_args.bin" not in written
+    assert "Protocol clean" in done.stdout
+
+
+def test_metrics_agree_with_the_predictions(trained):
+    output = trained[0] / "amif-vqa"
+    metrics, rows = json.loads((output / "metrics.json").read_text()), lines(output / "predictions.jsonl")
+    assert (metrics["protocol"], metrics["dataset"], metrics["split"], metrics["n"]) == ("clean", "phantom", "test", 40)
+    expected = 100 * sum(row["prediction"] == row["answer"].replace("x-ray", "xray") for row in rows) / 40
+    assert metrics["overall"]["accuracy"] == pytest.approx(expected)
+    assert metrics["baselines"]["question_only"]["n"] == 40
+    test = load_vqa_dataset("phantom")["test"].select(range(40))
+    assert [row["question_id"] for row in rows] == list(test["question_id"])
+    assert len(lines(output / "test_evaluations.jsonl")) == 1
+
+
+def test_the_checkpoint_answers_as_the_script_did(trained):
+    output = trained[0] / "amif-vqa"
+    model, processor = AutoModel.from_pretrained(output).eval(), AutoProcessor.from_pretrained(output)
+    assert type(model) is AmifForVisualQuestionAnswering
+    row, predicted = load_vqa_dataset("phantom")["test"][0], lines(output / "predictions.jsonl")[0]
+    inputs = processor(images=row["image"], text=row["question"])
+    ranking = model.rank_answers(**inputs, answers=processor.encode_answers())
+    # The script answered in bfloat16.
+    assert ranking.scores[0, 0].item() == pytest.approx(predicted["score"], rel=0.05, abs=0.05)
+
+
+def test_evaluating_a_checkpoint_repeats_its_numbers_and_records_the_look(trained, tmp_path):
+    output = trained[0] / "amif-vqa"
+    done = run("--model_name_or_path", output, "--do_train", "false", "--output_dir", "again", *SMALL, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, after = (json.loads((f / "metrics.json").read_text()) for f in (output, tmp_path / "again"))
+    assert after["overall"] == before["overall"]
+    assert after["fingerprint"]["questions_sha256"] == before["fingerprint"]["questions_sha256"]
+    assert not list((tmp_path / "again").glob("*.safetensors"))
+
+
+def test_paper_protocol_and_ablation_say_so(trained, tmp_path):
+    arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", *SMALL]
+    done = run(*arguments, "--protocol", "paper", "--ablate_image", "blank", "--output_dir", "o", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert (metrics["protocol"], metrics["ablate_image"]) == ("paper", "blank")
+    assert "the published protocol" in done.stdout
+
+
+def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path):
+    Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
+    (tmp_path / "questions.csv").write_text("image,question\none.png,is there a mass?\none.png,what organ is this?\n")
+    arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", *SMALL]
+    done = run(*arguments, "--predict_file", "questions.csv", "--output_dir", "o", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows, metrics = (
+        lines(tmp_path / "o" / "predictions.jsonl"),
+        json.loads((tmp_path / "o" / "metrics.json").read_text()),
+    )
+    assert [row["question"] for row in rows] == ["is there a mass?", "what organ is this?"]
+    assert all(row["prediction"] and row["correct"] is None for row in rows)
+    assert metrics["overall"] is None
+    assert metrics["unscored"] == 2
+
+
+def test_unknown_recipe_arguments_are_named(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("dataset: phantom\nlerning_rate: 1\n")
+    done = run("recipe.yaml", folder=tmp_path)
+    assert done.returncode != 0
+    assert "unknown arguments: lerning_rate" in done.stderr
+
+
+def test_half_a_pair_of_encoders_is_refused(tmp_path):
+    done = run("--dataset", "phantom", "--vision_model", "x", folder=tmp_path)
+    assert "--vision_model and --text_model together" in done.stderr
