@@ -90,6 +90,8 @@ class DataArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
+    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     knowledge: str = field(
         default="answers", metadata={"help": "Vocabulary fused as knowledge: answers, questions or none."}
     )
@@ -108,7 +110,14 @@ class DataArguments:
     @property
     def column_names(self) -> dict[str, str]:
         """The columns named for one's own data."""
-        names = ("image_column", "question_column", "answer_column")
+        return self._given("image_column", "question_column", "answer_column")
+
+    @property
+    def reader_options(self) -> dict[str, str | int]:
+        """What the data set's reader is told beside its folder."""
+        return self.column_names | self._given("language", "num_studies")
+
+    def _given(self, *names: str) -> dict[str, str | int]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -123,7 +132,7 @@ def main() -> None:
     set_seed(training_args.seed)
 
     # 3. Data
-    splits = load_vqa_dataset(data_args.dataset, data_args.data_dir, **data_args.column_names)
+    splits = load_vqa_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
     splits = limit_samples(splits, data_args)
     eval_split = data_args.eval_split or default_eval_split(splits)
     for name, split in splits.items():

@@ -41,7 +41,7 @@ class AmifVqaArguments(TrainingArguments):
     fusion_learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "Peak learning rate of projections, co-attention, knowledge fusion, cross-attention and answer head, "
+            "help": "Peak learning rate of projections, co-attention, knowledge fusion, cross-attention, answer head, "
             "which are new where encoders and decoder are pretrained. None: as learning_rate."
         },
     )

@@ -13,7 +13,19 @@ from amif import AmifForVisualQuestionAnswering
 from amif.training.data import load_vqa_dataset
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--max_train_samples", "64", "--max_eval_samples", "40", "--num_train_epochs", "1", "--disable_tqdm", "true"]
+STUDIES = 60
+SMALL = [
+    "--num_studies",
+    str(STUDIES),
+    "--max_train_samples",
+    "64",
+    "--max_eval_samples",
+    "40",
+    "--num_train_epochs",
+    "1",
+    "--disable_tqdm",
+    "true",
+]
 
 
 def run(*arguments, folder):
@@ -60,7 +72,7 @@ def test_metrics_agree_with_the_predictions(trained):
     expected = 100 * sum(row["prediction"] == row["answer"].replace("x-ray", "xray") for row in rows) / 40
     assert metrics["overall"]["accuracy"] == pytest.approx(expected)
     assert metrics["baselines"]["question_only"]["n"] == 40
-    test = load_vqa_dataset("phantom")["test"].select(range(40))
+    test = load_vqa_dataset("phantom", num_studies=STUDIES)["test"].select(range(40))
     assert [row["question_id"] for row in rows] == list(test["question_id"])
     assert len(lines(output / "test_evaluations.jsonl")) == 1
 
@@ -69,7 +81,7 @@ def test_the_checkpoint_answers_as_the_script_did(trained):
     output = trained[0] / "amif-vqa"
     model, processor = AutoModel.from_pretrained(output).eval(), AutoProcessor.from_pretrained(output)
     assert type(model) is AmifForVisualQuestionAnswering
-    row, predicted = load_vqa_dataset("phantom")["test"][0], lines(output / "predictions.jsonl")[0]
+    row, predicted = load_vqa_dataset("phantom", num_studies=STUDIES)["test"][0], lines(output / "predictions.jsonl")[0]
     inputs = processor(images=row["image"], text=row["question"])
     ranking = model.rank_answers(**inputs, answers=processor.encode_answers())
     # The script answered in bfloat16.
