@@ -1,0 +1,16 @@
+import os
+
+import pytest
+import torch
+
+from amif.training.distributed import use_all_cpu_cores
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, 6), (2, 3), (4, 1), (8, 1)])
+def test_cores_are_shared_among_the_processes_of_a_machine(monkeypatch, processes, threads):
+    given = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert use_all_cpu_cores() == threads
+    assert given == [threads]

@@ -1,0 +1,31 @@
+import torch
+
+from amif.training.small_model import small_model, small_processor
+
+SENTENCES = ["Is there a mass?", "where is the nodule cluster", "left", "x-ray"]
+
+
+def test_tokenizer_knows_its_sentences_in_any_case_and_survives_saving(tmp_path):
+    processor = small_processor(SENTENCES, 32)
+    processor.save_pretrained(tmp_path)
+    for one in (processor, type(processor).from_pretrained(tmp_path)):
+        ids = one(text="IS THERE A NODULE?")["input_ids"][0]
+        assert one.tokenizer.decode(ids, skip_special_tokens=True) == "is there a nodule?"
+        assert one.tokenizer.unk_token_id not in ids
+
+
+def test_model_fits_its_processor():
+    processor = small_processor(SENTENCES, 32)
+    model = small_model(processor, 32, image_pooling=2).eval()
+    inputs = processor(images=torch.zeros(3, 50, 40, dtype=torch.uint8), text="where?")
+    assert model.generate(**inputs)[0, 0] == processor.tokenizer.cls_token_id
+    assert model.decoder.get_output_embeddings().out_features == len(processor.tokenizer)
+
+
+def test_seeded_weights_are_equal():
+    processor = small_processor(SENTENCES, 32)
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        weights.append(small_model(processor, 32).state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
