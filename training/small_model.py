@@ -11,7 +11,7 @@ from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ..processing_amif import AmifProcessor
 
 VOCABULARY_SIZE = 2_000
-PATCH_SIZE = 8
+PATCH_SIZE = 16
 
 
 def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
