@@ -233,6 +233,24 @@ class AmifVqaTrainer(Trainer):
                 progress=self.is_local_process_zero() and not self.args.disable_tqdm,
             )
 
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        elif self.state.best_model_checkpoint is not None:
+            self._load_weights(self.state.best_model_checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self._load_weights(resume_from_checkpoint)
+
+    def _load_weights(self, checkpoint: str) -> None:
+        # Encoders are saved under other names than they have in memory. Only `from_pretrained` knows both; the
+        # Trainer's own loading would leave such weights as they are, with no more than a warning.
+        model = self.accelerator.unwrap_model(self.model)
+        model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+
     def _get_train_sampler(self, train_dataset: VqaRows | None = None) -> Sampler:
         if self.args.questions_per_image is None:
             return super()._get_train_sampler(train_dataset)

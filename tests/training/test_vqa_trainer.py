@@ -166,20 +166,31 @@ def test_rows_without_answer_are_left_out_and_counted(tmp_path, processor, data,
     assert messages == ["2 of 24 training questions have no answer: left out."]
 
 
-def test_best_checkpoint_on_validation_is_loaded(tmp_path, processor, data):
+def weights_of_best(run):
+    from_disk = type(run.model).from_pretrained(run.state.best_model_checkpoint)
+    return from_disk.state_dict()
+
+
+def test_best_checkpoint_on_validation_is_loaded_whole(tmp_path, processor, data, monkeypatch):
+    """Also the weights of encoders that are saved under other names than they have in memory, as ViT's attention."""
     run = trainer(
         tmp_path,
         processor,
         data,
-        num_train_epochs=6,
+        num_train_epochs=3,
         learning_rate=3e-3,
         save_strategy="epoch",
         eval_strategy="epoch",
         load_best_model_at_end=True,
+        save_total_limit=None,
     )
+    accuracies = iter([30.0, 20.0, 10.0])
+    monkeypatch.setattr(run, "_accuracy", lambda *_: {"accuracy": next(accuracies)})
     run.train()
-    history = [entry["eval_accuracy"] for entry in run.state.log_history if "eval_accuracy" in entry]
-    assert run.evaluate()["eval_accuracy"] == max(history)
+    assert run.state.best_model_checkpoint.endswith("checkpoint-3"), "the first epoch's"
+    expected = weights_of_best(run)
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 def test_paper_defaults(tmp_path):
