@@ -122,7 +122,11 @@ def rank_exhaustively(scorer: AnswerScorer, candidates: list[list[int]], top_k: 
         top_k: How many to return; at most all.
         score: "sum" or "mean" over an answer's tokens.
     """
-    scores = torch.stack([_score_all(scorer, question, candidates) for question in range(len(scorer.states))])
+    # Equal candidates are scored once: two rows of one batch may differ in the last digit, and ties must not.
+    distinct = {tokens: place for place, tokens in enumerate(dict.fromkeys(map(tuple, candidates)))}
+    answers = [list(tokens) for tokens in distinct]
+    scores = torch.stack([_score_all(scorer, question, answers) for question in range(len(scorer.states))])
+    scores = scores[:, [distinct[tuple(tokens)] for tokens in candidates]]
     if score == "mean":
         scores = scores / torch.tensor([len(tokens) for tokens in candidates])
     top = scores.sort(dim=-1, descending=True, stable=True)

@@ -114,13 +114,13 @@ def test_ids_and_not_objects_tell_images_apart(processor, rows):
 
 def test_cached_states_open_no_image(processor, rows):
     states = {image: torch.randn(5, 4) for image in "abc"}
-    items = [{**rows[row], "image": None} for row in (2, 0, 4)]
-    batch = AmifVqaCollator(processor, image_states=states)(items)
+    cached = VqaRows(rows.dataset, image_states=states)
+    batch = AmifVqaCollator(processor)([{**cached[row], "image": None} for row in (2, 0, 4)])
     assert "pixel_values" not in batch
     assert torch.equal(batch["image_states"], torch.stack([states["b"], states["a"]]))
     assert batch["image_index"].tolist() == [0, 1, 0]
     with pytest.raises(KeyError, match="c"):
-        AmifVqaCollator(processor, image_states={"a": states["a"]})([rows[5]])
+        VqaRows(rows.dataset, image_states={"a": states["a"]})[5]
 
 
 def test_one_unknown_answer_means_no_labels(processor, rows):
