@@ -122,7 +122,8 @@ class AmifVqaTrainer(Trainer):
             **kwargs,
         )
         self.candidates = candidates
-        self._rows_by_fingerprint: dict[str, VqaRows] = {}
+        self._prepared_rows: dict[tuple[str, bool], VqaRows] = {}
+        self._train_sampler: ImageGroupedSampler | None = None
         self.add_callback(_EpochOfRows(self))
 
     def compute_loss(
@@ -217,10 +218,11 @@ class AmifVqaTrainer(Trainer):
         return AmifVqaCollator(self.processing_class, LateralitySafeAugmentation(image_size, self.args.seed))
 
     def _rows(self, dataset: Dataset, cached: bool) -> VqaRows:
-        key = dataset._fingerprint
-        if key not in self._rows_by_fingerprint:
-            self._rows_by_fingerprint[key] = VqaRows(dataset, self._image_states(dataset) if cached else None)
-        return self._rows_by_fingerprint[key]
+        # The same data may be trained on with augmentation and evaluated without.
+        key = (dataset._fingerprint, cached)
+        if key not in self._prepared_rows:
+            self._prepared_rows[key] = VqaRows(dataset, self._image_states(dataset) if cached else None)
+        return self._prepared_rows[key]
 
     def _image_states(self, dataset: Dataset) -> dict[str, torch.Tensor]:
         model = self.accelerator.unwrap_model(self.model)
@@ -255,21 +257,28 @@ class AmifVqaTrainer(Trainer):
         if self.args.questions_per_image is None:
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return ImageGroupedSampler(train_dataset.image_ids, self.args.questions_per_image, shuffle=True, seed=seed)
+        self._train_sampler = ImageGroupedSampler(
+            train_dataset.image_ids, self.args.questions_per_image, shuffle=True, seed=seed
+        )
+        return self._train_sampler
 
     def _get_eval_sampler(self, eval_dataset: VqaRows) -> Sampler:
         return ImageGroupedSampler(eval_dataset.image_ids)
 
 
 class _EpochOfRows(TrainerCallback):
-    """Tells rows and sampler of each new epoch; accelerate does not where there are several processes."""
+    """Tells rows and sampler of each new epoch; accelerate does not reliably where there are several processes."""
 
     def __init__(self, trainer: AmifVqaTrainer) -> None:
         self.trainer = trainer
 
     def on_epoch_begin(self, args: AmifVqaArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        for rows in self.trainer._rows_by_fingerprint.values():
+        """Set the epoch, counted from 0, also after a resume in the middle of one."""
+        for rows in self.trainer._prepared_rows.values():
             rows.set_epoch(int(state.epoch))
+        sampler = self.trainer._train_sampler
+        if sampler is not None:
+            sampler.set_epoch(int(state.epoch))
 
 
 def _answered(dataset: Dataset) -> Dataset:
