@@ -25,7 +25,7 @@ def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
 
 
 def small_config(processor: AmifProcessor, image_size: int, **config: object) -> AmifConfig:
-    """A configuration of some 3.4 million parameters; `config` changes fields of `AmifConfig`."""
+    """A configuration of some 3.2 million parameters; `config` changes fields of `AmifConfig`."""
     # Wider initial weights than BERT's 0.02, which at this width would let next to nothing of the image through.
     width = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "initializer_range": 0.08}
     bert = width | {
@@ -36,7 +36,7 @@ def small_config(processor: AmifProcessor, image_size: int, **config: object) ->
     }
     defaults = {
         "vision_config": ViTConfig(image_size=image_size, patch_size=PATCH_SIZE, num_hidden_layers=4, **width),
-        "text_config": BertConfig(num_hidden_layers=2, **bert),
+        "text_config": BertConfig(num_hidden_layers=1, **bert),
         "decoder_config": BertConfig(num_hidden_layers=2, **bert),
         "num_co_attention_layers": 2,
         "num_attention_heads": 4,

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, ViTImageProcessor
 
 from amif import AmifProcessor, AmifVqaArguments, AmifVqaTrainer
+from amif.training.data import ablate_images
 from amif.training.data.schema import build_vqa_dataset
 
 WORDS = ["what", "colour", "is", "it", "dark", "bright", "grey", "yes", "no", "the", "image"]
@@ -66,6 +67,14 @@ def test_learns_to_answer_from_the_image(tmp_path, processor, data, frozen):
     assert untrained < 60 < 95 <= run.evaluate()["eval_accuracy"]
     after = run.model.model.vision_model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before) == frozen
+
+
+def test_accuracy_falls_to_that_of_the_question_alone_on_blank_images(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, num_train_epochs=60, learning_rate=3e-3, warmup_steps=0.1)
+    run.train()
+    seeing, blind = (run.evaluate(rows)["eval_accuracy"] for rows in (data, ablate_images(data, "blank", 0)))
+    # Of two questions about each image, the best blind answers are one colour in three and "no" in two of three.
+    assert blind <= 50 < 95 <= seeing
 
 
 def test_frozen_encoder_sees_each_image_once(tmp_path, processor, data, monkeypatch):
