@@ -202,6 +202,49 @@ def test_best_checkpoint_on_validation_is_loaded_whole(tmp_path, processor, data
         assert torch.equal(value, expected[name]), name
 
 
+def epochs_and_rows(run, monkeypatch):
+    """What the training collator is given, batch by batch: the epoch that rows carry, and the rows."""
+    seen = []
+    collator = run._training_collator()
+
+    def record(rows):
+        seen.append((rows[0]["epoch"], [row["row"] for row in rows], "image_states" in rows[0]))
+        return collator(rows)
+
+    monkeypatch.setattr(run, "_training_collator", lambda: record)
+    run.train()
+    return seen
+
+
+def test_each_epoch_has_its_own_order_and_augmentation(tmp_path, processor, data, monkeypatch):
+    run = trainer(tmp_path, processor, data, num_train_epochs=3, questions_per_image=2, augment_images=True)
+    seen = epochs_and_rows(run, monkeypatch)
+    assert [epoch for epoch, *_ in seen] == [0] * 3 + [1] * 3 + [2] * 3
+    orders = [[row for _, rows, _ in seen[start : start + 3] for row in rows] for start in (0, 3, 6)]
+    assert all(sorted(order) == list(range(24)) for order in orders)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_augmented_training_reads_pictures_and_evaluation_cached_states(tmp_path, processor, data, monkeypatch):
+    frozen = {"freeze_vision_encoder": True, "augment_images": True}
+    run = trainer(tmp_path, processor, data, num_train_epochs=1, **frozen)
+    run.evaluate(data)
+    assert not any(cached for *_, cached in epochs_and_rows(run, monkeypatch))
+    monkeypatch.setattr(run.model.model, "encode_images", None)
+    run.evaluate(data)
+
+
+def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path, processor, data):
+    schedule = {"num_train_epochs": 2, "learning_rate": 1e-3, "save_strategy": "epoch", "save_total_limit": None}
+    whole = trainer(tmp_path, processor, data, small_model(), **schedule)
+    whole.train()
+    resumed = trainer(tmp_path, processor, data, small_model(seed=5), **schedule)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    expected = whole.model.state_dict()
+    for name, value in resumed.model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
+
+
 def test_paper_defaults(tmp_path):
     args = AmifVqaArguments(output_dir=str(tmp_path))
     assert (args.learning_rate, args.num_train_epochs, args.per_device_train_batch_size) == (2e-5, 60, 64)
