@@ -1,5 +1,6 @@
 from .ablation import ablate_images
 from .augmentation import LateralitySafeAugmentation
+from .pretraining_dataset import load_pretraining_dataset
 from .sampler import ImageGroupedSampler
 from .splits import split_by_image
 from .vqa_collator import AmifVqaCollator
@@ -12,6 +13,7 @@ __all__ = [
     "LateralitySafeAugmentation",
     "VqaRows",
     "ablate_images",
+    "load_pretraining_dataset",
     "load_vqa_dataset",
     "split_by_image",
 ]

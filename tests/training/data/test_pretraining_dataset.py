@@ -1,0 +1,28 @@
+import pytest
+
+from amif.training.data import load_pretraining_dataset, load_vqa_dataset
+
+
+def test_phantom_shows_what_the_questions_ask_about():
+    studies = load_pretraining_dataset("phantom", num_studies=60, image_size=32, seed=5)
+    questions = load_vqa_dataset("phantom", num_studies=60, image_size=32, seed=5)
+    for split in ("train", "validation", "test"):
+        asked = {row["image_id"]: row for row in questions[split]}
+        assert set(studies[split]["study_id"]) == set(asked)
+        for row in studies[split]:
+            question = asked[row["study_id"]]
+            assert row["images"][0].tobytes() == question["image"].tobytes()
+            assert row["box"][0] == question["box"]
+
+
+def test_phantom_keeps_test_studies_out_of_training():
+    studies = load_pretraining_dataset("phantom", num_studies=120, image_size=32)
+    test = load_vqa_dataset("phantom", num_studies=360, image_size=32)["test"]
+    assert not set(studies["train"]["study_id"]) & set(test["image_id"])
+    pictures = {image.tobytes() for row in studies["train"] for image in row["images"]}
+    assert not pictures & {image.tobytes() for image in test["image"]}
+
+
+def test_unknown_names_list_the_readers():
+    with pytest.raises(ValueError, match="phantom"):
+        load_pretraining_dataset("mimic")
