@@ -9,6 +9,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 
 from .answer_normalization_amif import normalize_answer
 from .images_amif import AmifImage, to_rgb, unique_images
+from .report_normalization_amif import normalize_report
 
 
 class AmifProcessor(ProcessorMixin):
@@ -104,6 +105,22 @@ class AmifProcessor(ProcessorMixin):
         if answers is None:
             raise ValueError("this processor holds no answers: pass answers=, or set processor.answers")
         return self._tokenize(_checked_texts(answers, "answer"), "pt", truncation=False)
+
+    def encode_reports(self, reports: Sequence[str], max_length: int = 120) -> BatchEncoding:
+        """Tokenizes reports or captions as pre-training reads them: normalised by `normalize_report`.
+
+        Args:
+            reports: N strings.
+            max_length: tokens of a report, [CLS] and [SEP] included; longer reports lose their end.
+
+        Returns:
+            `input_ids` and `attention_mask` (N, L) int64.
+
+        Raises:
+            ValueError: there are no reports, or one is not a string or holds no word.
+        """
+        words = [normalize_report(report) for report in _checked_texts(reports, "report")]
+        return self._tokenize(_checked_texts(words, "report"), "pt", truncation=True, max_length=max_length)
 
     def normalize_answer(self, text: str | int | float) -> str:
         """Brings an answer to the form in which answers are compared; see the function `normalize_answer`."""

@@ -297,3 +297,18 @@ def test_tokenizer_that_does_not_write_special_tokens(processor):
     tokenizer = _word_level(cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
     with pytest.raises(ValueError, match="does not write a text as"):
         AmifProcessor(processor.image_processor, tokenizer)
+
+
+def test_reports_are_normalised_and_cut(processor):
+    encoded = processor.encode_reports(["Is there: a MASS.", "the left-lung?"])
+    assert _words(processor, encoded["input_ids"][0]) == ["[CLS]", "is", "there", "a", "mass", "[SEP]"]
+    assert _words(processor, encoded["input_ids"][1]) == ["[CLS]", "the", "left", "lung", "[SEP]", "[PAD]"]
+    assert encoded["attention_mask"].sum(1).tolist() == [6, 5]
+    assert processor.encode_reports(["a " * 500])["input_ids"].shape == (1, 120)
+    cut = processor.encode_reports(["is there a mass"], max_length=4)["input_ids"][0]
+    assert _words(processor, cut) == ["[CLS]", "is", "there", "[SEP]"]
+
+
+def test_a_report_without_words_is_refused(processor):
+    with pytest.raises(ValueError, match="report 1 is ''"):
+        processor.encode_reports(["mass", "___."])

@@ -1,18 +1,27 @@
 from .ablation import ablate_images
 from .augmentation import LateralitySafeAugmentation
+from .pretraining_collator import AmifPreTrainingCollator
 from .pretraining_dataset import load_pretraining_dataset
+from .pretraining_rows import PretrainingRows, PretrainingStream
 from .sampler import ImageGroupedSampler
 from .splits import split_by_image
+from .strong_augmentation import StrongAugmentation
+from .views import choose_views
 from .vqa_collator import AmifVqaCollator
 from .vqa_dataset import load_vqa_dataset
 from .vqa_rows import VqaRows
 
 __all__ = [
+    "AmifPreTrainingCollator",
     "AmifVqaCollator",
     "ImageGroupedSampler",
     "LateralitySafeAugmentation",
+    "PretrainingRows",
+    "PretrainingStream",
+    "StrongAugmentation",
     "VqaRows",
     "ablate_images",
+    "choose_views",
     "load_pretraining_dataset",
     "load_vqa_dataset",
     "split_by_image",

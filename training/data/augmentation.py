@@ -1,6 +1,7 @@
 """Image augmentation that never swaps left and right."""
 
 import random
+from collections.abc import Callable
 
 import torch
 from PIL import Image
@@ -31,8 +32,12 @@ class LateralitySafeAugmentation:
 
     def __call__(self, image: Image.Image, *, epoch: int, row: int) -> Image.Image:
         """`image` changed as the draw of (seed, epoch, row) says: a picture of the same mode, `image_size` square."""
-        draw = random.Random(f"{self.seed}:{epoch}:{row}").getrandbits(63)
-        with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would also reseed CUDA, which fork_rng leaves out here.
-            torch.default_generator.manual_seed(draw)
-            return self.transform(image)
+        return apply_seeded(self.transform, image, f"{self.seed}:{epoch}:{row}")
+
+
+def apply_seeded(transform: Callable[[Image.Image], Image.Image], image: Image.Image, seed: str) -> Image.Image:
+    """`transform(image)` with the draws that `seed` stands for; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would also reseed CUDA, which fork_rng leaves out here.
+        torch.default_generator.manual_seed(random.Random(seed).getrandbits(63))
+        return transform(image)

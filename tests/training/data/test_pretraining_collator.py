@@ -1,0 +1,122 @@
+import io
+
+import pytest
+import torch
+from PIL import Image as Pictures
+
+from amif.processing_amif import normalize_report
+from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
+from amif.training.small_model import small_processor
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return load_pretraining_dataset("phantom", num_studies=12, image_size=32)["train"]
+
+
+@pytest.fixture(scope="module")
+def processor(studies):
+    return small_processor(map(normalize_report, studies["text"]), 16)
+
+
+def mark(picture, *, epoch, row):
+    """An augmentation that writes what it was called with."""
+    return Pictures.new("RGB", picture.size, (row % 256, epoch, picture.getpixel((0, 0))[0]))
+
+
+def png(grey):
+    file = io.BytesIO()
+    Pictures.new("L", (16, 16), grey).save(file, format="PNG")
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def study(row, text="a mass", study_id=None, images=1, **more):
+    pictures = [png(40 * row + 10 * place) for place in range(images)]
+    return {"images": pictures, "text": text, "study_id": study_id or f"s{row}", "row": row, "epoch": 3, **more}
+
+
+def test_equals_processing_each_study_alone(studies, processor):
+    rows = PretrainingRows(studies)
+    batch = AmifPreTrainingCollator(processor)([rows[row] for row in (4, 0, 2)])
+    assert batch["pixel_values"].shape == (6, 3, 16, 16)
+    assert batch["row"].tolist() == [4, 0, 2]
+    for place, row in enumerate((4, 0, 2)):
+        for view in range(2):
+            alone = processor(images=studies[row]["images"][view])["pixel_values"][0]
+            assert torch.equal(batch["pixel_values"][view * 3 + place], alone), "first views, then second views"
+        alone = processor.encode_reports([studies[row]["text"]])["input_ids"][0]
+        assert batch["input_ids"][place, : len(alone)].tolist() == alone.tolist()
+        assert batch["attention_mask"][place].sum() == len(alone)
+        words = processor.tokenizer.decode(alone, skip_special_tokens=True)
+        assert words.split() == normalize_report(studies[row]["text"]).split()
+    assert {batch[name].dtype for name in ("row", "study_ids", "text_group", "input_ids")} == {torch.long}
+
+
+def test_a_study_of_one_image_without_augmentation_has_equal_views(processor):
+    pixels = AmifPreTrainingCollator(processor)([study(0), study(1)])["pixel_values"]
+    assert torch.equal(pixels[:2], pixels[2:])
+
+
+def test_each_view_has_a_draw_of_its_own(processor):
+    collate = AmifPreTrainingCollator(processor, augmentation=mark)
+    pixels = collate([study(0), study(7)])["pixel_values"]
+    # `mark` writes its `row` into red and `epoch` into green; undo the processor's scaling.
+    red, green = ((pixels[:, :2, 0, 0] * 0.25 + 0.25) * 255).T
+    assert red.round().tolist() == [0, 14, 1, 15]
+    assert green.round().tolist() == [3] * 4
+
+
+def test_views_are_drawn_for_training_and_fixed_for_evaluation(processor):
+    rows = [study(0, images=3, view_positions=["PA", "PA", "LATERAL"]) | {"epoch": epoch} for epoch in range(40)]
+
+    def chosen(collate):
+        pixels = collate(rows)["pixel_values"][:, 2, 0, 0].mul(0.25).add(0.25).mul(255).round()
+        return list(zip(pixels[:40].tolist(), pixels[40:].tolist(), strict=True))
+
+    assert set(chosen(AmifPreTrainingCollator(processor))) == {(0, 20)}
+    drawn = chosen(AmifPreTrainingCollator(processor, augmentation=mark))
+    assert set(drawn) == {(0, 20), (20, 0), (10, 20), (20, 10)}
+    assert chosen(AmifPreTrainingCollator(processor, augmentation=mark)) == drawn
+    assert chosen(AmifPreTrainingCollator(processor, augmentation=mark, seed=1)) != drawn
+
+
+def test_groups_join_equal_studies_and_equal_reports(processor):
+    rows = [
+        study(0, "A mass."),
+        study(1, "no mass", "same"),
+        study(2, "a MASS"),
+        study(3, "a cyst", "same"),
+        study(4, "no mass"),
+        study(5, "fluid"),
+    ]
+    batch = AmifPreTrainingCollator(processor)(rows)
+    groups = batch["text_group"]
+    equal = groups[:, None] == groups[None]
+    expected = torch.eye(6, dtype=torch.bool)
+    for clique in ((0, 2), (1, 3, 4)):
+        for i in clique:
+            for j in clique:
+                expected[i, j] = True
+    assert torch.equal(equal, expected)
+    assert batch["study_ids"][1] == batch["study_ids"][3]
+    assert len(set(batch["study_ids"].tolist())) == 5
+    again = AmifPreTrainingCollator(processor)([rows[5], rows[2]])
+    assert again["text_group"].tolist() == [groups[5], groups[0]], "equal reports keep their number between batches"
+
+
+def test_teacher_embeddings_of_a_study_or_of_each_image(processor):
+    positions = ["PA", "PA", "LATERAL"]
+    text = {"teacher_text_embeds": [1.0, 2.0]}
+    rows = [study(0, images=3, teacher_image_embeds=[[0, 0], [0, 1], [0, 2]], view_positions=positions, **text)]
+    rows.append(study(1, images=1, teacher_image_embeds=[[1, 0]], view_positions=["AP"], **text))
+    batch = AmifPreTrainingCollator(processor)(rows)
+    assert batch["teacher_image_embeds"].tolist() == [[0, 0], [1, 0], [0, 2], [1, 0]]
+    assert batch["teacher_text_embeds"].tolist() == [[1, 2], [1, 2]]
+    whole = AmifPreTrainingCollator(processor)([row | {"teacher_image_embeds": [5.0]} for row in rows])
+    assert whole["teacher_image_embeds"].tolist() == [[5], [5]]
+    assert batch["teacher_image_embeds"].dtype == whole["teacher_text_embeds"].dtype == torch.float32
+
+
+def test_reports_are_cut(processor):
+    batch = AmifPreTrainingCollator(processor, max_report_length=5)([study(0, "mass " * 50)])
+    assert batch["input_ids"].shape == (1, 5)

@@ -1,0 +1,100 @@
+"""Image-report pairs as one batch: two views of every study, its report, and which of them are the same."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import PIL.Image
+import torch
+
+from ...processing_amif import AmifProcessor, normalize_report, to_rgb
+from .images import open_image
+from .pretraining_rows import stable_id
+from .views import choose_views
+
+
+@dataclass
+class AmifPreTrainingCollator:
+    """Rows of `PretrainingRows` to the tensors of `AmifForPreTraining`.
+
+    Args:
+        processor: prepares images and reports.
+        augmentation: called as `augmentation(picture, epoch=, row=)` on each view, an RGB picture, with a different
+            `row` for the two of a study. With it (training) the two views are drawn among a study's images, without it
+            (evaluation) they are always the same two.
+        max_report_length: tokens of a report, [CLS] and [SEP] included.
+        seed: of the draws of views.
+    """
+
+    processor: AmifProcessor
+    augmentation: Callable[..., PIL.Image.Image] | None = None
+    max_report_length: int = 120
+    seed: int = 0
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """One batch of B studies.
+
+        Returns:
+            `pixel_values` (2B, 3, H, W): the first views of all studies, then their second views; `input_ids` and
+            `attention_mask` (B, L) of the reports; int64 (B,) `row`, `study_ids` (equal for equal study ids) and
+            `text_group` (equal for two rows of this batch of the same study or with the same normalised report, which
+            must not be each other's hard negatives; between batches, equal for equal reports whose studies stand once).
+            Where the rows hold `teacher_image_embeds`, one of d values a study or one for each image: (B, d), or (2B,
+            d) in the order of `pixel_values`; where they hold `teacher_text_embeds`: (B, d); both float32.
+
+        Raises:
+            ValueError: when a report holds no word or an image cannot be read.
+        """
+        pairs = [self._choose(row) for row in rows]
+        views = [self._open(row, pair) for row, pair in zip(rows, pairs, strict=True)]
+        pictures = [first for first, _ in views] + [second for _, second in views]
+        reports = self.processor.encode_reports([row["text"] for row in rows], max_length=self.max_report_length)
+        return {
+            "pixel_values": self.processor(images=pictures)["pixel_values"],
+            "input_ids": reports["input_ids"],
+            "attention_mask": reports["attention_mask"],
+            "row": torch.tensor([row["row"] for row in rows]),
+            "study_ids": torch.tensor([stable_id(row["study_id"]) for row in rows]),
+            "text_group": torch.tensor(_group(rows)),
+            **_teacher_embeds(rows, pairs),
+        }
+
+    def _choose(self, row: Mapping[str, Any]) -> tuple[int, int]:
+        draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
+        return choose_views(len(row["images"]), row.get("view_positions"), draw)
+
+    def _open(self, row: Mapping[str, Any], pair: tuple[int, int]) -> list[PIL.Image.Image]:
+        opened = {place: to_rgb(open_image(row["images"][place])) for place in set(pair)}
+        if self.augmentation is None:
+            # Copies, because the processor encodes an object once however often it is given.
+            return [opened[place].copy() for place in pair]
+        return [
+            self.augmentation(opened[place], epoch=row["epoch"], row=2 * row["row"] + view)
+            for view, place in enumerate(pair)
+        ]
+
+
+def _group(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """A number for each row, equal for rows that share a study or a normalised report, directly or through others."""
+    groups = [stable_id(normalize_report(row["text"])) for row in rows]
+    first_of_study: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        other = first_of_study.setdefault(row["study_id"], place)
+        old, new = groups[place], groups[other]
+        if old != new:
+            groups = [new if group == old else group for group in groups]
+    return groups
+
+
+def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int, int]]) -> dict[str, torch.Tensor]:
+    embeds = {}
+    if "teacher_image_embeds" in rows[0]:
+        images = [torch.as_tensor(row["teacher_image_embeds"], dtype=torch.float32) for row in rows]
+        if images[0].ndim == 2:
+            images = [image[pair[view]] for view in range(2) for image, pair in zip(images, pairs, strict=True)]
+        embeds["teacher_image_embeds"] = torch.stack(images)
+    if "teacher_text_embeds" in rows[0]:
+        texts = [torch.as_tensor(row["teacher_text_embeds"], dtype=torch.float32) for row in rows]
+        embeds["teacher_text_embeds"] = torch.stack(texts)
+    return embeds

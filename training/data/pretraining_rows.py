@@ -1,0 +1,63 @@
+"""The rows that a data loader draws for pre-training: undecoded views, and what the collator needs to know of a row."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from datasets import Dataset, Image, IterableDataset, List
+
+
+def stable_id(text: str) -> int:
+    """An int64 that is equal for equal texts, in every process and run, and in practice for no others."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little", signed=True)
+
+
+class PretrainingRows(torch.utils.data.Dataset):
+    """Image-report pairs as rows for `AmifPreTrainingCollator`, which opens the two views that it draws.
+
+    A row is the data set's dictionary with `images` undecoded (each `{"path", "bytes"}`), `row` (its index) and `epoch`
+    (for the draws of views and augmentation). On `set_epoch` see `VqaRows`.
+
+    Args:
+        dataset: rows with images, text and study_id.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        # Arrow's own rows: to cast a list of images to undecoded ones would copy the data set.
+        self.dataset = dataset.with_format("arrow")
+        # Shared memory, because persistent workers hold copies of this object that nobody tells of a new epoch.
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that rows carry from now on, in every worker."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        (item,) = self.dataset[row].to_pylist()
+        return {**item, "row": row, "epoch": int(self._epoch)}
+
+
+class PretrainingStream(torch.utils.data.IterableDataset):
+    """The same rows from a stream; `row` is then a number made of the study's id.
+
+    Args:
+        dataset: a stream of rows with images, text and study_id; shuffle it before, with `IterableDataset.shuffle`.
+    """
+
+    def __init__(self, dataset: IterableDataset) -> None:
+        self.dataset = dataset.cast_column("images", List(Image(decode=False)))
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that rows carry from now on, in every worker; it also chooses the order of a shuffled stream."""
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        epoch = int(self._epoch)
+        self.dataset.set_epoch(epoch)
+        for item in self.dataset:
+            yield {**item, "row": stable_id(item["study_id"]), "epoch": epoch}
