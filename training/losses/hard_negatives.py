@@ -1,0 +1,100 @@
+"""Hard negatives drawn from the soft labels, and the matching loss on them (equations 11-13, section 3.3)."""
+
+import re
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from .similarity import at_least_float32
+
+POSITIVE, HARD_NEGATIVE, SKIPPED = 0, 1, -100
+
+
+def same_study_or_report(study_ids: Sequence[str], reports: Sequence[str]) -> torch.Tensor:
+    """Pairs that must not serve as negatives, because they belong together: for `exclude` of `sample_hard_negatives`.
+
+    Args:
+        study_ids: n ids.
+        reports: n texts; they are the same where they differ in capitals, blanks and punctuation alone.
+
+    Returns:
+        (n, n) booleans, symmetric, True on the diagonal.
+    """
+    texts = [" ".join(re.findall(r"\w+", report.casefold())) for report in reports]
+    return _equal_pairs(study_ids) | _equal_pairs(texts)
+
+
+def sample_hard_negatives(
+    weights: torch.Tensor, exclude: torch.Tensor | None = None, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """One hard negative for each row: column j is drawn with probability w_ij / sum_k w_ik, never j = i.
+
+    Args:
+        weights: (n, m), a soft label H, or anything finite and not negative where it may be drawn. Rows need not sum to
+            1.
+        exclude: (n, m), True where a column may not be drawn; None where only the diagonal may not.
+        generator: of the draws, on the weights' device; None for torch's global one.
+
+    Returns:
+        (n,) int64 columns; -1 where a row has nothing to sample, as in a batch of one or of duplicates.
+
+    Raises:
+        ValueError: for a weight that may be drawn and is negative or not finite.
+    """
+    forbidden = torch.zeros_like(weights, dtype=torch.bool) if exclude is None else exclude.bool().clone()
+    forbidden.diagonal().fill_(True)
+    allowed = at_least_float32(weights.detach()).masked_fill(forbidden, 0)
+    _check_weights(allowed)
+    most = allowed.amax(dim=1, keepdim=True)
+    empty = most == 0
+    # The largest weight of a row becomes 1, so that rows of tiny weights keep their proportions; a row without any is
+    # given some, because multinomial refuses the whole matrix for it, and its draw is thrown away.
+    columns = torch.multinomial((allowed / most).masked_fill(empty, 1), 1, generator=generator)
+    return columns.masked_fill(empty, -1).squeeze(1)
+
+
+def matching_labels(negatives: torch.Tensor) -> torch.Tensor:
+    """Labels of n positive pairs followed by n hard-negative pairs.
+
+    Args:
+        negatives: (n,) of `sample_hard_negatives`.
+
+    Returns:
+        (2 n,) int64: `POSITIVE` n times, then `HARD_NEGATIVE`, or `SKIPPED` where a row has no negative.
+    """
+    hard = torch.full_like(negatives, HARD_NEGATIVE).masked_fill(negatives < 0, SKIPPED)
+    return torch.cat([torch.full_like(negatives, POSITIVE), hard])
+
+
+def matching_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of positive pairs against hard negatives of one kind (equation 13).
+
+    The paper sums over negatives alone, which a constant answer would satisfy, so positives stand beside them. The sum
+    is divided by the number of pairs, skipped ones included: shares of a batch on several processes then average to the
+    whole batch's loss, whatever each of them skips.
+
+    Args:
+        logits: (k, 2), of the matching head (equation 12).
+        labels: (k,) `POSITIVE` (0), `HARD_NEGATIVE` (1) or `SKIPPED` (-100), as from `matching_labels`.
+
+    Returns:
+        A scalar, float32, or float64 where the logits are; 0 where every pair is skipped.
+    """
+    return F.cross_entropy(at_least_float32(logits), labels, ignore_index=SKIPPED, reduction="sum") / len(labels)
+
+
+def _equal_pairs(values: Sequence[str]) -> torch.Tensor:
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    index = torch.tensor([numbers[value] for value in values], dtype=torch.long)
+    return index.unsqueeze(1) == index
+
+
+def _check_weights(allowed: torch.Tensor) -> None:
+    wrong = ~allowed.isfinite() | (allowed < 0)
+    if wrong.any():
+        row, column = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"Weight {allowed[row, column].item()} of row {row}, column {column} is negative or not finite. Sample "
+            "from soft labels, or from a softmax of similarities, not from the similarities themselves."
+        )

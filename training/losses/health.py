@@ -1,0 +1,85 @@
+"""Figures that tell whether a loss falls for the right reason; none of them carries a gradient."""
+
+import torch
+
+from .hard_negatives import SKIPPED
+from .similarity import cosine_similarities
+
+
+@torch.no_grad()
+def mean_token_cosine(tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean cosine between two different tokens of an example: near 1, the transport loss is low by collapse.
+
+    Equation 9 falls to 0 when all tokens become equal, which aligns nothing.
+
+    Args:
+        tokens: (batch, n, d).
+        mask: (batch, n), True where the token is valid; None where all are.
+
+    Returns:
+        A scalar float32: the mean over examples, without those of fewer than two tokens; NaN where all are such.
+    """
+    valid = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask.bool()
+    similarities = cosine_similarities(tokens.masked_fill(~valid.unsqueeze(-1), 0), tokens)
+    pairs = (valid.unsqueeze(2) & valid.unsqueeze(1)).float()
+    pairs.diagonal(dim1=1, dim2=2).fill_(0)
+    counts = pairs.sum(dim=(1, 2))
+    means = similarities.masked_fill(pairs == 0, 0).sum(dim=(1, 2)) / counts
+    return means[counts > 0].mean()
+
+
+@torch.no_grad()
+def plan_entropy(plan: torch.Tensor) -> torch.Tensor:
+    """How spread transport plans are: 1 for the uniform plan, which aligns nothing.
+
+        -sum T log T / log(p t), p and t the numbers of valid rows and columns
+
+    An exact plan of p and t tokens has at most p + t - 1 cells, so it stays below log(p + t - 1) / log(p t).
+
+    Args:
+        plan: (batch, p, t), 0 on padding.
+
+    Returns:
+        A scalar float32: the mean over examples with at least two valid cells; NaN where there is none.
+    """
+    entropies = torch.special.entr(plan.float()).sum(dim=(1, 2))
+    cells = (plan.sum(dim=2) > 0).sum(dim=1) * (plan.sum(dim=1) > 0).sum(dim=1)
+    return (entropies / cells.log())[cells > 1].mean()
+
+
+@torch.no_grad()
+def retrieval_recall(similarity: torch.Tensor, k: int = 1, relevant: torch.Tensor | None = None) -> torch.Tensor:
+    """Share of rows with a relevant column among their `k` most similar ones.
+
+    An irrelevant column as similar as the best relevant one ranks before it, so that a model to which everything is
+    alike finds nothing.
+
+    Args:
+        similarity: (n, m).
+        k: 1 or more.
+        relevant: (n, m), True where a column is a hit, as from `same_study_or_report`; None where only column i is one
+            for row i.
+
+    Returns:
+        A scalar float32 from 0 to 1; a row without a relevant column is a miss.
+    """
+    if relevant is None:
+        relevant = torch.eye(*similarity.shape, dtype=torch.bool, device=similarity.device)
+    best = similarity.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
+    ahead = (~(similarity < best) & ~relevant).sum(dim=1)
+    return ((ahead < k) & relevant.any(dim=1)).float().mean()
+
+
+@torch.no_grad()
+def matching_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Share of pairs that the matching head tells rightly, skipped ones left out.
+
+    Args:
+        logits: (k, 2).
+        labels: (k,) as for `matching_loss`.
+
+    Returns:
+        A scalar float32; NaN where every pair is skipped.
+    """
+    kept = labels != SKIPPED
+    return (logits.argmax(dim=1) == labels)[kept].float().mean()

@@ -1,0 +1,80 @@
+"""Soft labels from a teacher and the alignment with them (equations 2-8 of arXiv 2510.08791, section 3.2.1)."""
+
+import torch
+import torch.nn.functional as F
+
+from .similarity import at_least_float32
+
+FORMS = ("paper_renormalised", "paper_raw", "in_softmax")
+
+
+def one_hot_labels(similarity: torch.Tensor, offset: int = 0) -> torch.Tensor:
+    """The labels of plain contrastive learning: 1 where column = row + `offset`, else 0.
+
+    Args:
+        similarity: (n, m); its shape, dtype and device are taken.
+        offset: column of row 0's positive. Where the rows are one process's share of a global batch and the columns
+            the whole of it, that is the number of rows that lower ranks hold.
+    """
+    n, m = similarity.shape
+    rows = torch.arange(offset, offset + n, device=similarity.device)
+    columns = torch.arange(m, device=similarity.device)
+    return (rows.unsqueeze(1) == columns).to(similarity.dtype)
+
+
+def soft_labels(
+    similarity: torch.Tensor,
+    temperature: float = 0.07,
+    flexibility_weight: float = 0.01,
+    form: str = "paper_renormalised",
+    offset: int = 0,
+) -> torch.Tensor:
+    """Soft label H of every row from the teacher's cosine similarities (equation 5).
+
+        paper_raw:           H = Q + lambda 1{i = j}, Q = softmax(s / tau): the paper's letters; rows sum to 1 + lambda
+        paper_renormalised:  the same, divided by its row sum, so that KL(H || P) is 0 at P = H
+        in_softmax:          H = softmax(s / tau + lambda 1{i = j}): the authors' released code
+
+    Args:
+        similarity: (n, m), cosines of row i with column j.
+        temperature: tau, above 0. A teacher's own logit scale s is temperature 1 / s.
+        flexibility_weight: lambda, 0 or more.
+        form: one of the three above.
+        offset: column of row 0's positive, as in `one_hot_labels`. A row whose positive is outside of the columns, as
+            the last rows of a taller than wide matrix, gets no lambda.
+
+    Returns:
+        (n, m), float32, or float64 where the similarities are.
+
+    Raises:
+        ValueError: for another form, or a temperature that is not above 0.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form {form!r} is none of {', '.join(FORMS)}.")
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature} is not above 0; the paper's is 0.07.")
+    scaled = at_least_float32(similarity) / temperature
+    positives = flexibility_weight * one_hot_labels(scaled, offset)
+    if form == "in_softmax":
+        return (scaled + positives).softmax(dim=-1)
+    labels = scaled.softmax(dim=-1) + positives
+    return labels if form == "paper_raw" else labels / labels.sum(dim=-1, keepdim=True)
+
+
+def soft_label_alignment(log_probabilities: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean over rows of KL(targets || exp(log_probabilities)), one direction of equations 6 and 7.
+
+        (1 / n) sum_i sum_j H_ij (log H_ij - log P_ij), with 0 log 0 = 0
+
+    Rows of a `paper_raw` target sum to 1 + lambda; then the minimum, at P = H / (1 + lambda), is not 0 but
+    (1 + lambda) log(1 + lambda), 0.01005 at lambda = 0.01. With one-hot targets this is the InfoNCE loss.
+
+    Args:
+        log_probabilities: log P of equations 2-4, (n, m): log_softmax of the student's similarities over temperature.
+        targets: H, (n, m).
+
+    Returns:
+        A scalar, float32, or float64 where the inputs are.
+    """
+    log_probabilities, targets = at_least_float32(log_probabilities), at_least_float32(targets)
+    return F.kl_div(log_probabilities, targets, reduction="batchmean")
