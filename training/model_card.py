@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from .evaluation.report import format_table
+from .evaluation.table import format_table
 
 TEMPLATE = """---
 {{ card_data }}

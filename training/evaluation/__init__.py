@@ -1,20 +1,14 @@
 from .accuracy import VqaAccuracy, acceptable_answers, is_correct, is_yes_no, normal_form
-from .baselines import most_frequent_by_question_type, question_only
+from .baselines import baseline_accuracies, most_frequent_by_question_type, question_only
 from .bootstrap import bootstrap_ci95
+from .evaluation_log import append_test_evaluation, checkpoint_sha256
+from .fingerprint import evaluation_fingerprint
+from .grouped_accuracy import accuracy_with_interval, score_rows
+from .metrics import build_metrics
+from .prediction_rows import prediction_rows
 from .protocols import candidate_answers, distinct_answers, knowledge_answers, known_splits, protocol_note
-from .report import (
-    accuracy_with_interval,
-    append_test_evaluation,
-    baseline_accuracies,
-    build_metrics,
-    checkpoint_sha256,
-    evaluation_fingerprint,
-    format_table,
-    prediction_rows,
-    score_rows,
-    write_json,
-    write_jsonl,
-)
+from .result_files import write_json, write_jsonl
+from .table import format_table
 
 __all__ = [
     "VqaAccuracy",

@@ -6,30 +6,32 @@ from collections.abc import Callable, Mapping
 from datasets import Dataset
 
 from .accuracy import acceptable_answers, normal_form
+from .grouped_accuracy import accuracy_with_interval
+from .prediction_rows import Row, prediction_rows
 
-Row = Mapping[str, str | None]
-Key = Callable[[Row], str | None]
+Question = Mapping[str, str | None]
+Key = Callable[[Question], str | None]
 
 
-def _text_rows(dataset: Dataset) -> list[Row]:
+def _text_rows(dataset: Dataset) -> list[Question]:
     # Decoding images only to ignore them would dominate the time.
     columns = [name for name in ("question", "answer", "question_type", "template") if name in dataset.column_names]
     return list(dataset.select_columns(columns))
 
 
-def _anything(row: Row) -> str:
+def _anything(row: Question) -> str:
     return ""
 
 
-def _question_type(row: Row) -> str | None:
+def _question_type(row: Question) -> str | None:
     return row.get("question_type")
 
 
-def _question(row: Row) -> str:
+def _question(row: Question) -> str:
     return row.get("template") or normal_form(row["question"])
 
 
-def _first_two_words(row: Row) -> str:
+def _first_two_words(row: Question) -> str:
     return " ".join(normal_form(row["question"]).split()[:2])
 
 
@@ -37,7 +39,7 @@ def _most_frequent(answers: Counter[str]) -> str:
     return min(answers, key=lambda answer: (-answers[answer], answer))
 
 
-def _answer_table(rows: list[Row], key: Key) -> dict[str, str]:
+def _answer_table(rows: list[Question], key: Key) -> dict[str, str]:
     """The most frequent normalised answer of each value of `key`; equal counts are settled alphabetically."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
@@ -79,3 +81,25 @@ def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
     answer of all. Arguments, result and errors are those of `most_frequent_by_question_type`.
     """
     return _predict(training, evaluation, [_question, _first_two_words, _question_type])
+
+
+def baseline_accuracies(training: Dataset, evaluation: Dataset) -> dict[str, Row | None]:
+    """Accuracies of the systems that see no image, for the field `baselines`.
+
+    Args:
+        training: rows whose answers may be known (concatenate `known_splits`).
+        evaluation: the evaluated rows.
+
+    Returns:
+        `most_frequent_by_question_type` and `question_only` over all questions, `always_no` over those whose reference
+        is exactly yes or no; None where there are no such questions or no references.
+    """
+    always_no = prediction_rows(evaluation, ["no"] * len(evaluation))
+    rows = {
+        "most_frequent_by_question_type": prediction_rows(
+            evaluation, most_frequent_by_question_type(training, evaluation)
+        ),
+        "question_only": prediction_rows(evaluation, question_only(training, evaluation)),
+        "always_no": [row for row in always_no if row["yes_no"]],
+    }
+    return {name: accuracy_with_interval(baseline) for name, baseline in rows.items()}

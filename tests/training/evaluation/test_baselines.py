@@ -1,7 +1,12 @@
 import pytest
+import small_evaluations
 from datasets import Dataset
 
-from amif.training.evaluation.baselines import most_frequent_by_question_type, question_only
+from amif.training.evaluation.baselines import (
+    baseline_accuracies,
+    most_frequent_by_question_type,
+    question_only,
+)
 
 
 def table(*rows, template=None):
@@ -62,3 +67,17 @@ def test_evaluation_answers_are_not_used():
 def test_training_without_answers_is_refused():
     with pytest.raises(ValueError, match="training answers"):
         question_only(table(("Where?", None, None)), TRAINING)
+
+
+def test_baselines_are_scored_by_the_same_rule(dataset):
+    training = small_evaluations.table(
+        ("1", "z", "is it enlarged", "yes", None, "size"),
+        ("2", "z", "Is it clear?", "no", None, "size"),
+        ("3", "z", "Is it clear?", "no", None, "size"),
+    )
+    result = baseline_accuracies(training, dataset)
+    assert {name: (value["accuracy"], value["n"]) for name, value in result.items()} == {
+        "most_frequent_by_question_type": (25.0, 4),
+        "question_only": (50.0, 4),
+        "always_no": (50.0, 2),
+    }

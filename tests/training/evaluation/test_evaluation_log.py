@@ -1,0 +1,27 @@
+import hashlib
+import json
+from datetime import datetime
+
+import pytest
+
+from amif.training.evaluation import append_test_evaluation, checkpoint_sha256
+
+
+def test_test_evaluations_accumulate_with_the_checkpoints_hash(metrics, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    append_test_evaluation(tmp_path, metrics)
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    append_test_evaluation(tmp_path, metrics)
+    first, second = map(json.loads, (tmp_path / "test_evaluations.jsonl").read_text().splitlines())
+    assert first["checkpoint_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert second["checkpoint_sha256"] == hashlib.sha256(b"other weights").hexdigest()
+    assert (first["protocol"], first["dataset"], first["result"]) == ("paper", "tiny", metrics["overall"])
+    assert datetime.fromisoformat(first["date"]).utcoffset().total_seconds() == 0
+
+
+def test_every_shard_counts_in_the_checkpoints_hash(tmp_path):
+    with pytest.raises(FileNotFoundError, match="safetensors"):
+        checkpoint_sha256(tmp_path)
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(b"two")
+    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"one")
+    assert checkpoint_sha256(tmp_path) == hashlib.sha256(b"onetwo").hexdigest()

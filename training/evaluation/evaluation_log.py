@@ -1,0 +1,45 @@
+"""The log of every look at a test split, beside the checkpoint that was evaluated."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .prediction_rows import Row
+
+
+def checkpoint_sha256(folder: str | Path) -> str:
+    """sha256 of the safetensors files of a checkpoint, read one after another in the order of their names.
+
+    Raises:
+        FileNotFoundError: where the folder holds no safetensors file.
+    """
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no safetensors file, so there is no checkpoint to name by its hash.")
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def append_test_evaluation(folder: str | Path, metrics: Row) -> None:
+    """Append one line to `test_evaluations.jsonl` in a checkpoint's folder, so that no look at a test split is lost.
+
+    Args:
+        folder: the checkpoint's folder, with its safetensors files.
+        metrics: `build_metrics` of an evaluation of that checkpoint on a test split.
+
+    Raises:
+        FileNotFoundError: where the folder holds no checkpoint.
+    """
+    entry = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint_sha256": checkpoint_sha256(folder),
+        **{name: metrics[name] for name in ("protocol", "dataset", "split", "n")},
+        "result": metrics["overall"],
+    }
+    with (Path(folder) / "test_evaluations.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
