@@ -6,26 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment, linprog
+from token_clouds import KINDS, tokens
 
 from amif.training.losses import transport_cost, transport_loss, transport_plan
 
 SOLVERS = ["emd", "ipot", "sinkhorn"]
 EXACT_SOLVERS = ["emd", "ipot"]
-
-
-def tokens(kind, batch, n, m, size=64, seed=0):
-    """Image and text tokens as networks give them: unrelated, alike, in clusters, or in very few dimensions."""
-    generator = torch.Generator().manual_seed(seed)
-    size = 3 if kind == "flat" else size
-    image, text = (torch.randn(batch, count, size, generator=generator) for count in (n, m))
-    if kind == "alike":
-        common = 10 * torch.randn(batch, 1, size, generator=generator)
-        return image + common, text + common
-    if kind == "clustered":
-        centres = torch.randn(batch, 8, size, generator=generator)
-        members = [torch.randint(8, (batch, count, 1), generator=generator).expand(-1, -1, size) for count in (n, m)]
-        return centres.gather(1, members[0]) + 0.2 * image, centres.gather(1, members[1]) + 0.2 * text
-    return image, text
 
 
 def costs(kind, batch, n, m, seed=0):
@@ -75,7 +61,7 @@ def test_constant_costs(solver, constant):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("kind", ["unrelated", "alike", "clustered", "flat"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_marginals_and_padding(solver, kind):
     cost, (rows, columns) = costs(kind, 3, 20, 15), masks(3, 20, 15)
     plan = transport_plan(cost, rows, columns, solver)
@@ -133,7 +119,7 @@ def test_an_example_without_tokens_leaves_the_others_alone(solver, rows, columns
     torch.testing.assert_close(plan[0], transport_plan(cost[0], solver=solver), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["unrelated", "alike", "clustered", "flat"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_emd_reaches_the_linear_programs_optimum(kind):
     for cost in costs(kind, 2, 11, 7).double():
         assert value(transport_plan(cost, solver="emd"), cost).item() == pytest.approx(linear_program(cost), rel=1e-9)
@@ -146,7 +132,7 @@ def test_equal_lengths_give_the_best_assignment():
     torch.testing.assert_close(transport_plan(cost, solver="emd"), expected)
 
 
-@pytest.mark.parametrize("kind", ["unrelated", "alike", "clustered", "flat"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(324, 60), (40, 119), (6, 5)])
 def test_ipot_is_within_one_percent_of_the_optimum(kind, shape):
     """With marginals that are off by less than a millionth of the total mass, so the value is not bought by them."""
