@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswer
 
 from .modeling_amif.configuration_amif import AmifConfig
 from .modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifModel
+from .modeling_amif.pretraining_amif import AmifForPreTraining
 from .processing_amif.processing_amif import AmifProcessor
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _TRAINING_NAMES = {
 
 AutoConfig.register(AmifConfig.model_type, AmifConfig)
 # A tuple: the checkpoint's `architectures` says which of them it holds.
-AutoModel.register(AmifConfig, (AmifModel, AmifForVisualQuestionAnswering))
+AutoModel.register(AmifConfig, (AmifModel, AmifForVisualQuestionAnswering, AmifForPreTraining))
 AutoModelForVisualQuestionAnswering.register(AmifConfig, AmifForVisualQuestionAnswering)
 AutoProcessor.register(AmifConfig, AmifProcessor)
 
@@ -41,6 +42,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AmifConfig",
+    "AmifForPreTraining",
     "AmifForVisualQuestionAnswering",
     "AmifModel",
     "AmifProcessor",

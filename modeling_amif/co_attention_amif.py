@@ -82,5 +82,37 @@ class AmifCoAttention(nn.Module):
         names = ("text_attentions", "text_to_image_attentions", "image_attentions", "image_to_text_attentions")
         return text, image, dict(zip(names, zip(*weights, strict=True), strict=True))
 
+    def fuse_alike(
+        self,
+        modality: int,
+        first_states: torch.Tensor,
+        second_states: torch.Tensor,
+        first_mask: torch.Tensor | None = None,
+        second_mask: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Let two sequences of one modality read each other, both through that modality's stack (section 3.3).
 
-__all__ = ["AmifCoAttention"]
+        Args:
+            modality: `TEXT` or `IMAGE`.
+            first_states: (batch, n, d).
+            second_states: (batch, m, d).
+            first_mask: (batch, n), 1 or True where a token is valid; None where all are.
+            second_mask: (batch, m).
+
+        Returns:
+            The states (batch, n, d) and (batch, m, d).
+        """
+        first = first_states + self.modality_embedding.weight[modality]
+        second = second_states + self.modality_embedding.weight[modality]
+        first_to_first = create_bidirectional_mask(self.config, first, first_mask)
+        second_to_second = create_bidirectional_mask(self.config, second, second_mask)
+        first_to_second = create_bidirectional_mask(self.config, first, second_mask, encoder_hidden_states=second)
+        second_to_first = create_bidirectional_mask(self.config, second, first_mask, encoder_hidden_states=first)
+        for layer in self.text_layers if modality == TEXT else self.image_layers:
+            new_first, *_ = layer(first, second, first_to_first, first_to_second)
+            second, *_ = layer(second, first, second_to_second, second_to_first)
+            first = new_first
+        return first, second
+
+
+__all__ = ["IMAGE", "TEXT", "AmifCoAttention"]

@@ -1,6 +1,7 @@
 """Building and loading the encoders and the decoder; token states of any image encoder."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,6 +40,26 @@ def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
     """Load an image encoder in float32; a checkpoint of two towers, such as CLIP's, gives its image tower."""
     model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
     return model.vision_model if hasattr(model, "vision_model") and hasattr(model, "text_model") else model
+
+
+def load_encoders(
+    vision: str, text: str, image_size: int | None
+) -> tuple[PreTrainedModel, PreTrainedModel, dict[str, dict[str, Any]]]:
+    """Load an image and a text encoder in float32.
+
+    Args:
+        vision: Name or path of an image encoder, or of a checkpoint of two towers.
+        text: Name or path of a BERT-like text encoder.
+        image_size: Pixels on a side that the image encoder's configuration shall say; None keeps its own.
+
+    Returns:
+        Both encoders, and `vision_config` and `text_config` as `AmifConfig` takes them.
+    """
+    vision_model = load_vision_encoder(vision)
+    text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
+    vision_config = vision_model.config.to_dict()
+    vision_config["image_size"] = image_size or vision_config.get("image_size")
+    return vision_model, text_model, {"vision_config": vision_config, "text_config": text_model.config.to_dict()}
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> list[str]:
@@ -125,6 +146,11 @@ def _pool_patches(states: torch.Tensor, pooling: int) -> torch.Tensor:
     return torch.cat([states[:, :extra], pooled], dim=1)
 
 
+def has_class_token(num_tokens: int) -> bool:
+    """Whether so many token states of an image are a class token and a square grid, rather than the grid alone."""
+    return _square_grid(num_tokens)[1] == 1
+
+
 def _square_grid(num_positions: int) -> tuple[int, int]:
     grid = math.isqrt(num_positions)
     extra = num_positions - grid * grid
@@ -133,4 +159,12 @@ def _square_grid(num_positions: int) -> tuple[int, int]:
     return grid, extra
 
 
-__all__ = ["build_decoder", "build_encoder", "copy_weights", "image_token_states", "resize_position_embeddings"]
+__all__ = [
+    "build_decoder",
+    "build_encoder",
+    "copy_weights",
+    "has_class_token",
+    "image_token_states",
+    "load_encoders",
+    "resize_position_embeddings",
+]

@@ -11,6 +11,7 @@ from transformers import (
     AutoTokenizer,
     DynamicCache,
     EncoderDecoderCache,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers import initialization as init
@@ -25,13 +26,15 @@ from .answer_ranking_amif import (
 )
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
-from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_vision_encoder
+from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_encoders
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 
 logger = logging.get_logger(__name__)
 
 RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
 SCORES = ("sum", "mean")
+# Fields of a saved configuration that say which checkpoint it belongs to.
+_OF_A_CHECKPOINT = ("architectures", "auto_map", "dtype", "model_type", "transformers_version")
 
 
 @dataclass
@@ -128,6 +131,15 @@ class AmifModel(AmifPreTrainedModel):
         """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection."""
         return image_token_states(self.vision_model, pixel_values, self.config.image_pooling)
 
+    def project_images(self, image_states: torch.Tensor) -> torch.Tensor:
+        """States (..., d) of `encode_images`'s (..., vision width)."""
+        return self.image_projection(image_states.to(self.image_projection.weight.dtype))
+
+    def encode_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Projected token states (B, t, d) of texts, `input_ids` and `attention_mask` (B, t)."""
+        states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.text_projection(states)
+
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
@@ -158,10 +170,9 @@ class AmifModel(AmifPreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         if image_states is None:
             image_states = self.encode_images(pixel_values)
-        image = self.image_projection(image_states.to(self.image_projection.weight.dtype))
-        image = _image_of_each_text(image, image_index, len(input_ids))
-        text = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        text, image, attentions = self.co_attention(self.text_projection(text), image, attention_mask)
+        image = _image_of_each_text(self.project_images(image_states), image_index, len(input_ids))
+        text = self.encode_texts(input_ids, attention_mask)
+        text, image, attentions = self.co_attention(text, image, attention_mask)
         image_mask = attention_mask.new_ones(image.shape[:2])
         return AmifModelOutput(
             last_hidden_state=torch.cat([text, image], dim=1),
@@ -223,28 +234,48 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         Raises:
             ValueError: If the decoder's vocabulary is not the text encoder's.
         """
-        vision_model = load_vision_encoder(vision)
-        text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
+        vision_model, text_model, configs = load_encoders(vision, text, image_size)
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
-        decoder_config = decoder_source.config.to_dict() | {"is_decoder": True, "add_cross_attention": True}
-        decoder_config["num_hidden_layers"] = decoder_layers or decoder_config["num_hidden_layers"]
-        if decoder_config["vocab_size"] != text_model.config.vocab_size:
-            raise ValueError(
-                f"Decoder {decoder!r} has {decoder_config['vocab_size']} tokens, text encoder {text!r} has "
-                f"{text_model.config.vocab_size}; they share a tokenizer: choose a decoder with the same vocabulary."
-            )
-        vision_config = vision_model.config.to_dict()
-        vision_config["image_size"] = image_size or vision_config.get("image_size")
-        model = cls(
-            AmifConfig(
-                vision_config=vision_config,
-                text_config=text_model.config.to_dict(),
-                decoder_config=decoder_config,
-                **(_special_token_ids(text) | config),
-            )
-        )
+        configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
+        model = cls(AmifConfig(**(configs | _special_token_ids(text) | config)))
         copy_weights(vision_model, model.model.vision_model)
         copy_weights(text_model, model.model.text_model)
+        copy_weights(decoder_source, model.decoder.base_model)
+        return model
+
+    @classmethod
+    def from_pretraining(
+        cls,
+        path: str,
+        decoder: str | None = None,
+        image_size: int | None = None,
+        decoder_layers: int | None = None,
+        **config: Any,
+    ) -> Self:
+        """Build a model on a pre-training checkpoint, in float32: its encoders, projections and co-attention.
+
+        Cross-attention, knowledge fusion and answer head are new; temperatures and matching head stay behind.
+
+        Args:
+            path: Name or path of a pre-training checkpoint.
+            decoder: Name or path of the decoder's weights; None takes the pre-trained text encoder's.
+            image_size: Pixels on a side. Position embeddings are resized to it; None keeps the checkpoint's size.
+            decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
+            **config: Further fields of `AmifConfig`.
+
+        Raises:
+            ValueError: If the checkpoint was not pre-trained, or the decoder's vocabulary is not the text encoder's.
+        """
+        pretrained = AutoModel.from_pretrained(path, dtype=torch.float32)
+        if isinstance(pretrained, cls) or not isinstance(pretrained, AmifPreTrainedModel):
+            raise ValueError(f"{path!r} holds {type(pretrained).__name__}, which is no pre-training checkpoint.")
+        text_model = pretrained.model.text_model
+        decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
+        configs = {name: value for name, value in pretrained.config.to_dict().items() if name not in _OF_A_CHECKPOINT}
+        configs["vision_config"]["image_size"] = image_size or configs["vision_config"]["image_size"]
+        configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
+        model = cls(AmifConfig(**(configs | config)))
+        copy_weights(pretrained.model, model.model)
         copy_weights(decoder_source, model.decoder.base_model)
         return model
 
@@ -473,6 +504,16 @@ def _check_attention_output(config: AmifConfig, output_attentions: bool) -> None
             f"Attention weights are not kept by {config._attn_implementation!r} attention; call "
             "model.set_attn_implementation('eager') first."
         )
+
+
+def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layers: int | None) -> dict[str, Any]:
+    if decoder.vocab_size != text.vocab_size:
+        raise ValueError(
+            f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
+            "choose a decoder with the same vocabulary."
+        )
+    config = decoder.to_dict() | {"is_decoder": True, "add_cross_attention": True}
+    return config | {"num_hidden_layers": num_layers or decoder.num_hidden_layers}
 
 
 def _special_token_ids(text: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import os
 
 import torch
+import torch.distributed.nn.functional
 
 
 def use_all_cpu_cores() -> int:
@@ -13,3 +14,13 @@ def use_all_cpu_cores() -> int:
     threads = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(threads)
     return threads
+
+
+def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """Rows of all processes in the order of their ranks, (world size x n, ...); gradients flow back to each of them.
+
+    Every process must bring equally many rows. With one process the tensor itself is returned.
+    """
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return tensor
+    return torch.cat(torch.distributed.nn.functional.all_gather(tensor.contiguous()))
