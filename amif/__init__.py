@@ -14,11 +14,14 @@ from .modeling_amif.pretraining_amif import AmifForPreTraining
 from .processing_amif.processing_amif import AmifProcessor
 
 if TYPE_CHECKING:
+    from .training.pretraining_trainer import AmifPreTrainer, AmifPreTrainingArguments
     from .training.vqa_trainer import AmifVqaArguments, AmifVqaTrainer
 
 __version__ = "0.1.0"
 
 _TRAINING_NAMES = {
+    "AmifPreTrainer": "pretraining_trainer",
+    "AmifPreTrainingArguments": "pretraining_trainer",
     "AmifVqaArguments": "vqa_trainer",
     "AmifVqaTrainer": "vqa_trainer",
 }
@@ -45,6 +48,8 @@ __all__ = [
     "AmifForPreTraining",
     "AmifForVisualQuestionAnswering",
     "AmifModel",
+    "AmifPreTrainer",
+    "AmifPreTrainingArguments",
     "AmifProcessor",
     "AmifVqaArguments",
     "AmifVqaTrainer",

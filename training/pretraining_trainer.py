@@ -9,12 +9,13 @@ import PIL.Image
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+from transformers import EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
 from ..processing_amif import AmifProcessor
 from .alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
+from .checkpoint_loading import CheckpointLoading
 from .data.pretraining_collator import AmifPreTrainingCollator
 from .data.pretraining_rows import PretrainingRows
 from .distributed import gather_rows
@@ -95,7 +96,7 @@ class AmifPreTrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
-class AmifPreTrainer(Trainer):
+class AmifPreTrainer(CheckpointLoading):
     """Trains `AmifForPreTraining` on image-report pairs.
 
     Similarities are taken over the global batch of all processes, hard negatives from each process's own.

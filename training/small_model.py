@@ -8,6 +8,7 @@ from transformers import BertConfig, BertTokenizer, ViTConfig, ViTImageProcessor
 
 from ..modeling_amif.configuration_amif import AmifConfig
 from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
+from ..modeling_amif.pretraining_amif import AmifForPreTraining
 from ..processing_amif import AmifProcessor
 
 VOCABULARY_SIZE = 2_000
@@ -54,5 +55,13 @@ def small_model(processor: AmifProcessor, image_size: int, **config: object) -> 
     """A small model with new weights, ready to be trained from nothing."""
     model = AmifForVisualQuestionAnswering(small_config(processor, image_size, **config))
     # As wide as what the patches bring: otherwise where a thing stands is learned long after what it is.
+    torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
+    return model
+
+
+def small_pretraining_model(processor: AmifProcessor, image_size: int, **config: object) -> AmifForPreTraining:
+    """The same small model for pre-training, with dropout on texts: a positive pair of reports needs two readings."""
+    bert = small_config(processor, image_size).text_config.to_dict() | {"hidden_dropout_prob": 0.1}
+    model = AmifForPreTraining(small_config(processor, image_size, **({"text_config": bert} | config)))
     torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
     return model
