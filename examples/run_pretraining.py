@@ -6,8 +6,8 @@ Without arguments it trains a small model on generated studies and leaves it in 
 
 With pretrained encoders, soft labels from a teacher and real pairs, then the second stage from the first's checkpoint:
 
-    accelerate launch examples/run_pretraining.py --dataset rocov2 --data_dir DIR --vision_model NAME --text_model NAME \
-        --teacher SPEC --stage global --output_dir STAGE_ONE
+    accelerate launch examples/run_pretraining.py --dataset rocov2 --data_dir DIR \
+        --vision_model NAME --text_model NAME --teacher SPEC --stage global --output_dir STAGE_ONE
     accelerate launch examples/run_pretraining.py --dataset rocov2 --data_dir DIR --model_name_or_path STAGE_ONE \
         --teacher SPEC --stage local --output_dir STAGE_TWO
 
