@@ -4,12 +4,12 @@ Without arguments it trains a small model on generated studies and leaves it in 
 
     accelerate launch examples/run_pretraining.py
 
-With pretrained encoders, soft labels from a teacher and real pairs, then the second stage from the first's checkpoint:
+With pretrained encoders on real pairs, then the second stage from the first's checkpoint:
 
     accelerate launch examples/run_pretraining.py --dataset rocov2 --data_dir DIR \
-        --vision_model NAME --text_model NAME --teacher SPEC --stage global --output_dir STAGE_ONE
+        --vision_model NAME --text_model NAME --stage global --output_dir STAGE_ONE
     accelerate launch examples/run_pretraining.py --dataset rocov2 --data_dir DIR --model_name_or_path STAGE_ONE \
-        --teacher SPEC --stage local --output_dir STAGE_TWO
+        --stage local --output_dir STAGE_TWO
 
 Arguments may come from a JSON or YAML file, and those on the command line go before it.
 """
@@ -29,7 +29,6 @@ from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
 from amif.training.recipes import parse_with_recipe
 from amif.training.small_model import small_pretraining_model, small_processor
-from amif.training.teacher import add_teacher_embeddings
 
 logger = logging.getLogger("run_pretraining")
 
@@ -60,7 +59,7 @@ class ModelArguments:
 
 @dataclass
 class DataArguments:
-    """Which pairs to learn from, and who labels them."""
+    """Which pairs to learn from."""
 
     dataset: str = field(
         default="phantom", metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, your own file or Hub id."}
@@ -69,10 +68,6 @@ class DataArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     text_column: str | None = field(default=None, metadata={"help": "Column of texts in your own data."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
-    teacher: str = field(
-        default="none",
-        metadata={"help": "Who gives soft labels: none, amif:PATH, hf:NAME, open_clip:NAME or column:NAME."},
-    )
     augment_images: bool = field(
         default=True, metadata={"help": "The paper's strong augmentation of each view; left and right never change."}
     )
@@ -97,13 +92,11 @@ def main() -> None:
         logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
     set_seed(training_args.seed)
 
-    # 3. Data, with the teacher's embeddings
+    # 3. Data
     splits = load_pretraining_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
     splits = limit_samples(splits, data_args)
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} studies")
-    if data_args.teacher != "none":
-        splits = add_teacher_embeddings(splits, data_args.teacher)
 
     # 4. Model and processor
     model, processor = build_model(model_args, splits)

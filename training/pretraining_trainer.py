@@ -35,6 +35,7 @@ from .losses import (
 )
 
 STAGES = ("global", "local")
+MAX_REPORT_LENGTH = 120
 
 
 @dataclass
@@ -128,8 +129,9 @@ class AmifPreTrainer(CheckpointLoading):
         model.model.vision_model.requires_grad_(not args.freeze_encoders)
         model.model.text_model.requires_grad_(not args.freeze_encoders)
         model.log_temperatures.requires_grad_(not args.freeze_temperatures)
+        length = min(MAX_REPORT_LENGTH, model.config.text_config.max_position_embeddings)
         self._collators = {
-            training: AmifPreTrainingCollator(processing_class, augmentation if training else None, seed=args.seed)
+            training: AmifPreTrainingCollator(processing_class, augmentation if training else None, length, args.seed)
             for training in (True, False)
         }
         super().__init__(

@@ -1,0 +1,311 @@
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_models import small_config
+from torch.testing import assert_close
+from transformers import BertTokenizer, ViTImageProcessor
+
+from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
+from amif.training.data import load_pretraining_dataset
+from amif.training.losses import sample_hard_negatives, transport_loss
+
+HARD_NEGATIVES = torch.tensor([[1, 2, 3], [0, -1, 2], [3, 0, 1], [-1, 1, 0]])
+
+
+def small_pretraining_model(**changes):
+    torch.manual_seed(0)
+    model = AmifForPreTraining(small_config(**changes)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "temperature" not in name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def batch(studies=4, teacher=True):
+    generator = torch.Generator().manual_seed(1)
+    inputs = {
+        "pixel_values": torch.randn(2 * studies, 3, 32, 32, generator=generator),
+        "input_ids": torch.randint(3, 100, (studies, 6), generator=generator),
+        "attention_mask": torch.ones(studies, 6, dtype=torch.long),
+        "text_group": torch.arange(studies),
+    }
+    if teacher:
+        inputs["teacher_image_embeds"] = torch.randn(2 * studies, 5, generator=generator)
+        inputs["teacher_text_embeds"] = torch.randn(studies, 5, generator=generator)
+    return inputs
+
+
+def trainer(tmp_path, model=None, **arguments):
+    args = AmifPreTrainingArguments(
+        output_dir=str(tmp_path), report_to="none", eval_strategy="no", load_best_model_at_end=False, **arguments
+    )
+    return AmifPreTrainer(model=model or small_pretraining_model(), args=args, processing_class=processor())
+
+
+def processor():
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *(chr(97 + i) for i in range(26)),
+        *(f"##{chr(97 + i)}" for i in range(26)),
+    ]
+    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(words)})
+    return AmifProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), tokenizer)
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def softmax(rows):
+    exponentials = np.exp(rows - rows.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def divergence(targets, similarity, temperature):
+    """Mean over rows of KL(targets || softmax), entry by entry."""
+    total = 0.0
+    for target, row in zip(targets, similarity, strict=True):
+        probabilities = softmax(row / temperature)
+        total += sum(h * (math.log(h) - math.log(p)) for h, p in zip(target, probabilities, strict=True) if h > 0)
+    return total / len(similarity)
+
+
+def global_loss_by_hand(output, inputs, soft):
+    images, texts = output.image_embeds.double().numpy(), output.text_embeds.double().numpy()
+    if soft:
+        teacher_texts = unit(inputs["teacher_text_embeds"].double().numpy())
+        teacher_images = unit(inputs["teacher_image_embeds"].double().numpy()).reshape(2, len(texts), -1)
+
+    def kl(student, teacher):
+        if not soft:
+            return divergence(np.eye(len(student)), student, 0.07)
+        labels = (softmax(teacher / 0.07) + 0.01 * np.eye(len(student))) / 1.01
+        return divergence(labels, student, 0.07)
+
+    def aligned(rows, columns, teacher_rows=None, teacher_columns=None):
+        return kl(rows @ columns.T, teacher_rows @ teacher_columns.T if soft else None)
+
+    views = [(images[v], teacher_images[v] if soft else None) for v in range(2)]
+    text = (texts, teacher_texts if soft else None)
+
+    def pair(a, b):
+        return aligned(a[0], b[0], a[1], b[1])
+
+    i2t = (pair(views[0], text) + pair(views[1], text)) / 2
+    t2i = (pair(text, views[0]) + pair(text, views[1])) / 2
+    i2i = (pair(views[0], views[1]) + pair(views[1], views[0])) / 2
+    return {"inter": (i2t + t2i) / 2, "i2i": i2i, "t2t": pair(text, text)}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("soft", [True, False])
+@pytest.mark.parametrize("intra", ["full", "text", "none"])
+def test_global_stage_is_equations_6_to_8(tmp_path, soft, intra):
+    inputs = batch()
+    loss, output = trainer(tmp_path, soft_labels=soft, intra=intra).compute_loss(
+        small_pretraining_model(), inputs, return_outputs=True
+    )
+    expected = global_loss_by_hand(output, inputs, soft)
+    kept = {"full": ("inter", "i2i", "t2t"), "text": ("inter", "t2t"), "none": ("inter",)}[intra]
+    assert loss.item() == pytest.approx(sum(expected[name] for name in kept), rel=1e-5)
+    assert output.matching_logits is None
+
+
+@torch.no_grad()
+def test_without_a_teacher_labels_are_one_hot(tmp_path):
+    loss = trainer(tmp_path).compute_loss(small_pretraining_model(), batch(teacher=False))
+    assert_close(loss, trainer(tmp_path, soft_labels=False).compute_loss(small_pretraining_model(), batch()))
+
+
+@torch.no_grad()
+def test_local_stage_is_equations_9_and_13(tmp_path):
+    inputs = batch() | {"hard_negatives": HARD_NEGATIVES}
+    arguments = {"stage": "local", "local_weight": 0.5, "hard_negative_weight": 3.0, "global_weight": 0.25}
+    loss, output = trainer(tmp_path, **arguments).compute_loss(small_pretraining_model(), inputs, return_outputs=True)
+    matching = 0.0
+    for kind in range(3):
+        logits = output.matching_logits[kind].double()
+        for row in range(4):
+            matching += -logits[row].log_softmax(0)[0].item() / 8
+            if HARD_NEGATIVES[row, kind] >= 0:
+                matching += -logits[4 + row].log_softmax(0)[1].item() / 8
+    transport = transport_loss(output.fused_image_states[:, 1:], output.fused_text_states[:, 1:-1]).item()
+    global_loss = sum(global_loss_by_hand(output, inputs, soft=True).values())
+    assert loss.item() == pytest.approx(0.5 * transport + 3 * matching + 0.25 * global_loss, rel=1e-4)
+
+
+def test_local_stage_trains_what_reads_both_modalities(tmp_path):
+    model = small_pretraining_model()
+    trainer(tmp_path, model, stage="local").compute_loss(model, batch()).backward()
+    trained = {
+        name.split(".")[1] for name, weight in model.model.named_parameters(prefix="model") if weight.grad is not None
+    }
+    assert trained == {"image_projection", "text_projection", "co_attention"}
+    assert model.matching_head.weight.grad.abs().sum() > 0
+    free = small_pretraining_model()
+    trainer(tmp_path, free, stage="local", freeze_encoders=False).compute_loss(free, batch()).backward()
+    assert free.model.text_model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+
+
+def drawn(trainer, model, inputs):
+    seen = {}
+    handle = model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.update(negatives=kwargs["hard_negatives"]), with_kwargs=True
+    )
+    trainer.compute_loss(model, inputs)
+    handle.remove()
+    return seen["negatives"]
+
+
+@torch.no_grad()
+def test_hard_negatives_come_from_the_teacher_and_never_from_the_same_report(tmp_path):
+    """A teacher to which study 0 and 2 are nearly alike: they are each other's negatives, unless of one report."""
+    inputs = batch()
+    text = torch.eye(5)[:4]
+    text[2] = 0.99 * text[0] + 0.1 * text[2]
+    inputs["teacher_text_embeds"], inputs["teacher_image_embeds"] = text, torch.cat([text, text])
+    model = small_pretraining_model()
+    negatives = drawn(trainer(tmp_path, model, stage="local"), model, inputs)
+    assert negatives[[0, 2]].tolist() == [[2, 2, 2], [0, 0, 0]]
+    inputs["text_group"] = torch.tensor([7, 1, 7, 3])
+    negatives = drawn(trainer(tmp_path, model, stage="local"), model, inputs)
+    assert not (negatives[0] == 2).any()
+    assert not (negatives[2] == 0).any()
+    inputs["text_group"] = torch.zeros(4, dtype=torch.long)
+    assert (drawn(trainer(tmp_path, model, stage="local"), model, inputs) == -1).all()
+
+
+@torch.no_grad()
+def test_evaluation_meets_the_same_negatives_and_leaves_the_random_state(tmp_path):
+    model = small_pretraining_model().eval()
+    local = trainer(tmp_path, model, stage="local", soft_labels=False)
+    state = torch.get_rng_state()
+    first = drawn(local, model, batch(studies=16))
+    assert torch.equal(first, drawn(local, model, batch(studies=16)))
+    assert torch.equal(state, torch.get_rng_state())
+    model.train()
+    assert not torch.equal(drawn(local, model, batch(studies=16)), drawn(local, model, batch(studies=16)))
+
+
+def test_uniform_negatives_without_a_teacher():
+    """What the trainer hands to the sampler without a teacher: equal weights, so each other study equally often."""
+    draws = sample_hard_negatives(torch.ones(4000, 5), torch.zeros(4000, 5), torch.Generator().manual_seed(0))
+    counts = torch.bincount(draws[5:], minlength=5)
+    assert counts.min() > 700
+
+
+def test_studies_train_evaluate_and_log_every_term(tmp_path):
+    splits = load_pretraining_dataset("phantom", num_studies=60, image_size=32)
+    args = AmifPreTrainingArguments(
+        output_dir=str(tmp_path),
+        stage="local",
+        num_train_epochs=2,
+        per_device_train_batch_size=14,
+        learning_rate=1e-3,
+        logging_steps=2,
+        global_weight=1.0,
+        report_to="none",
+    )
+    before = small_pretraining_model()
+    pretrainer = AmifPreTrainer(
+        model=small_pretraining_model(),
+        args=args,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        processing_class=processor(),
+    )
+    pretrainer.train()
+    logged = next(entry for entry in pretrainer.state.log_history if "loss" in entry)
+    weighted = (logged["i2t"] + logged["t2i"]) / 2 + logged["i2i"] + logged["t2t"] + logged["transport"]
+    weighted += logged["matching_image_text"] + logged["matching_image_image"] + logged["matching_text_text"]
+    assert logged["loss"] == pytest.approx(weighted, rel=1e-3)
+    health = ("plan_entropy", "token_cosine_image", "matching_accuracy_text_text", "skipped_negatives", "temperature_1")
+    assert all(math.isfinite(logged[name]) for name in health)
+    metrics = pretrainer.evaluate()
+    assert metrics["eval_recall_i2t@10"] == 1.0  # six studies
+    assert {"eval_loss", "eval_i2t", "eval_transport", "eval_matching_accuracy_image_text"} <= metrics.keys()
+    encoder = "model.text_model.embeddings.word_embeddings.weight"
+    after = dict(pretrainer.model.named_parameters())
+    assert torch.equal(after[encoder], dict(before.named_parameters())[encoder])
+    assert not torch.equal(after["matching_head.weight"], before.matching_head.weight)
+
+
+def test_temperatures_are_learnt_without_decay_or_frozen(tmp_path):
+    model = small_pretraining_model()
+    assert "log_temperatures" not in trainer(tmp_path, model).get_decay_parameter_names(model)
+    trainer(tmp_path, model).compute_loss(model, batch()).backward()
+    assert model.log_temperatures.grad.abs().min() > 0
+    frozen = small_pretraining_model()
+    trainer(tmp_path, frozen, freeze_temperatures=True)
+    assert not frozen.log_temperatures.requires_grad
+
+
+def test_unknown_stage_and_intra_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="stage='third'"):
+        AmifPreTrainingArguments(output_dir=str(tmp_path), stage="third")
+
+
+ONE_OF_TWO = """
+import sys
+import torch
+import torch.distributed as dist
+from test_pretraining_trainer import batch, small_pretraining_model, trainer
+
+folder, stage = sys.argv[1:]
+model = small_pretraining_model()
+pretrainer = trainer(folder, model, stage=stage, use_cpu=True, freeze_encoders=False, global_weight=1.0)
+assert dist.get_world_size() == 2
+rank = dist.get_rank()
+whole = torch.load(folder + "/batch.pt", weights_only=True)
+mine = slice(4 * rank, 4 * rank + 4)
+share = {name: value[mine] for name, value in whole.items() if "image" not in name and name != "pixel_values"}
+for name in ("pixel_values", "teacher_image_embeds"):
+    share[name] = torch.cat([whole[name][:8][mine], whole[name][8:][mine]])
+share["hard_negatives"] = torch.where(share["hard_negatives"] < 0, -1, share["hard_negatives"] - 4 * rank)
+ddp = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=stage == "global")
+loss = pretrainer.compute_loss(ddp, share)
+loss.backward()
+dist.all_reduce(loss.detach().div_(2))
+if rank == 0:
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    torch.save((loss.detach(), gradients), folder + "/two.pt")
+"""
+
+
+@pytest.mark.parametrize("stage", ["global", "local"])
+def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, stage):
+    inputs = batch(studies=8)
+    inputs["hard_negatives"] = torch.cat([HARD_NEGATIVES, torch.where(HARD_NEGATIVES < 0, -1, HARD_NEGATIVES + 4)])
+    torch.save(inputs, tmp_path / "batch.pt")
+    script = tmp_path / "one_of_two.py"
+    script.write_text(ONE_OF_TWO)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    run = subprocess.run(
+        [*command, str(tmp_path), stage],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    loss, gradients = torch.load(tmp_path / "two.pt", weights_only=True)
+    model = small_pretraining_model()
+    whole = trainer(tmp_path, model, stage=stage, freeze_encoders=False, global_weight=1.0).compute_loss(model, inputs)
+    whole.backward()
+    assert_close(loss, whole.detach(), rtol=1e-5, atol=0)
+    expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        # A key's bias moves all scores of a row alike: its gradient is rounding alone.
+        assert (gradients[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-6, name
