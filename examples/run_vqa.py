@@ -292,7 +292,9 @@ def evaluate(
         dataset_name=data_args.dataset,
         split=eval_split,
         baselines=baseline_accuracies(concatenate_datasets(known_splits(splits, eval_split)), dataset),
-        fingerprint=evaluation_fingerprint(rows, seed=trainer.args.seed, command=" ".join(sys.argv)),
+        fingerprint=evaluation_fingerprint(
+            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=" ".join(sys.argv)
+        ),
     )
     return rows, metrics | {"ablate_image": data_args.ablate_image}
 

@@ -34,8 +34,6 @@ print(processor.answers[best.indices[0, 0]])
 {{ table }}
 ```
 
-Command: `{{ command }}`
-
 ## Intended use and limits
 
 For research. Not a medical device, not for diagnosis. It answers every question, also those that the image cannot
@@ -65,6 +63,5 @@ def write_model_card(
         encoders=encoders,
         path=Path(folder).name,
         table=format_table(metrics),
-        command=metrics["fingerprint"]["command"],
     )
     card.save(Path(folder) / "README.md")

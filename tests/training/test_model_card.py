@@ -1,21 +1,23 @@
 from huggingface_hub import ModelCard
+from small_evaluations import table
 
+from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
 from amif.training.model_card import write_model_card
 
-METRICS = {
-    "dataset": "slake",
-    "split": "test",
-    "n": 4,
-    "unscored": 1,
-    "protocol": "paper",
-    "protocol_note": "The candidates are the test answers.",
-    "overall": {"accuracy": 66.67, "ci95": [30.0, 90.0], "n": 3},
-    "by_answer_type": {},
-    "by_yes_no": {},
-    "by_question_type": {},
-    "baselines": {},
-    "fingerprint": {"command": "run_vqa.py --protocol paper"},
-}
+ROWS = prediction_rows(
+    table(
+        *((str(row), str(row), "Is it?", answer, None, None) for row, answer in enumerate(["yes", "no", "yes", None]))
+    ),
+    ["yes", "no", "no", "no"],
+)
+METRICS = build_metrics(
+    ROWS,
+    protocol="paper",
+    dataset_name="slake",
+    split="test",
+    baselines={},
+    fingerprint=evaluation_fingerprint(ROWS, protocol="paper", seed=1, command="run_vqa.py --protocol paper"),
+)
 
 
 def test_card_says_what_was_measured_how_and_on_what(tmp_path):
@@ -28,8 +30,8 @@ def test_card_says_what_was_measured_how_and_on_what(tmp_path):
         'from_pretrained("amif-slake")',
         "Started from dinov2-small and minilm-l6.",
         "66.67",
-        "30.00 - 90.00",
-        "Protocol paper: The candidates are the test answers.",
+        f"{METRICS['overall']['ci95'][0]:.2f} - 100.00",
+        f"Protocol paper: {METRICS['protocol_note']}",
         "run_vqa.py --protocol paper",
         "not for diagnosis",
     ):

@@ -1,38 +1,66 @@
+from .abstention import abstention, choose_abstention_threshold
 from .accuracy import VqaAccuracy, acceptable_answers, is_correct, is_yes_no, normal_form
 from .baselines import baseline_accuracies, most_frequent_by_question_type, question_only
+from .bleu import bleu1
 from .bootstrap import bootstrap_ci95
+from .calibration import brier_score, expected_calibration_error, reliability
+from .confidence import confidences_and_verdicts
+from .consistency import consistency
 from .evaluation_log import append_test_evaluation, checkpoint_sha256
 from .fingerprint import evaluation_fingerprint
-from .grouped_accuracy import accuracy_with_interval, score_rows
+from .grounding import grounding
+from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
 from .metrics import build_metrics
 from .prediction_rows import prediction_rows
 from .protocols import candidate_answers, distinct_answers, knowledge_answers, known_splits, protocol_note
 from .result_files import write_json, write_jsonl
+from .risk_coverage import risk_coverage_area, risk_coverage_curve
+from .significance import compare_predictions
 from .table import format_table
+from .token_f1 import token_f1
+from .vqa_med import acceptable_answers_of, answer_alternatives, strict_match, task_bleu
 
 __all__ = [
     "VqaAccuracy",
+    "abstention",
     "acceptable_answers",
+    "acceptable_answers_of",
     "accuracy_with_interval",
+    "answer_alternatives",
     "append_test_evaluation",
     "baseline_accuracies",
+    "bleu1",
     "bootstrap_ci95",
+    "brier_score",
     "build_metrics",
     "candidate_answers",
     "checkpoint_sha256",
+    "choose_abstention_threshold",
+    "compare_predictions",
+    "confidences_and_verdicts",
+    "consistency",
     "distinct_answers",
     "evaluation_fingerprint",
+    "expected_calibration_error",
     "format_table",
+    "grounding",
     "is_correct",
     "is_yes_no",
     "knowledge_answers",
     "known_splits",
+    "mean_with_interval",
     "most_frequent_by_question_type",
     "normal_form",
     "prediction_rows",
     "protocol_note",
     "question_only",
+    "reliability",
+    "risk_coverage_area",
+    "risk_coverage_curve",
     "score_rows",
+    "strict_match",
+    "task_bleu",
+    "token_f1",
     "write_json",
     "write_jsonl",
 ]

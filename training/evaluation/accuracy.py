@@ -1,9 +1,15 @@
 """Exact-match accuracy of answers, both sides normalised."""
 
+from collections.abc import Callable
+
 import datasets
 import evaluate
 
 from ...processing_amif.answer_normalization_amif import normalize_answer
+
+Answer = str | int | float
+# From a reference to the normalised answers of which any is right.
+AcceptableAnswers = Callable[[Answer | None], list[str]]
 
 _DESCRIPTION = "Percentage of predicted answers that equal their reference after both are normalised."
 _INPUTS = """
@@ -15,15 +21,17 @@ Returns:
 """
 
 
-def normal_form(text: str | int | float) -> str:
-    """`normalize_answer`, but empty instead of an error where no word or number is left, as in a decoded "."."""
+def normal_form(text: Answer | None) -> str:
+    """`normalize_answer`, but empty where no word or number is left, as in a decoded ".", and for a withheld answer."""
+    if text is None:
+        return ""
     try:
         return normalize_answer(text)
     except ValueError:
         return ""
 
 
-def acceptable_answers(reference: str | int | float | None) -> list[str]:
+def acceptable_answers(reference: Answer | None) -> list[str]:
     """Normalised answers of which any is right: none for `None`, several where `#` separates alternatives.
 
     The `#` is VQA-Med-2019's convention; an alternative of which nothing is left after normalising is dropped.
@@ -35,14 +43,19 @@ def acceptable_answers(reference: str | int | float | None) -> list[str]:
     return [answer for answer in normalized if answer]
 
 
-def is_correct(prediction: str | int | float, reference: str | int | float | None) -> bool | None:
-    """Whether the normalised prediction is an acceptable answer; `None` where there is no reference to say so."""
+def is_correct(
+    prediction: Answer | None, reference: Answer | None, acceptable: AcceptableAnswers = acceptable_answers
+) -> bool | None:
+    """Whether the normalised prediction is an acceptable answer; `None` where there is no reference to say so.
+
+    A withheld answer (`None`) is not right.
+    """
     if reference is None:
         return None
-    return normal_form(prediction) in acceptable_answers(reference)
+    return normal_form(prediction) in acceptable(reference)
 
 
-def is_yes_no(reference: str | int | float | None) -> bool | None:
+def is_yes_no(reference: Answer | None) -> bool | None:
     """The paper's closed question: its normalised reference is exactly yes or no; `None` without a reference."""
     if reference is None:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from datasets import Dataset
 
-from .accuracy import acceptable_answers, normal_form
+from .accuracy import AcceptableAnswers, acceptable_answers, normal_form
 from .grouped_accuracy import accuracy_with_interval
 from .prediction_rows import Row, prediction_rows
 
@@ -83,23 +83,25 @@ def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
     return _predict(training, evaluation, [_question, _first_two_words, _question_type])
 
 
-def baseline_accuracies(training: Dataset, evaluation: Dataset) -> dict[str, Row | None]:
+def baseline_accuracies(
+    training: Dataset, evaluation: Dataset, acceptable: AcceptableAnswers = acceptable_answers
+) -> dict[str, Row | None]:
     """Accuracies of the systems that see no image, for the field `baselines`.
 
     Args:
         training: rows whose answers may be known (concatenate `known_splits`).
         evaluation: the evaluated rows.
+        acceptable: how the references are read, as for `prediction_rows`.
 
     Returns:
         `most_frequent_by_question_type` and `question_only` over all questions, `always_no` over those whose reference
         is exactly yes or no; None where there are no such questions or no references.
     """
-    always_no = prediction_rows(evaluation, ["no"] * len(evaluation))
-    rows = {
-        "most_frequent_by_question_type": prediction_rows(
-            evaluation, most_frequent_by_question_type(training, evaluation)
-        ),
-        "question_only": prediction_rows(evaluation, question_only(training, evaluation)),
-        "always_no": [row for row in always_no if row["yes_no"]],
+    answers = {
+        "most_frequent_by_question_type": most_frequent_by_question_type(training, evaluation),
+        "question_only": question_only(training, evaluation),
+        "always_no": ["no"] * len(evaluation),
     }
+    rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
+    rows["always_no"] = [row for row in rows["always_no"] if row["yes_no"]]
     return {name: accuracy_with_interval(baseline) for name, baseline in rows.items()}

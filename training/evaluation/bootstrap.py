@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_DRAWS_AT_ONCE = 1000
+
 
 def _counts_and_hits(correct: np.ndarray, image_ids: Sequence[str]) -> np.ndarray:
     """(images, 2): the number of questions about each image and how many of them are right."""
@@ -19,7 +21,8 @@ def bootstrap_ci95(
     """95 % percentile interval of the accuracy, by drawing whole images with replacement (cluster bootstrap).
 
     Args:
-        correct: (n,) booleans or 0/1, whether each question was answered rightly.
+        correct: (n,) booleans or 0/1, whether each question was answered rightly; or any other value a question, such
+            as an overlap between 0 and 1 or the difference of two systems.
         image_ids: n ids; the questions of one image are drawn together.
         draws: number of bootstrap samples, each of as many images as there are.
         seed: of the draws; equal arguments give equal intervals.
@@ -39,8 +42,12 @@ def bootstrap_ci95(
     # Images with the same counts and hits are interchangeable, so drawing kinds of images instead of images has the
     # same distribution and needs (draws, kinds) numbers, where a few hundred kinds cover thousands of images.
     kinds, frequencies = np.unique(_counts_and_hits(correct, image_ids), axis=0, return_counts=True)
-    images = frequencies.sum()
-    drawn = np.random.default_rng(seed).multinomial(images, frequencies / images, size=draws)
-    questions, right = (drawn @ kinds).T
-    low, high = np.percentile(100 * right / questions, [2.5, 97.5])
+    images, generator = frequencies.sum(), np.random.default_rng(seed)
+    accuracies = []
+    # Values that are no 0/1 can make every image a kind of its own: draws in blocks keep the memory small.
+    for start in range(0, draws, _DRAWS_AT_ONCE):
+        size = min(_DRAWS_AT_ONCE, draws - start)
+        questions, right = (generator.multinomial(images, frequencies / images, size=size) @ kinds).T
+        accuracies.append(100 * right / questions)
+    low, high = np.percentile(np.concatenate(accuracies), [2.5, 97.5])
     return float(low), float(high)

@@ -14,17 +14,28 @@ logger = logging.getLogger(__name__)
 CLOSED_OR_OPEN = {True: "closed", False: "open"}
 
 
-def accuracy_with_interval(rows: Sequence[Row]) -> Row | None:
-    """`{"accuracy", "ci95", "n"}` in percent over the rows that have a reference; None where no row has one.
+def mean_with_interval(rows: Sequence[Row], values: Sequence[float | None], name: str) -> Row | None:
+    """`{name, "ci95", "n"}` of a value a question, in percent; None where no question has a value.
 
-    `ci95` is the interval of `bootstrap_ci95` over images, `n` the number of scored questions.
+    Args:
+        rows: n rows of `prediction_rows`.
+        values: n values, 1 for 100 %; a question whose value is None does not count.
+        name: what the mean is called.
+
+    Returns:
+        `ci95` is the interval of `bootstrap_ci95` over images, `n` the number of questions that count.
     """
-    scored = [row for row in rows if row["correct"] is not None]
-    if not scored:
+    counted = [(row, value) for row, value in zip(rows, values, strict=True) if value is not None]
+    if not counted:
         return None
-    correct = np.array([row["correct"] for row in scored])
-    interval = bootstrap_ci95(correct, [str(row["image_id"]) for row in scored])
-    return {"accuracy": float(100 * correct.mean()), "ci95": list(interval), "n": len(scored)}
+    numbers = np.array([value for _, value in counted], dtype=float)
+    interval = bootstrap_ci95(numbers, [str(row["image_id"]) for row, _ in counted])
+    return {name: float(100 * numbers.mean()), "ci95": list(interval), "n": len(counted)}
+
+
+def accuracy_with_interval(rows: Sequence[Row]) -> Row | None:
+    """`{"accuracy", "ci95", "n"}` in percent over the rows that have a reference; None where no row has one."""
+    return mean_with_interval(rows, [row["correct"] for row in rows], "accuracy")
 
 
 def _accuracy_by(rows: Sequence[Row], group_of: Callable[[Row], str | None]) -> dict[str, Row]:
@@ -36,19 +47,21 @@ def _accuracy_by(rows: Sequence[Row], group_of: Callable[[Row], str | None]) -> 
     return {group: accuracy_with_interval(groups[group]) for group in sorted(groups)}
 
 
-def _accuracy_by_question_type(rows: Sequence[Row]) -> dict[str, Row]:
-    if all(row["question_type"] is None for row in rows):
+def _accuracy_by_column(rows: Sequence[Row], column: str) -> dict[str, Row]:
+    """Accuracy of each value of a column, and of the rows without one as "unspecified"; nothing if no row has one."""
+    if all(row.get(column) is None for row in rows):
         return {}
-    return _accuracy_by(rows, lambda row: row["question_type"] or "unspecified")
+    return _accuracy_by(rows, lambda row: row.get(column) or "unspecified")
 
 
 def score_rows(rows: Sequence[Row]) -> Row:
     """Overall and grouped accuracies of `prediction_rows`.
 
     Returns:
-        `n` questions, of them `unscored` without a reference; `overall` (None where nothing could be scored);
-        `by_answer_type` (the file's own closed and open), `by_yes_no` (closed: the reference is exactly yes or no)
-        and `by_question_type`, each only with the groups that exist. Accuracies are `accuracy_with_interval`'s.
+        `n` questions, of them `unscored` without a reference and `withheld` without an answer; `overall` (None where
+        nothing could be scored); `by_answer_type` (the file's own closed and open), `by_yes_no` (closed: the reference
+        is exactly yes or no), `by_question_type`, `by_modality` and `by_organ`, each only with the groups that exist.
+        Accuracies are `accuracy_with_interval`'s.
     """
     unscored = sum(row["correct"] is None for row in rows)
     if unscored == len(rows):
@@ -56,8 +69,9 @@ def score_rows(rows: Sequence[Row]) -> Row:
     return {
         "n": len(rows),
         "unscored": unscored,
+        "withheld": sum(row["prediction"] is None for row in rows),
         "overall": accuracy_with_interval(rows),
         "by_answer_type": _accuracy_by(rows, lambda row: row["answer_type"]),
         "by_yes_no": _accuracy_by(rows, lambda row: CLOSED_OR_OPEN[row["yes_no"]]),
-        "by_question_type": _accuracy_by_question_type(rows),
+        **{f"by_{column}": _accuracy_by_column(rows, column) for column in ("question_type", "modality", "organ")},
     }

@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from .grouped_accuracy import score_rows
+from .abstention import abstention
+from .bleu import bleu1
+from .calibration import brier_score, expected_calibration_error
+from .confidence import confidences_and_verdicts
+from .consistency import consistency
+from .grouped_accuracy import mean_with_interval, score_rows
 from .prediction_rows import Row
 from .protocols import protocol_note
+from .risk_coverage import risk_coverage_area
+from .token_f1 import token_f1
+from .vqa_med import acceptable_answers_of, strict_match, task_bleu
 
 
 def build_metrics(
@@ -15,16 +23,23 @@ def build_metrics(
     split: str,
     baselines: Mapping[str, Row | None],
     fingerprint: Row,
+    abstention_threshold: float | None = None,
 ) -> Row:
-    """The content of `metrics.json`: what was evaluated and how, `score_rows`, `baselines` and the fingerprint.
+    """The content of `metrics.json`: what was evaluated and how, every measure of the rows, and the fingerprint.
 
     Args:
         rows: rows of `prediction_rows`.
-        protocol: "clean", "paper" or "generate"; its note stands beside it.
+        protocol: "clean", "paper", "generate" or "unstated"; its note stands beside it.
         dataset_name: name or path of the data.
         split: the evaluated split.
         baselines: `baseline_accuracies` of the same questions, empty where there is nothing to learn them from.
         fingerprint: `evaluation_fingerprint` of the same rows.
+        abstention_threshold: the score below which answers would be withheld, as chosen on validation.
+
+    Returns:
+        Beside `score_rows`: `text_overlap` (`bleu1` and `token_f1`), `vqa_med` (the task's `strict_accuracy` and
+        `bleu`, for VQA-Med-2019 alone), `confidence` (`confidence_measures`) and `consistency`; each None where the
+        rows do not have what it needs.
 
     Raises:
         ValueError: where the protocol is unknown.
@@ -35,6 +50,48 @@ def build_metrics(
         "dataset": dataset_name,
         "split": split,
         **score_rows(rows),
+        "text_overlap": text_overlap(rows, dataset_name),
+        "vqa_med": vqa_med_measures(rows) if dataset_name == "vqa_med_2019" else None,
+        "confidence": confidence_measures(rows, abstention_threshold),
+        "consistency": consistency(rows),
         "baselines": dict(baselines),
         "fingerprint": fingerprint,
+    }
+
+
+def text_overlap(rows: Sequence[Row], dataset_name: str) -> Row:
+    """`bleu1` and `token_f1` in percent with intervals, for answers that are more than one of a list."""
+    acceptable = acceptable_answers_of(dataset_name)
+    return {
+        measure.__name__: mean_with_interval(
+            rows, [measure(row["prediction"], row["answer"], acceptable) for row in rows], "score"
+        )
+        for measure in (bleu1, token_f1)
+    }
+
+
+def vqa_med_measures(rows: Sequence[Row]) -> Row:
+    """VQA-Med-2019's strict accuracy and BLEU in percent with intervals."""
+    strict = [strict_match(row["prediction"], row["answer"]) for row in rows]
+    bleu = [task_bleu(row["prediction"], row["answer"]) for row in rows]
+    return {
+        "strict_accuracy": mean_with_interval(rows, strict, "accuracy"),
+        "bleu": mean_with_interval(rows, bleu, "score"),
+    }
+
+
+def confidence_measures(rows: Sequence[Row], abstention_threshold: float | None = None) -> Row | None:
+    """`n`, `expected_calibration_error`, `brier_score` and `risk_coverage_area`, between 0 and 1, and `abstention`.
+
+    None where no row has both a score and a reference.
+    """
+    confidences, correct = confidences_and_verdicts(rows)
+    if not len(confidences):
+        return None
+    return {
+        "n": len(confidences),
+        "expected_calibration_error": expected_calibration_error(confidences, correct),
+        "brier_score": brier_score(confidences, correct),
+        "risk_coverage_area": risk_coverage_area(confidences, correct),
+        "abstention": None if abstention_threshold is None else abstention(rows, abstention_threshold),
     }

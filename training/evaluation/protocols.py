@@ -11,7 +11,11 @@ _NOTES = {
     "paper": "The candidates are the distinct answers of the evaluated split, so every right answer is among them: "
     "this is the published protocol, and it is easier than answering.",
     "generate": "Answers are decoded freely, without candidates.",
+    "unstated": "The predictions came in a file, and what their system could choose from is not known here.",
 }
+
+# Under these answers are made; under "unstated" they can only be scored.
+ANSWERING_PROTOCOLS = ("clean", "paper", "generate")
 
 # On validation a checkpoint is chosen, so validation answers stay unseen; on test they may be used.
 _KNOWN_SPLITS = {"validation": ("train",), "test": ("train", "validation")}
@@ -21,7 +25,7 @@ def protocol_note(protocol: str) -> str:
     """The sentence to print beside every number of `protocol`.
 
     Raises:
-        ValueError: where the protocol is not "clean", "paper" or "generate".
+        ValueError: where the protocol is not "clean", "paper", "generate" or "unstated".
     """
     if protocol not in _NOTES:
         raise ValueError(f"Unknown protocol {protocol!r}; it is one of {', '.join(_NOTES)}.")
@@ -84,7 +88,8 @@ def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> li
     Raises:
         ValueError: where the protocol is unknown, or the answers that it needs are not there.
     """
-    protocol_note(protocol)  # an unknown protocol is refused there
+    if protocol not in ANSWERING_PROTOCOLS:
+        raise ValueError(f"Answer under one of the protocols {', '.join(ANSWERING_PROTOCOLS)}, not {protocol!r}.")
     if protocol == "generate":
         return None
     return _evaluated_answers(splits, eval_split) if protocol == "paper" else knowledge_answers(splits, eval_split)

@@ -1,36 +1,111 @@
-"""The table of a result."""
+"""Results as tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .prediction_rows import Row
 
 
-def _labelled_accuracies(metrics: Row) -> list[tuple[str, Row | None]]:
-    return [
-        ("overall", metrics["overall"]),
-        *((f"{name} (answer_type)", result) for name, result in metrics["by_answer_type"].items()),
-        *((f"{name} (yes/no answer)", result) for name, result in metrics["by_yes_no"].items()),
-        *((f"question type {name}", result) for name, result in metrics["by_question_type"].items()),
-        *((f"baseline {name}", result) for name, result in metrics["baselines"].items()),
-    ]
+@dataclass(frozen=True)
+class Table:
+    """Cells to print: a title, a header, rows of as many cells, and notes below. The first column holds labels."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
 
 
-def _cells(label: str, result: Row | None) -> tuple[str, str, str, str]:
-    if result is None:
-        return label, "-", "-", "0"
-    low, high = result["ci95"]
-    return label, f"{result['accuracy']:.2f}", f"{low:.2f} - {high:.2f}", str(result["n"])
+def plain_text(table: Table) -> str:
+    """The table in aligned columns of plain text."""
+    lines = [table.header, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [table.title]
+    for label, *cells in lines:
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        text.append("  ".join([label.ljust(widths[0]), *numbers]))
+    return "\n".join([*text, *table.notes])
 
 
 def format_table(metrics: Row) -> str:
-    """Plain-text table of `build_metrics`: a line an accuracy with its interval and number of questions.
+    """Plain-text table of `build_metrics`: a line a figure with its interval and number of questions."""
+    return plain_text(metrics_table(metrics))
 
-    A dash stands where nothing could be scored; the last line says what the protocol allows.
+
+def metrics_table(metrics: Row) -> Table:
+    """The table of `build_metrics`. A dash stands where nothing could be scored.
+
+    The notes say what the protocol allows, and give the fingerprint that two results must share to be comparable.
     """
-    rows = [("accuracy in %", "value", "95 % interval", "n")]
-    rows += [_cells(*labelled) for labelled in _labelled_accuracies(metrics)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{metrics['dataset']}, {metrics['split']}: {metrics['n']} questions, {metrics['unscored']} not scored"]
-    for label, *numbers in rows:
-        cells = [label.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))]
-        lines.append("  ".join(cells))
-    lines.append(f"Protocol {metrics['protocol']}: {metrics['protocol_note']}")
-    return "\n".join(lines)
+    return Table(
+        f"{metrics['dataset']}, {metrics['split']}: {metrics['n']} questions, {metrics['unscored']} not scored",
+        ("accuracy in %", "value", "95 % interval", "n"),
+        [interval_cells(*labelled) for labelled in _labelled_results(metrics)],
+        [
+            *_confidence_notes(metrics),
+            f"Protocol {metrics['protocol']}: {metrics['protocol_note']}",
+            *_fingerprint(metrics),
+        ],
+    )
+
+
+def interval_cells(label: str, result: Row | None) -> tuple[str, str, str, str]:
+    """Label, value, interval and n of what `mean_with_interval` gives; dashes for None."""
+    if result is None:
+        return label, "-", "-", "0"
+    value = next(value for name, value in result.items() if name not in ("ci95", "n"))
+    low, high = result["ci95"]
+    return label, f"{value:.2f}", f"{low:.2f} - {high:.2f}", str(result["n"])
+
+
+def _labelled_results(metrics: Row) -> list[tuple[str, Row | None]]:
+    groups = {
+        "by_answer_type": "{} (answer_type)",
+        "by_yes_no": "{} (yes/no answer)",
+        "by_question_type": "question type {}",
+        "by_modality": "modality {}",
+        "by_organ": "organ {}",
+    }
+    labelled = [("overall", metrics["overall"])]
+    for key, label in groups.items():
+        labelled += [(label.format(name), result) for name, result in metrics[key].items()]
+    labelled += [("BLEU-1", metrics["text_overlap"]["bleu1"]), ("token F1", metrics["text_overlap"]["token_f1"])]
+    if metrics["vqa_med"] is not None:
+        labelled += [(f"VQA-Med {name.replace('_', ' ')}", result) for name, result in metrics["vqa_med"].items()]
+    if metrics["consistency"] is not None:
+        labelled.append(("agreement of wordings", metrics["consistency"]["agreement"]))
+    labelled += [(f"baseline {name}", result) for name, result in metrics["baselines"].items()]
+    return labelled
+
+
+def _confidence_notes(metrics: Row) -> list[str]:
+    confidence = metrics["confidence"]
+    if confidence is None:
+        return []
+    notes = [
+        f"Confidence ({confidence['n']} answers): expected calibration error "
+        f"{confidence['expected_calibration_error']:.4f}, Brier score {confidence['brier_score']:.4f}, area under the "
+        f"risk-coverage curve {confidence['risk_coverage_area']:.4f}"
+    ]
+    if confidence["abstention"] is not None:
+        _, coverage, interval, n = interval_cells("", confidence["abstention"]["coverage"])
+        notes.append(f"Abstention: {coverage} % ({interval}) of {n} answers are at or above the threshold")
+        _, errors, interval, n = interval_cells("", confidence["abstention"]["error_rate"])
+        notes.append(f"Abstention: {errors} % ({interval}) of these {n} are wrong")
+    return notes
+
+
+def _fingerprint(metrics: Row) -> list[str]:
+    fingerprint = metrics["fingerprint"]
+    counts = {"answer_type": fingerprint["answer_type_counts"], "yes/no": fingerprint["yes_no_counts"]}
+    spelled = [
+        f"{definition} " + (", ".join(f"{count} {group}" for group, count in groups.items()) or "unknown")
+        for definition, groups in counts.items()
+    ]
+    versions = ", ".join(f"{package} {version}" for package, version in fingerprint["versions"].items())
+    normalizer = fingerprint["normalizer"]
+    return [
+        f"Fingerprint: questions {fingerprint['questions_sha256'][:12]}; {'; '.join(spelled)}; "
+        f"{normalizer['name']} {normalizer['source_sha256'][:12]}; seed {fingerprint['seed']}; {versions}",
+        f"Command: {fingerprint['command']}",
+    ]

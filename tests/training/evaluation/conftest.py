@@ -31,5 +31,5 @@ def metrics(rows, dataset):
         dataset_name="tiny",
         split="test",
         baselines=baseline_accuracies(dataset, dataset),
-        fingerprint=evaluation_fingerprint(rows, seed=3, command="run_vqa.py --seed 3"),
+        fingerprint=evaluation_fingerprint(rows, protocol="paper", seed=3, command="run_vqa.py --seed 3"),
     )

@@ -70,7 +70,7 @@ def test_slake_english_counts_appear(data_dir):
     assert {group: result["n"] for group, result in scores["by_yes_no"].items()} == {"closed": 355, "open": 706}
     assert scores["overall"] == {"accuracy": 100.0, "ci95": [100.0, 100.0], "n": 1061}
     assert sum(result["n"] for result in scores["by_question_type"].values()) == 1061
-    fingerprint = evaluation_fingerprint(rows, seed=0, command="")
+    fingerprint = evaluation_fingerprint(rows, protocol="clean", seed=0, command="")
     assert fingerprint["answer_type_counts"] == {"closed": 416, "open": 645}
     assert fingerprint["yes_no_counts"] == {"closed": 355, "open": 706}
 

@@ -1,11 +1,16 @@
 from amif.training.evaluation import format_table
 
 
-def test_table_is_aligned_and_ends_with_the_protocols_note(metrics):
-    title, header, *body, note = format_table(metrics).splitlines()
+def test_table_is_aligned_and_ends_with_protocol_and_fingerprint(metrics):
+    title, header, *body, confidence, note, fingerprint, command = format_table(metrics).splitlines()
     assert title == "tiny, test: 5 questions, 1 not scored"
     assert {len(line) for line in (header, *body)} == {len(header)}
     assert note == f"Protocol paper: {metrics['protocol_note']}"
+    assert confidence.startswith("Confidence (3 answers): expected calibration error ")
+    assert fingerprint.startswith(f"Fingerprint: questions {metrics['fingerprint']['questions_sha256'][:12]}; ")
+    assert "answer_type 3 closed, 2 open; yes/no 2 closed, 2 open" in fingerprint
+    assert "seed 3" in fingerprint
+    assert command == "Command: run_vqa.py --seed 3"
     cells = {line.split("  ")[0]: line.split()[-5:] for line in body}
     low, high = metrics["overall"]["ci95"]
     assert cells["overall"] == ["50.00", f"{low:.2f}", "-", f"{high:.2f}", "4"]

@@ -1,0 +1,52 @@
+import pytest
+from small_evaluations import table
+
+from amif.training.evaluation import prediction_rows
+from amif.training.evaluation.grounding import grounding
+
+ANSWERS = ["yes", "no", "left", "liver"]
+DATASET = table(*((str(row), f"image {row // 2}", "?", answer, None, None) for row, answer in enumerate(ANSWERS)))
+
+
+def answered(*predictions):
+    return prediction_rows(DATASET, predictions)
+
+
+def test_hand_worked_case():
+    result = grounding(
+        answered("yes", "no", "left", "heart"),
+        answered("yes", "yes", "right", "heart"),
+        [answered("yes", "no", "right", "heart"), answered("no", "no", "Right.", "liver")],
+    )
+    assert result["real"]["accuracy"] == 75.0
+    assert result["blank"]["accuracy"] == 25.0
+    assert [shuffle["accuracy"] for shuffle in result["shuffled"]] == [50.0, 50.0]
+    assert result["shuffled_mean"]["accuracy"] == 50.0
+    assert result["changed_by_blank"]["share"] == 50.0
+    assert result["changed_by_shuffling"]["share"] == 50.0  # 1 of 4 answers, then 3 of 4
+    assert result["visual_reliance"]["difference"] == 25.0
+    # image 0 gives (0 + 1/2) / 2, image 1 gives (1 - 1/2) / 2, so every draw gives 25
+    assert result["visual_reliance"]["ci95"] == [25.0, 25.0]
+
+
+def test_a_system_that_does_not_look_has_no_visual_reliance():
+    same = answered("yes", "no", "right", "heart")
+    result = grounding(same, same, [same, same, same])
+    assert result["visual_reliance"]["difference"] == 0.0
+    assert result["changed_by_blank"]["share"] == result["changed_by_shuffling"]["share"] == 0.0
+
+
+def test_without_references_changes_are_still_counted():
+    unknown = table(*((str(row), "a", "?", None, None, None) for row in range(4)))
+    real, other = prediction_rows(unknown, ANSWERS), prediction_rows(unknown, ["yes", "yes", "left", "liver"])
+    result = grounding(real, None, [other])
+    assert result["changed_by_shuffling"]["share"] == 25.0
+    assert result["real"] is result["blank"] is result["visual_reliance"] is result["shuffled_mean"] is None
+
+
+def test_answers_to_other_questions_are_refused():
+    real = answered(*ANSWERS)
+    with pytest.raises(ValueError, match="4 questions on the real images, 3 on others"):
+        grounding(real, real[:3], [])
+    with pytest.raises(ValueError, match="same order"):
+        grounding(real, None, [real[::-1]])

@@ -1,0 +1,97 @@
+"""Whether one system answers the same questions better than another."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from .bootstrap import bootstrap_ci95
+from .prediction_rows import Row
+
+
+def compare_predictions(first: Sequence[Row], second: Sequence[Row]) -> Row:
+    """Paired comparison of two systems' answers to the same questions.
+
+    Args:
+        first: `prediction_rows` of one system.
+        second: those of the other, in any order; questions without a reference are left out.
+
+    Returns:
+        `difference`: accuracy of the first less that of the second, in percentage points, with `ci95` by bootstrap over
+        images and `n` questions; `only_first_right`, `only_second_right` questions; `changed`, the percentage of
+        questions whose correctness differs; `mcnemar_p`, exact and two-sided, which takes questions for independent;
+        `permutation_p`, exact and two-sided, which exchanges the two systems' answers image by image.
+
+    Raises:
+        ValueError: where the two do not answer the same questions, or no question has a reference.
+    """
+    pairs = _scored_pairs(first, second)
+    differences = np.array([int(one["correct"]) - int(other["correct"]) for one, other in pairs])
+    image_ids = [str(one["image_id"]) for one, _ in pairs]
+    wins, losses = int((differences == 1).sum()), int((differences == -1).sum())
+    return {
+        "difference": float(100 * differences.mean()),
+        "ci95": list(bootstrap_ci95(differences, image_ids)),
+        "n": len(pairs),
+        "only_first_right": wins,
+        "only_second_right": losses,
+        "changed": 100 * (wins + losses) / len(pairs),
+        "mcnemar_p": mcnemar_p(wins, losses),
+        "permutation_p": image_permutation_p(differences, image_ids),
+    }
+
+
+def _scored_pairs(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
+    by_id = {row["question_id"]: row for row in second}
+    if by_id.keys() != {row["question_id"] for row in first} or len(first) != len(second):
+        odd = sorted(map(str, by_id.keys() ^ {row["question_id"] for row in first}))
+        raise ValueError(
+            f"A paired comparison needs the same questions on both sides, each once: {len(first)} and {len(second)} "
+            f"rows, question ids on one side only: {', '.join(odd[:10]) or 'none'}."
+        )
+    pairs = [(row, by_id[row["question_id"]]) for row in first if row["correct"] is not None]
+    if not pairs:
+        raise ValueError(f"None of the {len(first)} questions has a reference answer: there is nothing to compare.")
+    return pairs
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Two-sided p of as uneven a division of the questions that one system alone answers rightly, if chance decided.
+
+    The exact test: a binomial distribution with probability one half; 1 where the systems never differ.
+
+    Source: McNemar, 1947; the exact form is in Agresti, Categorical Data Analysis, section 11.1.
+    """
+    if only_first + only_second == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
+def image_permutation_p(differences: np.ndarray, image_ids: Sequence[str]) -> float:
+    """Two-sided p of the summed difference when, image by image, the two systems' answers are exchanged by chance.
+
+    All answers about an image are exchanged together, because they are not independent. The distribution of the sum
+    over all exchanges is computed whole, image after image, so nothing is sampled.
+
+    Args:
+        differences: (n,) integers, what the first system scores on each question less what the second does.
+        image_ids: n ids.
+
+    Returns:
+        The share of the exchanges whose sum is at least as far from zero as the observed one.
+    """
+    _, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
+    by_image = np.bincount(index, weights=differences).round().astype(int)
+    sizes, counts = np.unique(np.abs(by_image[by_image != 0]), return_counts=True)
+    distribution = np.ones(1)
+    for size, count in zip(sizes, counts, strict=True):
+        distribution = np.convolve(distribution, _signed_sum(size, count))
+    sums = np.arange(len(distribution)) - len(distribution) // 2
+    return float(min(1.0, distribution[np.abs(sums) >= abs(by_image.sum())].sum()))
+
+
+def _signed_sum(size: int, count: int) -> np.ndarray:
+    """Distribution of the sum of `count` numbers that are `size` or its negative, on -size * count .. size * count."""
+    distribution = np.zeros(2 * size * count + 1)
+    distribution[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+    return distribution
