@@ -1,11 +1,31 @@
 """One door to every set of image-report pairs."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict
+from datasets import DatasetDict, IterableDatasetDict
 
+from .medicat import load_medicat
+from .mimic_cxr import load_mimic_cxr
+from .own_data import SUFFIXES
+from .own_pairs import load_own_pairs
 from .phantom import load_phantom_pretraining
+from .roco import load_roco
+from .rocov2 import load_rocov2
+from .splits import add_validation
+from .vqa_dataset import may_be_hub_id
+from .vqa_pairs import load_vqa_pairs
+
+READERS: dict[str, Callable[..., DatasetDict]] = {
+    "mimic_cxr": load_mimic_cxr,
+    "roco": load_roco,
+    "rocov2": load_rocov2,
+    "medicat": load_medicat,
+    "vqa_pairs": load_vqa_pairs,
+}
+VALIDATION_FRACTION = 0.05
 
 
 def load_pretraining_dataset(
@@ -13,22 +33,43 @@ def load_pretraining_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
     **column_names: Any,
-) -> DatasetDict:
+) -> DatasetDict | IterableDatasetDict:
     """Load image-report pairs in the common schema, a row a study: images (one or more views), text, study_id.
 
+    Texts are as the source writes them; the collator normalises them. Readers add columns of their own.
+
     Args:
-        name_or_path: "phantom" (generated).
+        name_or_path: "phantom" (generated), "mimic_cxr", "roco", "rocov2", "medicat", "vqa_pairs" (made from the
+            training questions of a VQA set), or one's own: a Hub id, a CSV, JSON, JSON Lines or Parquet file, or a
+            folder.
         data_dir: the local copy, for the readers that need one.
-        strict: raise where the rows are not as many as published; otherwise the difference is logged.
-        **column_names: what the reader takes: phantom's `num_studies`, `image_size` and `seed`.
+        strict: raise where the rows are not as many as published or an image is missing; otherwise the difference is
+            logged and what cannot be used is left out.
+        **column_names: `image_column`, `text_column`, `study_column` and `streaming` for one's own data; for the named
+            ones what their reader takes: phantom's `num_studies`, `image_size` and `seed`, mimic_cxr's `reports_dir`,
+            `vqa_dataset` for vqa_pairs.
 
     Returns:
-        Splits "train", "validation" and "test", as far as the source has them.
+        Splits "train", "validation" and "test", as far as the source has them; an `IterableDatasetDict` with
+        `streaming=True`. Without a validation split, one of 5 % is made from the training studies (not of a stream), so
+        that rows of one study, or of one article in medicat, are on one side.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form.
+        FileNotFoundError: when a file is missing or nothing in it is usable.
     """
     name = str(name_or_path)
     if name == "phantom":
         return load_phantom_pretraining(**column_names)
-    raise ValueError(f"No image-report pairs {name!r}. Known by name: phantom.")
+    if name in READERS:
+        splits = READERS[name](data_dir=data_dir, strict=strict, **column_names)
+        return add_validation(splits, VALIDATION_FRACTION, "paper_id" if name == "medicat" else "study_id")
+    if not Path(name).exists() and not may_be_hub_id(name):
+        raise ValueError(
+            f"No image-report pairs {name!r}. Known by name: phantom, {', '.join(READERS)}. For your own data give a "
+            f"Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and text_column."
+        )
+    splits = load_own_pairs(name, **column_names)
+    if isinstance(splits, IterableDatasetDict):
+        return splits
+    return add_validation(splits, VALIDATION_FRACTION, "study_id")

@@ -12,8 +12,8 @@ logger = logging.get_logger(__name__)
 VALIDATION_FRACTION = 0.15
 
 
-def split_by_image(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Part `dataset` into (train, validation) that share no `image_id`; rows keep their order.
+def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "image_id") -> tuple[Dataset, Dataset]:
+    """Part `dataset` into (train, validation) that share no value of `column`; rows keep their order.
 
     Images are ordered by a hash of (seed, image id), so that neither the order of the file nor an added image moves
     the others; they go to validation until it holds `fraction` of the questions.
@@ -23,19 +23,21 @@ def split_by_image(dataset: Dataset, fraction: float, seed: int) -> tuple[Datase
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
-    image_ids = list(dataset["image_id"])
+    image_ids = list(dataset[column])
     chosen = _choose_images(Counter(image_ids), fraction, seed)
     return _select_images(dataset, image_ids, chosen, False), _select_images(dataset, image_ids, chosen, True)
 
 
-def add_validation(splits: DatasetDict, seed: int = 0) -> DatasetDict:
-    """`splits` with a validation split made from "train" by image, where there is a train split and no validation."""
+def add_validation(
+    splits: DatasetDict, fraction: float = VALIDATION_FRACTION, column: str = "image_id", seed: int = 0
+) -> DatasetDict:
+    """`splits` with a validation split made from "train" by `column`, where there is "train" and no validation."""
     if "validation" in splits or "train" not in splits:
         return splits
-    if len(set(splits["train"]["image_id"])) < 2:
-        logger.warning("No validation split: the training rows show a single image, and splits are made by image.")
+    if len(set(splits["train"][column])) < 2:
+        logger.warning(f"No validation split: the training rows have a single {column}, and splits are made by it.")
         return splits
-    train, validation = split_by_image(splits["train"], VALIDATION_FRACTION, seed)
+    train, validation = split_by_image(splits["train"], fraction, seed, column)
     others = {name: split for name, split in splits.items() if name != "train"}
     return DatasetDict({"train": train, "validation": validation, **others})
 

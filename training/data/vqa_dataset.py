@@ -46,7 +46,7 @@ def load_vqa_dataset(
         return load_phantom_vqa(**column_names)
     if name in READERS:
         return add_validation(READERS[name](data_dir=data_dir, strict=strict, **column_names))
-    if not Path(name).exists() and not _may_be_hub_id(name):
+    if not Path(name).exists() and not may_be_hub_id(name):
         raise ValueError(
             f"No data set {name!r}. Known by name: phantom, {', '.join(READERS)}. For your own data give a Hub id, or "
             f"the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column, question_column and "
@@ -55,5 +55,6 @@ def load_vqa_dataset(
     return add_validation(load_own_data(name, **column_names))
 
 
-def _may_be_hub_id(name: str) -> bool:
+def may_be_hub_id(name: str) -> bool:
+    """Whether a name has the form owner/name, and is no file's."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and Path(name).suffix not in SUFFIXES

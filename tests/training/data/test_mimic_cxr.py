@@ -1,0 +1,135 @@
+import csv
+import gzip
+import zipfile
+
+import pytest
+from PIL import Image as Pictures
+
+from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
+from amif.training.data.mimic_cxr import findings_and_impression, load_mimic_cxr
+from amif.training.small_model import small_processor
+
+REPORT = """                                 FINAL REPORT
+ EXAMINATION:  CHEST (PA AND LAT)
+
+ INDICATION:  ___F with cough  // eval ?pneumonia
+
+ COMPARISON:  None.
+
+ FINDINGS:
+
+ PA AND LATERAL VIEWS:  There is no focal consolidation,
+ pleural effusion or pneumothorax.
+
+ IMPRESSION:
+
+ No acute process.
+"""
+# dicom, subject, study, split, view position
+IMAGES = [
+    ("d1", "10000032", "50414267", "train", "PA"),
+    ("d2", "10000032", "50414267", "train", "LATERAL"),
+    ("d3", "10000764", "57375967", "train", "AP"),
+    ("d4", "11000001", "50000004", "validate", ""),
+    ("d5", "12000001", "50000005", "test", "LL"),
+    ("d6", "12000001", "50000006", "train", "PA"),
+    ("d7", "12000002", "50000007", "train", "PA"),
+]
+NO_REPORT, NO_SECTION = "50000006", "50000007"
+
+
+def place_of(subject, study):
+    return f"files/p{subject[:2]}/p{subject}/s{study}"
+
+
+def write_table(path, header, rows):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for place, (dicom, subject, study, *_) in enumerate(IMAGES):
+        image = tmp_path / place_of(subject, study) / f"{dicom}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Pictures.new("L", (8, 8), 10 * place).save(image)
+        if study != NO_REPORT:
+            text = " WET READ: seen.\n" if study == NO_SECTION else REPORT.replace("No acute", f"No {study}")
+            (tmp_path / f"{place_of(subject, study)}.txt").write_text(text)
+    rows = [(dicom, study, subject, split) for dicom, subject, study, split, _ in IMAGES]
+    write_table(tmp_path / "mimic-cxr-2.0.0-split.csv.gz", ["dicom_id", "study_id", "subject_id", "split"], rows)
+    rows = [(dicom, subject, study, position) for dicom, subject, study, _, position in IMAGES]
+    header = ["dicom_id", "subject_id", "study_id", "ViewPosition"]
+    write_table(tmp_path / "mimic-cxr-2.0.0-metadata.csv", header, rows)
+    return tmp_path
+
+
+def test_official_folders(folder):
+    splits = load_pretraining_dataset("mimic_cxr", folder)
+    assert {name: split["study_id"][:] for name, split in splits.items()} == {
+        "train": ["50414267", "57375967"],
+        "validation": ["50000004"],
+        "test": ["50000005"],
+    }
+    row = splits["train"][0]
+    assert row["view_positions"] == ["PA", "LATERAL"]
+    assert row["subject_id"] == "10000032"
+    assert [image.getpixel((0, 0)) for image in row["images"]] == [0, 10]
+    assert row["text"] == (
+        "PA AND LATERAL VIEWS: There is no focal consolidation, pleural effusion or pneumothorax. No 50414267 process."
+    )
+    assert splits["validation"]["view_positions"][:] == [[None]]
+
+
+def test_two_positions_make_the_two_views(folder):
+    rows = PretrainingRows(load_mimic_cxr(folder)["train"])
+    collate = AmifPreTrainingCollator(small_processor(["no"], 8))
+    pixels = collate([rows[0], rows[1]])["pixel_values"][:, 0, 0, 0]
+    assert ((pixels * 0.25 + 0.25) * 255).round().tolist() == [0, 20, 10, 20]
+
+
+@pytest.mark.parametrize("where", ["reports", "mimic-cxr-reports", "mimic-cxr-reports.zip", "elsewhere"])
+def test_reports_may_lie_apart(folder, where, tmp_path_factory):
+    expected = load_mimic_cxr(folder)["train"]["text"][:]
+    texts = sorted(folder.rglob("*.txt"))
+    if where.endswith(".zip"):
+        with zipfile.ZipFile(folder / where, "w") as archive:
+            for text in texts:
+                archive.write(text, text.relative_to(folder))
+    root = tmp_path_factory.mktemp("reports") if where == "elsewhere" else folder / where
+    for text in texts:
+        if not where.endswith(".zip"):
+            target = root / text.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text.read_text())
+        text.unlink()
+    found = load_mimic_cxr(folder, reports_dir=root if where == "elsewhere" else None)
+    assert found["train"]["text"][:] == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("FINDINGS:  Clear.\n\n IMPRESSION:  Normal.\n\n RECOMMENDATION(S):  None.", "Clear. Normal."),
+        ("INDICATION: findings: cough\n FINDINGS AND IMPRESSION:\n Clear\n lungs.", "Clear lungs."),
+        ("IMPRESSION: 1. A.\n 2. B.\n NOTIFICATION: called.\n", "1. A. 2. B."),
+        ("FINAL REPORT\n CHEST RADIOGRAPH:\n Clear.", None),
+        ("FINDINGS:\n\n IMPRESSION:  \n", None),
+        ("CLINICAL HISTORY: mass\nFINDING: mass\nTECHNIQUE: ap\n", "mass"),
+    ],
+)
+def test_sections(report, expected):
+    assert findings_and_impression(report) == expected
+
+
+def test_errors(folder):
+    with pytest.raises(ValueError, match="mimic_cxr train: 4 rows, published 222758"):
+        load_mimic_cxr(folder, strict=True)
+    with pytest.raises(FileNotFoundError, match=r"no reports in .*nowhere.*mimic-cxr-reports\.zip"):
+        load_mimic_cxr(folder, reports_dir=folder / "nowhere")
+    (folder / "mimic-cxr-2.0.0-split.csv.gz").unlink()
+    with pytest.raises(FileNotFoundError, match="split"):
+        load_mimic_cxr(folder)
+    with pytest.raises(ValueError, match="give data_dir"):
+        load_pretraining_dataset("mimic_cxr")

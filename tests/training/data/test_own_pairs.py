@@ -1,0 +1,187 @@
+import csv
+import json
+import zipfile
+
+import pytest
+from datasets import Dataset, Features, Image, IterableDatasetDict, List, Value
+from PIL import Image as Pictures
+
+from amif.training.data import PretrainingStream, load_pretraining_dataset
+from amif.training.data import pretraining_schema as schema
+from amif.training.data.own_pairs import load_own_pairs
+
+ROWS = [
+    {"image": "pictures/007.png", "text": "No mass.", "grade": 2},
+    {"image": "pictures/8.png", "text": 'A "cyst", left', "grade": "None"},
+    {"image": "pictures/8.png", "text": "Normal", "grade": ""},
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("007", "8"):
+        Pictures.new("L", (4, 4), len(name)).save(tmp_path / "pictures" / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def said(monkeypatch):
+    said = []
+    monkeypatch.setattr(schema.logger, "warning", said.append)
+    return said
+
+
+def write(path, rows):
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        Dataset.from_list([{name: str(value) for name, value in row.items()} for row in rows]).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
+def test_every_format_gives_the_same_rows(folder, suffix):
+    pairs = load_own_pairs(write(folder / f"pairs{suffix}", ROWS))["train"]
+    assert pairs["text"][:] == ["No mass.", 'A "cyst", left', "Normal"]
+    assert pairs["study_id"][:2] == ["pictures/007.png", "pictures/8.png"]
+    assert pairs["grade"][:2] == ["2", "None"]
+    assert [image.getpixel((0, 0)) for row in pairs for image in row["images"]] == [3, 1, 1]
+    assert pairs.features.items() >= schema.PRETRAINING_FEATURES.items()
+
+
+def test_column_names_views_and_embeddings(folder):
+    row = {"files": ["pictures/8.png", "pictures/007.png"], "report": "Normal", "study": 5}
+    row |= {"view_positions": ["PA", "LL"], "teacher_text_embeds": [0.5, 1.5]}
+    path = write(folder / "own.jsonl", [row])
+    names = {"image_column": "files", "text_column": "report", "study_column": "study"}
+    (found,) = load_own_pairs(path, **names)["train"]
+    assert [image.getpixel((0, 0)) for image in found.pop("images")] == [1, 3]
+    assert found == {
+        "text": "Normal",
+        "study_id": "5",
+        "view_positions": ["PA", "LL"],
+        "teacher_text_embeds": [0.5, 1.5],
+    }
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_unusable_rows_are_counted_reported_and_left_out(folder, said, suffix):
+    (folder / "pictures" / "damaged.png").write_text("no picture")
+    bad = [{"image": "pictures/9.png"}, {"image": "pictures/damaged.png"}, {"text": "..."}, {"image": ""}]
+    path = write(folder / f"own{suffix}", ROWS + [ROWS[0] | change for change in bad])
+    pairs = load_own_pairs(path)["train"]
+    assert pairs["text"][:] == [row["text"] for row in ROWS]
+    assert pairs["grade"][:2] == ["2", "None"]
+    (message,) = said
+    assert "4 of 7 studies are left out: 3 without an image that can be read, 1 without a report." in message
+    assert str(path) in message
+
+
+VIEWS = List(Image())
+
+
+def test_what_goes_with_an_image_leaves_with_it(folder, said):
+    row = {"image": ["pictures/8.png", "pictures/9.png", "pictures/007.png"], "text": "Normal"}
+    row |= {"view_positions": ["PA", "AP", "LL"], "teacher_image_embeds": [[0.5], [1.5], [2.5]]}
+    (found,) = load_own_pairs(write(folder / "own.jsonl", [row]))["train"]
+    Dataset.from_list([row]).to_parquet(folder / "own.parquet")
+    (streamed,) = load_own_pairs(folder / "own.parquet", streaming=True)["train"]
+    for pair in (found, streamed):
+        assert [image.getpixel((0, 0)) for image in pair["images"]] == [1, 3]
+        assert pair["view_positions"] == ["PA", "LL"]
+        assert pair["teacher_image_embeds"] == [[0.5], [2.5]]
+
+
+def embedded(folder, images=VIEWS, count=250):
+    features = Features({"images": images, "caption": Value("string"), "teacher_image_embeds": List(Value("float32"))})
+    picture = Pictures.open(folder / "pictures" / "8.png").copy()
+    rows = [
+        {
+            "images": [picture, picture] if isinstance(images, List) else picture,
+            "caption": "" if place == 3 else f"Text {place}.",
+            "teacher_image_embeds": [place, 0.5],
+        }
+        for place in range(count)
+    ]
+    Dataset.from_list(rows, features=features).to_parquet(folder / "train.parquet")
+    return {"image_column": "images", "text_column": "caption"}
+
+
+@pytest.mark.parametrize("images", [VIEWS, Image()])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_embedded_pictures_and_streams(folder, said, images, streaming):
+    names = embedded(folder, images=images)
+    splits = load_own_pairs(folder, streaming=streaming, **names)
+    assert isinstance(splits, IterableDatasetDict) == streaming
+    rows = list(splits["train"])
+    assert len(rows) == 249
+    assert [row["teacher_image_embeds"] for row in rows[2:4]] == [[2, 0.5], [4, 0.5]]
+    assert len(rows[0]["images"]) == (2 if isinstance(images, List) else 1)
+    assert {image.getpixel((0, 0)) for row in rows for image in row["images"]} == {1}
+    assert len({row["study_id"] for row in rows}) == 1, "equal pictures without a name have one id"
+    assert len(said) == (0 if streaming else 1)
+
+
+def test_a_stream_feeds_the_collator_rows(folder):
+    stream = load_pretraining_dataset(folder, streaming=True, **embedded(folder, count=5))["train"]
+    rows = list(PretrainingStream(stream))
+    assert [row["text"] for row in rows] == ["Text 0.", "Text 1.", "Text 2.", "Text 4."]
+    assert rows[0]["images"][0]["bytes"].startswith(b"\x89PNG")
+
+
+def test_pictures_inside_of_an_archive(folder, said):
+    with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
+        archive.write(folder / "pictures" / "8.png", "8.png")
+    row = {"image": f"zip://8.png::{folder / 'pictures.zip'}", "text": "Normal"}
+    path = write(folder / "own.parquet", [row, row | {"image": f"zip://9.png::{folder / 'pictures.zip'}"}])
+    (found,) = load_own_pairs(path, streaming=True)["train"]
+    assert found["images"][0].getpixel((0, 0)) == 1
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_folder_of_pictures_with_their_texts(folder, streaming):
+    rows = [{"file_name": "007.png", "text": "Normal."}, {"file_name": "8.png", "text": "Mass."}]
+    write(folder / "pictures" / "metadata.csv", rows)
+    splits = load_own_pairs(folder / "pictures", streaming=streaming)
+    found = {row["text"]: row["images"][0].getpixel((0, 0)) for row in splits["train"]}
+    assert found == {"Normal.": 3, "Mass.": 1}
+
+
+def test_a_folder_of_splits(folder):
+    for name in ("train.csv", "train_more.csv", "val.json", "test.parquet", "readme.txt"):
+        write(folder / name, ROWS) if name != "readme.txt" else (folder / name).touch()
+    splits = load_pretraining_dataset(folder)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 6, "validation": 3, "test": 3}
+
+
+def test_validation_keeps_studies_whole(folder):
+    rows = [ROWS[0] | {"study_id": f"s{place // 2}", "text": f"Text {place}"} for place in range(60)]
+    splits = load_pretraining_dataset(write(folder / "own.csv", rows))
+    studies = {name: set(split["study_id"]) for name, split in splits.items()}
+    assert len(splits["validation"]) == 4
+    assert not studies["train"] & studies["validation"]
+
+
+def test_errors(folder):
+    path = write(folder / "own.csv", ROWS)
+    with pytest.raises(ValueError, match=r"no column 'picture'; it has image, text, grade\. .*image_column"):
+        load_own_pairs(path, image_column="picture")
+    with pytest.raises(FileNotFoundError, match="no train"):
+        load_own_pairs(folder / "pictures")
+    for picture in (folder / "pictures").iterdir():
+        picture.unlink()
+    for suffix in (".csv", ".parquet"):
+        path = write(folder / f"own{suffix}", ROWS)
+        with pytest.raises(FileNotFoundError, match=r"own\..*: no study has both"):
+            load_own_pairs(path)
+    (folder / "own.xlsx").touch()
+    with pytest.raises(FileNotFoundError, match=r"own\.xlsx"):
+        load_own_pairs(folder / "own.xlsx")

@@ -1,0 +1,45 @@
+"""MedICaT (Subramanian et al., 2020): 217,060 figures of 131,410 open-access articles, with their captions."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict, Value
+
+from .pretraining_schema import build_splits
+from .schema import as_text, find_first, require_folder
+
+FIGURES = "s2_full_figures_oa_nonroco_combined_medical_top4_public.jsonl"
+PUBLISHED_ROWS = {"train": 217060}
+EXTRA_FEATURES = {"paper_id": Value("string"), "radiology": Value("bool")}
+
+
+def load_medicat(data_dir: str | os.PathLike[str] | None = None, strict: bool = False) -> DatasetDict:
+    """Read a local copy, a row a figure, as the single split "train".
+
+    The JSON Lines file of figures and `figures/<pdf_hash>_<fig_uri>` lie in the folder itself or in its `release/`.
+    `text` is the caption; `study_id` is the name of the figure's file, `paper_id` the article's `pdf_hash`; `radiology`
+    is the file's guess: filter by it where other medical pictures are not wanted.
+
+    Raises:
+        FileNotFoundError: when a file is missing, or no figure is usable.
+        ValueError: when `data_dir` is None, or when `strict` and the figures are not as many as published, or an image
+            is missing.
+    """
+    folder = require_folder(data_dir, "medicat", f"{FIGURES} and figures/")
+    file = find_first(folder, (FIGURES, f"release/{FIGURES}"), "medicat")
+    with file.open(encoding="utf-8") as lines:
+        rows = [_to_schema(json.loads(line), file.parent / "figures") for line in lines if line.strip()]
+    return build_splits("medicat", {"train": rows}, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
+
+
+def _to_schema(row: dict[str, Any], figures: Path) -> dict[str, Any]:
+    name = f"{row['pdf_hash']}_{row['fig_uri']}"
+    return {
+        "images": [figures / name],
+        "text": as_text(row.get("s2_caption")) or as_text(row.get("s2orc_caption")),
+        "study_id": Path(name).stem,
+        "paper_id": row["pdf_hash"],
+        "radiology": row.get("radiology"),
+    }

@@ -1,0 +1,108 @@
+"""MIMIC-CXR-JPG (Johnson et al., 2019): 377,110 chest radiographs of 227,835 studies, with free-text reports."""
+
+import csv
+import gzip
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict, List, Value
+
+from .pretraining_schema import build_splits
+from .schema import as_text, find_first, require_folder
+
+CONTENTS = "files/, mimic-cxr-2.0.0-split.csv(.gz), mimic-cxr-2.0.0-metadata.csv(.gz) and the reports"
+SPLITS = {"train": "train", "validate": "validation", "test": "test"}
+PUBLISHED_ROWS = {"train": 222758, "validation": 1808, "test": 3269}
+REPORT_PLACES = (".", "reports", "mimic-cxr-reports", "mimic-cxr-reports.zip")
+EXTRA_FEATURES = {"view_positions": List(Value("string")), "subject_id": Value("string")}
+
+# A section runs to the next of these headings. Others, as "PA AND LATERAL VIEWS:", stand inside of one.
+_HEADING = re.compile(
+    r"^[ \t]*([A-Z /&]*(?:FINDINGS?|IMPRESSIONS?|EXAM|INDICATIONS?|HISTORY|INFORMATION|STUDY|PROCEDURE|TECHNIQUE"
+    r"|COMPARISONS?|WET READ|ADDENDUM|NOTIFICATION|RECOMMENDATIONS?|REASON FOR [A-Z ]+)[A-Z /&()]*):",
+    re.MULTILINE,
+)
+
+
+def load_mimic_cxr(
+    data_dir: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    reports_dir: str | os.PathLike[str] | None = None,
+) -> DatasetDict:
+    """Read a local copy in the official folders, a row a study.
+
+    Images lie at `files/p10/p10000032/s50414267/<dicom_id>.jpg`. Reports, which come with MIMIC-CXR and not with the
+    JPG release, lie at `files/p10/p10000032/s50414267.txt` in the same folder, in `reports/`, in `mimic-cxr-reports/`
+    or in the official `mimic-cxr-reports.zip`, or below `reports_dir`. `text` is the report's findings and impression;
+    a study whose report has neither is left out. `images` are all of the study's, in the order of the split file;
+    `view_positions` has the metadata's ViewPosition for each ("PA", "AP", "LATERAL", "LL", ... or None); `subject_id`
+    is the patient's. Splits are the split file's, by patient.
+
+    Raises:
+        FileNotFoundError: when a table or the reports are missing, or no study is usable.
+        ValueError: when `data_dir` is None, or when `strict` and the studies are not as many as published, or an image
+            is missing.
+    """
+    folder = require_folder(data_dir, "mimic_cxr", CONTENTS)
+    positions = {row["dicom_id"]: as_text(row["ViewPosition"]) for row in _read_table(folder, "metadata")}
+    reports = _find_reports(folder, reports_dir)
+    listed = _list_studies(folder)
+    for study in chain.from_iterable(listed.values()):
+        study["view_positions"] = [positions.get(image.stem) for image in study["images"]]
+        study["text"] = _read_report(reports, study["images"][0].parent.relative_to(folder))
+    return build_splits("mimic_cxr", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
+
+
+def findings_and_impression(report: str) -> str | None:
+    """The findings and the impression of a report, in its order and on one line; None where it has neither."""
+    headings = list(_HEADING.finditer(report))
+    ends = [*(heading.start() for heading in headings), len(report)][1:]
+    parts = [
+        report[heading.end() : end]
+        for heading, end in zip(headings, ends, strict=True)
+        if "FINDING" in heading[1] or "IMPRESSION" in heading[1]
+    ]
+    return as_text(" ".join(" ".join(parts).split()))
+
+
+def _list_studies(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    studies: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in SPLITS.values()}
+    for row in _read_table(folder, "split"):
+        subject, study_id = row["subject_id"], row["study_id"]
+        study = {"images": [], "study_id": study_id, "subject_id": subject}
+        study = studies[SPLITS[row["split"]]].setdefault(study_id, study)
+        place = folder / "files" / f"p{subject[:2]}" / f"p{subject}" / f"s{study_id}"
+        study["images"].append(place / f"{row['dicom_id']}.jpg")
+    return {split: list(rows.values()) for split, rows in studies.items()}
+
+
+def _read_table(folder: Path, name: str) -> Iterator[dict[str, str]]:
+    file = find_first(folder, [f"mimic-cxr-2.0.0-{name}.csv.gz", f"mimic-cxr-2.0.0-{name}.csv"], "mimic_cxr")
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+def _find_reports(folder: Path, reports_dir: str | os.PathLike[str] | None) -> list[Path | zipfile.Path]:
+    places = [folder / place for place in REPORT_PLACES] if reports_dir is None else [Path(reports_dir)]
+    found = [zipfile.Path(place) if place.suffix == ".zip" else place for place in places if place.exists()]
+    reports = [place for place in found if (place / "files").is_dir()]
+    if not reports:
+        raise FileNotFoundError(
+            f"mimic_cxr: no reports in {' or '.join(map(str, places))}. They come with MIMIC-CXR: put "
+            "mimic-cxr-reports.zip there, or give reports_dir, a folder with files/p10/..."
+        )
+    return reports
+
+
+def _read_report(reports: list[Path | zipfile.Path], place: Path) -> str | None:
+    for folder in reports:
+        file = folder / f"{place.as_posix()}.txt"
+        if file.is_file():
+            return findings_and_impression(file.read_text(encoding="utf-8"))
+    return None

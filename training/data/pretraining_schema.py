@@ -1,0 +1,143 @@
+"""The one form that every reader of image-report pairs gives, and what of a source can be used."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from datasets import Dataset, DatasetDict, Features, Image, List, Value
+from transformers.utils import logging
+
+from ...processing_amif import normalize_report
+from .counts import compare_counts
+
+logger = logging.get_logger(__name__)
+
+PRETRAINING_FEATURES = Features({"images": List(Image()), "text": Value("string"), "study_id": Value("string")})
+# Columns that may hold a value for each of a row's images.
+PER_IMAGE = ("view_positions", "teacher_image_embeds")
+
+
+def build_pretraining_dataset(rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> Dataset:
+    """A data set in the schema's features, with the features `extra` behind them.
+
+    Images given as paths are stored as paths: nothing is opened here. A column that a row lacks is None.
+    """
+    features = Features({**PRETRAINING_FEATURES, **(extra or {})})
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in features}
+    columns["images"] = [[str(path) for path in images] for images in columns["images"]]
+    return Dataset.from_dict(columns, features=features)
+
+
+def build_splits(
+    reader: str,
+    listed: Mapping[str, Sequence[dict[str, Any]]],
+    published: Mapping[str, int],
+    strict: bool,
+    extra: Mapping[str, Any],
+) -> DatasetDict:
+    """The usable studies of each split, the listed ones having been compared with the `published` counts.
+
+    A split of which nothing is usable, as in a copy of a few folders alone, is left out.
+
+    Raises:
+        ValueError: when `strict` and the counts differ or an image cannot be read.
+        FileNotFoundError: when nothing at all is usable.
+    """
+    compare_counts(reader, {split: len(rows) for split, rows in listed.items()}, published, strict)
+    usable = {split: keep_usable(rows, f"{reader} {split}", strict) for split, rows in listed.items()}
+    splits = {split: build_pretraining_dataset(rows, extra) for split, rows in usable.items()}
+    return drop_empty(DatasetDict(splits), reader)
+
+
+def drop_empty(splits: DatasetDict, source: str) -> DatasetDict:
+    """`splits` without empty ones.
+
+    Raises:
+        FileNotFoundError: when all are empty.
+    """
+    kept = DatasetDict({split: rows for split, rows in splits.items() if len(rows)})
+    if not kept:
+        raise FileNotFoundError(f"{source}: no study has both an image that can be read and a report.")
+    return kept
+
+
+def keep_usable(rows: Sequence[dict[str, Any]], source: str, strict: bool = False) -> list[dict[str, Any]]:
+    """`rows` without images that cannot be read, and without studies that then lack an image or that lack a report.
+
+    Of each image file only the head is read: a file that is cut off later is found when it is used. What is left out is
+    counted and reported as a warning.
+
+    Args:
+        rows: studies with `images` (paths), `text` (or None), and perhaps the columns of `PER_IMAGE`.
+        source: what the warning calls them.
+        strict: raise where an image is missing or damaged.
+
+    Raises:
+        ValueError: when `strict` and an image cannot be read.
+    """
+    unreadable = _unreadable([path for row in rows for path in row["images"]])
+    seen = [_without(row, unreadable) for row in rows]
+    kept = [row for row in seen if row["images"] and has_words(row["text"])]
+    imageless = sum(not row["images"] for row in seen)
+    report_left_out(source, len(rows), imageless, len(rows) - len(kept) - imageless, sorted(unreadable), strict)
+    return kept
+
+
+def report_left_out(
+    source: str, total: int, imageless: int, textless: int, unreadable: Sequence[Any] = (), strict: bool = False
+) -> None:
+    """Say what of a source cannot be used; nothing where all can.
+
+    Raises:
+        ValueError: when `strict` and there are `unreadable` images.
+    """
+    parts = []
+    if imageless or textless:
+        parts.append(
+            f"{imageless + textless} of {total} studies are left out: {imageless} without an image that can be read, "
+            f"{textless} without a report."
+        )
+    if unreadable:
+        parts.append(f"{len(unreadable)} image files are missing or damaged, the first is {unreadable[0]}.")
+    if not parts:
+        return
+    message = f"{source}: {' '.join(parts)}"
+    if strict and unreadable:
+        raise ValueError(f"{message} Put complete files there, or read without strict.")
+    logger.warning(message)
+
+
+def has_words(text: str | None) -> bool:
+    """Whether a report holds anything to read."""
+    return bool(normalize_report(text or ""))
+
+
+def is_picture(image: str | Path | bytes) -> bool:
+    """Whether a file, or an encoded picture, begins like one that can be opened."""
+    try:
+        with PIL.Image.open(io.BytesIO(image) if isinstance(image, bytes) else image):
+            return True
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+        return False
+
+
+def _unreadable(paths: Iterable[Path]) -> set[Path]:
+    paths = list(dict.fromkeys(paths))
+    # Threads, because on network file systems the time goes into waiting.
+    with ThreadPoolExecutor() as pool:
+        return {path for path, good in zip(paths, pool.map(is_picture, paths), strict=True) if not good}
+
+
+def _without(row: dict[str, Any], unreadable: set[Path]) -> dict[str, Any]:
+    places = [place for place, path in enumerate(row["images"]) if path not in unreadable]
+    columns = {name: at_places(row[name], places, len(row["images"])) for name in PER_IMAGE if name in row}
+    return row | columns | {"images": [row["images"][place] for place in places]}
+
+
+def at_places(values: Any, places: Sequence[int], number: int) -> Any:
+    """Of a list with a value for each of `number` images those at `places`; anything else, as one vector, unchanged."""
+    each = isinstance(values, list) and len(values) == number and not isinstance(values[0], float)
+    return [values[place] for place in places] if each else values

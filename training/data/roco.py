@@ -1,0 +1,49 @@
+"""ROCO (Pelka et al., 2018): 81,825 radiology images of open-access articles, with their captions."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict, Value
+
+from .pretraining_schema import build_splits
+from .schema import find_first, require_folder
+
+PUBLISHED_ROWS = {"train": 65460, "validation": 8183, "test": 8182}
+EXTRA_FEATURES = {"file_name": Value("string")}
+
+
+def load_roco(data_dir: str | os.PathLike[str] | None = None, strict: bool = False) -> DatasetDict:
+    """Read the radiology images of a local copy, a row an image; compound and other pictures are left aside.
+
+    `train/radiology/`, `validation/radiology/` and `test/radiology/`, in the folder itself or in its `data/` or
+    `all_data/`, hold `images/` and `captions.txt` (ROCO_00001, a tab, the caption; images/ROCO_00001.jpg), as the
+    authors' download script leaves them, or `traindata.csv`, `valdata.csv` and `testdata.csv` (id, name, caption;
+    images/<name>). `study_id` is ROCO's id.
+
+    Raises:
+        FileNotFoundError: when a split or its captions are missing, or no image is usable.
+        ValueError: when `data_dir` is None, or when `strict` and the captions are not as many as published, or an image
+            is missing.
+    """
+    contents = "train/radiology/, validation/radiology/ and test/radiology/"
+    folder = require_folder(data_dir, "roco", contents)
+    root = find_first(folder, ("train", "data/train", "all_data/train"), "roco").parent
+    listed = {split: _read_captions(find_first(root, (f"{split}/radiology",), "roco")) for split in PUBLISHED_ROWS}
+    return build_splits("roco", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
+
+
+def _read_captions(folder: Path) -> list[dict[str, Any]]:
+    file = find_first(folder, ("captions.txt", "traindata.csv", "valdata.csv", "testdata.csv"), "roco")
+    if file.suffix == ".csv":
+        with file.open(encoding="utf-8", newline="") as lines:
+            captions = [(row["id"], row["name"], row["caption"]) for row in csv.DictReader(lines)]
+    else:
+        # Not splitlines(), which also breaks lines at the exotic separators that captions contain.
+        lines = [line.partition("\t") for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        captions = [(name.strip(), f"{name.strip()}.jpg", caption.strip()) for name, _, caption in lines]
+    return [
+        {"images": [folder / "images" / name], "text": caption, "study_id": study_id, "file_name": name}
+        for study_id, name, caption in captions
+    ]

@@ -1,0 +1,61 @@
+"""ROCOv2 (Rückert et al., 2024): 79,789 radiology images of open-access articles, with captions and UMLS concepts."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict, List, Value
+
+from .counts import compare_counts
+from .own_pairs import load_own_pairs
+from .pretraining_schema import build_splits
+from .schema import find_first, require_folder
+
+# What the files call the splits.
+SPLITS = {"train": "train", "validation": "valid", "test": "test"}
+PUBLISHED_ROWS = {"train": 59958, "validation": 9904, "test": 9927}
+EXTRA_FEATURES = {"concepts": List(Value("string"))}
+
+
+def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = False) -> DatasetDict:
+    """Read a local copy, a row an image, in either form that circulates.
+
+    - The release: `train_captions.csv` (ID, Caption), `train_concepts.csv` (ID, CUIs separated by ";") and the images
+      in `train_images/` or `train/`, and likewise for "valid" and "test".
+    - The Hub mirror `eltorio/ROCOv2-radiology` as a folder of Parquet files.
+
+    `study_id` is the image's id; `concepts` are the UMLS concept identifiers.
+
+    Raises:
+        FileNotFoundError: when a file is missing, or no image is usable.
+        ValueError: when `data_dir` is None, or when `strict` and the captions are not as many as published, or an image
+            is missing.
+    """
+    folder = require_folder(data_dir, "rocov2", "train_captions.csv, train_concepts.csv, train_images/ and so on")
+    if not (folder / "train_captions.csv").exists() and any(folder.rglob("*.parquet")):
+        splits = load_own_pairs(folder, text_column="caption", study_column="image_id").rename_column("cui", "concepts")
+        compare_counts("rocov2", {split: len(rows) for split, rows in splits.items()}, PUBLISHED_ROWS, strict)
+        return splits
+    listed = {split: _read_split(folder, name) for split, name in SPLITS.items()}
+    return build_splits("rocov2", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
+
+
+def _read_split(folder: Path, name: str) -> list[dict[str, Any]]:
+    captions = _read_csv(find_first(folder, (f"{name}_captions.csv",), "rocov2"))
+    concepts = {row["ID"]: row["CUIs"] for row in _read_csv(find_first(folder, (f"{name}_concepts.csv",), "rocov2"))}
+    images = find_first(folder, (f"{name}_images", name), "rocov2")
+    return [
+        {
+            "images": [images / f"{row['ID']}.jpg"],
+            "text": row["Caption"],
+            "study_id": row["ID"],
+            "concepts": [concept for concept in concepts.get(row["ID"], "").split(";") if concept],
+        }
+        for row in captions
+    ]
+
+
+def _read_csv(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return list(csv.DictReader(lines))

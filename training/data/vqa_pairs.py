@@ -1,0 +1,62 @@
+"""Image-text pairs made from the training questions and answers of a visual question answering set."""
+
+import os
+import re
+from typing import Any
+
+import datasets
+from datasets import Dataset, DatasetDict, Image
+
+from .pretraining_schema import PRETRAINING_FEATURES, has_words
+from .vqa_dataset import load_vqa_dataset
+
+_EXISTENCE = re.compile(r"(is|are|was|were) there (?:(an?|any|some|the) )?(.+)", re.IGNORECASE)
+
+
+def load_vqa_pairs(
+    vqa_dataset: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    **column_names: Any,
+) -> DatasetDict:
+    """One pair for each image of the TRAINING split of `load_vqa_dataset(vqa_dataset, ...)`: its questions as one text.
+
+    The text joins a statement for each question with an answer, in the order of the rows and each once; see
+    `to_statement`. `study_id` is the image's id. No row of the validation or test split is read into a text; but where
+    a set shows the same images in training and test, as VQA-RAD does, the pairs show them too.
+    """
+    train = load_vqa_dataset(vqa_dataset, data_dir=data_dir, strict=strict, **column_names)["train"]
+    return DatasetDict(train=_to_pairs(train))
+
+
+def to_statement(question: str, answer: str) -> str:
+    """A question and its answer as a statement.
+
+    "Is there a mass?" with "yes" is "There is a mass.", with "no" "There is no mass."; any other question is repeated
+    with its answer: "What is the plane: axial."
+    """
+    question = question.strip().rstrip("?").strip()
+    existence = _EXISTENCE.fullmatch(question)
+    truth = answer.strip().rstrip(".").lower()
+    if existence is None or truth not in ("yes", "no"):
+        return f"{question}: {answer.strip().rstrip('.')}."
+    verb, article, thing = existence.groups()
+    article = "no" if truth == "no" else article
+    return f"There {verb.lower()} {f'{article.lower()} ' if article else ''}{thing}."
+
+
+def _to_pairs(rows: Dataset) -> Dataset:
+    statements: dict[str, dict[str, None]] = {}
+    first_rows: dict[str, int] = {}
+    for row, cells in enumerate(zip(rows["image_id"], rows["question"], rows["answer"], strict=True)):
+        image_id, question, answer = cells
+        if answer is not None and has_words(answer):
+            first_rows.setdefault(image_id, row)
+            statements.setdefault(image_id, {})[to_statement(question, answer)] = None
+    pictures = rows.select(list(first_rows.values())).cast_column("image", Image(decode=False))["image"]
+    columns = {
+        "images": [[picture] for picture in pictures],
+        "text": [" ".join(texts) for texts in statements.values()],
+        "study_id": list(statements),
+    }
+    return datasets.Dataset.from_dict(columns, features=PRETRAINING_FEATURES)
