@@ -144,7 +144,7 @@ class AmifPreTrainer(CheckpointLoading):
             compute_metrics=_retrieval_metrics,
             **kwargs,
         )
-        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
         self._train_rows: PretrainingRows | None = None
         self.add_callback(_EpochOfRows(self))
 
@@ -260,25 +260,27 @@ class AmifPreTrainer(CheckpointLoading):
         return not self.model.training or (self.state.global_step + 1) % every == 0
 
     def _keep(self, values: dict[str, torch.Tensor]) -> None:
-        prefix = "" if self.model.training else "eval_"
         for name, value in values.items():
-            self._terms[prefix + name].append(value.detach().float())
+            self._terms[self.model.training, name].append(value.detach().float())
 
-    def _mean_terms(self, prefix: str) -> dict[str, float]:
-        """Means of what was kept since the last call, over steps that had a figure."""
-        names = [name for name in self._terms if name.startswith("eval_") == bool(prefix)]
-        return {name: torch.stack(self._terms.pop(name)).nanmean().item() for name in names}
+    def _take_means(self, training: bool) -> dict[str, float]:
+        """Means of what was kept since the last call, over the steps that had a figure."""
+        kept = [key for key in self._terms if key[0] == training]
+        return {key[1]: torch.stack(self._terms.pop(key)).nanmean().item() for key in kept}
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log the named losses and health figures beside the loss."""
         if "loss" in logs:
-            logs = logs | self._mean_terms("")
+            logs = logs | self._take_means(training=True)
         super().log(logs, *args, **kwargs)
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+    def evaluation_loop(
+        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
         """The Trainer's loop; its metrics hold the named losses and recall@1, 5 and 10 over the whole split too."""
-        output = super().evaluation_loop(*args, **kwargs)
-        output.metrics.update(self._mean_terms("eval_"))
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        terms = self._take_means(training=False)
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
         return output
 
     def prediction_step(

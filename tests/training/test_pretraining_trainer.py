@@ -1,5 +1,6 @@
 import math
 import os
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch.testing import assert_close
 from transformers import BertTokenizer, ViTImageProcessor
 
 from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
-from amif.training.data import load_pretraining_dataset
+from amif.training.data import AmifPreTrainingCollator, StrongAugmentation, load_pretraining_dataset
 from amif.training.losses import sample_hard_negatives, transport_loss
 
 HARD_NEGATIVES = torch.tensor([[1, 2, 3], [0, -1, 2], [3, 0, 1], [-1, 1, 0]])
@@ -204,40 +205,82 @@ def test_uniform_negatives_without_a_teacher():
     assert counts.min() > 700
 
 
-def test_studies_train_evaluate_and_log_every_term(tmp_path):
-    splits = load_pretraining_dataset("phantom", num_studies=60, image_size=32)
+@pytest.fixture(scope="module")
+def studies():
+    return load_pretraining_dataset("phantom", num_studies=60, image_size=32)
+
+
+def pretrainer(tmp_path, studies, model, augmentation=None, **arguments):
     args = AmifPreTrainingArguments(
         output_dir=str(tmp_path),
-        stage="local",
         num_train_epochs=2,
         per_device_train_batch_size=14,
         learning_rate=1e-3,
         logging_steps=2,
-        global_weight=1.0,
         report_to="none",
+        disable_tqdm=True,
+        **arguments,
     )
-    before = small_pretraining_model()
-    pretrainer = AmifPreTrainer(
-        model=small_pretraining_model(),
+    return AmifPreTrainer(
+        model=model,
         args=args,
-        train_dataset=splits["train"],
-        eval_dataset=splits["validation"],
+        train_dataset=studies["train"],
+        eval_dataset=studies["validation"],
         processing_class=processor(),
+        augmentation=augmentation,
     )
-    pretrainer.train()
-    logged = next(entry for entry in pretrainer.state.log_history if "loss" in entry)
+
+
+def test_studies_train_evaluate_and_log_every_term(tmp_path, studies):
+    before = small_pretraining_model()
+    run = pretrainer(tmp_path, studies, small_pretraining_model(), stage="local", global_weight=1.0)
+    run.train()
+    logged = next(entry for entry in run.state.log_history if "loss" in entry)
     weighted = (logged["i2t"] + logged["t2i"]) / 2 + logged["i2i"] + logged["t2t"] + logged["transport"]
     weighted += logged["matching_image_text"] + logged["matching_image_image"] + logged["matching_text_text"]
     assert logged["loss"] == pytest.approx(weighted, rel=1e-3)
     health = ("plan_entropy", "token_cosine_image", "matching_accuracy_text_text", "skipped_negatives", "temperature_1")
     assert all(math.isfinite(logged[name]) for name in health)
-    metrics = pretrainer.evaluate()
-    assert metrics["eval_recall_i2t@10"] == 1.0  # six studies
+    metrics = run.evaluate()
+    assert metrics["eval_recall_i2t@10"] == 1.0, "six studies"
     assert {"eval_loss", "eval_i2t", "eval_transport", "eval_matching_accuracy_image_text"} <= metrics.keys()
     encoder = "model.text_model.embeddings.word_embeddings.weight"
-    after = dict(pretrainer.model.named_parameters())
+    after = dict(run.model.named_parameters())
     assert torch.equal(after[encoder], dict(before.named_parameters())[encoder])
     assert not torch.equal(after["matching_head.weight"], before.matching_head.weight)
+
+
+@torch.no_grad()
+def test_recall_over_a_split_counts_equal_reports_as_hits(tmp_path, studies):
+    split = studies["train"].select(range(12))
+    split = split.remove_columns("text").add_column(
+        "text", [f"a mass of kind {string.ascii_lowercase[row % 4]}" for row in range(12)]
+    )
+    model = small_pretraining_model()
+    metrics = pretrainer(tmp_path, studies, model, per_device_eval_batch_size=5).evaluate(split)
+    rows = [{**split[row], "row": row, "epoch": 0} for row in range(12)]
+    inputs = AmifPreTrainingCollator(processor(), max_report_length=64)(rows)
+    images = model.embed_images(inputs["pixel_values"][:12])
+    texts = model.embed_texts(inputs["input_ids"], inputs["attention_mask"])
+    for k in (1, 5):
+        ranked = [(images[row] @ texts.T).argsort(descending=True, stable=True)[:k] for row in range(12)]
+        hits = [any(int(column) % 4 == row % 4 for column in columns) for row, columns in enumerate(ranked)]
+        assert metrics[f"eval_recall_i2t@{k}"] == pytest.approx(np.mean(hits), abs=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["global", "local"])
+def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path, studies, stage):
+    """Stopped in the middle of an epoch; dropout, augmentation and the draws of negatives on."""
+    options = {"stage": stage, "save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
+    options |= {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": False}
+    augmentation = StrongAugmentation(32, seed=0)
+    whole = pretrainer(tmp_path, studies, small_pretraining_model(), augmentation, **options)
+    whole.train()
+    resumed = pretrainer(tmp_path, studies, small_pretraining_model(), augmentation, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    expected = whole.model.state_dict()
+    for name, value in resumed.model.state_dict().items():
+        assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
 
 
 def test_temperatures_are_learnt_without_decay_or_frozen(tmp_path):

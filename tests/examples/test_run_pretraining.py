@@ -1,0 +1,62 @@
+"""The pre-training script, as a user starts it, on a small phantom: both stages, and a question about the result."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoModel, AutoProcessor
+
+from amif import AmifForPreTraining
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--dataset", "phantom", "--num_studies", "60", "--num_co_attention_layers", "1", "--num_train_epochs", "1"]
+SMALL += ["--per_device_train_batch_size", "20", "--disable_tqdm", "true"]
+
+
+def run(*arguments, folder):
+    command = [sys.executable, str(ROOT / "examples" / "run_pretraining.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    first = run(*SMALL, "--output_dir", "one", folder=folder)
+    assert first.returncode == 0, first.stderr
+    second = run(*SMALL, "--model_name_or_path", "one", "--stage", "local", "--output_dir", "two", folder=folder)
+    assert second.returncode == 0, second.stderr
+    return folder, first
+
+
+def test_both_stages_leave_a_checkpoint_and_its_retrieval(stages):
+    folder, first = stages
+    assert {path.name for path in folder.iterdir()} == {"one", "two"}, "nothing is written outside the output folder"
+    for name in ("one", "two"):
+        written = {path.name for path in (folder / name).iterdir()}
+        assert written >= {"model.safetensors", "processor_config.json", "metrics.json", "pretraining_amif.py"}
+        assert "training_args.bin" not in written
+        metrics = json.loads((folder / name / "metrics.json").read_text())
+        assert 0 <= metrics["test"]["test_recall_i2t@1"] <= metrics["test"]["test_recall_i2t@5"] <= 1
+    assert "phantom, test, 12 studies" in first.stdout
+    assert "test_matching_accuracy_image_text" in (folder / "two/metrics.json").read_text()
+
+
+def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
+    folder, _ = stages
+    one, two = (AutoModel.from_pretrained(folder / name) for name in ("one", "two"))
+    assert type(two) is AmifForPreTraining
+    weights = two.state_dict()
+    different = [name for name, weight in one.state_dict().items() if (weights[name] != weight).any()]
+    changed = {name.removeprefix("model.").split(".")[0] for name in different}
+    assert changed == {"image_projection", "text_projection", "co_attention", "matching_head"}
+    processor = AutoProcessor.from_pretrained(folder / "two")
+    assert processor.tokenizer.get_vocab() == AutoProcessor.from_pretrained(folder / "one").tokenizer.get_vocab()
+
+
+def test_wrong_arguments_are_named(tmp_path):
+    assert "together" in run("--vision_model", "x", folder=tmp_path).stderr
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("stagee: local\n")
+    assert "unknown arguments: stagee" in run(recipe, folder=tmp_path).stderr
