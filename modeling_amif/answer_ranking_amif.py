@@ -4,9 +4,9 @@ An answer is "[CLS] a1 .. an [SEP]"; its score is log p(a1) + .. + log p(an) + l
 once per question; keys and values of the question's states are computed then and shared by all candidates.
 """
 
-import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
@@ -28,26 +28,15 @@ class AmifRankingOutput(ModelOutput):
     scores: torch.FloatTensor | None = None
 
 
-@dataclass
-class _TrieNode:
-    """A prefix shared by candidates."""
-
-    prefix: tuple[int, ...]
-    first_candidate: int
-    longest: int = 0
-    children: dict[int, "_TrieNode"] = field(default_factory=dict)
-    complete: list[int] = field(default_factory=list)
-
-
 def candidate_tokens(answers: Mapping[str, torch.Tensor]) -> list[list[int]]:
     """Unpad encoded answers to the tokens that are scored: a1 .. an [SEP], without the leading [CLS].
 
     Raises:
         ValueError: If there are no answers, or one has no token after [CLS].
     """
-    tokens = [
-        ids[mask.bool()][1:].tolist() for ids, mask in zip(answers["input_ids"], answers["attention_mask"], strict=True)
-    ]
+    mask = answers["attention_mask"].bool()
+    valid = iter(answers["input_ids"][mask].tolist())
+    tokens = [list(islice(valid, length))[1:] for length in mask.sum(dim=1).tolist()]
     if not tokens or not all(tokens):
         raise ValueError("Every candidate needs at least one token after [CLS], and there must be one candidate.")
     return tokens
@@ -69,7 +58,7 @@ class AnswerScorer:
         self.cache = EncoderDecoderCache(DynamicCache(config=decoder.config), DynamicCache(config=decoder.config))
         start = torch.full((len(states), 1), start_token_id, device=states.device)
         hidden = self._read(start, states, mask, self.cache)
-        self.first_log_probs = self._log_probs(hidden[:, 0])  # (B, vocabulary)
+        self.first_log_probs = self.log_probs(hidden[:, 0])  # (B, vocabulary)
 
     def continuations(self, questions: list[int], prefixes: list[list[int]]) -> list[torch.Tensor]:
         """Log-probabilities of the tokens that follow each position of each prefix.
@@ -91,10 +80,48 @@ class AnswerScorer:
             ids.to(self.states.device), _rows(self.states, rows), _rows(self.mask, rows), self._cache_of(rows)
         )
         valid = torch.arange(ids.shape[1]) < lengths[:, None]
-        return list(self._log_probs(hidden[valid.to(hidden.device)]).split(lengths.tolist()))
+        return list(self.log_probs(hidden[valid.to(hidden.device)]).split(lengths.tolist()))
+
+    def read_tree(self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """Read tokens that need not follow each other; their keys and values stay in the cache.
+
+        Args:
+            ids: (B, n) int64 tokens.
+            positions: (B, n) int64, the position that each has in its answer.
+            visible: (B, n, cached + n) bool, which of the cached tokens ([CLS] is the first) and of these each sees.
+
+        Returns:
+            Decoder states (B, n, width).
+        """
+        mask = visible.unsqueeze(1).to(self.states.device)
+        if self.decoder.config._attn_implementation == "eager":
+            hidden = torch.finfo(self.states.dtype).min
+            mask = torch.zeros_like(mask, dtype=self.states.dtype).masked_fill(~mask, hidden)
+        return self._read(
+            ids.to(self.states.device),
+            self.states,
+            self.mask,
+            self.cache,
+            attention_mask=mask,
+            position_ids=positions.to(self.states.device),
+        )
+
+    def forget(self, tokens: int) -> None:
+        """Drop so many of the tokens that were read last from the cache."""
+        self.cache.crop(-tokens)
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep these questions only."""
+        self.states, self.mask = self.states[rows], self.mask[rows]
+        self.cache.batch_select_indices(rows)
 
     def _read(
-        self, ids: torch.Tensor, states: torch.Tensor, mask: torch.Tensor, cache: EncoderDecoderCache
+        self,
+        ids: torch.Tensor,
+        states: torch.Tensor,
+        mask: torch.Tensor,
+        cache: EncoderDecoderCache,
+        **options: torch.Tensor,
     ) -> torch.Tensor:
         output = self.decoder.base_model(
             input_ids=ids,
@@ -102,10 +129,12 @@ class AnswerScorer:
             encoder_attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
+            **options,
         )
         return output.last_hidden_state
 
-    def _log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
+    def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (..., vocabulary), float32, of the token after each decoder state (..., width)."""
         return self.head(hidden).float().log_softmax(dim=-1)
 
     def _cache_of(self, rows: torch.Tensor) -> EncoderDecoderCache:
@@ -130,11 +159,11 @@ def rank_exhaustively(scorer: AnswerScorer, candidates: list[list[int]], top_k: 
     if score == "mean":
         scores = scores / torch.tensor([len(tokens) for tokens in candidates])
     top = scores.sort(dim=-1, descending=True, stable=True)
-    return AmifRankingOutput(indices=top.indices[:, :top_k], scores=top.values[:, :top_k])
+    return AmifRankingOutput(indices=top.indices[:, :top_k], scores=top.values[:, :top_k].float())
 
 
 def _score_all(scorer: AnswerScorer, question: int, candidates: list[list[int]]) -> torch.Tensor:
-    first = scorer.first_log_probs[question].cpu()
+    first = scorer.first_log_probs[question].cpu().double()
     scores = first[torch.tensor([tokens[0] for tokens in candidates])]
     longer = sorted((i for i, tokens in enumerate(candidates) if len(tokens) > 1), key=lambda i: len(candidates[i]))
     for start in range(0, len(longer), CANDIDATES_PER_PASS):
@@ -142,76 +171,8 @@ def _score_all(scorer: AnswerScorer, question: int, candidates: list[list[int]])
         following = scorer.continuations([question] * len(chunk), [candidates[i][:-1] for i in chunk])
         for i, log_probs in zip(chunk, following, strict=True):
             targets = torch.tensor(candidates[i][1:], device=log_probs.device).unsqueeze(1)
-            scores[i] += log_probs.gather(1, targets).sum().cpu()
+            scores[i] += log_probs.gather(1, targets).double().sum().cpu()
     return scores
-
-
-def rank_by_search(scorer: AnswerScorer, candidates: list[list[int]], top_k: int, score: str) -> AmifRankingOutput:
-    """The result of `rank_exhaustively`, found without scoring candidates that cannot win.
-
-    Candidates form a trie of tokens. A log-likelihood only falls along a path, so the sum so far bounds every candidate
-    below a node (divided by the longest of them for "mean"). Best-first search with that bound pops candidates in
-    order. Each step advances every unfinished question by one node, in one pass of the decoder.
-    """
-    root = _build_trie(candidates)
-    searches = [_Search(root, log_probs, top_k, score) for log_probs in scorer.first_log_probs.cpu()]
-    while waiting := [(row, node) for row, search in enumerate(searches) if (node := search.advance()) is not None]:
-        rows = [row for row, _ in waiting]
-        following = scorer.continuations(rows, [list(node.prefix) for _, node in waiting])
-        for row, log_probs in zip(rows, following, strict=True):
-            searches[row].expand(log_probs[-1].cpu())
-    return AmifRankingOutput(
-        indices=torch.tensor([[index for index, _ in search.best] for search in searches]),
-        scores=torch.tensor([[value for _, value in search.best] for search in searches]),
-    )
-
-
-class _Search:
-    """Best-first search over the trie for one question."""
-
-    def __init__(self, root: _TrieNode, log_probs: torch.Tensor, top_k: int, score: str) -> None:
-        self.top_k, self.score, self.pushed = top_k, score, 0
-        self.best: list[tuple[int, float]] = []
-        self.frontier: list[tuple[float, int, int, float, _TrieNode | None]] = []
-        self.current, self.current_sum = root, 0.0
-        self.expand(log_probs)
-
-    def advance(self) -> _TrieNode | None:
-        """Pop finished candidates; return the next prefix whose continuations are needed, None when done."""
-        while len(self.best) < self.top_k:
-            bound, candidate, _, total, node = heapq.heappop(self.frontier)
-            if node is not None:
-                self.current, self.current_sum = node, total
-                return node
-            self.best.append((candidate, -bound))
-        return None
-
-    def expand(self, log_probs: torch.Tensor) -> None:
-        """Push what follows the current node, given the log-probabilities (vocabulary,) of the next token."""
-        children = list(self.current.children.items())
-        values = log_probs[torch.tensor([token for token, _ in children])].tolist()
-        for (_, child), value in zip(children, values, strict=True):
-            total = self.current_sum + value
-            for candidate in child.complete:
-                self._push(total, len(child.prefix), candidate, None)
-            if child.children:
-                self._push(total, child.longest, child.first_candidate, child)
-
-    def _push(self, total: float, length: int, candidate: int, node: _TrieNode | None) -> None:
-        bound = total / length if self.score == "mean" else total
-        self.pushed += 1  # the last word in a comparison, so that nodes are never compared
-        heapq.heappush(self.frontier, (-bound, candidate, self.pushed, total, node))
-
-
-def _build_trie(candidates: list[list[int]]) -> _TrieNode:
-    root = _TrieNode(prefix=(), first_candidate=0)
-    for index, tokens in enumerate(candidates):
-        node = root
-        for depth, token in enumerate(tokens, start=1):
-            node = node.children.setdefault(token, _TrieNode(tuple(tokens[:depth]), first_candidate=index))
-            node.longest = max(node.longest, len(tokens))
-        node.complete.append(index)
-    return root
 
 
 def _rows(tensor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -230,4 +191,4 @@ def _cache_rows(cache: DynamicCache, rows: torch.Tensor, config: object) -> Dyna
     return selected
 
 
-__all__ = ["AmifRankingOutput", "AnswerScorer", "candidate_tokens", "rank_by_search", "rank_exhaustively"]
+__all__ = ["AmifRankingOutput", "AnswerScorer", "candidate_tokens", "rank_exhaustively"]

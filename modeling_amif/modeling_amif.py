@@ -21,9 +21,9 @@ from .answer_ranking_amif import (
     AmifRankingOutput,
     AnswerScorer,
     candidate_tokens,
-    rank_by_search,
     rank_exhaustively,
 )
+from .answer_search_amif import rank_by_search
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
 from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_encoders

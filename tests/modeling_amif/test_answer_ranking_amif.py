@@ -2,8 +2,6 @@ import pytest
 import torch
 from small_models import padded, small_inputs, small_model
 
-from amif.modeling_amif.answer_ranking_amif import AnswerScorer
-
 # Prefixes of each other, duplicates, one token, an empty answer, and one of 40 tokens.
 ANSWERS = [[5], [5, 6], [5, 6, 7], [8, 9], [5, 6], [10], [8], [11, 12, 13, 14], [6, 5], [], list(range(20, 60))]
 
@@ -71,23 +69,6 @@ def test_neither_batch_nor_padding_changes_a_ranking(model, method):
         )
         assert torch.equal(alone.indices[0], together.indices[i])
         torch.testing.assert_close(alone.scores[0], together.scores[i], rtol=0, atol=1e-4)
-
-
-def test_search_of_a_sure_model_reads_only_the_winners_prefixes(monkeypatch):
-    sure, read = small_model(), []
-    with torch.no_grad():
-        sure.decoder.get_output_embeddings().bias[[3, 40, 102]] += 60
-    original = AnswerScorer.continuations
-
-    def counting(self, questions, prefixes):
-        read.extend(map(tuple, prefixes))
-        return original(self, questions, prefixes)
-
-    monkeypatch.setattr(AnswerScorer, "continuations", counting)
-    answers = [[i, j] for i in range(3, 33) for j in range(40, 50)]
-    ranking = sure.rank_answers(**small_inputs(questions=1, images=1), answers=padded(answers), method="search")
-    assert ranking.indices.tolist() == [[0]]
-    assert read == [(3,), (3, 40)]
 
 
 @pytest.mark.parametrize("wrong", [{"method": "guess"}, {"score": "median"}, {"top_k": 0}])
