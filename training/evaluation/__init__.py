@@ -11,6 +11,8 @@ from .fingerprint import evaluation_fingerprint
 from .grounding import grounding
 from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
 from .metrics import build_metrics
+from .partial_predictions import PartialPredictions, remove_partial_predictions
+from .prediction_fingerprint import prediction_fingerprint
 from .prediction_rows import prediction_rows
 from .protocols import candidate_answers, distinct_answers, knowledge_answers, known_splits, protocol_note
 from .result_files import write_json, write_jsonl
@@ -21,6 +23,7 @@ from .token_f1 import token_f1
 from .vqa_med import acceptable_answers_of, answer_alternatives, strict_match, task_bleu
 
 __all__ = [
+    "PartialPredictions",
     "VqaAccuracy",
     "abstention",
     "acceptable_answers",
@@ -51,10 +54,12 @@ __all__ = [
     "mean_with_interval",
     "most_frequent_by_question_type",
     "normal_form",
+    "prediction_fingerprint",
     "prediction_rows",
     "protocol_note",
     "question_only",
     "reliability",
+    "remove_partial_predictions",
     "risk_coverage_area",
     "risk_coverage_curve",
     "score_rows",

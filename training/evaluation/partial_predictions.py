@@ -1,0 +1,69 @@
+"""Answers written as they come, so that an interrupted evaluation goes on where it stopped."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from .result_files import write_jsonl
+
+Answer = tuple[str, float | None]
+
+PATTERN = "predictions.partial-*.jsonl"
+
+
+class PartialPredictions:
+    """The answers of an evaluation that has not ended, one file a process, a line a question.
+
+    Every line carries the fingerprint of what was evaluated, and only lines with the same one are gone on from. Call
+    `read` on every process before any calls `append`.
+
+    Args:
+        folder: the run's output folder.
+        fingerprint: names model, data, candidates and settings; two evaluations that share it give the same answers.
+        process_index: which file this process appends to.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str, process_index: int = 0) -> None:
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+        self.file = self.folder / PATTERN.replace("*", str(process_index))
+
+    def read(self) -> dict[int, Answer]:
+        """Answer and score of each row that any process of an interrupted evaluation has answered."""
+        return {line["row"]: (line["prediction"], line["score"]) for line in self._lines()}
+
+    def tidy(self) -> None:
+        """Leave one file with the lines of this evaluation; for one process, between `read` and `append`."""
+        lines = self._lines()
+        remove_partial_predictions(self.folder)
+        if lines:
+            write_jsonl(self.folder / PATTERN.replace("*", "earlier"), lines)
+
+    def append(self, rows: Sequence[int], question_ids: Sequence[str], answers: Sequence[Answer]) -> None:
+        """Write the answers of a batch; they outlive the process from here on."""
+        lines = [
+            {"fingerprint": self.fingerprint, "row": row, "question_id": name, "prediction": text, "score": score}
+            for row, name, (text, score) in zip(rows, question_ids, answers, strict=True)
+        ]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+    def _lines(self) -> list[dict]:
+        texts = [text for path in sorted(self.folder.glob(PATTERN)) for text in path.read_text("utf-8").split("\n")]
+        lines = [line for text in texts if (line := _parsed(text)) is not None]
+        return [line for line in lines if line.get("fingerprint") == self.fingerprint]
+
+
+def remove_partial_predictions(folder: str | Path) -> None:
+    """Delete what `PartialPredictions` wrote, once the whole evaluation is written."""
+    for path in Path(folder).glob(PATTERN):
+        path.unlink()
+
+
+def _parsed(text: str) -> dict | None:
+    # A killed process leaves its last line cut off.
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
