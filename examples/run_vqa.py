@@ -31,6 +31,7 @@ from transformers import (
 )
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
+from amif.training.checkpoints import check_model, check_output_folder
 from amif.training.data import ablate_images, load_vqa_dataset
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import (
@@ -42,11 +43,13 @@ from amif.training.evaluation import (
     format_table,
     known_splits,
     prediction_rows,
+    remove_partial_predictions,
     write_json,
     write_jsonl,
 )
 from amif.training.knowledge import knowledge_ids
 from amif.training.model_card import write_model_card
+from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_model, small_processor
 
 logger = logging.getLogger("run_vqa")
@@ -126,10 +129,16 @@ def main() -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:])
 
     # 2. Logging, threads, seed
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main_process = training_args.process_index == 0
+    logging.basicConfig(level=logging.INFO if main_process else logging.WARNING, format="%(message)s")
     if training_args.use_cpu:
         logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
     set_seed(training_args.seed)
+    check_output_folder(training_args.output_dir)
+    resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
+    if resuming and training_has_ended(training_args):
+        logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
+        training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
 
     # 3. Data
     splits = load_vqa_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
@@ -139,7 +148,7 @@ def main() -> None:
         logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
 
     # 4. Model and processor
-    model, processor = build_model(model_args, data_args, splits)
+    model, processor = build_model(model_args, data_args, splits, training_args.do_train)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
 
@@ -160,8 +169,7 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         processor.answers = candidate_answers("clean", splits, "test")
         trainer.save_model()
-        # The Trainer's own state is a pickle and stays with the intermediate checkpoints.
-        (Path(training_args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+        trainer.save_state()
 
     # 7. Evaluation
     if data_args.predict_file is not None:
@@ -173,12 +181,12 @@ def main() -> None:
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
         output = Path(training_args.output_dir)
-        output.mkdir(parents=True, exist_ok=True)
         write_jsonl(output / "predictions.jsonl", rows)
         write_json(output / "metrics.json", metrics)
         write_model_card(output, metrics, model_args.vision_model, model_args.text_model)
         if eval_split == "test" and metrics["overall"] is not None:
             append_test_evaluation(output if training_args.do_train else model_args.model_name_or_path, metrics)
+        remove_partial_predictions(output)
         print(format_table(metrics))
 
 
@@ -216,25 +224,45 @@ def default_eval_split(splits: DatasetDict) -> str:
 
 
 def build_model(
-    model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict
+    model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict, training: bool
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor."""
+    """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor.
+
+    What is trained gets its knowledge from the training data; a checkpoint that is only evaluated keeps its own.
+    """
     if model_args.model_name_or_path is not None:
-        name = model_args.model_name_or_path
-        return AmifForVisualQuestionAnswering.from_pretrained(name, dtype="float32"), AutoProcessor.from_pretrained(
-            name
-        )
-    build = build_small_model if model_args.vision_model is None else build_model_on_encoders
-    config = {
-        "image_pooling": model_args.image_pooling,
-        "num_co_attention_layers": model_args.num_co_attention_layers,
-        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
-        "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
-    }
-    model, processor = build(model_args, splits, config)
+        model, processor = load_model(model_args.model_name_or_path)
+        if not training:
+            logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
+            return model, processor
+    else:
+        build = build_small_model if model_args.vision_model is None else build_model_on_encoders
+        config = {
+            "image_pooling": model_args.image_pooling,
+            "num_co_attention_layers": model_args.num_co_attention_layers,
+            "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+            "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
+        }
+        model, processor = build(model_args, splits, config)
     if model.knowledge_fusion is not None:
-        model.set_knowledge(knowledge_ids(data_args.knowledge, splits["train"], processor))
+        set_knowledge(model, data_args.knowledge, splits, processor)
     return model, processor
+
+
+def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A checkpoint in float32, from safetensors alone, with its processor."""
+    check_model(name_or_path)
+    model = AmifForVisualQuestionAnswering.from_pretrained(name_or_path, dtype="float32", use_safetensors=True)
+    return model, AutoProcessor.from_pretrained(name_or_path)
+
+
+def set_knowledge(
+    model: AmifForVisualQuestionAnswering, source: str, splits: DatasetDict, processor: AmifProcessor
+) -> None:
+    if source == "none":
+        raise ValueError("--knowledge none: the checkpoint was trained with knowledge; give answers or questions.")
+    model.set_knowledge(knowledge_ids(source, splits["train"], processor))
+    logger.info(f"Knowledge: the training {source}, {model.config.knowledge_size} tokens.")
 
 
 def build_small_model(
@@ -285,7 +313,7 @@ def evaluate(
     if data_args.ablate_image is not None:
         dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
     trainer.candidates = candidate_answers(data_args.protocol, splits, eval_split)
-    rows = prediction_rows(dataset, *trainer.predict_answers(dataset))
+    rows = prediction_rows(dataset, *trainer.predict_answers(dataset, trainer.args.output_dir))
     metrics = build_metrics(
         rows,
         protocol=data_args.protocol,

@@ -25,4 +25,5 @@ class CheckpointLoading(Trainer):
 
     def _load_weights(self, checkpoint: str) -> None:
         model = self.accelerator.unwrap_model(self.model)
-        model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+        loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
+        model.load_state_dict(loaded.state_dict())

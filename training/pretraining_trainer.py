@@ -15,7 +15,6 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
 from ..processing_amif import AmifProcessor
 from .alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
-from .checkpoint_loading import CheckpointLoading
 from .data.pretraining_collator import AmifPreTrainingCollator
 from .data.pretraining_rows import PretrainingRows
 from .distributed import gather_rows
@@ -33,6 +32,7 @@ from .losses import (
     transport_cost,
     transport_plan,
 )
+from .resumable_trainer import ResumableTrainer
 
 STAGES = ("global", "local")
 MAX_REPORT_LENGTH = 120
@@ -97,7 +97,7 @@ class AmifPreTrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
-class AmifPreTrainer(CheckpointLoading):
+class AmifPreTrainer(ResumableTrainer):
     """Trains `AmifForPreTraining` on image-report pairs.
 
     Similarities are taken over the global batch of all processes, hard negatives from each process's own.

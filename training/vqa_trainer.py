@@ -1,14 +1,18 @@
 """Fine-tuning on visual question answering: the trainer and its arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+from tqdm.auto import tqdm
+from transformers import EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
 from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput
@@ -18,7 +22,10 @@ from .data.sampler import ImageGroupedSampler
 from .data.vqa_collator import AmifVqaCollator
 from .data.vqa_rows import VqaRows
 from .evaluation.accuracy import VqaAccuracy
+from .evaluation.partial_predictions import Answer, PartialPredictions
+from .evaluation.prediction_fingerprint import prediction_fingerprint
 from .image_states import encode_unique_images
+from .resumable_trainer import ResumableTrainer
 
 logger = logging.get_logger(__name__)
 
@@ -58,6 +65,21 @@ class AmifVqaArguments(TrainingArguments):
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
     metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "What makes a checkpoint best."})
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of it is better."})
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "nargs": "?",
+            "const": "true",
+            "help": "Go on with an interrupted run: a checkpoint's folder, or true (or nothing) for the newest "
+            "complete one of output_dir, else from the beginning.",
+        },
+    )
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Whether a resumed run remembers how long early stopping has waited."}
+    )
+    hub_strategy: str = field(
+        default="end", metadata={"help": "When to push to the Hub; only the end keeps out pickles."}
+    )
     logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the loss."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
     label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Leave as it is."})
@@ -80,7 +102,7 @@ class AmifVqaArguments(TrainingArguments):
         super().__post_init__()
 
 
-class AmifVqaTrainer(Trainer):
+class AmifVqaTrainer(ResumableTrainer):
     """Trains `AmifForVisualQuestionAnswering`, and evaluates it by the answers it gives.
 
     Data sets are rows of the package's schema. Each image is encoded once a batch, however many questions it has; where
@@ -160,15 +182,66 @@ class AmifVqaTrainer(Trainer):
         self.compute_metrics = partial(self._accuracy, list(dataset["answer"]))
         return super().evaluate(dataset, ignore_keys, metric_key_prefix)
 
-    def predict_answers(self, dataset: Dataset) -> tuple[list[str], list[float | None]]:
-        """Answer every question of a data set, image by image.
+    def predict_answers(
+        self, dataset: Dataset, folder: str | Path | None = None
+    ) -> tuple[list[str], list[float | None]]:
+        """Answer every question of a data set, image by image; several processes share the batches.
+
+        Args:
+            dataset: Rows of the schema.
+            folder: Where the answers are written as they come, for an interrupted call to go on from; see
+                `PartialPredictions`. None keeps them in memory alone.
 
         Returns:
             In the order of the rows, the answers and their log-likelihoods (nats), None for those generated freely.
         """
-        self.compute_metrics = None
-        output = self.predict(dataset)
-        return self._texts_in_order(output.predictions, output.label_ids)
+        rows = self._rows(dataset, self.args.freeze_vision_encoder)
+        order, size = list(self._get_eval_sampler(rows)), self.args.per_device_eval_batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        partial_predictions = None if folder is None else self._partial_predictions(dataset, folder)
+        answers = {} if partial_predictions is None else partial_predictions.read()
+        self.accelerator.wait_for_everyone()  # no process appends before all have read
+        # Whole batches: in other company, and padded otherwise, a question's score may differ in the last digit.
+        waiting = [batch for batch in batches if not answers.keys() >= set(batch)]
+        own = waiting[self.args.process_index :: self.args.world_size]
+        answers |= gather_object(list(self._answer_batches(rows, own, partial_predictions)))
+        texts, scores = zip(*(answers[row] for row in range(len(dataset))), strict=True)
+        return list(texts), list(scores)
+
+    def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
+        fingerprint = [
+            prediction_fingerprint(
+                self.accelerator.unwrap_model(self.model),
+                self.processing_class,
+                dataset,
+                candidates=self.candidates,
+                batch_size=self.args.per_device_eval_batch_size,
+                precision=self.accelerator.mixed_precision,
+                attention=self.model.config._attn_implementation,
+                cached=self.args.freeze_vision_encoder,
+            )
+        ]
+        broadcast_object_list(fingerprint)
+        partial_predictions = PartialPredictions(folder, fingerprint[0], self.args.process_index)
+        if self.is_world_process_zero():
+            partial_predictions.tidy()
+        self.accelerator.wait_for_everyone()
+        return partial_predictions
+
+    def _answer_batches(
+        self, rows: VqaRows, batches: list[list[int]], partial_predictions: PartialPredictions | None
+    ) -> Iterator[tuple[int, Answer]]:
+        model = self.accelerator.unwrap_model(self.model).to(self.args.device).eval()
+        question_ids = rows.dataset["question_id"]
+        workers = self.args.dataloader_num_workers
+        loader = DataLoader(rows, batch_sampler=batches, collate_fn=self.collator, num_workers=workers)
+        for batch in tqdm(loader, desc="Answering", disable=self.args.disable_tqdm or not self.is_local_process_zero()):
+            _, (predictions, scores), places = self.prediction_step(model, batch, prediction_loss_only=False)
+            places = places.tolist()
+            answers = list(zip(self._texts(predictions.cpu().numpy()), self._scores(scores), strict=True))
+            if partial_predictions is not None:
+                partial_predictions.append(places, [question_ids[place] for place in places], answers)
+            yield from zip(places, answers, strict=True)
 
     def prediction_step(
         self,
@@ -194,17 +267,20 @@ class AmifVqaTrainer(Trainer):
         return ranking.indices, ranking.scores[:, 0]
 
     def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:
-        answers, _ = self._texts_in_order(prediction.predictions, prediction.label_ids)
-        return {"accuracy": VqaAccuracy().compute(predictions=answers, references=references)["accuracy"]}
+        answers = self._texts(prediction.predictions[0][prediction.label_ids.argsort()])
+        # In memory: a file in the user's cache folder would be one for all processes.
+        measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
+        return {"accuracy": measured["accuracy"]}
 
-    def _texts_in_order(self, predictions: tuple[Any, Any], rows: Any) -> tuple[list[str], list[float | None]]:
-        answers, scores = predictions
-        order = rows.argsort()
-        if self.candidates is None:
-            # Batches of unequal length are filled up with -100.
-            tokens = answers[order].clip(min=0)
-            return self.processing_class.batch_decode(tokens, skip_special_tokens=True), [None] * len(order)
-        return [self.candidates[index] for index in answers[order, 0]], scores[order].tolist()
+    def _texts(self, predictions: np.ndarray) -> list[str]:
+        if self.candidates is not None:
+            return [self.candidates[index] for index in predictions[:, 0]]
+        # Batches of unequal length are filled up with -100.
+        tokens = np.where(predictions == -100, self.processing_class.tokenizer.pad_token_id, predictions)
+        return self.processing_class.batch_decode(tokens, skip_special_tokens=True)
+
+    def _scores(self, scores: torch.Tensor) -> list[float | None]:
+        return [None] * len(scores) if self.candidates is None else scores.tolist()
 
     def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         self.data_collator = self._training_collator() if is_training else self.collator
@@ -234,24 +310,6 @@ class AmifVqaTrainer(Trainer):
                 self.args.per_device_eval_batch_size,
                 progress=self.is_local_process_zero() and not self.args.disable_tqdm,
             )
-
-    def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-        elif self.state.best_model_checkpoint is not None:
-            self._load_weights(self.state.best_model_checkpoint)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            self._load_weights(resume_from_checkpoint)
-
-    def _load_weights(self, checkpoint: str) -> None:
-        # Encoders are saved under other names than they have in memory. Only `from_pretrained` knows both; the
-        # Trainer's own loading would leave such weights as they are, with no more than a warning.
-        model = self.accelerator.unwrap_model(self.model)
-        model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
 
     def _get_train_sampler(self, train_dataset: VqaRows | None = None) -> Sampler:
         if self.args.questions_per_image is None:

@@ -1,6 +1,8 @@
 """The run script, as a user starts it, on a small phantom."""
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,17 +30,34 @@ SMALL = [
 ]
 
 
-def run(*arguments, folder):
-    command = [sys.executable, str(ROOT / "examples" / "run_vqa.py"), *map(str, arguments)]
+SCRIPT = ROOT / "examples" / "run_vqa.py"
+
+
+def run(*arguments, folder, launcher=()):
+    command = [sys.executable, *map(str, (*launcher, SCRIPT, *arguments))]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    done = run(*SMALL, folder=folder)
+    """A run without a network, whose files are watched."""
+    folder, watch = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("watch")
+    environment = {"HOME": str(watch / "home"), "TMPDIR": str(watch / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    (watch / "tmp").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.delenv("HF_HOME", raising=False)
+        patch.delenv("HF_HUB_OFFLINE")
+        done = run(*SMALL, folder=folder, launcher=[ROOT / "tests" / "audited_run.py", watch / "written"])
     assert done.returncode == 0, done.stderr
     return folder, done
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def lines(path):
@@ -63,6 +82,55 @@ def test_without_arguments_a_checkpoint_with_everything_beside_it(trained):
     }
     assert "training_args.bin" not in written
     assert "Protocol clean" in done.stdout
+
+
+def test_no_file_is_written_outside_the_output_folder(trained, tmp_path_factory):
+    watch = tmp_path_factory.getbasetemp() / "watch0"
+    opened = {Path(line) for line in (watch / "written").read_text().splitlines()}
+    assert trained[0] / "amif-vqa" / "trainer_state.json" in opened, "files are watched"
+    elsewhere = {path for path in opened if not path.is_relative_to(trained[0] / "amif-vqa")}
+    assert {path for path in elsewhere if not path.is_relative_to(watch / "tmp")} <= {Path("/dev/null")}
+    assert not [path for path in watch.rglob("*") if path.is_file() and path.name != "written"]
+
+
+def test_a_finished_run_that_is_resumed_only_evaluates(trained, tmp_path):
+    output = tmp_path / "amif-vqa"
+    shutil.copytree(trained[0] / "amif-vqa", output)
+    done = run(*SMALL, "--resume_from_checkpoint", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Training had ended: amif-vqa is evaluated." in done.stderr
+    assert lines(output / "predictions.jsonl") == lines(trained[0] / "amif-vqa" / "predictions.jsonl")
+
+
+def test_two_processes_train_and_answer_each_question_once(trained, tmp_path):
+    two = ["-m", "torch.distributed.run", "--nproc_per_node", 2, "--master_port", free_port()]
+    done = run(*SMALL, "--use_cpu", "--bf16", "false", "--output_dir", "two", folder=tmp_path, launcher=two)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "two").glob("checkpoint-*/rng_state*")} == {
+        "rng_state_0.pth",
+        "rng_state_1.pth",
+    }, "there were two processes"
+    assert done.stdout.count("Protocol clean") == 1
+    again = run(
+        *SMALL,
+        "--bf16",
+        "false",
+        "--model_name_or_path",
+        "two",
+        "--do_train",
+        "false",
+        "--output_dir",
+        "one",
+        folder=tmp_path,
+    )
+    assert again.returncode == 0, again.stderr
+    rows, expected = (lines(tmp_path / name / "predictions.jsonl") for name in ("two", "one"))
+    assert [row["question_id"] for row in rows] == [row["question_id"] for row in expected]
+    assert [row["prediction"] for row in rows] == [row["prediction"] for row in expected]
+    assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in expected], rel=1e-4)
+    metrics, alone = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("two", "one"))
+    assert metrics["overall"] == alone["overall"]
+    assert metrics["by_question_type"] == alone["by_question_type"]
 
 
 def test_metrics_agree_with_the_predictions(trained):

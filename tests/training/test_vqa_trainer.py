@@ -1,53 +1,20 @@
 import pytest
 import torch
-from PIL import Image
-from small_models import VOCABULARY, small_model
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, ViTImageProcessor
+from small_models import small_model
+from small_runs import CANDIDATES, build_data, build_processor, trainer
 
-from amif import AmifProcessor, AmifVqaArguments, AmifVqaTrainer
+from amif import AmifVqaArguments
 from amif.training.data import ablate_images
-from amif.training.data.schema import build_vqa_dataset
-
-WORDS = ["what", "colour", "is", "it", "dark", "bright", "grey", "yes", "no", "the", "image"]
 
 
 @pytest.fixture(scope="module")
 def processor():
-    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 101, "[SEP]": 102} | {word: 3 + i for i, word in enumerate(WORDS)}
-    vocabulary |= {f"[unused{i}]": i for i in range(VOCABULARY) if i not in vocabulary.values()}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 101), ("[SEP]", 102)]
-    )
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
-    return AmifProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), fast)
+    return build_processor()
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two questions about each of 12 dark, grey or bright images; only the image tells the answers."""
-    folder, rows = tmp_path_factory.mktemp("images"), []
-    for i in range(12):
-        name, level = ("dark", "grey", "bright")[i % 3], (20, 128, 235)[i % 3]
-        path = folder / f"{i}.png"
-        Image.new("L", (40, 32), level + i % 4).save(path)
-        for question, answer in (("what is it", name), ("is it dark", "yes" if name == "dark" else "no")):
-            rows.append({"image": str(path), "question": question, "answer": answer, "image_id": str(i)})
-            rows[-1]["question_id"] = f"{i} {question}"
-    return build_vqa_dataset(rows)
-
-
-CANDIDATES = ["dark", "grey", "bright", "yes", "no"]
-
-
-def trainer(tmp_path, processor, data, model=None, **arguments):
-    options = {"output_dir": str(tmp_path), "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True}
-    options |= {"load_best_model_at_end": False, "use_cpu": True, "per_device_train_batch_size": 8}
-    args = AmifVqaArguments(**(options | arguments))
-    return AmifVqaTrainer(model or small_model(), args, data, data, processor, CANDIDATES)
+    return build_data(tmp_path_factory.mktemp("images"))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -232,17 +199,6 @@ def test_augmented_training_reads_pictures_and_evaluation_cached_states(tmp_path
     assert not any(cached for *_, cached in epochs_and_rows(run, monkeypatch))
     monkeypatch.setattr(run.model.model, "encode_images", None)
     run.evaluate(data)
-
-
-def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path, processor, data):
-    schedule = {"num_train_epochs": 2, "learning_rate": 1e-3, "save_strategy": "epoch", "save_total_limit": None}
-    whole = trainer(tmp_path, processor, data, small_model(), **schedule)
-    whole.train()
-    resumed = trainer(tmp_path, processor, data, small_model(seed=5), **schedule)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    expected = whole.model.state_dict()
-    for name, value in resumed.model.state_dict().items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
 
 
 def test_paper_defaults(tmp_path):

@@ -1,0 +1,134 @@
+"""What an interrupted evaluation leaves, and what the next one takes from it."""
+
+import json
+import os
+
+import pytest
+import torch
+from small_models import small_model
+from small_runs import CANDIDATES, build_data, build_processor, trainer
+
+from amif.training.data import ablate_images
+from amif.training.evaluation import PartialPredictions, remove_partial_predictions
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return build_processor()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return build_data(tmp_path_factory.mktemp("images"))
+
+
+ANSWERS = {4: ("yes", -0.12345678901234567), 2: ("no", None)}
+
+
+def append(partial_predictions, rows):
+    partial_predictions.append(rows, [f"q{row}" for row in rows], [ANSWERS[row] for row in rows])
+
+
+def test_lines_of_all_processes_are_read_back_exactly(tmp_path):
+    append(PartialPredictions(tmp_path, "print", 0), [4])
+    append(PartialPredictions(tmp_path, "print", 1), [2])
+    assert PartialPredictions(tmp_path, "print").read() == ANSWERS
+    assert PartialPredictions(tmp_path, "another").read() == {}
+    line = json.loads((tmp_path / "predictions.partial-0.jsonl").read_text())
+    assert (line["question_id"], line["prediction"]) == ("q4", "yes")
+
+
+def test_line_cut_off_is_left_out_and_not_appended_to(tmp_path):
+    first = PartialPredictions(tmp_path, "print")
+    append(first, [4])
+    append(first, [2])
+    first.file.write_text(first.file.read_text()[:-9])
+    again = PartialPredictions(tmp_path, "print")
+    assert again.read() == {4: ANSWERS[4]}
+    again.tidy()
+    append(again, [2])
+    assert again.read() == ANSWERS
+    remove_partial_predictions(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def interrupted_after(batches, folder, run, data, monkeypatch):
+    answer, calls = run._answer, []
+
+    def counting(*args):
+        calls.append(1)
+        if len(calls) > batches:
+            raise Killed
+        return answer(*args)
+
+    monkeypatch.setattr(run, "_answer", counting)
+    with pytest.raises(Killed):
+        run.predict_answers(data, folder)
+    monkeypatch.setattr(run, "_answer", answer)
+
+
+def batches_answered(run, data, folder, monkeypatch):
+    answer, calls = run._answer, []
+    monkeypatch.setattr(run, "_answer", lambda *args: calls.append(1) or answer(*args))
+    answers = run.predict_answers(data, folder)
+    monkeypatch.setattr(run, "_answer", answer)
+    return answers, len(calls)
+
+
+@pytest.mark.parametrize("candidates", [CANDIDATES, None])
+def test_restarted_evaluation_goes_on_and_ends_the_same(tmp_path, processor, data, monkeypatch, candidates):
+    # 24 questions, an odd batch: images are cut between batches, and the last batch is short.
+    run = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
+    run.candidates = candidates
+    expected = run.predict_answers(data)
+    interrupted_after(3, tmp_path, run, data, monkeypatch)
+    again = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
+    again.candidates = candidates
+    assert batches_answered(again, data, tmp_path, monkeypatch) == (expected, 2)
+
+
+def change_weights(run, data):
+    with torch.no_grad():
+        run.model.decoder.cls.predictions.bias[5] += 1
+    return data
+
+
+def change_candidates(run, data):
+    run.candidates = CANDIDATES[::-1]
+    return data
+
+
+def change_questions(run, data):
+    return data.map(lambda row: {"question": row["question"] + " image"})
+
+
+def change_images(run, data):
+    return ablate_images(data, "shuffle", 0)
+
+
+def touch_an_image(run, data):
+    os.utime(data[23]["image"].filename)
+    return data
+
+
+def change_batches(run, data):
+    run.args.per_device_eval_batch_size = 6
+    return data
+
+
+CHANGES = [change_weights, change_candidates, change_questions, change_images, touch_an_image, change_batches]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_taken_from_another_evaluation(tmp_path, processor, data, monkeypatch, change):
+    run = trainer(tmp_path, processor, data, small_model(), per_device_eval_batch_size=5)
+    interrupted_after(3, tmp_path, run, data, monkeypatch)
+    changed = change(run, data)
+    expected = run.predict_answers(changed)
+    answers, batches = batches_answered(run, changed, tmp_path, monkeypatch)
+    assert batches == -(-24 // run.args.per_device_eval_batch_size)
+    assert answers == expected
