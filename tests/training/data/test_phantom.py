@@ -13,6 +13,7 @@ from amif.training.data.phantom import (
     load_phantom_pretraining,
     load_phantom_vqa,
     make_studies,
+    write_report,
 )
 
 SPLITS = ("train", "validation", "test")
@@ -251,3 +252,23 @@ def test_reports_tell_the_truth_and_nearly_repeat_each_other(pretraining):
     words = [frozenset(text.lower().split()) for text in texts[True]]
     nearest = [max(len(a & b) / len(a | b) for b in words if b != a) for a in words]
     assert np.mean(nearest) > 0.6
+
+
+def test_reports_that_repeat_word_for_word():
+    for split, repeated in (("train", 30), ("test", 3)):
+        texts = [write_report(study) for study in make_studies(split, 1000, seed=0)]
+        assert len(texts) - len(set(texts)) == repeated
+
+
+def test_what_can_be_seen_nearly_tells_the_report():
+    studies = make_studies("test", 1000, seed=0)
+    rng = np.random.default_rng(0)
+    recalls = []
+    for _ in range(20):
+        chosen = [studies[place] for place in rng.choice(len(studies), 64, replace=False)]
+        facts = [(s.modality, s.plane, s.organ, s.finding, s.side, s.size) for s in chosen]
+        texts = [write_report(study) for study in chosen]
+        for fact, text in zip(facts, texts, strict=True):
+            alike = [other for other, same in zip(texts, facts, strict=True) if same == fact]
+            recalls.append(alike.count(text) / len(alike))
+    assert 0.85 < np.mean(recalls) < 0.90
