@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset, Features, Image, IterableDatasetDict, List, Value
 from PIL import Image as Pictures
 
-from amif.training.data import PretrainingStream, load_pretraining_dataset
+from amif.training.data import PretrainingStream, load_pretraining_dataset, own_pairs
 from amif.training.data import pretraining_schema as schema
 from amif.training.data.own_pairs import load_own_pairs
 
@@ -153,6 +153,25 @@ def test_a_folder_of_pictures_with_their_texts(folder, streaming):
     splits = load_own_pairs(folder / "pictures", streaming=streaming)
     found = {row["text"]: row["images"][0].getpixel((0, 0)) for row in splits["train"]}
     assert found == {"Normal.": 3, "Mass.": 1}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_hub_set_whose_types_are_not_declared(folder, monkeypatch, streaming):
+    picture = str(folder / "pictures" / "8.png")
+    rows = [{"image": picture, "text": "Normal.", "grade": 3}, {"image": picture, "text": None, "grade": 4}]
+    file = write(folder / "dev.jsonl", rows)
+    load_dataset, asked = own_pairs.datasets.load_dataset, []
+
+    def from_the_hub(name, streaming):
+        asked.append(name)
+        return load_dataset("json", data_files={"dev": str(file)}, streaming=streaming)
+
+    monkeypatch.setattr(own_pairs.datasets, "load_dataset", from_the_hub)
+    splits = load_pretraining_dataset("owner/name", streaming=streaming)
+    assert (list(splits), asked) == (["validation"], ["owner/name"])
+    (found,) = splits["validation"]
+    assert (found["images"][0].getpixel((0, 0)), found["text"], found["grade"]) == (1, "Normal.", 3)
+    assert found["study_id"] == picture
 
 
 def test_a_folder_of_splits(folder):

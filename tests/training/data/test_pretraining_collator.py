@@ -120,3 +120,12 @@ def test_teacher_embeddings_of_a_study_or_of_each_image(processor):
 def test_reports_are_cut(processor):
     batch = AmifPreTrainingCollator(processor, max_report_length=5)([study(0, "mass " * 50)])
     assert batch["input_ids"].shape == (1, 5)
+
+
+def test_a_picture_that_is_cut_off_is_named(processor, tmp_path):
+    file = tmp_path / "cut.jpg"
+    Pictures.effect_noise((64, 64), 50).save(file)
+    file.write_bytes(file.read_bytes()[:600])
+    row = study(0) | {"images": [{"bytes": None, "path": str(file)}]}
+    with pytest.raises(ValueError, match=r"cannot read the image .*cut\.jpg"):
+        AmifPreTrainingCollator(processor)([row])
