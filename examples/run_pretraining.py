@@ -29,6 +29,7 @@ from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
 from amif.training.recipes import parse_with_recipe
 from amif.training.small_model import small_pretraining_model, small_processor
+from amif.training.teacher import add_teacher_embeddings
 
 logger = logging.getLogger("run_pretraining")
 
@@ -68,6 +69,10 @@ class DataArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     text_column: str | None = field(default=None, metadata={"help": "Column of texts in your own data."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+    teacher: str = field(
+        default="none",
+        metadata={"help": "Whose embeddings make soft labels: none, amif:PATH, hf:NAME, open_clip:NAME, column:NAME."},
+    )
     augment_images: bool = field(
         default=True, metadata={"help": "The paper's strong augmentation of each view; left and right never change."}
     )
@@ -97,6 +102,8 @@ def main() -> None:
     splits = limit_samples(splits, data_args)
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} studies")
+    with training_args.main_process_first():
+        splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device)
 
     # 4. Model and processor
     model, processor = build_model(model_args, splits)

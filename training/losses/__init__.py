@@ -4,7 +4,6 @@ from .hard_negatives import (
     SKIPPED,
     matching_labels,
     matching_loss,
-    same_study_or_report,
     sample_hard_negatives,
 )
 from .health import matching_accuracy, mean_token_cosine, plan_entropy, retrieval_recall
@@ -24,7 +23,6 @@ __all__ = [
     "one_hot_labels",
     "plan_entropy",
     "retrieval_recall",
-    "same_study_or_report",
     "sample_hard_negatives",
     "soft_label_alignment",
     "soft_labels",

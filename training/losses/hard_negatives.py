@@ -1,28 +1,11 @@
 """Hard negatives drawn from the soft labels, and the matching loss on them (equations 11-13, section 3.3)."""
 
-import re
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 
 from .similarity import at_least_float32
 
 POSITIVE, HARD_NEGATIVE, SKIPPED = 0, 1, -100
-
-
-def same_study_or_report(study_ids: Sequence[str], reports: Sequence[str]) -> torch.Tensor:
-    """Pairs that must not serve as negatives, because they belong together: for `exclude` of `sample_hard_negatives`.
-
-    Args:
-        study_ids: n ids.
-        reports: n texts; they are the same where they differ in capitals, blanks and punctuation alone.
-
-    Returns:
-        (n, n) booleans, symmetric, True on the diagonal.
-    """
-    texts = [" ".join(re.findall(r"\w+", report.casefold())) for report in reports]
-    return _equal_pairs(study_ids) | _equal_pairs(texts)
 
 
 def sample_hard_negatives(
@@ -33,7 +16,8 @@ def sample_hard_negatives(
     Args:
         weights: (n, m), a soft label H, or anything finite and not negative where it may be drawn. Rows need not sum to
             1.
-        exclude: (n, m), True where a column may not be drawn; None where only the diagonal may not.
+        exclude: (n, m), True where a column may not be drawn, as of the same study or report; None where only the
+            diagonal may not.
         generator: of the draws, on the weights' device; None for torch's global one.
 
     Returns:
@@ -82,12 +66,6 @@ def matching_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         A scalar, float32, or float64 where the logits are; 0 where every pair is skipped.
     """
     return F.cross_entropy(at_least_float32(logits), labels, ignore_index=SKIPPED, reduction="sum") / len(labels)
-
-
-def _equal_pairs(values: Sequence[str]) -> torch.Tensor:
-    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
-    index = torch.tensor([numbers[value] for value in values], dtype=torch.long)
-    return index.unsqueeze(1) == index
 
 
 def _check_weights(allowed: torch.Tensor) -> None:

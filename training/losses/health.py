@@ -57,8 +57,7 @@ def retrieval_recall(similarity: torch.Tensor, k: int = 1, relevant: torch.Tenso
     Args:
         similarity: (n, m).
         k: 1 or more.
-        relevant: (n, m), True where a column is a hit, as from `same_study_or_report`; None where only column i is one
-            for row i.
+        relevant: (n, m), True where a column is a hit; None where only column i is one for row i.
 
     Returns:
         A scalar float32 from 0 to 1; a row without a relevant column is a miss.

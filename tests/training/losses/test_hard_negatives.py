@@ -9,7 +9,6 @@ from amif.training.losses import (
     SKIPPED,
     matching_labels,
     matching_loss,
-    same_study_or_report,
     sample_hard_negatives,
     soft_labels,
 )
@@ -83,8 +82,7 @@ def test_a_batch_of_one_has_nothing_to_sample(exclude):
 
 
 def test_a_batch_of_duplicates_has_nothing_to_sample():
-    exclude = same_study_or_report(["a", "b", "c"], ["No change."] * 3)
-    assert sample_hard_negatives(torch.ones(3, 3), exclude).tolist() == [-1, -1, -1]
+    assert sample_hard_negatives(torch.ones(3, 3), torch.ones(3, 3, dtype=torch.bool)).tolist() == [-1, -1, -1]
 
 
 def test_only_rows_without_candidates_are_skipped():
@@ -123,13 +121,6 @@ def test_weights_that_are_no_weights_are_refused_where_they_count(value):
     exclude = torch.zeros(3, 3, dtype=torch.bool)
     exclude[1, 2] = True
     assert sample_hard_negatives(weights, exclude)[1] == 0
-
-
-def test_same_study_or_report():
-    studies = ["s1", "s1", "s2", "s3"]
-    reports = ["No acute findings.", "Mass in the left lung.", "no  acute findings", "Mass in the right lung."]
-    expected = [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
-    assert same_study_or_report(studies, reports).int().tolist() == expected
 
 
 def test_matching_labels_mark_positives_negatives_and_gaps():

@@ -1,0 +1,191 @@
+import json
+import os
+
+import numpy as np
+import open_clip
+import PIL.Image
+import pytest
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, DatasetDict, Features, Image, List, Value
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
+
+from amif.training.small_model import small_pretraining_model, small_processor
+from amif.training.teacher import Teacher, add_teacher_embeddings, load_teacher
+
+TEXTS = ["mass in the left lung", "no acute finding", "mass in the right kidney"]
+
+
+def picture(seed):
+    return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+
+
+def tokenizer():
+    words = sorted({word for text in TEXTS for word in text.split()})
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *words])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="[SEP]", bos_token="[CLS]", model_max_length=16, **names
+    )
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = tower | {"vocab_size": 20, "max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 1}
+    vision = tower | {"image_size": 32, "patch_size": 8}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)).save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    CLIPProcessor(CLIPImageProcessor(size=size, crop_size=size), tokenizer()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def open_clip_folder(tmp_path_factory):
+    """BiomedCLIP's layout: a timm image tower, a BERT from transformers with an MLP, the tokenizer's files beside."""
+    folder, bert = tmp_path_factory.mktemp("open_clip"), tmp_path_factory.mktemp("bert")
+    BertConfig(
+        vocab_size=20, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    ).save_pretrained(bert)
+    text = {
+        "hf_model_name": str(bert),
+        "hf_tokenizer_name": str(bert),
+        "hf_proj_type": "mlp",
+        "hf_pooler_type": "cls_last_hidden_state_pooler",
+        "context_length": 16,
+    }
+    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_proj": "linear", "image_size": 160}
+    vision["timm_pool"] = ""
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": normalization}))
+    tokenizer().save_pretrained(folder)
+    torch.manual_seed(1)
+    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def amif_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("amif")
+    torch.manual_seed(2)
+    processor = small_processor(TEXTS, 32)
+    small_pretraining_model(processor, 32).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["hf", "open_clip", "amif"])
+def spec(request, clip_folder, open_clip_folder, amif_folder):
+    return f"{request.param}:{ {'hf': clip_folder, 'open_clip': open_clip_folder, 'amif': amif_folder}[request.param] }"
+
+
+def pairs(images=None):
+    images = images or [[picture(0), picture(1)], [picture(2)], [picture(3)]]
+    features = Features({"images": List(Image()), "text": Value("string"), "study_id": Value("string")})
+    rows = {"images": images, "text": TEXTS, "study_id": ["a", "b", "c"]}
+    return DatasetDict({"train": Dataset.from_dict(rows, features=features)})
+
+
+def test_embeddings_are_unit_vectors_of_one_space_that_no_batch_changes(spec):
+    teacher = load_teacher(spec)
+    images, texts = teacher.embed_images([picture(0), picture(1), picture(2)]), teacher.embed_texts(TEXTS)
+    assert images.shape == texts.shape
+    assert images.dtype == texts.dtype == torch.float32
+    torch.testing.assert_close(torch.cat([images, texts]).norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(teacher.embed_images([picture(1).convert("RGBA")]), images[1:2], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(teacher.embed_texts(TEXTS[1:2]), texts[1:2], atol=1e-5, rtol=1e-4)
+
+
+def test_teachers_are_frozen_and_in_evaluation_mode(spec):
+    teacher = load_teacher(spec)
+    assert not teacher.model.training
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+
+
+def test_hf_embeddings_are_those_of_the_models_own_forward(clip_folder):
+    teacher = load_teacher(f"hf:{clip_folder}")
+    model, processor = CLIPModel.from_pretrained(clip_folder), CLIPProcessor.from_pretrained(clip_folder)
+    inputs = processor(images=[picture(0)] * 3, text=TEXTS, padding=True, return_tensors="pt")
+    output = model(**inputs)
+    torch.testing.assert_close(teacher.embed_texts(TEXTS), output.text_embeds, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(teacher.embed_images([picture(0)] * 3), output.image_embeds, atol=1e-5, rtol=1e-4)
+
+
+def test_open_clip_embeddings_are_those_of_its_own_encoders(open_clip_folder):
+    teacher = load_teacher(f"open_clip:{open_clip_folder}")
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{open_clip_folder}")
+    expected = model.encode_image(transform(picture(0)).unsqueeze(0), normalize=True)
+    torch.testing.assert_close(teacher.embed_images([picture(0)]), expected.detach())
+
+
+def test_long_texts_are_cut(spec):
+    teacher = load_teacher(spec)
+    assert teacher.embed_texts(["mass in the left lung " * 200]).isfinite().all()
+
+
+def test_cached_embeddings_are_the_teachers_and_stand_in_their_rows(spec, tmp_path):
+    splits, teacher = pairs(), load_teacher(spec)
+    rows = add_teacher_embeddings(splits, spec, batch_size=2, cache_dir=tmp_path)["train"]
+    assert rows["text"] == TEXTS
+    assert [len(study) for study in rows["images"]] == [2, 1, 1]
+    embeds = torch.tensor([image for study in rows["teacher_image_embeds"] for image in study])
+    expected = teacher.embed_images([picture(seed) for seed in range(4)])
+    torch.testing.assert_close(embeds, expected, atol=1e-5, rtol=1e-4)
+    texts = torch.tensor(rows["teacher_text_embeds"][:])
+    torch.testing.assert_close(texts, teacher.embed_texts(TEXTS), atol=1e-5, rtol=1e-4)
+
+
+def test_a_second_run_reads_the_cache_and_a_changed_image_does_not(clip_folder, tmp_path, monkeypatch):
+    spec, calls = f"hf:{clip_folder}", []
+    embed = Teacher.embed_images
+    monkeypatch.setattr(Teacher, "embed_images", lambda self, images: calls.append(1) or embed(self, images))
+    path = tmp_path / "picture.png"
+    picture(0).save(path)
+    images = [[str(path)], [picture(1)], [picture(2)]]
+    first = add_teacher_embeddings(pairs(images), spec, cache_dir=tmp_path)["train"]
+    count = len(calls)
+    second = add_teacher_embeddings(pairs(images), spec, cache_dir=tmp_path)["train"]
+    assert len(calls) == count > 0
+    assert first["teacher_image_embeds"][:] == second["teacher_image_embeds"][:]
+
+    picture(9).save(path)
+    os.utime(path, ns=(1, 1))
+    changed = add_teacher_embeddings(pairs(images), spec, cache_dir=tmp_path)["train"]
+    assert len(calls) > count
+    assert changed["teacher_image_embeds"][0] != first["teacher_image_embeds"][0]
+
+
+def test_fingerprint_follows_the_weights_not_the_folder(clip_folder, tmp_path):
+    teacher = load_teacher(f"hf:{clip_folder}")
+    teacher.model.save_pretrained(tmp_path)
+    CLIPProcessor.from_pretrained(clip_folder).save_pretrained(tmp_path)
+    assert load_teacher(f"hf:{tmp_path}").fingerprint() == teacher.fingerprint()
+    with torch.no_grad():
+        teacher.model.logit_scale.add_(1)
+    assert load_teacher(f"hf:{clip_folder}").fingerprint() != teacher.fingerprint()
+
+
+def test_columns_of_the_data_serve_as_teacher():
+    vectors = F.normalize(torch.randn(3, 4), dim=1).tolist()
+    rows = pairs()["train"].add_column("clip_image_embeds", vectors).add_column("clip_text_embeds", vectors)
+    named = add_teacher_embeddings(DatasetDict({"train": rows}), "column:clip")["train"]
+    assert named["teacher_image_embeds"][:] == rows["clip_image_embeds"][:]
+    with pytest.raises(ValueError, match="other_image_embeds and other_text_embeds missing"):
+        add_teacher_embeddings(DatasetDict({"train": rows}), "column:other")
+
+
+def test_none_changes_nothing_and_unknown_teachers_are_refused(amif_folder):
+    splits = pairs()
+    assert add_teacher_embeddings(splits, "none") is splits
+    for spec in ("clip", "hf:", "timm:name"):
+        with pytest.raises(ValueError, match="column:NAME"):
+            load_teacher(spec)
+    with pytest.raises(ValueError, match="without image and text features"):
+        load_teacher(f"hf:{amif_folder}")

@@ -1,0 +1,240 @@
+"""Frozen teachers, whose embeddings of images and reports make the soft labels (equation 5)."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
+from transformers import AutoModel, AutoProcessor
+
+from ..processing_amif import to_rgb
+from .data.images import open_image
+
+SPECS = "none, amif:PATH, hf:NAME, open_clip:NAME or column:NAME"
+IMAGE_COLUMN, TEXT_COLUMN = "teacher_image_embeds", "teacher_text_embeds"
+
+
+class Teacher:
+    """A model that embeds images and texts in one space: frozen, in evaluation mode, part of no checkpoint.
+
+    Args:
+        model: its network.
+        images: n RGB pictures to (n, ...) pixels.
+        texts: n strings to the tensors of `encode_texts`, by name.
+        encode_images: pixels to (n, d).
+        encode_texts: those tensors to (n, d).
+        preprocessing: what `images` and `texts` do, in words, for the fingerprint.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        images: Callable[[list[PIL.Image.Image]], torch.Tensor],
+        texts: Callable[[list[str]], dict[str, torch.Tensor]],
+        encode_images: Callable[[torch.Tensor], torch.Tensor],
+        encode_texts: Callable[..., torch.Tensor],
+        preprocessing: str,
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self._images, self._texts = images, texts
+        self._encode_images, self._encode_texts = encode_images, encode_texts
+        self._preprocessing = preprocessing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+    @torch.no_grad()
+    def embed_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+        """Unit vectors (n, d), float32, on the teacher's device."""
+        pixels = self._images([to_rgb(image) for image in images]).to(self.device)
+        return F.normalize(self._encode_images(pixels).float(), dim=-1)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors (n, d), float32, on the teacher's device; what exceeds the teacher's length is cut off."""
+        tokens = {name: tensor.to(self.device) for name, tensor in self._texts(list(texts)).items()}
+        return F.normalize(self._encode_texts(**tokens).float(), dim=-1)
+
+    def fingerprint(self) -> str:
+        """A hash of weights and preprocessing, the same wherever the teacher lies."""
+        digest = hashlib.sha256(self._preprocessing.encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def load_teacher(spec: str, device: str | torch.device = "cpu") -> Teacher:
+    """The teacher that a command line names.
+
+    Args:
+        spec: amif:PATH, a pre-training checkpoint; hf:NAME, a CLIP-like model of transformers, name or folder;
+            open_clip:NAME, a hub id or a folder in open_clip's layout, as BiomedCLIP's (its tokenizer's files beside
+            `open_clip_config.json`).
+        device: where it runs.
+
+    Raises:
+        ValueError: for another spec, or a model without image and text embeddings.
+    """
+    kind, _, name = spec.partition(":")
+    loaders = {"amif": _load_amif, "hf": _load_hf, "open_clip": _load_open_clip}
+    if kind not in loaders or not name:
+        raise ValueError(f"teacher {spec!r} is no model; choose {SPECS}.")
+    teacher = loaders[kind](name)
+    teacher.model.to(device)
+    return teacher
+
+
+def add_teacher_embeddings(
+    splits: DatasetDict,
+    spec: str,
+    device: str | torch.device = "cpu",
+    batch_size: int = 32,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> DatasetDict:
+    """Image-report pairs with the columns that soft labels are made of: the teacher's embeddings, computed once.
+
+    They are kept in the data sets' cache under a hash of teacher, images and texts. On several processes, call it
+    within `training_args.main_process_first()`.
+
+    Args:
+        splits: rows with images and text.
+        spec: as for `load_teacher`; "none" changes nothing; "column:NAME" takes the columns `NAME_image_embeds` (d
+            values a row, or a list of d values for each image) and `NAME_text_embeds` (d values).
+        device: where the teacher runs.
+        batch_size: studies a step.
+        cache_dir: where embeddings are kept; None takes a folder in datasets' cache.
+
+    Returns:
+        The rows with `teacher_image_embeds`, a list of d values for each image, and `teacher_text_embeds`, d values.
+
+    Raises:
+        ValueError: for an unknown spec, or a column that the data does not have.
+    """
+    if spec == "none":
+        return splits
+    if spec.startswith("column:"):
+        return DatasetDict({name: _rename_columns(split, spec) for name, split in splits.items()})
+    teacher = load_teacher(spec, device)
+    folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "amif_teacher")
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = teacher.fingerprint()
+    embedded = {}
+    for name, split in splits.items():
+        key = hashlib.sha256(f"{fingerprint}{_fingerprint_of_rows(split)}".encode()).hexdigest()[:32]
+        embedded[name] = _embed_rows(split, teacher, batch_size, folder / f"{key}.arrow", key)
+    return DatasetDict(embedded)
+
+
+def _rename_columns(split: Dataset, spec: str) -> Dataset:
+    prefix = spec.partition(":")[2]
+    names = {f"{prefix}_image_embeds": IMAGE_COLUMN, f"{prefix}_text_embeds": TEXT_COLUMN}
+    missing = [name for name in names if name not in split.column_names]
+    if missing:
+        raise ValueError(
+            f"teacher {spec!r} needs the columns {' and '.join(names)}; {' and '.join(missing)} missing among "
+            f"{', '.join(split.column_names)}."
+        )
+    return split.rename_columns({old: new for old, new in names.items() if old != new})
+
+
+def _embed_rows(split: Dataset, teacher: Teacher, batch_size: int, cache_file: Path, key: str) -> Dataset:
+    vector = datasets.List(Value("float32"))
+    embeds = split.with_format("arrow").map(
+        lambda batch: _embed_batch(batch.to_pydict(), teacher),
+        batched=True,
+        batch_size=batch_size,
+        remove_columns=split.column_names,
+        features=Features({IMAGE_COLUMN: datasets.List(vector), TEXT_COLUMN: vector}),
+        cache_file_name=str(cache_file),
+        new_fingerprint=key,
+        desc="Embedding by the teacher",
+    )
+    return concatenate_datasets([split, embeds.with_format(None)], axis=1)
+
+
+def _embed_batch(rows: dict[str, list[Any]], teacher: Teacher) -> dict[str, Any]:
+    """Embeddings of a batch of undecoded rows, each image of each study once."""
+    counts = [len(images) for images in rows["images"]]
+    images = teacher.embed_images([open_image(image) for study in rows["images"] for image in study])
+    texts = teacher.embed_texts(rows["text"])
+    by_study = [study.tolist() for study in images.cpu().split(counts)]
+    return {IMAGE_COLUMN: by_study, TEXT_COLUMN: texts.cpu().tolist()}
+
+
+def _fingerprint_of_rows(split: Dataset) -> str:
+    """A hash of texts and images; of an image that is a file, its path, size and time of change."""
+    digest = hashlib.sha256()
+    for batch in split.select_columns(["images", "text"]).with_format("arrow").iter(1_000):
+        for row in batch.to_pylist():
+            digest.update(repr((row["text"], len(row["images"]))).encode())
+            for image in row["images"]:
+                digest.update(image["bytes"] or _file_state(image["path"]))
+    return digest.hexdigest()
+
+
+def _file_state(path: str) -> bytes:
+    state = os.stat(path)
+    return f"{path}|{state.st_size}|{state.st_mtime_ns}".encode()
+
+
+def _load_amif(path: str) -> Teacher:
+    model = AutoModel.from_pretrained(path, dtype=torch.float32)
+    if not hasattr(model, "embed_images"):
+        raise ValueError(f"teacher amif:{path} is a {type(model).__name__}; give a checkpoint of run_pretraining.py.")
+    processor = AutoProcessor.from_pretrained(path)
+    limit = model.config.text_config.max_position_embeddings
+    return Teacher(
+        model,
+        images=lambda images: processor(images=images)["pixel_values"],
+        texts=lambda texts: dict(processor.encode_reports(texts, max_length=min(120, limit))),
+        encode_images=model.embed_images,
+        encode_texts=lambda input_ids, attention_mask, **_: model.embed_texts(input_ids, attention_mask),
+        preprocessing=f"amif {processor.image_processor.to_json_string()} {limit}",
+    )
+
+
+def _load_hf(name: str) -> Teacher:
+    model = AutoModel.from_pretrained(name, dtype=torch.float32)
+    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+        raise ValueError(f"teacher hf:{name} is a {type(model).__name__}, without image and text features like CLIP's.")
+    processor = AutoProcessor.from_pretrained(name)
+    limit = min(processor.tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
+    # SigLIP was trained with padding to its full length and reads no mask; to the others padding makes no difference.
+    padding = "max_length" if model.config.model_type.startswith("siglip") else "longest"
+
+    def tokenize(texts: list[str]) -> dict[str, torch.Tensor]:
+        return dict(processor.tokenizer(texts, padding=padding, truncation=True, max_length=limit, return_tensors="pt"))
+
+    return Teacher(
+        model,
+        images=lambda images: processor.image_processor(images=images, return_tensors="pt")["pixel_values"],
+        texts=tokenize,
+        encode_images=lambda pixels: model.get_image_features(pixel_values=pixels).pooler_output,
+        encode_texts=lambda **tokens: model.get_text_features(**tokens).pooler_output,
+        preprocessing=f"hf {processor.image_processor.to_json_string()} {padding} {limit}",
+    )
+
+
+def _load_open_clip(name: str) -> Teacher:
+    import open_clip
+
+    source = name if ":" in name else f"{'local-dir' if Path(name).is_dir() else 'hf-hub'}:{name}"
+    model, transform = open_clip.create_model_from_pretrained(source)
+    tokenizer = open_clip.get_tokenizer(source)
+    return Teacher(
+        model,
+        images=lambda images: torch.stack([transform(image) for image in images]),
+        texts=lambda texts: {"text": tokenizer(texts)},
+        encode_images=model.encode_image,
+        encode_texts=model.encode_text,
+        preprocessing=f"open_clip {transform} {tokenizer.context_length}",
+    )
