@@ -1,0 +1,183 @@
+"""Two processes do what one does: the same gradients, each question once, and the same interrupted and resumed runs."""
+
+import os
+import socket
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import small_model
+from small_runs import build_data, build_processor, trainer
+
+BATCHES = {"per_device_eval_batch_size": 5, "max_grad_norm": 0.0}
+RESUMED = {
+    "num_train_epochs": 3,
+    "learning_rate": 1e-3,
+    "save_strategy": "steps",
+    "save_steps": 4,
+    "augment_images": True,
+}
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return build_processor()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return build_data(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, data):
+    """What two processes, started by torchrun, say they did; see the end of the file."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    command = [sys.executable, *launch, __file__, str(folder), str(Path(data[0]["image"].filename).parent)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def gradients_of_one_step(folder, processor, data, batch_size):
+    """By parameter, at the first optimizer step, with dropout off."""
+    model = small_model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    run = trainer(folder, processor, data, model, max_steps=1, per_device_train_batch_size=batch_size, **BATCHES)
+    kept = {}
+
+    def keep(*_args, **_kwargs):
+        kept.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+    run.create_optimizer().register_step_pre_hook(keep)
+    run.train()
+    return kept
+
+
+def test_there_were_two(two):
+    assert [report["world_size"] for report in two] == [2, 2]
+
+
+def test_gradients_of_a_step_are_those_of_the_whole_batch(tmp_path, two, processor, data):
+    whole = gradients_of_one_step(tmp_path, processor, data, 16)
+    for report in two:
+        shared = {name: value for name, value in report["gradients"].items() if name in whole or value.any()}
+        assert shared.keys() == whole.keys()
+        for name, value in whole.items():
+            torch.testing.assert_close(shared[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_each_epoch_has_its_own_order_and_augmentation(two):
+    for epochs in zip(*(report["batches"] for report in two), strict=True):
+        assert epochs[0][0] == epochs[1][0], "the processes are in the same epoch"
+    orders = [[rows for report in two for epoch, rows in report["batches"] if epoch == wanted] for wanted in (0, 1, 2)]
+    assert all(sorted(chain.from_iterable(order)) == list(range(24)) for order in orders)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+@pytest.mark.parametrize("sampling", ["grouped", "random"])
+def test_run_resumed_in_the_middle_of_an_epoch_ends_the_same(two, sampling):
+    for report in two:
+        whole, resumed = report[sampling]
+        for name, value in whole.items():
+            torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_accuracy_and_answers_are_those_of_one(tmp_path, two, processor, data):
+    run = trainer(tmp_path, processor, data, **BATCHES)
+    answers, scores = run.predict_answers(data)
+    for report in two:
+        assert report["accuracy"] == pytest.approx(run.evaluate()["eval_accuracy"])
+        assert report["answers"] == answers
+        assert report["scores"] == pytest.approx(scores, abs=1e-5)
+
+
+def test_interrupted_evaluation_answers_each_question_once(two):
+    for report in two:
+        assert report["kept"] == 10, "each process had answered a batch of five"
+        assert report["answered_later"] == [9, 5][report["rank"]]
+        assert (report["answers_later"], report["scores_later"]) == (report["answers"], report["scores"])
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def record_batches(folder, processor, data):
+    options = BATCHES | {"num_train_epochs": 3, "questions_per_image": 2, "per_device_train_batch_size": 4}
+    run = trainer(folder, processor, data, augment_images=True, **options)
+    seen, collator = [], run._training_collator()
+
+    def record(rows):
+        seen.append((rows[0]["epoch"], [row["row"] for row in rows]))
+        return collator(rows)
+
+    run._training_collator = lambda: record
+    run.train()
+    return seen
+
+
+def whole_and_resumed(folder, processor, data, **sampling):
+    options = RESUMED | sampling | {"per_device_train_batch_size": 4, "save_total_limit": None}
+    whole = trainer(folder, processor, data, **options)
+    whole.train()
+    resumed = trainer(folder, processor, data, small_model(seed=5), **options)
+    resumed.train(resume_from_checkpoint=str(folder / "checkpoint-4"))
+    return whole.model.state_dict(), resumed.model.state_dict()
+
+
+def interrupted_evaluation(folder, processor, data):
+    run = trainer(folder, processor, data, **BATCHES)
+    answer, answered = run._answer, []
+
+    def killing(model, inputs):
+        answered.append(len(inputs["input_ids"]))
+        if len(answered) == 2:
+            raise Killed
+        return answer(model, inputs)
+
+    run._answer = killing
+    try:
+        run.predict_answers(data, folder)
+    except Killed:
+        run.accelerator.wait_for_everyone()
+    kept = sum(len(path.read_text().splitlines()) for path in folder.glob("predictions.partial-*"))
+    run.accelerator.wait_for_everyone()
+    run._answer, answered[:] = answer, []
+    run._answer = lambda model, inputs: answered.append(len(inputs["input_ids"])) or answer(model, inputs)
+    answers, scores = run.predict_answers(data, folder)
+    return {"kept": kept, "answered_later": sum(answered), "answers_later": answers, "scores_later": scores}
+
+
+def main(folder, data_folder):
+    folder, processor, rank = Path(folder), build_processor(), int(os.environ["RANK"])
+    data = build_data(Path(data_folder))
+    run = trainer(folder / "evaluation", processor, data, **BATCHES)
+    answers, scores = run.predict_answers(data)
+    report = {
+        "rank": rank,
+        "world_size": run.args.world_size,
+        "accuracy": run.evaluate()["eval_accuracy"],
+        "answers": answers,
+        "scores": scores,
+        "gradients": gradients_of_one_step(folder / "gradients", processor, data, 8),
+        "batches": record_batches(folder / "batches", processor, data),
+        "grouped": whole_and_resumed(folder / "grouped", processor, data, questions_per_image=2),
+        "random": whole_and_resumed(folder / "random", processor, data),
+        **interrupted_evaluation(folder / "interrupted", processor, data),
+    }
+    torch.save(report, folder / f"{rank}.pt")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
