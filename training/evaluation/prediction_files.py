@@ -1,0 +1,183 @@
+"""Predictions of any system from a file, matched with the questions by id: nothing is dropped silently."""
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+ID_COLUMNS = ("question_id", "id", "qid")
+SUFFIXES = (".json", ".jsonl", ".csv")
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer as text, None where it was withheld, and its log-likelihood in nats, None where nobody gave one."""
+
+    answer: str | None
+    score: float | None
+
+
+def read_predictions(path: str | os.PathLike[str]) -> dict[str, Prediction]:
+    """Read a JSON, JSON Lines or CSV file with an id and a `prediction` a row.
+
+    The id is the column `question_id`, `id` or `qid`. Optional are `score`, a log-likelihood (at most 0), or
+    `confidence`, a probability, of which the logarithm becomes the score. JSON is a list of rows, or one object from
+    ids to predictions. A prediction that is null, or an empty CSV cell, is a withheld answer.
+
+    Returns:
+        Predictions by id, in the file's order. Ids are text, so that 7 and "7" are the same.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: for another suffix, no rows, a row without id or prediction, an id that comes twice, or a score or
+            confidence out of its range; with the file and the rows or ids.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is none of {', '.join(SUFFIXES)}.")
+    rows = _read_rows(path)
+    if not rows:
+        raise ValueError(f"{path} holds no predictions.")
+    ids = [_id(row, path, number) for number, row in enumerate(rows)]
+    if repeated := [id_ for id_, count in Counter(ids).items() if count > 1]:
+        raise ValueError(f"{path}: {len(repeated)} ids come more than once: {_listed(repeated)}. Keep one row of each.")
+    return {id_: _prediction(row, path, number) for number, (id_, row) in enumerate(zip(ids, rows, strict=True))}
+
+
+def match_predictions(
+    dataset: Dataset,
+    predictions: Mapping[str, Prediction],
+    source: str | os.PathLike[str],
+    other_splits: Mapping[str, Dataset] | None = None,
+) -> tuple[list[str | None], list[float | None]]:
+    """The answers and scores in the order of the questions, every question once.
+
+    Args:
+        dataset: the evaluated rows of the package's schema.
+        predictions: what `read_predictions` gives.
+        source: the file, for messages.
+        other_splits: the data's other splits, so that predictions for them are recognised.
+
+    Raises:
+        ValueError: naming ids that are not in the data, ids that belong to another split, questions without a
+            prediction, and ids that the data itself have more than once.
+    """
+    wanted = list(map(str, dataset["question_id"]))
+    problems = [
+        *_repeated_questions(wanted),
+        *_wrong_ids(predictions.keys() - set(wanted), other_splits or {}),
+        *_missing([id_ for id_ in wanted if id_ not in predictions], len(wanted)),
+    ]
+    if problems:
+        raise ValueError(f"{source} does not fit the {len(wanted)} questions. " + " ".join(problems))
+    return [predictions[id_].answer for id_ in wanted], [predictions[id_].score for id_ in wanted]
+
+
+def _read_rows(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".csv":
+            return list(_csv_rows(text, path))
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
+        content = json.loads(text, object_pairs_hook=partial(_without_repeated_names, path))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix[1:]} in UTF-8: {error}.") from error
+    if isinstance(content, dict):
+        return [{"id": id_, "prediction": prediction} for id_, prediction in content.items()]
+    return content
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    for number, row in enumerate(rows):
+        # A comma that is not quoted makes a cell too many, which would cut the answer short.
+        if None in row or None in row.values():
+            raise ValueError(
+                f"{path}: row {number} (counted from 0) has not as many cells as the header "
+                f"({', '.join(rows.fieldnames)}). Put answers with commas into quotes."
+            )
+        yield row | {"prediction": row["prediction"] or None} if "prediction" in row else row
+
+
+def _without_repeated_names(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{path}: {len(repeated)} names come more than once in one object: {_listed(repeated)}.")
+    return dict(pairs)
+
+
+def _id(row: Any, path: Path, number: int) -> str:
+    if not isinstance(row, dict):
+        raise ValueError(f"{path}: row {number} (counted from 0) is {row!r}, not an object with id and prediction.")
+    name = next((name for name in ID_COLUMNS if row.get(name) not in (None, "")), None)
+    if name is None or "prediction" not in row:
+        raise ValueError(
+            f"{path}: row {number} (counted from 0) has the columns {', '.join(map(str, row))}; it needs one of "
+            f"{', '.join(ID_COLUMNS)}, and 'prediction'."
+        )
+    return str(row[name])
+
+
+def _prediction(row: Mapping[str, Any], path: Path, number: int) -> Prediction:
+    answer = row["prediction"]
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
+        raise ValueError(f"{path}: row {number} (counted from 0) predicts {answer!r}, which is no text or number.")
+    try:
+        return Prediction(None if answer is None else str(answer), _score(row))
+    except ValueError as error:
+        raise ValueError(f"{path}: row {number} (counted from 0): {error}") from error
+
+
+def _score(row: Mapping[str, Any]) -> float | None:
+    if row.get("score") not in (None, ""):
+        score = float(row["score"])
+        if score > 1e-3 or math.isnan(score):
+            raise ValueError(f"score {score} is no log-likelihood: give one of at most 0, or `confidence` from 0 to 1.")
+        return max(score, math.log(sys.float_info.min))
+    if row.get("confidence") not in (None, ""):
+        confidence = float(row["confidence"])
+        if not 0 <= confidence <= 1:
+            raise ValueError(f"confidence {confidence} must lie between 0 and 1.")
+        return math.log(max(confidence, sys.float_info.min))
+    return None
+
+
+def _repeated_questions(wanted: list[str]) -> list[str]:
+    repeated = [id_ for id_, count in Counter(wanted).items() if count > 1]
+    if not repeated:
+        return []
+    return [
+        f"The data have {len(repeated)} question ids more than once, which cannot be told apart: {_listed(repeated)}."
+    ]
+
+
+def _wrong_ids(wrong: Iterable[str], other_splits: Mapping[str, Dataset]) -> list[str]:
+    unknown, problems = set(wrong), []
+    for name, split in other_splits.items():
+        if of_split := sorted(unknown & set(map(str, split["question_id"]))):
+            problems.append(f"{len(of_split)} predictions are for questions of the split {name}: {_listed(of_split)}.")
+            unknown -= set(of_split)
+    if unknown:
+        problems.append(f"{len(unknown)} ids are not in the data: {_listed(sorted(unknown))}.")
+    return problems
+
+
+def _missing(missing: list[str], total: int) -> list[str]:
+    return [f"{len(missing)} of {total} questions have no prediction: {_listed(missing)}."] if missing else []
+
+
+def _listed(ids: list[str]) -> str:
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+    return ", ".join(ids[:_LISTED]) + more
