@@ -21,6 +21,7 @@ def load_vqa_dataset(
     name_or_path: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    make_validation: bool = True,
     **column_names: Any,
 ) -> DatasetDict:
     """Load a data set in the common schema: image, question, answer, answer_type, question_type, image_id, question_id.
@@ -30,12 +31,13 @@ def load_vqa_dataset(
             Parquet file, or a folder of such files.
         data_dir: the local copy, for the readers that need one.
         strict: raise where the rows are not as many as published; otherwise the difference is logged.
+        make_validation: whether a missing validation split is made from training images.
         **column_names: `image_column`, `question_column` and `answer_column` for one's own data; for the named ones
             what their reader takes: slake's `language`, phantom's `num_studies`, `image_size` and `seed`.
 
     Returns:
         Splits "train", "validation" and "test", as far as the source has them. Without a validation split, one is made
-        from the training images, so that all of a picture's questions are on one side.
+        from the training images, so that all of a picture's questions are on one side; `make_validation` tells whether.
 
     Raises:
         ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form.
@@ -45,14 +47,16 @@ def load_vqa_dataset(
     if name == "phantom":
         return load_phantom_vqa(**column_names)
     if name in READERS:
-        return add_validation(READERS[name](data_dir=data_dir, strict=strict, **column_names))
+        splits = READERS[name](data_dir=data_dir, strict=strict, **column_names)
+        return add_validation(splits) if make_validation else splits
     if not Path(name).exists() and not may_be_hub_id(name):
         raise ValueError(
             f"No data set {name!r}. Known by name: phantom, {', '.join(READERS)}. For your own data give a Hub id, or "
             f"the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column, question_column and "
             "answer_column."
         )
-    return add_validation(load_own_data(name, **column_names))
+    splits = load_own_data(name, **column_names)
+    return add_validation(splits) if make_validation else splits
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -1,0 +1,139 @@
+"""Audit a data set, or what it shares with another one, before a number on it is believed.
+
+    python examples/audit_dataset.py --dataset vqa_rad --data_dir DIR --output_dir OUT
+
+What VQA-RAD's test split shares with the training images of another set:
+
+    python examples/audit_dataset.py --dataset vqa_rad --data_dir DIR --against vqa_med_2019 --against_dir DIR2 \
+        --output_dir OUT
+
+It prints a table and writes `audit.json` with the ids of everything that was counted.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets import DatasetDict, concatenate_datasets
+from tqdm import tqdm
+from transformers import HfArgumentParser
+
+from amif.training.data import load_vqa_dataset
+from amif.training.evaluation import acceptable_answers_of, write_json
+from amif.training.evaluation.audit import audit_pair, audit_splits
+from amif.training.evaluation.console import print_table
+from amif.training.evaluation.image_overlap import ImagePrints, image_prints
+from amif.training.evaluation.table import Table, interval_cells
+
+
+@dataclass
+class AuditArguments:
+    """What to audit."""
+
+    dataset: str = field(default="phantom", metadata={"help": "phantom, vqa_rad, slake, or your own file or Hub id."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
+    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
+    question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
+    answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    languages: list[str] | None = field(default=None, metadata={"help": "SLAKE's languages, read as one set: en zh."})
+    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+    against: str | None = field(default=None, metadata={"help": "Another data set, to find what they share."})
+    against_dir: str | None = field(default=None, metadata={"help": "Folder of the other data set."})
+    output_dir: str = field(default="audit", metadata={"help": "Folder of audit.json."})
+
+
+def main() -> None:
+    # 1. Arguments
+    (args,) = HfArgumentParser(AuditArguments).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    # 2. Data: the splits that the source has, none made from another
+    splits = load_splits(args)
+    prints = print_images(splits, args.dataset)
+
+    # 3. Audit
+    audit = {"dataset": args.dataset, **audit_splits(splits, prints, acceptable_answers_of(args.dataset))}
+    tables = [audit_table(audit, args.dataset)]
+    if args.against is not None:
+        other = load_vqa_dataset(args.against, args.against_dir, make_validation=False)
+        pair = audit_pair(print_images(other, args.against), prints, (args.against, args.dataset))
+        audit["against"] = {"dataset": args.against, **pair}
+        tables.append(pair_table(pair, args.dataset, args.against))
+
+    # 4. Results
+    output = Path(args.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "audit.json", audit)
+    for table in tables:
+        print_table(table)
+    print(f"Ids of all of these: {output / 'audit.json'}")
+
+
+def load_splits(args: AuditArguments) -> DatasetDict:
+    names = ("image_column", "question_column", "answer_column", "num_studies")
+    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.languages is None:
+        return load_vqa_dataset(args.dataset, args.data_dir, make_validation=False, **options)
+    parts = [load_vqa_dataset(args.dataset, args.data_dir, language=language) for language in args.languages]
+    return DatasetDict({name: concatenate_datasets([part[name] for part in parts]) for name in parts[0]})
+
+
+def print_images(splits: DatasetDict, name: str) -> dict[str, ImagePrints]:
+    return {
+        split: image_prints(rows, lambda images, split=split: tqdm(images, desc=f"{name} {split}", unit="image"))
+        for split, rows in splits.items()
+    }
+
+
+def audit_table(audit: dict, name: str) -> Table:
+    rows = shared_rows(audit)
+    for key in ("repeated_pairs", "repeated_pairs_normalized"):
+        rows += [(f"{key.replace('_', ' ')}, {pair}", str(found["count"])) for pair, found in by_splits(audit, key)]
+    rows.append(("conflicting answers", str(audit["conflicting_answers"]["count"])))
+    unseen = audit["unseen_answers"]
+    if unseen is not None:
+        rows.append((f"unseen answers of {unseen['answered']} evaluated", str(unseen["count"])))
+        rows.append(("ceiling of training answers in %", f"{unseen['ceiling']:.2f}"))
+    if audit["question_only"] is not None:
+        _, accuracy, interval, _ = interval_cells("", audit["question_only"])
+        rows.append(("question only, learnt from training, in %", f"{accuracy} ({interval})"))
+    for split, facts in audit["splits"].items():
+        rows += split_rows(split, facts)
+    return Table(f"Audit of {name}, evaluated on {audit['evaluated_split']}", ("", "found"), rows)
+
+
+def split_rows(split: str, facts: dict) -> list[tuple[str, str]]:
+    balance, ceiling = facts["class_balance"], facts["question_only_ceiling"]
+    rows = [
+        (f"{split}: questions, images, with answer", f"{facts['questions']}, {facts['images']}, {facts['answered']}")
+    ]
+    if facts["answered"]:
+        answer, count = next(iter(balance["most_frequent"].items()))
+        rows += [
+            (f"{split}: distinct answers, yes, no", f"{balance['distinct']}, {balance['yes']}, {balance['no']}"),
+            (f"{split}: most frequent answer", f"{answer} ({100 * count / facts['answered']:.1f} %)"),
+            (f"{split}: ceiling of the question alone in %", f"{ceiling:.2f}"),
+        ]
+    return rows
+
+
+def pair_table(pair: dict, name: str, other: str) -> Table:
+    return Table(f"What {name} shares with {other}", ("", "found"), shared_rows(pair))
+
+
+def shared_rows(audit: dict) -> list[tuple[str, str]]:
+    keys = {
+        "shared_images_by_id": "images shared by id",
+        "shared_images_identical": "images with identical pixels",
+        "shared_images_near": "images with near-duplicates",
+    }
+    found = [(f"{label}, {pair}", found) for key, label in keys.items() for pair, found in by_splits(audit, key)]
+    return [(label, str(images["count"])) for label, images in found]
+
+
+def by_splits(audit: dict, key: str) -> list[tuple[str, dict]]:
+    return list(audit[key]["by_splits"].items())
+
+
+if __name__ == "__main__":
+    main()
