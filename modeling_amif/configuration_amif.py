@@ -38,7 +38,8 @@ class AmifConfig(PreTrainedConfig):
         pad_token_id: Token that fills answers up; never counted in a loss or score.
 
     Raises:
-        ValueError: If `knowledge_fusion` is unknown, or the heads do not divide the width.
+        ValueError: If `knowledge_fusion` is unknown, the image encoder has no token states, or the heads do not divide
+            the width.
     """
 
     model_type = "amif"
@@ -91,6 +92,11 @@ class AmifConfig(PreTrainedConfig):
         if self.knowledge_fusion not in KNOWLEDGE_FUSIONS:
             raise ValueError(
                 f"knowledge_fusion={self.knowledge_fusion!r} is unknown; choose one of {KNOWLEDGE_FUSIONS}."
+            )
+        if not isinstance(getattr(self.vision_config, "hidden_size", None), int):
+            raise ValueError(
+                f"The image encoder {self.vision_config.model_type!r} has no token states of one width (hidden_size); "
+                "use a transformer encoder such as ViT, CLIP or DINOv2."
             )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(

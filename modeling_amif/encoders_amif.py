@@ -54,12 +54,31 @@ def load_encoders(
 
     Returns:
         Both encoders, and `vision_config` and `text_config` as `AmifConfig` takes them.
+
+    Raises:
+        ValueError: If the image encoder has no token states, or its patches do not divide another `image_size`.
     """
     vision_model = load_vision_encoder(vision)
     text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
+    if image_size is not None and image_size != getattr(vision_model.config, "image_size", None):
+        check_image_size(image_size, getattr(vision_model.config, "patch_size", None))
     vision_config = vision_model.config.to_dict()
     vision_config["image_size"] = image_size or vision_config.get("image_size")
     return vision_model, text_model, {"vision_config": vision_config, "text_config": text_model.config.to_dict()}
+
+
+def check_image_size(image_size: int, patch_size: Any) -> None:
+    """Refuse an image size whose last pixels no patch would see.
+
+    Raises:
+        ValueError: If `patch_size` is a number that does not divide `image_size`, or the size is not positive.
+    """
+    if image_size < 1:
+        raise ValueError(f"image_size={image_size} is no size; give a positive number of pixels.")
+    if isinstance(patch_size, int) and image_size % patch_size:
+        lower = image_size // patch_size * patch_size
+        sizes = f"{lower} or {lower + patch_size}" if lower else str(patch_size)
+        raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}; use {sizes}.")
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> list[str]:
@@ -162,6 +181,7 @@ def _square_grid(num_positions: int) -> tuple[int, int]:
 __all__ = [
     "build_decoder",
     "build_encoder",
+    "check_image_size",
     "copy_weights",
     "has_class_token",
     "image_token_states",

@@ -11,9 +11,6 @@ from PIL import Image, ImageOps
 
 AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
 
-# What Pillow's decoders raise for damaged files, SyntaxError included.
-_READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
 
 def to_rgb(image: AmifImage) -> Image.Image:
     """Brings one image to mode RGB, upright, 8 bits a channel.
@@ -66,7 +63,7 @@ def _read_rgb(path: str | Path) -> Image.Image:
         raise ValueError(f"{path} is a URL and amif downloads nothing: save the image and pass its local path")
     try:
         picture = Image.open(path)
-    except _READ_ERRORS as error:
+    except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files
         raise _unreadable(path, error) from None
     with picture:
         return _picture_to_rgb(picture, path)
@@ -75,10 +72,10 @@ def _read_rgb(path: str | Path) -> Image.Image:
 def _picture_to_rgb(picture: Image.Image, name: str | Path) -> Image.Image:
     try:
         picture = ImageOps.exif_transpose(picture)
-    except _READ_ERRORS as error:
+    except Exception as error:
         raise _unreadable(name, error) from None
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return Image.fromarray(_stretch(np.asarray(picture))).convert("RGB")
+        return Image.fromarray(_stretch(np.asarray(picture), f"the image {name}")).convert("RGB")
     if picture.has_transparency_data:
         return _on_black(picture.convert("RGBA"))
     return picture.convert("RGB")
@@ -128,11 +125,11 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     return np.concatenate([_stretch(array[..., :3]), np.rint(alpha).astype(np.uint8)], axis=-1)
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
+def _stretch(values: np.ndarray, name: str = "the image") -> np.ndarray:
     # A 12-bit radiograph in a 16-bit file would come out almost black if the file's own range were used.
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("the image holds NaN or infinity: replace them, e.g. numpy.nan_to_num(image)")
+        raise ValueError(f"{name} holds NaN or infinity: replace them, e.g. numpy.nan_to_num(image)")
     low, high = values.min(), values.max()
     if low == high:
         return np.zeros(values.shape, np.uint8)

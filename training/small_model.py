@@ -7,6 +7,7 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertTokenizer, ViTConfig, ViTImageProcessor
 
 from ..modeling_amif.configuration_amif import AmifConfig
+from ..modeling_amif.encoders_amif import check_image_size
 from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ..modeling_amif.pretraining_amif import AmifForPreTraining
 from ..processing_amif import AmifProcessor
@@ -27,6 +28,7 @@ def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
 
 def small_config(processor: AmifProcessor, image_size: int, **config: object) -> AmifConfig:
     """A configuration of some 3.2 million parameters; `config` changes fields of `AmifConfig`."""
+    check_image_size(image_size, PATCH_SIZE)
     # Wider initial weights than BERT's 0.02, which at this width would let next to nothing of the image through.
     width = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "initializer_range": 0.08}
     bert = width | {

@@ -181,3 +181,24 @@ def test_real_encoders_give_their_own_states(models_dir):
         expected = Dinov2Model.from_pretrained(vision, dtype=torch.float32).eval()(pixels).last_hidden_state
         torch.testing.assert_close(model.model.encode_images(pixels), expected, rtol=1e-3, atol=1e-3)
     assert model.config.hidden_size == 384
+
+
+def test_an_encoder_without_token_states_is_refused_before_training(text, tmp_path):
+    ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])).save_pretrained(tmp_path / "r")
+    with pytest.raises(ValueError, match=r"'resnet' has no token states .* use a transformer encoder such as ViT"):
+        AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "r"), text, **heads())
+
+
+@pytest.mark.parametrize(("size", "message"), [(60, "patch size 14; use 56 or 70"), (9, "use 14"), (0, "positive")])
+def test_an_image_size_that_patches_do_not_fill_is_refused(text, tmp_path, size, message):
+    ViTModel(ViTConfig(**VISION)).save_pretrained(tmp_path / "vision")
+    with pytest.raises(ValueError, match=rf"image_size={size} is .*{message}"):
+        AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, image_size=size, **heads())
+
+
+def test_an_encoders_own_size_is_taken_as_it_is(text, tmp_path):
+    """Some published encoders leave a rim of pixels to no patch."""
+    ViTModel(ViTConfig(**(VISION | {"image_size": 60}))).save_pretrained(tmp_path / "vision")
+    for size in (None, 60):
+        model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, image_size=size, **heads())
+        assert model.model.encode_images(torch.randn(1, 3, 60, 60)).shape[1] == 17
