@@ -1,5 +1,6 @@
 from .ablation import ablate_images
 from .augmentation import LateralitySafeAugmentation
+from .own_data import load_questions
 from .pretraining_collator import AmifPreTrainingCollator
 from .pretraining_dataset import load_pretraining_dataset
 from .pretraining_rows import PretrainingRows, PretrainingStream
@@ -8,10 +9,11 @@ from .splits import split_by_image
 from .strong_augmentation import StrongAugmentation
 from .views import choose_views
 from .vqa_collator import AmifVqaCollator
-from .vqa_dataset import load_vqa_dataset
+from .vqa_dataset import NAMED, load_vqa_dataset
 from .vqa_rows import VqaRows
 
 __all__ = [
+    "NAMED",
     "AmifPreTrainingCollator",
     "AmifVqaCollator",
     "ImageGroupedSampler",
@@ -23,6 +25,7 @@ __all__ = [
     "ablate_images",
     "choose_views",
     "load_pretraining_dataset",
+    "load_questions",
     "load_vqa_dataset",
     "split_by_image",
 ]

@@ -1,12 +1,15 @@
 """The one form that every visual question answering reader gives, and the checks that readers share."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, Image, Value
+
+from .plain_answer import plain_answer
 
 ANSWER_TYPES = ("open", "closed")
 
@@ -29,13 +32,64 @@ def as_text(value: Any) -> str | None:
     return text if text and text.strip() else None
 
 
+def as_cell(value: Any) -> str | None:
+    """`as_text` of what one cell of a table may hold: text or a number; NaN is an empty cell.
+
+    Raises:
+        ValueError: for a list, a dictionary, true or false, an infinite number, or text that is no Unicode.
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
+        raise ValueError(f"{value!r} is neither text nor a number: write one text in this cell.")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+        raise ValueError(f"{value!r} holds half a letter, which no file can: write valid Unicode.")
+    return as_text(value)
+
+
+def as_question(value: Any) -> str:
+    """The text of a question.
+
+    Raises:
+        ValueError: when it is empty or no text.
+    """
+    text = as_cell(value)
+    if text is None:
+        raise ValueError(f"the question is empty ({value!r}): every row needs one.")
+    return text
+
+
+def as_answer(value: Any) -> str | None:
+    """The text of an answer as the file writes it, None where it is unknown.
+
+    Raises:
+        ValueError: when it is a list, or holds no word or number, so that nothing could be learned or compared.
+    """
+    text = as_cell(value)
+    if text is not None and not plain_answer(text):
+        raise ValueError(f"the answer {text!r} holds no word or number: leave it empty if it is unknown.")
+    return text
+
+
+def as_image_name(value: Any) -> str:
+    """The name of a picture's file.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    text = as_cell(value)
+    if text is None or "\0" in text:
+        raise ValueError(f"the image is {value!r}: every row needs the path of one.")
+    return text
+
+
 def as_answer_type(value: Any) -> str | None:
     """ "open", "closed" or None, whatever the file's capitals and blanks.
 
     Raises:
         ValueError: for any other word, so that a wrong column does not pass for an answer type.
     """
-    text = as_text(value)
+    text = as_cell(value)
     if text is None:
         return None
     answer_type = text.strip().lower()
@@ -54,8 +108,18 @@ def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable
 
 
 def read_json(path: Path) -> list[dict[str, Any]]:
-    """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale.
+
+    Raises:
+        ValueError: when the file is no JSON, or holds something else than a list.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): give a complete file, in UTF-8.") from None
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} holds a {type(rows).__name__}, not a list of rows: write [{{...}}, {{...}}].")
+    return rows
 
 
 def require_folder(data_dir: str | os.PathLike[str] | None, reader: str, contents: str) -> Path:
@@ -83,24 +147,3 @@ def find_first(folder: Path, names: Sequence[str], reader: str) -> Path:
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(f"{reader}: looked in {folder} for {' or '.join(names)} and found none.")
-
-
-def check_images(paths: Sequence[Path], source: Path) -> None:
-    """Make sure that every image exists, before anything is trained on; row `i` of `source` names `paths[i]`.
-
-    Each folder is listed once: a look-up per question is slow on network file systems.
-
-    Raises:
-        FileNotFoundError: naming the file, the first such row, its image and the cure.
-    """
-    present = {parent: _list_folder(parent) for parent in {path.parent for path in paths}}
-    missing = [row for row, path in enumerate(paths) if path.name not in present[path.parent]]
-    if missing:
-        raise FileNotFoundError(
-            f"{source}: row {missing[0]} (counted from 0) names the image {paths[missing[0]]}, which does not exist "
-            f"({len(missing)} of {len(paths)} rows have none). Put the images there, or remove these rows."
-        )
-
-
-def _list_folder(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()

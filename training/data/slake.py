@@ -1,13 +1,26 @@
 """SLAKE (Liu et al., 2021): 14,028 English and Chinese questions on 642 images."""
 
 import os
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict
 
+from .bad_rows import BadRows, usable_files
 from .counts import compare_counts
-from .schema import as_answer_type, as_text, build_vqa_dataset, check_images, find_first, read_json, require_folder
+from .schema import (
+    as_answer,
+    as_answer_type,
+    as_cell,
+    as_image_name,
+    as_question,
+    build_vqa_dataset,
+    find_first,
+    read_json,
+    require_folder,
+)
 
 EXTRA_COLUMNS = ("modality", "organ")
 # The Hub mirror BoKelvin/SLAKE renames validate.json.
@@ -23,7 +36,10 @@ PUBLISHED_ROWS = {
 
 
 def load_slake(
-    data_dir: str | os.PathLike[str] | None = None, strict: bool = False, language: str = "en"
+    data_dir: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    language: str = "en",
+    on_bad_row: str = "error",
 ) -> DatasetDict:
     """Read a local copy of SLAKE: `imgs/`, `train.json`, `validate.json` (or `validation.json`) and `test.json`.
 
@@ -33,35 +49,42 @@ def load_slake(
 
     Raises:
         FileNotFoundError: when a file or an image is missing.
-        ValueError: when `data_dir` is None, for another language, or when `strict` and the counts differ.
+        ValueError: when `data_dir` is None, for another language, when `strict` and the counts differ, or for a bad row
+            where `on_bad_row` is "error".
     """
     if language not in PUBLISHED_ROWS:
         raise ValueError(f"slake has the languages {', '.join(PUBLISHED_ROWS)}, not {language!r}.")
     folder = require_folder(data_dir, "slake", "imgs/, train.json, validate.json and test.json")
     images = find_first(folder, ("imgs",), "slake")
+    bad_rows = BadRows(on_bad_row)
     splits = DatasetDict(
-        {split: _read_split(find_first(folder, names, "slake"), images, language) for split, names in FILES.items()}
+        {
+            split: _read_split(find_first(folder, names, "slake"), images, language, bad_rows)
+            for split, names in FILES.items()
+        }
     )
+    bad_rows.report()
     found = {name: len(split) for name, split in splits.items()}
     compare_counts(f"slake ({language})", found, PUBLISHED_ROWS[language], strict)
     return splits
 
 
-def _read_split(path: Path, images: Path, language: str) -> Dataset:
-    rows = read_json(path)
-    check_images([images / row["img_name"] for row in rows], path)
-    return build_vqa_dataset([_to_schema(row, images) for row in rows if row["q_lang"] == language], EXTRA_COLUMNS)
+def _read_split(path: Path, images: Path, language: str, bad_rows: BadRows) -> Dataset:
+    rows = usable_files(read_json(path), partial(_to_schema, images), path, bad_rows)
+    return build_vqa_dataset([row for row in rows if row["language"] == language], EXTRA_COLUMNS)
 
 
-def _to_schema(row: dict[str, Any], images: Path) -> dict[str, str | None]:
+def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
+    name = as_image_name(row["img_name"])
     return {
-        "image": str(images / row["img_name"]),
-        "question": row["question"],
-        "answer": as_text(row.get("answer")),
+        "language": row["q_lang"],
+        "image": str(images / name),
+        "question": as_question(row["question"]),
+        "answer": as_answer(row.get("answer")),
         "answer_type": as_answer_type(row.get("answer_type")),
-        "question_type": as_text(row.get("content_type")),
-        "image_id": Path(row["img_name"]).parent.name,
-        "question_id": str(row["qid"]),
-        "modality": as_text(row.get("modality")),
-        "organ": as_text(row.get("location")),
+        "question_type": as_cell(row.get("content_type")),
+        "image_id": Path(name).parent.name,
+        "question_id": as_cell(row["qid"]),
+        "modality": as_cell(row.get("modality")),
+        "organ": as_cell(row.get("location")),
     }

@@ -9,6 +9,7 @@ import torch
 
 from ...processing_amif import AmifProcessor, to_rgb
 from .images import open_image
+from .plain_answer import plain_answer
 
 
 @dataclass
@@ -30,8 +31,8 @@ class AmifVqaCollator:
         Returns:
             `pixel_values` (U, 3, H, W), or `image_states` (U, tokens, width) where the rows hold them; `image_index`
             (B,), the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places
-            in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the normalised
-            answer, -100 for padding. All but the first are int64.
+            in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the answer's
+            normalised plain form, -100 for padding. All but the first are int64.
         """
         first_rows = _first_rows(rows)
         places = {image_id: place for place, image_id in enumerate(first_rows)}
@@ -62,7 +63,7 @@ class AmifVqaCollator:
     def _encode_labels(self, answers: Sequence[str | None]) -> dict[str, torch.Tensor]:
         if any(answer is None for answer in answers):
             return {}
-        encoded = self.processor.encode_answers([self.processor.normalize_answer(answer) for answer in answers])
+        encoded = self.processor.encode_answers([plain_answer(answer) for answer in answers])
         return {"labels": encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)}
 
 

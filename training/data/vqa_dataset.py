@@ -9,12 +9,21 @@ from typing import Any
 from datasets import DatasetDict
 
 from .own_data import SUFFIXES, load_own_data
+from .path_vqa import load_path_vqa
 from .phantom import load_phantom_vqa
 from .slake import load_slake
 from .splits import add_validation
+from .vqa_med_2019 import load_vqa_med_2019
 from .vqa_rad import load_vqa_rad
 
-READERS: dict[str, Callable[..., DatasetDict]] = {"vqa_rad": load_vqa_rad, "slake": load_slake}
+READERS: dict[str, Callable[..., DatasetDict]] = {
+    "vqa_rad": load_vqa_rad,
+    "slake": load_slake,
+    "path_vqa": load_path_vqa,
+    "vqa_med_2019": load_vqa_med_2019,
+}
+# The data sets that are known by name.
+NAMED = ("phantom", *READERS)
 
 
 def load_vqa_dataset(
@@ -22,40 +31,44 @@ def load_vqa_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
     make_validation: bool = True,
+    on_bad_row: str = "error",
     **column_names: Any,
 ) -> DatasetDict:
     """Load a data set in the common schema: image, question, answer, answer_type, question_type, image_id, question_id.
 
     Args:
-        name_or_path: "phantom" (generated), "vqa_rad", "slake", or one's own: a Hub id, a CSV, JSON, JSON Lines or
-            Parquet file, or a folder of such files.
+        name_or_path: "phantom" (generated), "vqa_rad", "slake", "path_vqa", "vqa_med_2019", or one's own: a Hub id, a
+            CSV, JSON, JSON Lines or Parquet file, or a folder of such files.
         data_dir: the local copy, for the readers that need one.
         strict: raise where the rows are not as many as published; otherwise the difference is logged.
         make_validation: whether a missing validation split is made from training images.
-        **column_names: `image_column`, `question_column` and `answer_column` for one's own data; for the named ones
-            what their reader takes: slake's `language`, phantom's `num_studies`, `image_size` and `seed`.
+        on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
+            such rows out, and logs their number and each of them.
+        **column_names: `image_column`, `question_column`, `answer_column` and `image_dir` for one's own data; for the
+            named ones what their reader takes: slake's `language`, phantom's `num_studies`, `image_size` and `seed`.
 
     Returns:
         Splits "train", "validation" and "test", as far as the source has them. Without a validation split, one is made
         from the training images, so that all of a picture's questions are on one side; `make_validation` tells whether.
 
     Raises:
-        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form.
+        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form; for damaged files, and for
+            bad rows unless they are skipped.
         FileNotFoundError: when a file or an image is missing.
     """
     name = str(name_or_path)
     if name == "phantom":
         return load_phantom_vqa(**column_names)
     if name in READERS:
-        splits = READERS[name](data_dir=data_dir, strict=strict, **column_names)
+        splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
         return add_validation(splits) if make_validation else splits
     if not Path(name).exists() and not may_be_hub_id(name):
         raise ValueError(
-            f"No data set {name!r}. Known by name: phantom, {', '.join(READERS)}. For your own data give a Hub id, or "
+            f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give a Hub id, or "
             f"the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column, question_column and "
             "answer_column."
         )
-    splits = load_own_data(name, **column_names)
+    splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
     return add_validation(splits) if make_validation else splits
 
 

@@ -1,15 +1,27 @@
 """VQA-RAD (Lau et al., 2018): 3,515 questions by clinicians on 315 MedPix images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
 
+from .bad_rows import BadRows, usable_files
 from .counts import compare_counts
 from .own_data import load_own_data
-from .schema import as_answer_type, as_text, build_vqa_dataset, check_images, find_first, read_json, require_folder
+from .schema import (
+    as_answer,
+    as_answer_type,
+    as_cell,
+    as_image_name,
+    as_question,
+    build_vqa_dataset,
+    find_first,
+    read_json,
+    require_folder,
+)
 
 PUBLIC_FILE = "VQA_RAD Dataset Public.json"
 EXTRA_COLUMNS = ("organ", "phrase_type")
@@ -20,7 +32,9 @@ PUBLISHED_ROWS = {
 }
 
 
-def load_vqa_rad(data_dir: str | os.PathLike[str] | None = None, strict: bool = False) -> DatasetDict:
+def load_vqa_rad(
+    data_dir: str | os.PathLike[str] | None = None, strict: bool = False, on_bad_row: str = "error"
+) -> DatasetDict:
     """Read a local copy of VQA-RAD, in any of the three forms that circulate, as splits "train" and "test".
 
     - The split that the papers use: `trainset.json` and `testset.json`, or `testset_questions.json`, whose rows have
@@ -34,49 +48,57 @@ def load_vqa_rad(data_dir: str | os.PathLike[str] | None = None, strict: bool = 
 
     Raises:
         FileNotFoundError: when a file or an image is missing.
-        ValueError: when `data_dir` is None, or when `strict` and the rows are not as many as published.
+        ValueError: when `data_dir` is None, when `strict` and the rows are not as many as published, or for a bad row
+            where `on_bad_row` is "error".
     """
     folder = require_folder(data_dir, "vqa_rad", f"trainset.json, {PUBLIC_FILE!r} or the Hub mirror's Parquet files")
-    layout, splits = _read_layout(folder)
+    bad_rows = BadRows(on_bad_row)
+    layout, splits = _read_layout(folder, bad_rows)
+    bad_rows.report()
     compare_counts("vqa_rad", {name: len(split) for name, split in splits.items()}, PUBLISHED_ROWS[layout], strict)
     return splits
 
 
-def _read_layout(folder: Path) -> tuple[str, DatasetDict]:
+def _read_layout(folder: Path, bad_rows: BadRows) -> tuple[str, DatasetDict]:
     if not (folder / "trainset.json").exists() and any(folder.rglob("*.parquet")):
-        return "mirror", load_own_data(folder)
+        return "mirror", load_own_data(folder, on_bad_row="skip" if bad_rows.skip else "error")
     train_file = find_first(folder, ("trainset.json", PUBLIC_FILE), "vqa_rad")
     images = find_first(folder, ("images", "VQA_RAD Image Folder"), "vqa_rad")
     rows = read_json(train_file)
     if train_file.name == PUBLIC_FILE:
-        train = [row for row in rows if not _is_public_test(row)]
-        test = [row for row in rows if _is_public_test(row)]
-        check_images([images / row["image_name"] for row in rows], train_file)
-        return "public", DatasetDict(train=_build(train, images), test=_build(test, images))
+        splits = {"train": [], "test": []}
+        for row in rows:
+            splits["test" if _is_public_test(row) else "train"].append(row)
+        return "public", _build(splits, images, {name: train_file for name in splits}, bad_rows)
     test_file = find_first(folder, ("testset.json", "testset_questions.json"), "vqa_rad")
-    test_rows = read_json(test_file)
-    check_images([images / row["image_name"] for row in rows], train_file)
-    check_images([images / row["image_name"] for row in test_rows], test_file)
-    return "papers", DatasetDict(train=_build(rows, images), test=_build(test_rows, images))
+    files = {"train": train_file, "test": test_file}
+    return "papers", _build({"train": rows, "test": read_json(test_file)}, images, files, bad_rows)
 
 
-def _is_public_test(row: dict[str, Any]) -> bool:
-    return row["phrase_type"].startswith("test_")
+def _is_public_test(row: Any) -> bool:
+    return isinstance(row, dict) and str(row.get("phrase_type")).startswith("test_")
 
 
-def _build(rows: Sequence[dict[str, Any]], images: Path) -> Dataset:
-    return build_vqa_dataset([_to_schema(row, images) for row in rows], EXTRA_COLUMNS)
+def _build(splits: dict[str, list[Any]], images: Path, files: dict[str, Path], bad_rows: BadRows) -> DatasetDict:
+    convert = partial(_to_schema, images)
+    return DatasetDict(
+        {
+            name: build_vqa_dataset(usable_files(rows, convert, files[name], bad_rows), EXTRA_COLUMNS)
+            for name, rows in splits.items()
+        }
+    )
 
 
-def _to_schema(row: dict[str, Any], images: Path) -> dict[str, str | None]:
+def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
+    name = as_image_name(row["image_name"])
     return {
-        "image": str(images / row["image_name"]),
-        "question": row["question"],
-        "answer": as_text(row.get("answer")),
+        "image": str(images / name),
+        "question": as_question(row["question"]),
+        "answer": as_answer(row.get("answer")),
         "answer_type": as_answer_type(row.get("answer_type")),
-        "question_type": as_text(row.get("question_type")),
-        "image_id": Path(row["image_name"]).stem,
-        "question_id": str(row["qid"]),
-        "organ": as_text(row.get("image_organ")),
-        "phrase_type": as_text(row.get("phrase_type")),
+        "question_type": as_cell(row.get("question_type")),
+        "image_id": Path(name).stem,
+        "question_id": as_cell(row["qid"]),
+        "organ": as_cell(row.get("image_organ")),
+        "phrase_type": as_cell(row.get("phrase_type")),
     }

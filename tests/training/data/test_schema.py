@@ -1,6 +1,6 @@
 import pytest
 
-from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_text, build_vqa_dataset, check_images
+from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_text, build_vqa_dataset
 
 
 @pytest.mark.parametrize(
@@ -25,21 +25,3 @@ def test_missing_columns_are_none_and_extra_ones_stay_behind():
     assert dataset.column_names == [*VQA_FEATURES, "organ"]
     assert dataset["organ"] == ["LUNG", None]
     assert dataset["answer"] == [None, None]
-
-
-def test_missing_image_names_file_row_image_and_number(tmp_path):
-    (tmp_path / "a.jpg").touch()
-    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "c" / "a.jpg"]
-    with pytest.raises(FileNotFoundError, match=r"rows\.json: row 1 .*b\.jpg.*2 of 3"):
-        check_images(paths, tmp_path / "rows.json")
-    check_images(paths[:1], tmp_path / "rows.json")
-
-
-def test_each_folder_is_listed_once(tmp_path, monkeypatch):
-    from amif.training.data import schema
-
-    (tmp_path / "a.jpg").touch()
-    listed = []
-    monkeypatch.setattr(schema, "_list_folder", lambda folder: listed.append(folder) or {"a.jpg"})
-    check_images([tmp_path / "a.jpg"] * 50, tmp_path / "rows.json")
-    assert listed == [tmp_path]

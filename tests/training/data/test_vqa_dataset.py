@@ -9,11 +9,11 @@ from amif.training.data.schema import VQA_FEATURES
 
 @pytest.mark.parametrize("name", ["vqa_radd", "nowhere.csv", "data/nowhere.csv", "/no/such/folder", "../x"])
 def test_unknown_names_list_the_readers(name):
-    with pytest.raises(ValueError, match=r"phantom, vqa_rad, slake\. For your own data"):
+    with pytest.raises(ValueError, match=r"phantom, vqa_rad, slake, path_vqa, vqa_med_2019\. For your own data"):
         load_vqa_dataset(name)
 
 
-@pytest.mark.parametrize("name", ["vqa_rad", "slake"])
+@pytest.mark.parametrize("name", ["vqa_rad", "slake", "vqa_med_2019"])
 def test_readers_ask_for_their_folder(name):
     with pytest.raises(ValueError, match=f"{name} is read from a local copy: give data_dir"):
         load_vqa_dataset(name)
@@ -29,7 +29,7 @@ def test_own_data_gets_a_validation_split_by_image(tmp_path):
     assert list(splits["train"].features) == list(VQA_FEATURES)
 
 
-@pytest.mark.parametrize("name", ["vqa_rad", "slake"])
+@pytest.mark.parametrize("name", ["vqa_rad", "slake", "vqa_med_2019"])
 def test_real_sets_share_the_schema(name, data_dir):
     splits = load_vqa_dataset(name, data_dir / name, strict=True)
     assert list(splits) == ["train", "validation", "test"]

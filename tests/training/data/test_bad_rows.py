@@ -1,0 +1,303 @@
+"""Rows that cannot be used, as they come in people's own files: each is named, or skipped and listed."""
+
+import csv
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, Image, Value
+from PIL import Image as Pictures
+
+from amif.training.data import bad_rows as bad_rows_module
+from amif.training.data import load_questions, load_vqa_dataset
+from amif.training.data.bad_rows import BadRows, missing_images, with_present_images
+from amif.training.data.images import open_image
+from amif.training.data.own_data import load_own_data
+
+GOOD = {"image": "good.png", "question": "Is it?", "answer": "yes"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Pictures.new("L", (4, 4), 7).save(tmp_path / "good.png")
+    return tmp_path
+
+
+def write(folder, *rows):
+    """A JSON file whose row 0 is good, so that a message that names row 1 counts."""
+    (folder / "own.json").write_text(json.dumps([GOOD, *rows]))
+    return folder / "own.json"
+
+
+def assert_named_and_skipped(path, message, caplog, kind=ValueError):
+    with pytest.raises(kind, match=rf"own\.json: row 1 \(counted from 0\): .*{message}.* on_bad_row='skip'"):
+        load_own_data(path)
+    caplog.clear()
+    dataset = load_own_data(path, on_bad_row="skip")["train"]
+    assert dataset["question"] == ["Is it?"]
+    (listed,) = [record.message for record in caplog.records if "bad rows are left out" in record.message]
+    assert listed.startswith("1 bad rows are left out:")
+    assert "own.json: row 1" in listed
+
+
+@pytest.fixture(autouse=True)
+def _messages_reach_caplog(monkeypatch):
+    monkeypatch.setattr(bad_rows_module.logger, "propagate", True)
+    monkeypatch.setattr(bad_rows_module.logger.parent, "propagate", True)
+
+
+def truncated(path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Pictures.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def bomb(path):
+    # 1 bit a pixel and all alike: a small file of 200 million pixels.
+    Pictures.new("1", (20_000, 10_000)).save(path, compression="group4")
+
+
+def with_nan(path):
+    Pictures.fromarray(np.array([[0.5, np.nan]], np.float32)).save(path)
+
+
+def with_infinity(path):
+    Pictures.fromarray(np.array([[0.5, np.inf]], np.float32)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("truncated.jpg", truncated, "truncated.jpg.*truncated"),
+        ("zero.jpg", lambda path: path.touch(), "zero.jpg.*no image"),
+        ("text.jpg", lambda path: path.write_text("This is no picture."), "text.jpg.*no image"),
+        ("folder.jpg", lambda path: path.mkdir(), "folder.jpg"),
+        ("bomb.tiff", bomb, "bomb.tiff.*exceeds limit"),
+        ("nan.tiff", with_nan, "nan.tiff holds NaN or infinity: replace"),
+        ("infinity.tiff", with_infinity, "infinity.tiff holds NaN or infinity"),
+    ],
+)
+def test_damaged_pictures(folder, name, make, message, caplog):
+    make(folder / name)
+    assert_named_and_skipped(write(folder, {**GOOD, "image": name}), message, caplog)
+
+
+def test_a_missing_picture(folder, caplog):
+    path = write(folder, {**GOOD, "image": "gone.png"})
+    assert_named_and_skipped(path, r"gone\.png does not exist \(1 of 2 rows", caplog, FileNotFoundError)
+
+
+@pytest.mark.parametrize("image", [None, "", 3.5, ["good.png"], True, "a\0b"])
+def test_a_picture_that_is_no_path(folder, image, caplog):
+    kind = FileNotFoundError if image == 3.5 else ValueError
+    assert_named_and_skipped(write(folder, {**GOOD, "image": image}), "", caplog, kind)
+
+
+def test_pictures_of_one_pixel_and_of_16_bits_are_taken(folder):
+    Pictures.new("L", (1, 1), 9).save(folder / "one.png")
+    Pictures.fromarray(np.array([[0, 4095]], np.uint16)).save(folder / "deep.png")
+    rows = [{**GOOD, "image": name, "question": name} for name in ("one.png", "deep.png")]
+    assert len(load_own_data(write(folder, *rows))["train"]) == 3
+
+
+@pytest.mark.parametrize("question", [None, "", " \n", ["a", "b"], {"a": 1}, False, "\ud800"])
+def test_questions_that_are_none(folder, question, caplog):
+    assert_named_and_skipped(write(folder, {**GOOD, "question": question}), "", caplog)
+
+
+@pytest.mark.parametrize("answer", [["yes", "no"], [], {"a": 1}, True, "...", "?", float("inf")])
+def test_answers_that_are_none(folder, answer, caplog):
+    assert_named_and_skipped(write(folder, {**GOOD, "answer": answer}), "", caplog)
+
+
+def test_answers_that_are_numbers_or_unknown(folder):
+    answers = [3, 2.5, 0, None, "", float("nan")]
+    rows = [{**GOOD, "question": f"{place}?", "answer": answer} for place, answer in enumerate(answers)]
+    assert load_own_data(write(folder, *rows))["train"]["answer"] == ["yes", "3", "2.5", "0", None, None, None]
+
+
+def test_an_answer_type_that_is_none(folder, caplog):
+    assert_named_and_skipped(write(folder, {**GOOD, "answer_type": "maybe"}), "'maybe' is none of open", caplog)
+
+
+def test_duplicated_question_ids(folder, caplog):
+    rows = [{**GOOD, "question_id": 7}, {**GOOD, "question": "Other?", "question_id": "7"}]
+    (folder / "own.json").write_text(json.dumps(rows))
+    assert_named_and_skipped(folder / "own.json", r"question id '7' is also that of row 0 of .*own\.json", caplog)
+
+
+def test_question_ids_differ_between_the_files_of_a_split(folder):
+    for name in ("train_a.json", "train_b.json"):
+        (folder / name).write_text(json.dumps([{**GOOD, "question_id": "1"}]))
+    with pytest.raises(ValueError, match=r"train_b\.json: row 0 .*row 0 of .*train_a\.json"):
+        load_own_data(folder)
+
+
+def test_repeated_questions_without_ids_are_told_apart(folder):
+    dataset = load_own_data(write(folder, GOOD, {**GOOD, "answer": "no"}))["train"]
+    assert dataset["question_id"] == ["good.png|Is it?", "good.png|Is it?|2", "good.png|Is it?|3"]
+
+
+def test_one_image_id_for_two_pictures(folder, caplog):
+    Pictures.new("L", (4, 4), 9).save(folder / "other.png")
+    rows = [{**GOOD, "image_id": "1"}, {**GOOD, "image": "other.png", "image_id": "1"}]
+    (folder / "own.json").write_text(json.dumps(rows))
+    assert_named_and_skipped(folder / "own.json", "image id '1' names .*other.png here and .*good.png", caplog)
+
+
+def test_embedded_pictures_are_checked_too(tmp_path):
+    Pictures.new("L", (4, 4), 7).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    cells = [{"bytes": data, "path": None} for data in (content, content[:40], b"text")]
+    features = Features({"image": Image(decode=False), "question": Value("string")})
+    rows = {"image": [*cells, None], "question": list("abcd")}
+    Dataset.from_dict(rows, features=features).cast_column("image", Image()).to_parquet(tmp_path / "test.parquet")
+    with pytest.raises(ValueError, match=r"test\.parquet: row 3 .*image is empty"):
+        load_own_data(tmp_path)
+    dataset = load_own_data(tmp_path, on_bad_row="skip")["test"]
+    assert dataset["question"] == ["a"]
+    assert dataset[0]["image"].getpixel((0, 0)) == 7
+
+
+def test_cells_behind_the_last_column(folder):
+    (folder / "own.csv").write_text("image,question,answer\ngood.png,Is it, or not?,yes\n")
+    with pytest.raises(ValueError, match=r"own\.csv: row 0 .*\['yes'\] stand behind the last column: quote"):
+        load_own_data(folder / "own.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b"[{", "cannot be read as JSON"),
+        ("a.json", b"\xff\xfe", "cannot be read as JSON"),
+        ("a.json", b'{"image": "good.png"}', "holds a dict, not a list of rows"),
+        ("a.json", b"[]", "no column 'image', 'question', 'answer'; it has none"),
+        ("a.jsonl", b'{"image": 1}\n{', "line 2 is no JSON"),
+        ("a.csv", b"", "no column"),
+        ("a.csv", b"image,question,answer\n", "no column"),
+        ("a.csv", b"image,question\n\xff,\xff", "cannot be read as CSV"),
+        ("a.parquet", b"PAR1", "cannot be read as Parquet"),
+    ],
+)
+def test_damaged_and_empty_files(folder, name, content, message):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_own_data(folder / name)
+
+
+def test_nothing_left(folder):
+    (folder / "own.json").write_text(json.dumps([{**GOOD, "question": ""}] * 3))
+    with pytest.raises(ValueError, match=r"own\.json: no row is left to use\. 3 were skipped"):
+        load_own_data(folder / "own.json", on_bad_row="skip")
+
+
+def test_on_bad_row_is_checked(folder):
+    with pytest.raises(ValueError, match="one of error, skip, got 'ignore'"):
+        load_own_data(write(folder), on_bad_row="ignore")
+
+
+def test_published_sets_take_it_too(tmp_path):
+    (tmp_path / "images").mkdir()
+    Pictures.new("L", (4, 4)).save(tmp_path / "images" / "a.jpg")
+    truncated(tmp_path / "images" / "b.jpg")
+    row = {"question": "Is it?", "answer": "Yes", "answer_type": "CLOSED"}
+    rows = [
+        {**row, "qid": 1, "image_name": "a.jpg"},
+        {**row, "qid": 1, "image_name": "a.jpg"},
+        {**row, "qid": 2, "image_name": "b.jpg"},
+        {**row, "qid": 3, "image_name": "c.jpg"},
+        {"question": "No id?", "image_name": "a.jpg"},
+    ]
+    (tmp_path / "trainset.json").write_text(json.dumps(rows))
+    (tmp_path / "testset.json").write_text(json.dumps(rows[:1]))
+    with pytest.raises(ValueError, match=r"trainset\.json: row 4 .*no column 'qid'; it has question, image_name"):
+        load_vqa_dataset("vqa_rad", tmp_path)
+    splits = load_vqa_dataset("vqa_rad", tmp_path, on_bad_row="skip")
+    assert [len(splits["train"]), len(splits["test"])] == [1, 1]
+
+
+def test_missing_pictures_are_counted_and_folders_listed_once(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").touch()
+    rows = {number: {"image": str(tmp_path / name)} for number, name in enumerate(("a.jpg", "b.jpg", "c/a.jpg"))}
+    with pytest.raises(FileNotFoundError, match=r"rows\.json: row 1 .*b\.jpg.*2 of 3"):
+        with_present_images(rows, tmp_path / "rows.json", BadRows())
+    listed = []
+    monkeypatch.setattr(bad_rows_module, "_list_folder", lambda folder: listed.append(folder) or {"a.jpg"})
+    assert missing_images(dict(enumerate([tmp_path / "a.jpg"] * 50))) == []
+    assert listed == [tmp_path]
+
+
+def zipped(path, **files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def csv_file(path, names):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, GOOD)
+        writer.writeheader()
+        writer.writerows({**GOOD, "image": name, "question": f"{name}?"} for name in names)
+    return path
+
+
+def test_pictures_in_a_zip(folder):
+    Pictures.new("L", (4, 4), 9).save(folder / "other.png")
+    content = (folder / "other.png").read_bytes()
+    zipped(folder / "images.zip", **{"in/zipped.png": content})
+    path = csv_file(folder / "own.csv", ["in/zipped.png", "good.png"])
+    beside = load_own_data(path)["train"]
+    assert [picture.getpixel((0, 0)) for picture in beside["image"]] == [9, 7]
+    assert beside["image_id"] == ["in/zipped.png", "good.png"]
+    cells = beside.cast_column("image", Image(decode=False))["image"]
+    assert [open_image(cell).getpixel((0, 0)) for cell in cells] == [9, 7]
+    (folder / "images.zip").rename(folder / "moved.zip")
+    only = csv_file(folder / "only.csv", ["in/zipped.png"])
+    given = load_own_data(only, image_dir=folder / "moved.zip")["train"]
+    assert given[0]["image"].getpixel((0, 0)) == 9
+    with pytest.raises(FileNotFoundError, match=r"row 1 .*'good\.png' is not in .*moved\.zip, which holds in/zipped"):
+        load_own_data(path, image_dir=folder / "moved.zip")
+
+
+@pytest.mark.parametrize("name", ["../good.png", "/etc/hostname", "in/../../good.png", "..\\good.png", "C:\\good.png"])
+def test_a_zip_gives_nothing_outside_of_itself(folder, name):
+    archive = zipped(folder / "a.zip", **{"in.png": (folder / "good.png").read_bytes()})
+    with pytest.raises(ValueError, match=r"own\.csv: row 0 .*lies outside of .*a\.zip"):
+        load_own_data(csv_file(folder / "own.csv", [name]), image_dir=archive)
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png"])
+def test_a_zip_with_paths_outside_of_itself_is_refused(folder, name):
+    archive = zipped(folder / "a.zip", **{"in.png": b"", name: b""})
+    with pytest.raises(ValueError, match=r"a\.zip holds .*evil\.png', a path outside of itself .*refused"):
+        load_own_data(csv_file(folder / "own.csv", ["in.png"]), image_dir=archive)
+    assert not (folder.parent / "evil.png").exists()
+
+
+def test_a_damaged_zip(folder):
+    (folder / "images.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"images\.zip is not a zip file"):
+        load_own_data(csv_file(folder / "own.csv", ["good.png"]))
+
+
+def test_pictures_in_another_folder(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("tables")
+    path = csv_file(elsewhere / "own.csv", ["good.png"])
+    assert load_own_data(path, image_dir=folder)["train"][0]["image"].getpixel((0, 0)) == 7
+    with pytest.raises(FileNotFoundError, match="image_dir nowhere does not exist"):
+        load_own_data(path, image_dir="nowhere")
+
+
+def test_questions_to_answer_keep_their_order_and_need_no_answers(folder):
+    names = [f"{place}.png" for place in (3, 1, 2, 5, 4)]
+    for name in names:
+        Pictures.new("L", (4, 4)).save(folder / name)
+    (folder / "ask.csv").write_text("".join(["image,question\n", *(f"{name},{name}?\n" for name in names)]))
+    questions = load_questions(folder / "ask.csv")
+    assert questions["image_id"] == names
+    assert set(questions["answer"]) == {None}
+    assert set(load_questions(csv_file(folder / "own.csv", names))["answer"]) == {None}
+    with pytest.raises(ValueError, match="no column 'text'"):
+        load_questions(folder / "ask.csv", question_column="text")

@@ -1,0 +1,126 @@
+import json
+import pickle
+import subprocess
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, Features, Image, Value
+from PIL import Image as Pictures
+
+from amif.training.data.path_vqa import load_path_vqa
+from amif.training.data.plain_pickle import read_plain_pickle
+
+SPLITS = ("train", "val", "test")
+
+
+def vqa_row(split, number=0):
+    return {
+        "answer_type": "other",
+        "img_id": f"{split}_0001",
+        "label": {"the liver": 1},
+        "question_id": 100_000 + number,
+        "question_type": "where",
+        "sent": f"Where is it, {number}?",
+    }
+
+
+def qa_row(split):
+    return {"image": f"{split}_0001", "question": "Is it benign?", "answer": "Yes"}
+
+
+def write_release(folder, rows, where="{split}_vqa.pkl"):
+    for split in SPLITS:
+        images = folder / "images" / split
+        images.mkdir(parents=True)
+        Pictures.new("L", (4, 4), len(split)).save(images / f"{split}_0001.jpg")
+        file = folder / "qas" / where.format(split=split)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = rows(split)
+        file.write_bytes(json.dumps(content).encode() if file.suffix == ".json" else pickle.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("where", ["{split}_vqa.pkl", "{split}_vqa.json"])
+def test_release_with_question_ids(tmp_path, where):
+    write_release(tmp_path / "pvqa", lambda split: [vqa_row(split), vqa_row(split, 1)], where)
+    splits = load_path_vqa(tmp_path)
+    assert list(splits) == ["train", "validation", "test"]
+    row = splits["validation"][1]
+    assert row.pop("image").getpixel((0, 0)) == 3
+    assert row == {
+        "question": "Where is it, 1?",
+        "answer": "the liver",
+        "answer_type": None,
+        "question_type": "where",
+        "image_id": "val_0001",
+        "question_id": "100001",
+    }
+
+
+@pytest.mark.parametrize("where", ["{split}/{split}_qa.pkl", "{split}_qa.json"])
+def test_release_of_plain_questions(tmp_path, where):
+    splits = load_path_vqa(write_release(tmp_path, lambda split: [qa_row(split)] * 2, where))
+    assert splits["test"]["answer"] == ["Yes", "Yes"]
+    # The release repeats rows; each keeps an id of its own.
+    assert splits["test"]["question_id"] == ["test_0001|Is it benign?", "test_0001|Is it benign?|2"]
+
+
+def test_hub_mirror(tmp_path):
+    features = Features({"image": Image(), "question": Value("string"), "answer": Value("string")})
+    (tmp_path / "data").mkdir()
+    for split, shade in (("train", 1), ("validation", 2), ("test", 3)):
+        rows = {"image": [Pictures.new("L", (4, 4), shade)] * 2, "question": ["a?", "b?"], "answer": ["yes", "no"]}
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "data" / f"{split}-00000-of-00001-a.parquet")
+    splits = load_path_vqa(tmp_path)
+    assert len(set(splits["test"]["image_id"])) == 1
+    assert splits["test"][1]["image"].getpixel((0, 0)) == 3
+    with pytest.raises(ValueError, match=r"path_vqa \(mirror\) train: 2 rows, published 19654"):
+        load_path_vqa(tmp_path, strict=True)
+
+
+def test_strict_refuses_a_damaged_copy(tmp_path):
+    write_release(tmp_path, lambda split: [vqa_row(split)])
+    with pytest.raises(ValueError, match=r"path_vqa \(release\).*test: 1 rows, published 6761"):
+        load_path_vqa(tmp_path, strict=True)
+
+
+class Attack:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return subprocess.check_call, (["touch", str(self.marker)],)
+
+
+def test_a_pickle_runs_nothing(tmp_path):
+    marker = tmp_path / "was_run"
+    write_release(tmp_path, lambda split: [Attack(marker)])
+    with pytest.raises(ValueError, match=r"train_vqa\.pkl .*asks for subprocess\.check_call"):
+        load_path_vqa(tmp_path)
+    assert not marker.exists()
+    pickle.loads((tmp_path / "qas" / "train_vqa.pkl").read_bytes())
+    assert marker.exists(), "the attack works where pickle itself reads"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80", b"cos\nsystem\n.", pickle.dumps([Path("a")])])
+def test_other_pickles(tmp_path, content):
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.pkl cannot be read as a pickle of plain"):
+        read_plain_pickle(tmp_path / "a.pkl")
+
+
+def test_bad_rows(tmp_path):
+    rows = [{"img_id": "train_0001", "sent": "?"}, {**vqa_row("train"), "label": {}}, vqa_row("train"), 3]
+    write_release(tmp_path, lambda split: rows if split == "train" else [vqa_row(split)])
+    with pytest.raises(ValueError, match=r"train_vqa\.pkl: row 1 .*label is \{\}"):
+        load_path_vqa(tmp_path)
+    assert len(load_path_vqa(tmp_path, on_bad_row="skip")["train"]) == 2
+
+
+def test_a_folder_of_something_else(tmp_path):
+    with pytest.raises(FileNotFoundError, match="images"):
+        load_path_vqa(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "qas").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"train_vqa\.pkl or train_vqa\.json or train/train_qa\.pkl"):
+        load_path_vqa(tmp_path)
