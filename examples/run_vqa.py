@@ -19,15 +19,24 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
 from datasets import DatasetDict, concatenate_datasets
-from transformers import AutoProcessor, EarlyStoppingCallback, set_seed
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    HfArgumentParser,
+    set_seed,
+)
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
-from amif.training.checkpoints import check_model, check_output_folder, is_pretrained_only
-from amif.training.data import ablate_images, load_vqa_dataset
+from amif.training.answer_checks import check_training_answers, count_unreachable
+from amif.training.checkpoints import check_model, check_output_folder
+from amif.training.data import NAMED, ablate_images, load_questions, load_vqa_dataset
 from amif.training.distributed import use_all_cpu_cores
-from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import (
+    acceptable_answers_of,
     append_test_evaluation,
     baseline_accuracies,
     build_metrics,
@@ -42,7 +51,6 @@ from amif.training.evaluation import (
 )
 from amif.training.knowledge import knowledge_ids
 from amif.training.model_card import write_model_card
-from amif.training.recipes import parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_model, small_processor
 
@@ -56,7 +64,7 @@ class ModelArguments:
     """Which model to start from, and how to build it."""
 
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "An AMiF checkpoint to continue or evaluate, or of pre-training."}
+        default=None, metadata={"help": "An AMiF checkpoint to continue or evaluate."}
     )
     vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
@@ -82,11 +90,18 @@ class ModelArguments:
 class DataArguments:
     """Which data to learn from, and how to evaluate."""
 
-    dataset: str = field(default="phantom", metadata={"help": "phantom, vqa_rad, slake, or your own file or Hub id."})
+    dataset: str = field(default="phantom", metadata={"help": f"{', '.join(NAMED)}, or your own file or Hub id."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    image_dir: str | None = field(
+        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
+    )
+    on_bad_row: str = field(
+        default="error",
+        metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."},
+    )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     knowledge: str = field(
@@ -106,13 +121,19 @@ class DataArguments:
 
     @property
     def column_names(self) -> dict[str, str]:
-        """The columns named for one's own data."""
-        return self._given("image_column", "question_column", "answer_column")
+        """The columns named for one's own data, and where its images are."""
+        return self._given("image_column", "question_column", "answer_column", "image_dir")
 
     @property
     def reader_options(self) -> dict[str, str | int]:
         """What the data set's reader is told beside its folder."""
-        return self.column_names | self._given("language", "num_studies")
+        own = {} if self.dataset in NAMED else self.column_names
+        return own | self._given("on_bad_row", "language", "num_studies")
+
+    @property
+    def question_options(self) -> dict[str, str | int]:
+        """How `predict_file` is read."""
+        return self._given("image_column", "question_column", "image_dir", "on_bad_row")
 
     def _given(self, *names: str) -> dict[str, str | int]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -120,8 +141,7 @@ class DataArguments:
 
 def main() -> None:
     # 1. Arguments
-    types = (ModelArguments, DataArguments, AmifVqaArguments)
-    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:])
 
     # 2. Logging, threads, seed
     main_process = training_args.process_index == 0
@@ -141,6 +161,9 @@ def main() -> None:
     eval_split = data_args.eval_split or default_eval_split(splits)
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
+
+    if training_args.do_train:
+        check_training_answers(splits["train"])
 
     # 4. Model and processor
     model, processor = build_model(model_args, data_args, splits, training_args.do_train)
@@ -168,8 +191,8 @@ def main() -> None:
 
     # 7. Evaluation
     if data_args.predict_file is not None:
-        questions = load_vqa_dataset(data_args.predict_file, **data_args.column_names)
-        splits = DatasetDict(splits | {"test": concatenate_datasets(list(questions.values()))})
+        questions = load_questions(data_args.predict_file, **data_args.question_options)
+        splits = DatasetDict(splits | {"test": questions})
         data_args.dataset, eval_split = data_args.predict_file, "test"
     rows, metrics = evaluate(trainer, splits, eval_split, data_args)
 
@@ -183,6 +206,24 @@ def main() -> None:
             append_test_evaluation(output if training_args.do_train else model_args.model_name_or_path, metrics)
         remove_partial_predictions(output)
         print(format_table(metrics))
+
+
+def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, AmifVqaArguments]:
+    """Arguments from the command line over those of a recipe; without a data set or recipe, phantom's recipe."""
+    parser = HfArgumentParser((ModelArguments, DataArguments, AmifVqaArguments))
+    recipe = None
+    if arguments and Path(arguments[0]).suffix in (".json", ".yaml", ".yml"):
+        recipe, *arguments = arguments
+    elif "--dataset" not in arguments:
+        recipe = DEFAULT_RECIPE
+    if recipe is not None:
+        defaults = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+        known = {action.dest for action in parser._actions}
+        if unknown := sorted(defaults.keys() - known):
+            parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
+        parser.set_defaults(**defaults)
+    parser.set_defaults(do_train=True)
+    return parser.parse_args_into_dataclasses(arguments)
 
 
 def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
@@ -203,20 +244,17 @@ def default_eval_split(splits: DatasetDict) -> str:
 def build_model(
     model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict, training: bool
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A checkpoint, or a new model on pre-training, on pretrained encoders or from nothing; with its processor.
+    """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor.
 
     What is trained gets its knowledge from the training data; a checkpoint that is only evaluated keeps its own.
     """
-    if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
+    if model_args.model_name_or_path is not None:
         model, processor = load_model(model_args.model_name_or_path)
         if not training:
             logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
             return model, processor
     else:
-        if model_args.model_name_or_path is not None:
-            build = build_model_on_pretraining
-        else:
-            build = build_small_model if model_args.vision_model is None else build_model_on_encoders
+        build = build_small_model if model_args.vision_model is None else build_model_on_encoders
         config = {
             "image_pooling": model_args.image_pooling,
             "num_co_attention_layers": model_args.num_co_attention_layers,
@@ -255,30 +293,11 @@ def build_small_model(
     return small_model(processor, image_size, **config), processor
 
 
-def build_model_on_pretraining(
-    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
-) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A model on a pre-training checkpoint, float32; co-attention is as deep as there."""
-    name = model_args.model_name_or_path
-    processor = AutoProcessor.from_pretrained(name)
-    if model_args.image_size is not None:
-        processor.image_processor.size = {"height": model_args.image_size, "width": model_args.image_size}
-    config = {field: value for field, value in config.items() if field != "num_co_attention_layers"}
-    model = AmifForVisualQuestionAnswering.from_pretraining(
-        name,
-        model_args.decoder_model,
-        image_size=model_args.image_size,
-        decoder_layers=model_args.decoder_layers,
-        **config,
-    )
-    return model, processor
-
-
 def build_model_on_encoders(
     model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on pretrained encoders, float32."""
-    processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
+    processor = build_processor(model_args)
     model = AmifForVisualQuestionAnswering.from_encoders(
         model_args.vision_model,
         model_args.text_model,
@@ -290,6 +309,20 @@ def build_model_on_encoders(
     return model, processor
 
 
+def build_processor(model_args: ModelArguments) -> AmifProcessor:
+    """The processor of pretrained encoders: pictures become squares of the image size, nothing is cropped away."""
+    image_processor = AutoImageProcessor.from_pretrained(model_args.vision_model)
+    size = model_args.image_size or crop_or_size(image_processor)
+    image_processor.size = {"height": size, "width": size}
+    image_processor.do_center_crop = False
+    return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(model_args.text_model))
+
+
+def crop_or_size(image_processor: object) -> int:
+    crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
+    return crop.get("height") or size.get("height") or size["shortest_edge"]
+
+
 def evaluate(
     trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments
 ) -> tuple[list[dict], dict]:
@@ -298,6 +331,8 @@ def evaluate(
     if data_args.ablate_image is not None:
         dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
     trainer.candidates = candidate_answers(data_args.protocol, splits, eval_split)
+    if trainer.candidates is not None:
+        count_unreachable(dataset, trainer.candidates, acceptable_answers_of(data_args.dataset))
     rows = prediction_rows(dataset, *trainer.predict_answers(dataset, trainer.args.output_dir))
     metrics = build_metrics(
         rows,

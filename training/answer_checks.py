@@ -1,0 +1,45 @@
+"""Answers that a model cannot learn or cannot give, said before time is spent on them."""
+
+from collections.abc import Collection
+
+from datasets import Dataset
+from transformers.utils import logging
+
+from .evaluation.accuracy import AcceptableAnswers, acceptable_answers
+from .evaluation.protocols import distinct_answers
+
+logger = logging.get_logger(__name__)
+
+
+def check_training_answers(training: Dataset) -> None:
+    """Warn where all training answers are the same one.
+
+    Raises:
+        ValueError: when no training row has an answer.
+    """
+    answers = distinct_answers(training)
+    if not answers:
+        raise ValueError(
+            f"None of the {len(training)} training rows has an answer, so there is nothing to learn. Name the column "
+            "of answers with answer_column."
+        )
+    if len(answers) == 1:
+        logger.warning(
+            f"All training answers are {answers[0]!r}: nothing can be learned but to say so. Is answer_column right?"
+        )
+
+
+def count_unreachable(
+    dataset: Dataset, candidates: Collection[str], acceptable: AcceptableAnswers = acceptable_answers
+) -> int:
+    """How many answered rows have no acceptable answer among the candidates; logged, for they all count as wrong."""
+    known = set(candidates)
+    references = [acceptable(answer) for answer in dataset["answer"] if answer is not None]
+    unreachable = [answers for answers in references if not known.intersection(answers)]
+    if unreachable:
+        examples = ", ".join(repr(answers[0]) for answers in unreachable[:3] if answers)
+        logger.warning(
+            f"The answers of {len(unreachable)} of {len(references)} questions are not among the {len(known)} "
+            f"candidates, so that these count as wrong, whatever the model says: {examples}, .."
+        )
+    return len(unreachable)
