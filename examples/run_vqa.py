@@ -19,22 +19,15 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from datasets import DatasetDict, concatenate_datasets
-from transformers import (
-    AutoImageProcessor,
-    AutoProcessor,
-    AutoTokenizer,
-    EarlyStoppingCallback,
-    HfArgumentParser,
-    set_seed,
-)
+from transformers import AutoProcessor, EarlyStoppingCallback, set_seed
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
 from amif.training.answer_checks import check_training_answers, count_unreachable
-from amif.training.checkpoints import check_model, check_output_folder
+from amif.training.checkpoints import check_model, check_output_folder, is_pretrained_only
 from amif.training.data import NAMED, ablate_images, load_questions, load_vqa_dataset
 from amif.training.distributed import use_all_cpu_cores
+from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import (
     acceptable_answers_of,
     append_test_evaluation,
@@ -51,6 +44,7 @@ from amif.training.evaluation import (
 )
 from amif.training.knowledge import knowledge_ids
 from amif.training.model_card import write_model_card
+from amif.training.recipes import parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_model, small_processor
 
@@ -64,7 +58,7 @@ class ModelArguments:
     """Which model to start from, and how to build it."""
 
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "An AMiF checkpoint to continue or evaluate."}
+        default=None, metadata={"help": "An AMiF checkpoint to continue or evaluate, or of pre-training."}
     )
     vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
@@ -141,7 +135,8 @@ class DataArguments:
 
 def main() -> None:
     # 1. Arguments
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:])
+    types = (ModelArguments, DataArguments, AmifVqaArguments)
+    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
 
     # 2. Logging, threads, seed
     main_process = training_args.process_index == 0
@@ -208,24 +203,6 @@ def main() -> None:
         print(format_table(metrics))
 
 
-def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, AmifVqaArguments]:
-    """Arguments from the command line over those of a recipe; without a data set or recipe, phantom's recipe."""
-    parser = HfArgumentParser((ModelArguments, DataArguments, AmifVqaArguments))
-    recipe = None
-    if arguments and Path(arguments[0]).suffix in (".json", ".yaml", ".yml"):
-        recipe, *arguments = arguments
-    elif "--dataset" not in arguments:
-        recipe = DEFAULT_RECIPE
-    if recipe is not None:
-        defaults = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
-        known = {action.dest for action in parser._actions}
-        if unknown := sorted(defaults.keys() - known):
-            parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
-        parser.set_defaults(**defaults)
-    parser.set_defaults(do_train=True)
-    return parser.parse_args_into_dataclasses(arguments)
-
-
 def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
     limits = {"train": data_args.max_train_samples}
     return DatasetDict(
@@ -244,17 +221,20 @@ def default_eval_split(splits: DatasetDict) -> str:
 def build_model(
     model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict, training: bool
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor.
+    """A checkpoint, or a new model on pre-training, on pretrained encoders or from nothing; with its processor.
 
     What is trained gets its knowledge from the training data; a checkpoint that is only evaluated keeps its own.
     """
-    if model_args.model_name_or_path is not None:
+    if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
         model, processor = load_model(model_args.model_name_or_path)
         if not training:
             logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
             return model, processor
     else:
-        build = build_small_model if model_args.vision_model is None else build_model_on_encoders
+        if model_args.model_name_or_path is not None:
+            build = build_model_on_pretraining
+        else:
+            build = build_small_model if model_args.vision_model is None else build_model_on_encoders
         config = {
             "image_pooling": model_args.image_pooling,
             "num_co_attention_layers": model_args.num_co_attention_layers,
@@ -293,11 +273,30 @@ def build_small_model(
     return small_model(processor, image_size, **config), processor
 
 
+def build_model_on_pretraining(
+    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A model on a pre-training checkpoint, float32; co-attention is as deep as there."""
+    name = model_args.model_name_or_path
+    processor = AutoProcessor.from_pretrained(name)
+    if model_args.image_size is not None:
+        processor.image_processor.size = {"height": model_args.image_size, "width": model_args.image_size}
+    config = {field: value for field, value in config.items() if field != "num_co_attention_layers"}
+    model = AmifForVisualQuestionAnswering.from_pretraining(
+        name,
+        model_args.decoder_model,
+        image_size=model_args.image_size,
+        decoder_layers=model_args.decoder_layers,
+        **config,
+    )
+    return model, processor
+
+
 def build_model_on_encoders(
     model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on pretrained encoders, float32."""
-    processor = build_processor(model_args)
+    processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
     model = AmifForVisualQuestionAnswering.from_encoders(
         model_args.vision_model,
         model_args.text_model,
@@ -307,20 +306,6 @@ def build_model_on_encoders(
         **config,
     )
     return model, processor
-
-
-def build_processor(model_args: ModelArguments) -> AmifProcessor:
-    """The processor of pretrained encoders: pictures become squares of the image size, nothing is cropped away."""
-    image_processor = AutoImageProcessor.from_pretrained(model_args.vision_model)
-    size = model_args.image_size or crop_or_size(image_processor)
-    image_processor.size = {"height": size, "width": size}
-    image_processor.do_center_crop = False
-    return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(model_args.text_model))
-
-
-def crop_or_size(image_processor: object) -> int:
-    crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
-    return crop.get("height") or size.get("height") or size["shortest_edge"]
 
 
 def evaluate(

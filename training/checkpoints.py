@@ -100,6 +100,13 @@ def check_output_folder(folder: str | Path) -> None:
         ) from error
 
 
+def is_pretrained_only(name_or_path: str) -> bool:
+    """Whether a checkpoint comes from pre-training and so has no decoder; the errors are those of `check_model`."""
+    check_model(name_or_path)
+    config = PreTrainedConfig.get_config_dict(name_or_path)[0]
+    return "AmifForVisualQuestionAnswering" not in config.get("architectures", [])
+
+
 def check_model(name_or_path: str) -> None:
     """Make sure that a folder holds a whole AMiF model, or a name of the Hub stands for one, without loading it.
 

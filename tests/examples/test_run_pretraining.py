@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel, AutoProcessor
 
-from amif import AmifForPreTraining
+from amif import AmifForPreTraining, AmifForVisualQuestionAnswering
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--dataset", "phantom", "--num_studies", "60", "--num_co_attention_layers", "1", "--num_train_epochs", "1"]
@@ -53,6 +53,20 @@ def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
     assert changed == {"image_projection", "text_projection", "co_attention", "matching_head"}
     processor = AutoProcessor.from_pretrained(folder / "two")
     assert processor.tokenizer.get_vocab() == AutoProcessor.from_pretrained(folder / "one").tokenizer.get_vocab()
+
+
+def test_answering_is_fine_tuned_from_either_stage(stages):
+    folder, _ = stages
+    command = [sys.executable, str(ROOT / "examples" / "run_vqa.py"), *SMALL[:4], "--model_name_or_path", "two"]
+    command += ["--max_train_samples", "32", "--max_eval_samples", "16", "--num_train_epochs", "1"]
+    command += ["--learning_rate", "0", "--weight_decay", "0", "--output_dir", "vqa"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    pretrained, answering = (AutoModel.from_pretrained(folder / name) for name in ("two", "vqa"))
+    assert type(answering) is AmifForVisualQuestionAnswering
+    weights = answering.model.state_dict()
+    assert all((weights[name] == weight).all() for name, weight in pretrained.model.state_dict().items())
+    assert answering.config.knowledge_size > 0
 
 
 def test_wrong_arguments_are_named(tmp_path):
