@@ -1,15 +1,17 @@
 """amif: medical visual question answering with AMiF (arXiv 2510.08791), native to Hugging Face.
 
-Importing it registers the Auto classes. Public names are imported when they are first used.
+Importing it registers the Auto classes and the pipeline. Public names are imported when they are first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .modeling_amif.configuration_amif import AmifConfig
 from .modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifModel
+from .modeling_amif.pipeline_amif import TASK, AmifVqaPipeline
 from .modeling_amif.pretraining_amif import AmifForPreTraining
 from .processing_amif.processing_amif import AmifProcessor
 
@@ -31,6 +33,9 @@ AutoConfig.register(AmifConfig.model_type, AmifConfig)
 AutoModel.register(AmifConfig, (AmifModel, AmifForVisualQuestionAnswering, AmifForPreTraining))
 AutoModelForVisualQuestionAnswering.register(AmifConfig, AmifForVisualQuestionAnswering)
 AutoProcessor.register(AmifConfig, AmifProcessor)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=AmifVqaPipeline, pt_model=AutoModelForVisualQuestionAnswering, type="multimodal"
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -52,5 +57,6 @@ __all__ = [
     "AmifPreTrainingArguments",
     "AmifProcessor",
     "AmifVqaArguments",
+    "AmifVqaPipeline",
     "AmifVqaTrainer",
 ]

@@ -4,6 +4,7 @@ from typing import Any
 
 from transformers import AutoConfig, BertConfig, CLIPVisionConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 CLINICAL_BERT_VOCABULARY = 28_996
 KNOWLEDGE_FUSIONS = ("gated", "add", "none")
@@ -86,6 +87,9 @@ class AmifConfig(PreTrainedConfig):
         self.eos_token_id = eos_token_id
         self.pad_token_id = pad_token_id
         self._check()
+        if not __name__.startswith(TRANSFORMERS_DYNAMIC_MODULE_NAME):
+            # Of a checkpoint that names its own pipeline, transformers would refuse the registered one.
+            kwargs.pop("custom_pipelines", None)
         super().__init__(**kwargs)
 
     def _check(self) -> None:

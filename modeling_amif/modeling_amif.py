@@ -28,6 +28,7 @@ from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
 from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_encoders
 from .knowledge_fusion_amif import AmifKnowledgeFusion
+from .pipeline_amif import TASK, AmifVqaPipeline
 
 logger = logging.get_logger(__name__)
 
@@ -209,6 +210,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             "AutoModel": "modeling_amif.AmifForVisualQuestionAnswering",
             "AutoModelForVisualQuestionAnswering": "modeling_amif.AmifForVisualQuestionAnswering",
         }
+        pipeline = f"pipeline_amif.{AmifVqaPipeline.__name__}"
+        config.custom_pipelines = {TASK: {"impl": pipeline, "pt": ["AutoModelForVisualQuestionAnswering"]}}
         self.post_init()
 
     @classmethod

@@ -21,6 +21,8 @@ class AmifProcessor(ProcessorMixin):
         answers: candidate answers, saved and loaded with the processor.
         max_question_length: tokens of a question, [CLS] and [SEP] included; longer questions lose their end.
         lowercase: whether questions are lower-cased before they are tokenized.
+        abstention_threshold: log-likelihood (nats) below which no answer is given by who asks for abstention; chosen
+            on validation, for these answers and this model.
 
     Raises:
         ValueError: the tokenizer lacks [CLS], [SEP] or [PAD], the length leaves no room for a word, or `answers` is not
@@ -36,6 +38,7 @@ class AmifProcessor(ProcessorMixin):
         answers: Sequence[str] | None = None,
         max_question_length: int = 40,
         lowercase: bool = True,
+        abstention_threshold: float | None = None,
     ) -> None:
         super().__init__(image_processor, tokenizer)
         _check_special_tokens(tokenizer)
@@ -44,6 +47,7 @@ class AmifProcessor(ProcessorMixin):
         self.answers = None if answers is None else _checked_texts(answers, "answer")
         self.max_question_length = max_question_length
         self.lowercase = lowercase
+        self.abstention_threshold = abstention_threshold
 
     @property
     def model_input_names(self) -> list[str]:

@@ -1,0 +1,204 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_models import small_model
+from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, BertTokenizer, ViTImageProcessor, pipeline
+
+from amif import AmifProcessor, AmifVqaPipeline
+
+WORDS = ["is", "there", "a", "mass", "in", "the", "left", "lung", "yes", "no", "right", "?"]
+QUESTIONS = ["is there a mass?", "left lung?", "is the right lung in the left lung?"]
+CANDIDATES = ["yes", "no", "left lung", "right lung", "mass in the left lung"]
+
+WITHOUT_AMIF = """
+import json, sys
+for name in ("amif", "datasets", "evaluate", "ot", "open_clip"):
+    sys.modules[name] = None
+from transformers import pipeline
+path, picture, question = sys.argv[1:]
+answer = pipeline("medical-vqa", model=path, trust_remote_code=True)
+assert type(answer).__module__.startswith("transformers_modules"), type(answer)
+ranked = answer(image=picture, question=question, top_k=3)
+generated = answer(image=picture, question=question, generate=True, generate_kwargs={"max_new_tokens": 4})
+answer.save_pretrained(path + "-again")
+again = pipeline("medical-vqa", model=path + "-again", trust_remote_code=True)
+assert again(image=picture, question=question, top_k=3) == ranked
+print(json.dumps([ranked, generated]))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    vocabulary = ["[PAD]", *WORDS, *(f"[unused{place}]" for place in range(117 - 1 - len(WORDS)))]
+    vocabulary[100:103] = ["[UNK]", "[CLS]", "[SEP]"]
+    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(vocabulary)})
+    path = tmp_path_factory.mktemp("hub") / "amif-vqa"
+    AmifProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), tokenizer, CANDIDATES).save_pretrained(path)
+    small_model().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def answer(checkpoint):
+    return pipeline("medical-vqa", model=str(checkpoint))
+
+
+def picture(seed):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 32, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def expected(answer):
+    """Scores of all candidates, from the model itself."""
+
+    def rank(image, question):
+        inputs = answer.processor(images=image, text=question)
+        answers = answer.processor.encode_answers()
+        ranking = answer.model.rank_answers(**inputs, answers=answers, top_k=5, method="exhaustive")
+        indices, scores = ranking.indices[0].tolist(), ranking.scores[0].tolist()
+        return [
+            {"answer": CANDIDATES[i], "score": pytest.approx(s, abs=1e-4)} for i, s in zip(indices, scores, strict=True)
+        ]
+
+    return rank
+
+
+def test_one_question_gives_ranked_candidates(answer, expected):
+    assert type(answer) is AmifVqaPipeline
+    for question in QUESTIONS:
+        assert answer(image=picture(0), question=question, top_k=5) == expected(picture(0), question)
+        assert answer(picture(0), question) == expected(picture(0), question)[:1]
+
+
+def test_every_form_of_many_questions_gives_the_same(answer, expected):
+    images, first = [picture(0), picture(1), picture(2)], picture(0)
+    rows = [{"image": image, "question": question} for image, question in zip(images, QUESTIONS, strict=True)]
+    wanted = [expected(row["image"], row["question"])[:2] for row in rows]
+    assert answer(image=images, question=QUESTIONS, top_k=2) == wanted
+    assert answer(rows, top_k=2, batch_size=2) == wanted
+    assert answer(rows[1], top_k=2) == wanted[1]
+    assert list(answer((row for row in rows), top_k=2, batch_size=2)) == wanted
+    assert answer(image=first, question=QUESTIONS) == [expected(first, question)[:1] for question in QUESTIONS]
+    assert answer(image=images, question=QUESTIONS[0]) == [expected(image, QUESTIONS[0])[:1] for image in images]
+
+
+def test_a_generator_is_read_a_batch_at_a_time(answer):
+    read = []
+
+    def rows():
+        for seed in range(6):
+            read.append(seed)
+            yield {"image": picture(seed), "question": QUESTIONS[0]}
+
+    next(answer(rows(), batch_size=2))
+    assert len(read) <= 4
+
+
+def test_an_image_is_encoded_once_a_batch(answer, monkeypatch):
+    encoded = []
+    encode = answer.model.model.encode_images
+    monkeypatch.setattr(
+        answer.model.model, "encode_images", lambda pixels: encoded.append(len(pixels)) or encode(pixels)
+    )
+    one, other = picture(0), picture(1)
+    rows = [{"image": image, "question": question} for image in (one, other) for question in QUESTIONS]
+    answer(rows)
+    answer(rows, generate=True, generate_kwargs={"max_new_tokens": 2})
+    assert encoded == [2, 2]
+
+
+def test_own_candidates_and_parameters_of_the_whole_pipeline(answer, checkpoint):
+    assert {a["answer"] for a in answer(picture(0), QUESTIONS[0], candidates=["mass", "lung"], top_k=9)} == {
+        "mass",
+        "lung",
+    }
+    always_two = pipeline("medical-vqa", model=str(checkpoint), top_k=2)
+    assert len(always_two(picture(0), QUESTIONS[0])) == 2
+    assert len(always_two(picture(0), QUESTIONS[0], top_k=1)) == 1
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_generated_answers_are_scored_as_candidates_are(answer, top_k):
+    options = {"max_new_tokens": 3}
+    rows = [{"image": picture(0), "question": question} for question in QUESTIONS]
+    for row, generated in zip(rows, answer(rows, generate=True, top_k=top_k, generate_kwargs=options), strict=True):
+        assert len(generated) == top_k
+        scores = [one["score"] for one in generated]
+        assert scores == sorted(scores, reverse=True)
+        inputs = answer.processor(images=row["image"], text=row["question"])
+        tokens = answer.model.generate(
+            **inputs, **options, num_beams=top_k, num_return_sequences=top_k, length_penalty=0.0
+        )
+        naive = [naive_score(answer.model, inputs, ids) for ids in tokens]
+        assert scores == pytest.approx(sorted(naive, reverse=True), abs=1e-3)
+        texts = answer.processor.batch_decode(tokens, skip_special_tokens=True)
+        assert sorted(one["answer"] for one in generated) == sorted(texts)
+
+
+@torch.no_grad()
+def naive_score(model, inputs, ids):
+    """One token after another, up to [SEP]."""
+    total = 0.0
+    for place in range(1, len(ids)):
+        log_probs = model(**inputs, labels=ids[None, :place]).logits[0, -1].log_softmax(-1)
+        total += log_probs[ids[place]].item()
+        if ids[place] == model.config.eos_token_id:
+            break
+    return total
+
+
+def test_abstention(answer, monkeypatch):
+    rows = [{"image": picture(seed), "question": QUESTIONS[0]} for seed in range(4)]
+    ranked = answer(rows, top_k=2)
+    threshold = sorted(row[0]["score"] for row in ranked)[2]
+    with pytest.raises(ValueError, match="no threshold"):
+        answer(rows, abstain=True)
+    monkeypatch.setattr(answer.processor, "abstention_threshold", threshold)
+    withheld = answer(rows, top_k=2, abstain=True)
+    for full, given in zip(ranked, withheld, strict=True):
+        below = full[0]["score"] < threshold
+        assert given == ([{"answer": None, "score": full[0]["score"]}] if below else full)
+    assert sum(given[0]["answer"] is None for given in withheld) == 2
+    assert answer(rows, top_k=2) == ranked
+
+
+def test_errors_say_what_to_do(answer, monkeypatch):
+    with pytest.raises(ValueError, match="pass image= and question="):
+        answer()
+    with pytest.raises(ValueError, match='row 1 needs "image" and "question"'):
+        answer([{"image": picture(0), "question": "a"}, {"image": picture(0)}])
+    with pytest.raises(ValueError, match="2 images and 3 questions"):
+        answer([picture(0)] * 2, QUESTIONS)
+    with pytest.raises(TypeError, match="no parameter topk"):
+        answer(picture(0), "a", topk=3)
+    monkeypatch.setattr(answer.processor, "answers", None)
+    with pytest.raises(ValueError, match="candidates=, set processor.answers, or pass generate=True"):
+        answer(picture(0), "a")
+
+
+def test_what_the_pipeline_saves_answers_alike(answer, tmp_path):
+    answer.save_pretrained(tmp_path)
+    again = pipeline("medical-vqa", model=str(tmp_path))
+    assert again(picture(0), QUESTIONS[0], top_k=5) == answer(picture(0), QUESTIONS[0], top_k=5)
+    assert again.processor.answers == CANDIDATES
+
+
+def test_pipeline_of_loaded_parts(answer, checkpoint):
+    model = AutoModelForVisualQuestionAnswering.from_pretrained(checkpoint)
+    parts = pipeline("medical-vqa", model=model, processor=AutoProcessor.from_pretrained(checkpoint))
+    assert parts(picture(0), QUESTIONS[0]) == answer(picture(0), QUESTIONS[0])
+
+
+def test_checkpoint_answers_where_amif_is_not_installed(answer, checkpoint, tmp_path):
+    picture(0).save(tmp_path / "one.png")
+    command = [sys.executable, "-c", WITHOUT_AMIF, checkpoint, tmp_path / "one.png", QUESTIONS[0]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    ranked, generated = json.loads(done.stdout.splitlines()[-1])
+    assert ranked == answer(picture(0), QUESTIONS[0], top_k=3)
+    assert generated == answer(picture(0), QUESTIONS[0], generate=True, generate_kwargs={"max_new_tokens": 4})
