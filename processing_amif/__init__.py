@@ -1,6 +1,7 @@
 from .answer_normalization_amif import normalize_answer
+from .dicom_amif import read_dicom
 from .images_amif import to_rgb, unique_images
 from .processing_amif import AmifProcessor
 from .report_normalization_amif import normalize_report
 
-__all__ = ["AmifProcessor", "normalize_answer", "normalize_report", "to_rgb", "unique_images"]
+__all__ = ["AmifProcessor", "normalize_answer", "normalize_report", "read_dicom", "to_rgb", "unique_images"]

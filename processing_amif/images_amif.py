@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from .dicom_amif import is_dicom, read_dicom
+
 AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
 
 
@@ -17,8 +19,9 @@ def to_rgb(image: AmifImage) -> Image.Image:
 
     Args:
         image: a PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
-            of a local file. 8-bit values are kept as they are. Wider integers and floats are stretched linearly from
-            the image's own [min, max] to [0, 255]. Transparent pixels lie on black. The EXIF orientation is applied.
+            of a local file, DICOM as `read_dicom` shows it included. 8-bit values are kept as they are. Wider integers
+            and floats are stretched linearly from the image's own [min, max] to [0, 255]. Transparent pixels lie on
+            black. The EXIF orientation is applied.
 
     Returns:
         A PIL image of mode RGB and the upright size.
@@ -27,6 +30,7 @@ def to_rgb(image: AmifImage) -> Image.Image:
         ValueError: the file is missing, cut off, not an image or too large; the path is a URL; the array has another
             shape, is empty, or holds NaN or infinity.
         TypeError: the image or its values are of another type.
+        ImportError: the file is DICOM and pydicom is not installed.
     """
     if isinstance(image, str | Path):
         return _read_rgb(image)
@@ -61,6 +65,8 @@ def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[in
 def _read_rgb(path: str | Path) -> Image.Image:
     if re.match(r"\w[\w+.-]*://", str(path)):
         raise ValueError(f"{path} is a URL and amif downloads nothing: save the image and pass its local path")
+    if is_dicom(path):
+        return read_dicom(path).convert("RGB")
     try:
         picture = Image.open(path)
     except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files

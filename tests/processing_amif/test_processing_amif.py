@@ -32,7 +32,7 @@ SIZE = {"height": 8, "width": 8}
 
 LOAD_WITHOUT_AMIF = """
 import json, sys
-for name in ("amif", "datasets", "evaluate", "ot", "open_clip"):
+for name in ("amif", "datasets", "evaluate", "ot", "open_clip", "pydicom"):
     sys.modules[name] = None
 from transformers import AutoProcessor
 processor = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)

@@ -1,0 +1,67 @@
+"""Ask a question about an image.
+
+    python examples/answer.py IMAGE QUESTION --model amif-vqa
+
+IMAGE is PNG, JPEG, TIFF .. or DICOM, of which a frame and a window can be chosen:
+
+    python examples/answer.py ct.dcm "is there a fracture?" --model amif-vqa --window bone --top_k 3
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from transformers import pipeline
+
+import amif  # noqa: F401  (registers the pipeline)
+from amif.processing_amif import read_dicom
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    image = arguments.image
+    if arguments.frame is not None or arguments.window is not None:
+        image = read_dicom(image, arguments.frame, window_of(arguments.window))
+    answer = pipeline("medical-vqa", model=arguments.model)
+    answers = answer(
+        image=image,
+        question=arguments.question,
+        top_k=arguments.top_k,
+        candidates=arguments.candidates,
+        generate=arguments.generate,
+        abstain=arguments.abstain,
+    )
+    for given in answers:
+        print(f"{given['score']:9.4f}  {given['answer'] or 'no answer: not sure enough'}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", metavar="IMAGE", help="File of the image, DICOM included.")
+    parser.add_argument("question", metavar="QUESTION", help="What to ask.")
+    parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
+    parser.add_argument("--top_k", type=int, default=1, help="How many answers to print, with log-likelihoods.")
+    parser.add_argument("--candidates", nargs="+", help="Answers to choose from; default: the checkpoint's.")
+    parser.add_argument("--generate", action="store_true", help="Generate freely instead of choosing.")
+    parser.add_argument("--abstain", action="store_true", help="Give no answer below the checkpoint's threshold.")
+    parser.add_argument("--frame", type=int, help="Frame of a DICOM file, from 0; default: the middle one.")
+    parser.add_argument(
+        "--window",
+        nargs="+",
+        help="Window of a DICOM file: abdomen, bone, brain, liver, lung, mediastinum; or centre and width; or the "
+        "number of one of its own windows. Default: the file's.",
+    )
+    return parser.parse_args()
+
+
+def window_of(words: Sequence[str] | None) -> int | str | tuple[float, float] | None:
+    if words is None:
+        return None
+    if len(words) == 2:
+        return float(words[0]), float(words[1])
+    return int(words[0]) if words[0].isdigit() else words[0]
+
+
+if __name__ == "__main__":
+    main()
