@@ -8,7 +8,7 @@ IMAGE is PNG, JPEG, TIFF .. or DICOM, of which a frame and a window can be chose
 """
 
 import argparse
-import logging
+import sys
 from collections.abc import Sequence
 
 from transformers import pipeline
@@ -19,12 +19,19 @@ from amif.processing_amif import read_dicom
 
 def main() -> None:
     arguments = parse_arguments()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        answers = ask(arguments)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f"answer.py: {error}")
+    for given in answers:
+        print(f"{given['score']:9.4f}  {given['answer'] or 'no answer: not sure enough'}")
+
+
+def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     image = arguments.image
     if arguments.frame is not None or arguments.window is not None:
         image = read_dicom(image, arguments.frame, window_of(arguments.window))
-    answer = pipeline("medical-vqa", model=arguments.model)
-    answers = answer(
+    return pipeline("medical-vqa", model=arguments.model)(
         image=image,
         question=arguments.question,
         top_k=arguments.top_k,
@@ -32,8 +39,6 @@ def main() -> None:
         generate=arguments.generate,
         abstain=arguments.abstain,
     )
-    for given in answers:
-        print(f"{given['score']:9.4f}  {given['answer'] or 'no answer: not sure enough'}")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,11 +1,15 @@
 """Small random models and inputs that the tests share."""
 
-import torch
-from transformers import BertConfig, ViTConfig
+from pathlib import Path
 
-from amif import AmifConfig, AmifForVisualQuestionAnswering
+import torch
+from transformers import BertConfig, BertTokenizer, ViTConfig, ViTImageProcessor
+
+from amif import AmifConfig, AmifForVisualQuestionAnswering, AmifProcessor
 
 VOCABULARY = 120
+WORDS = ["is", "there", "a", "mass", "in", "the", "left", "lung", "yes", "no", "right", "?"]
+CANDIDATES = ["yes", "no", "left lung", "right lung", "mass in the left lung"]
 WIDTH = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
 
 
@@ -55,3 +59,18 @@ def padded(answers: list[list[int]], fill: int = 0) -> dict[str, torch.Tensor]:
         "input_ids": torch.tensor([row + [fill] * (longest - len(row)) for row in rows]),
         "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
     }
+
+
+def small_processor() -> AmifProcessor:
+    """A processor whose tokens the small model knows, special ones included."""
+    vocabulary = ["[PAD]", *WORDS, *(f"[unused{place}]" for place in range(VOCABULARY - 1 - len(WORDS)))]
+    vocabulary[100:103] = ["[UNK]", "[CLS]", "[SEP]"]
+    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(vocabulary)})
+    return AmifProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), tokenizer, CANDIDATES)
+
+
+def save_small_checkpoint(folder: Path, **changes: object) -> Path:
+    """A whole checkpoint that answers: model, code, processor and answers."""
+    small_processor().save_pretrained(folder)
+    small_model(**changes).save_pretrained(folder)
+    return folder

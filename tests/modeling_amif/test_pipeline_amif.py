@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_models import small_model
-from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, BertTokenizer, ViTImageProcessor, pipeline
+from small_models import CANDIDATES, save_small_checkpoint
+from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, pipeline
 
-from amif import AmifProcessor, AmifVqaPipeline
+from amif import AmifVqaPipeline
 
-WORDS = ["is", "there", "a", "mass", "in", "the", "left", "lung", "yes", "no", "right", "?"]
 QUESTIONS = ["is there a mass?", "left lung?", "is the right lung in the left lung?"]
-CANDIDATES = ["yes", "no", "left lung", "right lung", "mass in the left lung"]
 
 WITHOUT_AMIF = """
 import json, sys
@@ -34,13 +32,7 @@ print(json.dumps([ranked, generated]))
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    vocabulary = ["[PAD]", *WORDS, *(f"[unused{place}]" for place in range(117 - 1 - len(WORDS)))]
-    vocabulary[100:103] = ["[UNK]", "[CLS]", "[SEP]"]
-    tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(vocabulary)})
-    path = tmp_path_factory.mktemp("hub") / "amif-vqa"
-    AmifProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), tokenizer, CANDIDATES).save_pretrained(path)
-    small_model().save_pretrained(path)
-    return path
+    return save_small_checkpoint(tmp_path_factory.mktemp("hub") / "amif-vqa")
 
 
 @pytest.fixture(scope="module")
