@@ -23,13 +23,15 @@ from datasets import DatasetDict
 from transformers import AutoModel, AutoProcessor, set_seed
 
 from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
+from amif.training.checkpoints import check_model, check_output_folder
 from amif.training.data import StrongAugmentation, load_pretraining_dataset
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
 from amif.training.recipes import parse_with_recipe
+from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_pretraining_model, small_processor
-from amif.training.teacher import add_teacher_embeddings
+from amif.training.teacher import add_teacher_embeddings, load_teacher
 
 logger = logging.getLogger("run_pretraining")
 
@@ -63,15 +65,21 @@ class DataArguments:
     """Which pairs to learn from."""
 
     dataset: str = field(
-        default="phantom", metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, your own file or Hub id."}
+        default="phantom", metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, vqa_pairs, your own."}
     )
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     text_column: str | None = field(default=None, metadata={"help": "Column of texts in your own data."})
+    study_column: str | None = field(default=None, metadata={"help": "Column of study ids in your own data."})
+    reports_dir: str | None = field(default=None, metadata={"help": "Folder of mimic_cxr's reports, if elsewhere."})
+    vqa_dataset: str | None = field(default=None, metadata={"help": "The questions that vqa_pairs makes pairs of."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     teacher: str = field(
         default="none",
         metadata={"help": "Whose embeddings make soft labels: none, amif:PATH, hf:NAME, open_clip:NAME, column:NAME."},
+    )
+    teacher_mode: str = field(
+        default="cached", metadata={"help": "cached: each study is embedded once; online: as it is augmented."}
     )
     augment_images: bool = field(
         default=True, metadata={"help": "The paper's strong augmentation of each view; left and right never change."}
@@ -79,10 +87,14 @@ class DataArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training studies."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated studies."})
 
+    def __post_init__(self) -> None:
+        if self.teacher_mode not in ("cached", "online"):
+            raise ValueError(f"--teacher_mode {self.teacher_mode}: choose cached or online.")
+
     @property
     def reader_options(self) -> dict[str, str | int]:
         """What the data set's reader is told beside its folder."""
-        names = ("image_column", "text_column", "num_studies")
+        names = ("image_column", "text_column", "study_column", "num_studies", "reports_dir", "vqa_dataset")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -92,18 +104,26 @@ def main() -> None:
     model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
 
     # 2. Logging, threads, seed
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main_process = training_args.process_index == 0
+    logging.basicConfig(level=logging.INFO if main_process else logging.WARNING, format="%(message)s")
     if training_args.use_cpu:
         logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
     set_seed(training_args.seed)
+    check_output_folder(training_args.output_dir)
+    resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
+    if resuming and training_has_ended(training_args):
+        logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
+        training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
 
     # 3. Data
     splits = load_pretraining_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
     splits = limit_samples(splits, data_args)
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} studies")
-    with training_args.main_process_first():
-        splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device)
+    teacher = load_teacher(data_args.teacher, training_args.device) if data_args.teacher_mode == "online" else None
+    if teacher is None:
+        with training_args.main_process_first():
+            splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device)
 
     # 4. Model and processor
     model, processor = build_model(model_args, splits)
@@ -111,21 +131,20 @@ def main() -> None:
         model.set_attn_implementation(model_args.attn_implementation)
 
     # 5. Training
+    augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)
     trainer = AmifPreTrainer(
         model=model,
         args=training_args,
         train_dataset=splits["train"] if training_args.do_train else None,
         eval_dataset=splits.get("validation"),
         processing_class=processor,
-        augmentation=StrongAugmentation(image_size_of(processor), seed=training_args.seed)
-        if data_args.augment_images
-        else None,
+        augmentation=augmentation if data_args.augment_images else None,
+        teacher=teacher,
     )
     if training_args.do_train:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         trainer.save_model()
-        # The Trainer's own state is a pickle and stays with the intermediate checkpoints.
-        (Path(training_args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+        trainer.save_state()
 
     # 6. Results: retrieval between images and reports that training never saw
     metrics = {
@@ -154,6 +173,7 @@ def build_model(model_args: ModelArguments, splits: DatasetDict) -> tuple[AmifFo
     """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor."""
     if model_args.model_name_or_path is not None:
         name = model_args.model_name_or_path
+        check_model(name)
         return AutoModel.from_pretrained(name, dtype="float32"), AutoProcessor.from_pretrained(name)
     config = {
         "image_pooling": model_args.image_pooling,

@@ -33,6 +33,7 @@ from .losses import (
     transport_plan,
 )
 from .resumable_trainer import ResumableTrainer
+from .teacher import Teacher
 
 STAGES = ("global", "local")
 MAX_REPORT_LENGTH = 120
@@ -110,6 +111,7 @@ class AmifPreTrainer(ResumableTrainer):
         eval_dataset: Rows of the validation split.
         processing_class: The processor of images and reports.
         augmentation: Of each view in training; see `AmifPreTrainingCollator`.
+        teacher: Embeds every batch anew, as it is augmented; None takes the embeddings of the rows.
         **kwargs: As for `transformers.Trainer`.
     """
 
@@ -124,6 +126,7 @@ class AmifPreTrainer(ResumableTrainer):
         eval_dataset: Dataset | None = None,
         processing_class: AmifProcessor | None = None,
         augmentation: Callable[..., PIL.Image.Image] | None = None,
+        teacher: Teacher | None = None,
         **kwargs: Any,
     ) -> None:
         model.model.vision_model.requires_grad_(not args.freeze_encoders)
@@ -131,7 +134,9 @@ class AmifPreTrainer(ResumableTrainer):
         model.log_temperatures.requires_grad_(not args.freeze_temperatures)
         length = min(MAX_REPORT_LENGTH, model.config.text_config.max_position_embeddings)
         self._collators = {
-            training: AmifPreTrainingCollator(processing_class, augmentation if training else None, length, args.seed)
+            training: AmifPreTrainingCollator(
+                processing_class, augmentation if training else None, length, args.seed, teacher
+            )
             for training in (True, False)
         }
         super().__init__(

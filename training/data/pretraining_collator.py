@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import PIL.Image
 import torch
@@ -12,6 +12,16 @@ from ...processing_amif import AmifProcessor, normalize_report, to_rgb
 from .images import open_image
 from .pretraining_rows import stable_id
 from .views import choose_views
+
+
+class Embedder(Protocol):
+    """What embeds pictures and texts in one space, as `amif.training.teacher.Teacher` does."""
+
+    def embed_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+        """Unit vectors (n, d)."""
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors (n, d)."""
 
 
 @dataclass
@@ -25,12 +35,15 @@ class AmifPreTrainingCollator:
             (evaluation) they are always the same two.
         max_report_length: tokens of a report, [CLS] and [SEP] included.
         seed: of the draws of views.
+        teacher: embeds each batch's own views, augmentation included, and reports; None where the rows hold embeddings,
+            or soft labels are not wanted.
     """
 
     processor: AmifProcessor
     augmentation: Callable[..., PIL.Image.Image] | None = None
     max_report_length: int = 120
     seed: int = 0
+    teacher: Embedder | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """One batch of B studies.
@@ -40,8 +53,9 @@ class AmifPreTrainingCollator:
             `attention_mask` (B, L) of the reports; int64 (B,) `row`, `study_ids` (equal for equal study ids) and
             `text_group` (equal for two rows of this batch of the same study or with the same normalised report, which
             must not be each other's hard negatives; between batches, equal for equal reports whose studies stand once).
-            Where the rows hold `teacher_image_embeds`, one of d values a study or one for each image: (B, d), or (2B,
-            d) in the order of `pixel_values`; where they hold `teacher_text_embeds`: (B, d); both float32.
+            With a teacher, or where the rows hold `teacher_image_embeds` (one of d values a study, or one for each
+            image): (B, d), or (2B, d) in the order of `pixel_values`; the same with `teacher_text_embeds`: (B, d); both
+            float32.
 
         Raises:
             ValueError: when a report holds no word or an image cannot be read.
@@ -57,7 +71,15 @@ class AmifPreTrainingCollator:
             "row": torch.tensor([row["row"] for row in rows]),
             "study_ids": torch.tensor([stable_id(row["study_id"]) for row in rows]),
             "text_group": torch.tensor(_group(rows)),
-            **_teacher_embeds(rows, pairs),
+            **(_teacher_embeds(rows, pairs) if self.teacher is None else self._ask_teacher(pictures, rows)),
+        }
+
+    def _ask_teacher(
+        self, pictures: Sequence[PIL.Image.Image], rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, torch.Tensor]:
+        return {
+            "teacher_image_embeds": self.teacher.embed_images(pictures),
+            "teacher_text_embeds": self.teacher.embed_texts([row["text"] for row in rows]),
         }
 
     def _choose(self, row: Mapping[str, Any]) -> tuple[int, int]:

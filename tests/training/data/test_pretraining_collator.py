@@ -129,3 +129,20 @@ def test_a_picture_that_is_cut_off_is_named(processor, tmp_path):
     row = study(0) | {"images": [{"bytes": None, "path": str(file)}]}
     with pytest.raises(ValueError, match=r"cannot read the image .*cut\.jpg"):
         AmifPreTrainingCollator(processor)([row])
+
+
+def test_an_online_teacher_sees_the_augmented_views_and_the_reports_as_written(processor):
+    class Recorder:
+        def embed_images(self, images):
+            return torch.tensor([[float(value) for value in image.getpixel((0, 0))] for image in images])
+
+        def embed_texts(self, texts):
+            self.texts = texts
+            return torch.zeros(len(texts), 3)
+
+    teacher = Recorder()
+    rows = [study(1, "A Mass.", teacher_image_embeds=[9.0]), study(2, "No mass.", teacher_image_embeds=[9.0])]
+    batch = AmifPreTrainingCollator(processor, mark, teacher=teacher)(rows)
+    # What the augmentation wrote: twice the row and the view, the epoch, and the picture's grey.
+    assert batch["teacher_image_embeds"].tolist() == [[2, 3, 40], [4, 3, 80], [3, 3, 40], [5, 3, 80]]
+    assert teacher.texts == ["A Mass.", "No mass."]
