@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import torch
 
@@ -212,8 +213,19 @@ class _TreeReader:
         self.scorer.select(torch.tensor(rows, device=self.device))
 
     def read(self, searches: list[_Search]) -> None:
-        """Read what each search has chosen, and expand the searches by it."""
+        """Read what each search has chosen, and expand the searches by it; one that is finished has chosen nothing."""
         length = max(len(search.chosen) for search in searches)
+        ids, positions, visible, valid = self._lay_out(searches, length)
+        hidden = self.scorer.read_tree(ids, positions, visible)[valid.to(self.device)]
+        # Branches read to their ends are never looked back at.
+        self.scorer.forget(length - max(len(search.kept) for search in searches))
+        values = self._step_log_probs(hidden, [prefix for search in searches for prefix in search.chosen])
+        for search in searches:
+            if search.chosen:
+                search.expand(list(islice(values, sum(len(self.trie.steps[prefix]) for prefix in search.chosen))))
+
+    def _lay_out(self, searches: list[_Search], length: int) -> tuple[torch.Tensor, ...]:
+        """Arguments of `AnswerScorer.read_tree`, a row a search, and which of the (rows, length) tokens are read."""
         past = self.scorer.cache.get_seq_length()
         ids = torch.zeros(len(searches), length, dtype=torch.long)
         positions, valid = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
@@ -224,16 +236,9 @@ class _TreeReader:
             ids[row, : len(chosen)] = torch.tensor([self.trie.tokens[prefix] for prefix in chosen], dtype=torch.long)
             positions[row, : len(chosen)] = torch.tensor([self.trie.depths[prefix] for prefix in chosen])
             valid[row, : len(chosen)] = True
-            columns, slots = zip(*self._visible_slots(search, past), strict=True) if chosen else ((), ())
-            visible[row, list(columns), list(slots)] = True
-        hidden = self.scorer.read_tree(ids, positions + self.first_position, visible)
-        # Branches read to their ends are never looked back at.
-        self.scorer.forget(length - max(len(search.kept) for search in searches))
-        values = self._step_log_probs(hidden[valid.to(self.device)], [p for search in searches for p in search.chosen])
-        for search in searches:
-            if search.chosen:
-                steps = sum(len(self.trie.steps[prefix]) for prefix in search.chosen)
-                search.expand([next(values) for _ in range(steps)])
+            places = list(self._visible_slots(search, past))
+            visible[row, [column for column, _ in places], [slot for _, slot in places]] = True
+        return ids, positions + self.first_position, visible, valid
 
     def _visible_slots(self, search: _Search, past: int) -> Iterator[tuple[int, int]]:
         for column, prefix in enumerate(search.chosen):
