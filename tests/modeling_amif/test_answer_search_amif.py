@@ -183,3 +183,20 @@ def test_a_branch_without_room_is_read_as_far_as_it_has_one_way_on():
     assert list(trie.branch(1, 2)) == [1, 2]
     assert list(trie.branch(1, 4)) == [1, 2, 3]
     assert list(trie.branch(1, 5)) == [1, 2, 3, 4, 5]
+
+
+@torch.no_grad()
+def test_questions_that_go_on_keep_their_states_and_what_was_read(models):
+    torch.manual_seed(0)
+    states, mask = (
+        torch.randn(3, 9, WIDTH["hidden_size"]),
+        torch.tensor([[1.0] * length + [0.0] * (9 - length) for length in (9, 4, 6)]),
+    )
+    ids, positions = torch.tensor([[5, 6], [7, 8], [9, 10]]), torch.tensor([[1, 1]] * 3)
+    visible = torch.tensor([[[True, True, False], [True, False, True]]] * 3)
+    everyone, some = (AnswerScorer(models[1].decoder, states, mask, 101) for _ in range(2))
+    expected = everyone.read_tree(ids, positions, visible)
+    rows = torch.tensor([2, 0])
+    some.select(rows)
+    torch.testing.assert_close(some.read_tree(ids[rows], positions[rows], visible[rows]), expected[rows])
+    assert not torch.allclose(expected[2], expected[0], atol=1e-3)
