@@ -19,6 +19,6 @@ def test_wheel_holds_the_package_under_one_name_and_nothing_else(tmp_path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = set()
     for folder in FOLDERS:
-        for path in (ROOT / folder).rglob("*.py"):
+        for path in [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.json")]:
             expected.add("/".join((["amif"] if folder != "amif" else []) + list(path.relative_to(ROOT).parts)))
     assert names == expected

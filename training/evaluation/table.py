@@ -109,3 +109,40 @@ def _fingerprint(metrics: Row) -> list[str]:
         f"{normalizer['name']} {normalizer['source_sha256'][:12]}; seed {fingerprint['seed']}; {versions}",
         f"Command: {fingerprint['command']}",
     ]
+
+
+def comparison_table(comparison: Row, first: str, second: str) -> Table:
+    """The table of `compare_predictions`; the names are those of the two systems."""
+    low, high = comparison["ci95"]
+    n = comparison["n"]
+    return Table(
+        f"{first} less {second}, the same {n} questions",
+        ("paired comparison", "value"),
+        [
+            ("difference in percentage points", f"{comparison['difference']:+.2f} ({low:+.2f} to {high:+.2f})"),
+            (f"only {first} is right", str(comparison["only_first_right"])),
+            (f"only {second} is right", str(comparison["only_second_right"])),
+            ("p, exact McNemar, questions", f"{comparison['mcnemar_p']:.4g}"),
+            ("p, exact permutation, images", f"{comparison['permutation_p']:.4g}"),
+        ],
+        ["Questions about one image are not independent: trust the permutation over images and the interval."],
+    )
+
+
+def grounding_table(result: Row) -> Table:
+    """The table of `grounding`."""
+    labelled = [
+        ("accuracy, real images", result["real"]),
+        ("accuracy, blank images", result["blank"]),
+        *((f"accuracy, shuffle {number}", shuffle) for number, shuffle in enumerate(result["shuffled"], start=1)),
+        ("accuracy, mean of shuffles", result["shuffled_mean"]),
+        ("answers changed by blanking", result["changed_by_blank"]),
+        ("answers changed by shuffling", result["changed_by_shuffling"]),
+        ("visual reliance", result["visual_reliance"]),
+    ]
+    return Table(
+        "Does it look at the image?",
+        ("grounding, in %", "value", "95 % interval", "n"),
+        [interval_cells(*pair) for pair in labelled],
+        ["Visual reliance: accuracy on real images less that on shuffled ones, in percentage points."],
+    )

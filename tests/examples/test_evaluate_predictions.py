@@ -1,0 +1,109 @@
+"""The scoring script, as a user starts it, on a small phantom."""
+
+import csv
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from amif.training.data import load_vqa_dataset
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "evaluate_predictions.py"
+STUDIES = 30
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return load_vqa_dataset("phantom", num_studies=STUDIES)
+
+
+@pytest.fixture(scope="module")
+def files(splits, tmp_path_factory):
+    """One system that is always right and says so, as CSV; one that says "no", as a JSON object."""
+    folder = tmp_path_factory.mktemp("predictions")
+    test = splits["test"].remove_columns("image")
+    with (folder / "right.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "prediction", "confidence"])
+        writer.writerows((row["question_id"], row["answer"].upper(), 1.0) for row in reversed(list(test)))
+    (folder / "no.json").write_text(json.dumps({row["question_id"]: "no" for row in test}))
+    return folder
+
+
+def run(folder, *arguments):
+    command = [sys.executable, str(SCRIPT), "--num_studies", str(STUDIES), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+class Sources(HTMLParser):
+    """Everything that a page would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.drawn = [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.drawn += tag == "svg"
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "data") and not value.startswith(("#", "data:")):
+                self.found.append((tag, value))
+
+
+def test_two_systems_are_scored_and_compared(files, splits):
+    done = run(files, "--predictions", "right.csv", "--compare", "no.json", "--shuffled", "no.json", "no.json")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((files / "evaluation" / "metrics.json").read_text())
+    answers = splits["test"]["answer"][:]
+    share_no = 100 * answers.count("no") / len(answers)
+    assert (metrics["overall"]["accuracy"], metrics["n"], metrics["split"]) == (100.0, len(answers), "test")
+    assert set(metrics["by_modality"]) == set(splits["test"]["modality"][:])
+    assert metrics["confidence"]["expected_calibration_error"] == 0.0
+    assert metrics["comparison"]["difference"] == pytest.approx(100 - share_no)
+    assert metrics["comparison"]["only_second_right"] == 0
+    assert metrics["grounding"]["visual_reliance"]["difference"] == pytest.approx(100 - share_no)
+    assert metrics["protocol"] == metrics["fingerprint"]["protocol"] == "unstated"
+    assert "right.csv less no.json" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_the_page_needs_no_network(files):
+    assert run(files, "--predictions", "right.csv").returncode == 0
+    page = Sources()
+    text = (files / "evaluation" / "report.html").read_text()
+    page.feed(text)
+    assert page.found == []
+    assert "@import" not in text
+    assert "url(http" not in text
+    assert page.drawn == 3
+
+
+def test_a_name_with_markup_is_shown_as_text(files, splits, tmp_path):
+    from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
+    from amif.training.evaluation.html_report import write_html_report
+    from amif.training.evaluation.table import metrics_table
+
+    rows = prediction_rows(splits["test"], ["no"] * len(splits["test"]))
+    metrics = build_metrics(
+        rows,
+        protocol="clean",
+        dataset_name="<script>alert(1)</script>",
+        split="test",
+        baselines={},
+        fingerprint=evaluation_fingerprint(rows, protocol="clean", seed=0, command="a & b"),
+    )
+    write_html_report(tmp_path / "report.html", rows, metrics, [metrics_table(metrics)])
+    assert "<script" not in (tmp_path / "report.html").read_text()
+
+
+def test_predictions_for_another_split_are_named(files, splits):
+    train = splits["train"]["question_id"][:]
+    (files / "wrong.json").write_text(json.dumps(dict.fromkeys(train, "yes")))
+    done = run(files, "--predictions", "wrong.json", "--output_dir", "none")
+    assert done.returncode == 1
+    assert f"{len(train)} predictions are for questions of the split train" in done.stderr
+    assert "have no prediction" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (files / "none").exists()

@@ -1,0 +1,79 @@
+"""Plots of a result as SVG text, which stands in a page without any other file."""
+
+import io
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .calibration import reliability
+from .prediction_rows import Row
+from .risk_coverage import risk_coverage_curve
+
+_BLUE, _GREY = "#2563a8", "#8a8f98"
+# Text as outlines, so that a page looks alike everywhere; a fixed salt, so that equal results give equal files.
+_STYLE = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "amif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def risk_coverage_plot(confidences: np.ndarray, correct: np.ndarray) -> str:
+    """Error rate among the most confident answers against their share, beside that of all answers."""
+
+    def draw(axes: Axes) -> None:
+        coverages, risks = risk_coverage_curve(confidences, correct)
+        axes.plot(100 * coverages, 100 * risks, color=_BLUE, label="most confident answers")
+        axes.axhline(100 * (1 - correct.mean()), color=_GREY, linestyle="--", label="all answers")
+        axes.set(xlabel="coverage in %", ylabel="wrong answers in %", xlim=(0, 100), ylim=(0, None))
+        axes.legend(frameon=False)
+
+    return _svg(draw)
+
+
+def calibration_plot(confidences: np.ndarray, correct: np.ndarray) -> str:
+    """Accuracy against confidence in bins, whose dots grow with the answers they hold."""
+
+    def draw(axes: Axes) -> None:
+        table = reliability(confidences, correct)
+        sizes = 20 + 200 * np.array([row["n"] for row in table]) / len(confidences)
+        points = [[100 * row[side] for row in table] for side in ("confidence", "accuracy")]
+        axes.plot([0, 100], [0, 100], color=_GREY, linestyle="--", label="calibrated")
+        axes.plot(*points, color=_BLUE, linewidth=1)
+        axes.scatter(*points, s=sizes, color=_BLUE, label="answers by confidence")
+        axes.set(xlabel="confidence in %", ylabel="right answers in %", xlim=(-2, 102), ylim=(-2, 102))
+        axes.legend(frameon=False)
+
+    return _svg(draw)
+
+
+def accuracy_plot(groups: dict[str, Row]) -> str:
+    """A line a group: accuracy with its interval, and the number of questions."""
+
+    def draw(axes: Axes) -> None:
+        for place, result in enumerate(reversed(groups.values())):
+            low, high = result["ci95"]
+            axes.plot([low, high], [place, place], color=_BLUE, linewidth=2)
+            axes.plot(result["accuracy"], place, "o", color=_BLUE)
+            axes.annotate(f"{result['accuracy']:.1f}", (result["accuracy"], place + 0.22), ha="center", fontsize=8)
+        labels = [f"{name} ({result['n']})" for name, result in reversed(groups.items())]
+        axes.set_yticks(range(len(groups)), labels)
+        axes.set(xlabel="accuracy in %, 95 % interval", xlim=(-2, 102), ylim=(-0.6, len(groups) - 0.4))
+        axes.grid(axis="x", color="#e3e5e8")
+
+    return _svg(draw, height=1 + 0.36 * len(groups))
+
+
+def _svg(draw: Callable[[Axes], None], height: float = 3.6) -> str:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        draw(figure.add_subplot())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
