@@ -141,7 +141,11 @@ def _read_csv(file: Path) -> list[dict[str, Any]]:
     # Not through pandas, to which the answers "None" and "NA" are missing values and the image "007" is 7.
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            return list(csv.DictReader(lines))
+            reader = csv.DictReader(lines)
+            names = reader.fieldnames or []
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"its header repeats {', '.join(repeated)}")
+            return list(reader)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{file} cannot be read as CSV ({error}): give comma-separated text in UTF-8.") from None
 

@@ -44,7 +44,8 @@ def as_cell(value: Any) -> str | None:
         raise ValueError(f"{value!r} is neither text nor a number: write one text in this cell.")
     if any("\ud800" <= letter <= "\udfff" for letter in str(value)):
         raise ValueError(f"{value!r} holds half a letter, which no file can: write valid Unicode.")
-    return as_text(value)
+    # A column of whole numbers with a gap holds floats.
+    return as_text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def as_question(value: Any) -> str:

@@ -15,7 +15,7 @@ from .schema import as_answer, as_image_name, as_question, build_vqa_dataset, fi
 TRAINING, VALIDATION, TEST = "ImageClef-2019-VQA-Med-Training", "ImageClef-2019-VQA-Med-Validation", "VQAMed2019Test"
 CATEGORIES = {"C1_Modality": "modality", "C2_Plane": "plane", "C3_Organ": "organ", "C4_Abnormality": "abnormality"}
 PUBLISHED_ROWS = {"train": 12792, "validation": 2000, "test": 500}
-ANSWERED_TEST = "VQAMed2019_Test_Questions_w_Ref_Ans.txt"
+ANSWERED_TEST = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
 
 
 def load_vqa_med_2019(
@@ -26,7 +26,7 @@ def load_vqa_med_2019(
     - `ImageClef-2019-VQA-Med-Training/` with `All_QA_Pairs_train.txt`, `QAPairsByCategory/` and `Train_images/`;
     - `ImageClef-2019-VQA-Med-Validation/`, alike;
     - `VQAMed2019Test/` with `VQAMed2019_Test_Images/` and `VQAMed2019_Test_Questions.txt`, whose rows have no answers
-      (`answer` is then None), or `VQAMed2019_Test_Questions_w_Ref_Ans.txt`, which has them and is taken where present.
+      (`answer` is then None), or `VQAMed2019_Test_Questions_w_Ref_Answers.txt`, which has them and is then taken.
 
     A line is `image|question|answer`; in the answered test file `image|category|question|answer`. `answer` keeps the
     file's own text for scoring: `#` parts alternatives, `(...)` is optional; training takes `plain_answer` of it.

@@ -64,7 +64,7 @@ def read_zipped(path: str) -> bytes:
     Raises:
         ValueError: when the file is larger than a picture can be.
     """
-    member, archive = path.removeprefix("zip://").split("::", 1)
+    member, archive = path.removeprefix("zip://").rsplit("::", 1)
     opened = _open_zip(archive, os.getpid())
     if opened.getinfo(member).file_size > MAX_MEMBER_BYTES:
         raise ValueError(f"{path} unpacks to more than {MAX_MEMBER_BYTES} bytes")

@@ -177,6 +177,7 @@ def test_cells_behind_the_last_column(folder):
         ("a.csv", b"", "no column"),
         ("a.csv", b"image,question,answer\n", "no column"),
         ("a.csv", b"image,question\n\xff,\xff", "cannot be read as CSV"),
+        ("a.csv", b"image,question,answer,answer\n", "header repeats answer"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
     ],
 )

@@ -1,6 +1,7 @@
 import json
 import pickle
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,15 @@ def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "qas").mkdir()
     with pytest.raises(FileNotFoundError, match=r"train_vqa\.pkl or train_vqa\.json or train/train_qa\.pkl"):
         load_path_vqa(tmp_path)
+
+
+def test_a_small_pickle_cannot_ask_for_much_memory(tmp_path):
+    """Nine bytes that store None at place 2 ** 25 of the reader's memo."""
+    file = tmp_path / "train_vqa.pkl"
+    file.write_bytes(b"\x80\x04Nr\x00\x00\x00\x02.")
+    tracemalloc.start()
+    try:
+        assert read_plain_pickle(file) is None
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

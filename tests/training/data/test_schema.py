@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_text, build_vqa_dataset
+from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_cell, as_text, build_vqa_dataset
 
 
 @pytest.mark.parametrize(
@@ -8,6 +10,11 @@ from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_text, bui
 )
 def test_as_text(value, text):
     assert as_text(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.0, "3"), (-2.0, "-2"), (1.5, "1.5"), (math.nan, None), (7, "7")])
+def test_whole_numbers_of_a_column_with_gaps_keep_no_point(value, text):
+    assert as_cell(value) == text
 
 
 @pytest.mark.parametrize(("value", "answer_type"), [("CLOSED ", "closed"), ("OPEN", "open"), ("", None), (None, None)])
