@@ -1,7 +1,6 @@
 """AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -15,7 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers import initialization as init
-from transformers.utils import ModelOutput, logging
+from transformers.utils import logging
 
 from .answer_ranking_amif import (
     AmifRankingOutput,
@@ -28,6 +27,7 @@ from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
 from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_encoders
 from .knowledge_fusion_amif import AmifKnowledgeFusion
+from .outputs_amif import AmifModelOutput, AmifVisualQuestionAnsweringOutput
 from .pipeline_amif import TASK, AmifVqaPipeline
 
 logger = logging.get_logger(__name__)
@@ -36,56 +36,6 @@ RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
 SCORES = ("sum", "mean")
 # Fields of a saved configuration that say which checkpoint it belongs to.
 _OF_A_CHECKPOINT = ("architectures", "auto_map", "dtype", "model_type", "transformers_version")
-
-
-@dataclass
-class AmifModelOutput(ModelOutput):
-    """Joint states of images and texts.
-
-    Args:
-        last_hidden_state: F, (B, t + p, d): text tokens first, then image tokens.
-        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
-        text_attentions: Per layer (B, heads, t, t); this and the next three only with `output_attentions=True`.
-        text_to_image_attentions: Per layer (B, heads, t, p), rows are text tokens.
-        image_attentions: Per layer (B, heads, p, p).
-        image_to_text_attentions: Per layer (B, heads, p, t), rows are image tokens.
-    """
-
-    last_hidden_state: torch.FloatTensor | None = None
-    attention_mask: torch.LongTensor | None = None
-    text_attentions: tuple[torch.FloatTensor, ...] | None = None
-    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class AmifVisualQuestionAnsweringOutput(ModelOutput):
-    """Answer logits and what led to them.
-
-    Args:
-        loss: Scalar: negative log-likelihood (nats) summed over an answer's tokens, averaged over the batch.
-        logits: (B, T, vocabulary): position i predicts token i + 1 of `labels`; without labels T is 1, the first token.
-        joint_states: What the decoder reads, F' (B, t + p, decoder width).
-        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
-        gate: The gate's values (B, t + p, d) in (0, 1); this and the rest only with `output_attentions=True`.
-        knowledge_attentions: (B, heads, t + p, M), attention over the knowledge vocabulary.
-        text_attentions: As in `AmifModelOutput`, like the next three.
-        text_to_image_attentions: Per layer (B, heads, t, p).
-        image_attentions: Per layer (B, heads, p, p).
-        image_to_text_attentions: Per layer (B, heads, p, t).
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    joint_states: torch.FloatTensor | None = None
-    attention_mask: torch.LongTensor | None = None
-    gate: torch.FloatTensor | None = None
-    knowledge_attentions: torch.FloatTensor | None = None
-    text_attentions: tuple[torch.FloatTensor, ...] | None = None
-    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 class AmifPreTrainedModel(PreTrainedModel):
