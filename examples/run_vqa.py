@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets import DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import AutoProcessor, EarlyStoppingCallback, set_seed
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
@@ -34,8 +34,10 @@ from amif.training.evaluation import (
     baseline_accuracies,
     build_metrics,
     candidate_answers,
+    choose_abstention_threshold,
     evaluation_fingerprint,
     format_table,
+    grounding,
     known_splits,
     prediction_rows,
     remove_partial_predictions,
@@ -106,6 +108,16 @@ class DataArguments:
     )
     protocol: str = field(default="clean", metadata={"help": "Where candidates come from: clean, paper or generate."})
     ablate_image: str | None = field(default=None, metadata={"help": "Evaluate on blank or shuffled (shuffle) images."})
+    grounding_shuffles: int | None = field(
+        default=None, metadata={"help": "Also answer on blank and on so many shuffles of the images: does it look?"}
+    )
+    abstention_error_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Choose on validation, and save with the checkpoint, the score below which an answer can be "
+            "withheld, so that at most this share of the answers given is wrong (0 to 1)."
+        },
+    )
     predict_file: str | None = field(default=None, metadata={"help": "File of questions to answer; none is scored."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training questions."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated questions."})
@@ -183,6 +195,13 @@ def main() -> None:
         processor.answers = candidate_answers("clean", splits, "test")
         trainer.save_model()
         trainer.save_state()
+
+    if data_args.abstention_error_rate is not None:
+        set_abstention_threshold(trainer, splits, data_args)
+        if trainer.is_world_process_zero():
+            processor.save_pretrained(
+                training_args.output_dir if training_args.do_train else model_args.model_name_or_path
+            )
 
     # 7. Evaluation
     if data_args.predict_file is not None:
@@ -316,20 +335,48 @@ def evaluate(
     if data_args.ablate_image is not None:
         dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
     trainer.candidates = candidate_answers(data_args.protocol, splits, eval_split)
+    acceptable = acceptable_answers_of(data_args.dataset)
     if trainer.candidates is not None:
-        count_unreachable(dataset, trainer.candidates, acceptable_answers_of(data_args.dataset))
-    rows = prediction_rows(dataset, *trainer.predict_answers(dataset, trainer.args.output_dir))
+        count_unreachable(dataset, trainer.candidates, acceptable)
+    rows = prediction_rows(dataset, *trainer.predict_answers(dataset, trainer.args.output_dir), acceptable)
     metrics = build_metrics(
         rows,
         protocol=data_args.protocol,
         dataset_name=data_args.dataset,
         split=eval_split,
-        baselines=baseline_accuracies(concatenate_datasets(known_splits(splits, eval_split)), dataset),
+        baselines=baseline_accuracies(concatenate_datasets(known_splits(splits, eval_split)), dataset, acceptable),
         fingerprint=evaluation_fingerprint(
             rows, protocol=data_args.protocol, seed=trainer.args.seed, command=" ".join(sys.argv)
         ),
+        abstention_threshold=trainer.processing_class.abstention_threshold,
     )
+    if data_args.grounding_shuffles is not None:
+        metrics["grounding"] = measure_grounding(trainer, dataset, rows, data_args)
     return rows, metrics | {"ablate_image": data_args.ablate_image}
+
+
+def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:
+    """The same questions on blank images and on several shuffles, beside `rows` on the real ones."""
+    seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
+    ablated = [ablate_images(dataset, "blank"), *(ablate_images(dataset, "shuffle", seed) for seed in seeds)]
+    acceptable = acceptable_answers_of(data_args.dataset)
+    blank, *shuffled = (prediction_rows(other, *trainer.predict_answers(other), acceptable) for other in ablated)
+    return grounding(rows, blank, shuffled)
+
+
+def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_args: DataArguments) -> None:
+    """The processor's threshold, from answers to the validation split under the clean protocol."""
+    if "validation" not in splits:
+        raise ValueError("--abstention_error_rate chooses a threshold on the validation split, and there is none.")
+    trainer.candidates = candidate_answers("clean", splits, "validation")
+    answers = trainer.predict_answers(splits["validation"])
+    rows = prediction_rows(splits["validation"], *answers, acceptable_answers_of(data_args.dataset))
+    threshold = choose_abstention_threshold(rows, data_args.abstention_error_rate)
+    trainer.processing_class.abstention_threshold = threshold
+    if threshold is None:
+        logger.warning("No threshold reaches --abstention_error_rate on validation: no answer would be withheld.")
+    else:
+        logger.info(f"Answers can be withheld below the score {threshold:.4f}, chosen on validation.")
 
 
 if __name__ == "__main__":

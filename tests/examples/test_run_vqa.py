@@ -201,3 +201,25 @@ def test_unknown_recipe_arguments_are_named(tmp_path):
 def test_half_a_pair_of_encoders_is_refused(tmp_path):
     done = run("--dataset", "phantom", "--vision_model", "x", folder=tmp_path)
     assert "--vision_model and --text_model together" in done.stderr
+
+
+def test_grounding_and_abstention_of_a_checkpoint(trained):
+    """The threshold is chosen on validation, saved with the checkpoint, and reported on the evaluated split."""
+    folder, _ = trained
+    copy = folder.parent / "grounded"
+    shutil.copytree(folder / "amif-vqa", copy / "amif-vqa")
+    evaluate = ("--model_name_or_path", "amif-vqa", "--do_train", "false", "--output_dir", "eval")
+    measured = ("--grounding_shuffles", "2", "--abstention_error_rate", "0.9")
+    done = run(*SMALL, *evaluate, *measured, folder=copy)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((copy / "eval" / "metrics.json").read_text())
+    found = metrics["grounding"]
+    assert found["real"] == metrics["overall"]
+    assert len(found["shuffled"]) == 2
+    mean = sum(shuffle["accuracy"] for shuffle in found["shuffled"]) / 2
+    assert found["visual_reliance"]["difference"] == pytest.approx(found["real"]["accuracy"] - mean)
+    threshold = AutoProcessor.from_pretrained(copy / "amif-vqa").abstention_threshold
+    rows = lines(copy / "eval" / "predictions.jsonl")
+    kept = [row for row in rows if row["score"] >= threshold]
+    assert metrics["confidence"]["abstention"]["threshold"] == threshold
+    assert metrics["confidence"]["abstention"]["coverage"]["share"] == pytest.approx(100 * len(kept) / len(rows))
