@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoProcessor
 
 from ..processing_amif import to_rgb
 from .data.images import open_image
+from .data.zipped_images import image_file_state
 
 SPECS = "none, amif:PATH, hf:NAME, open_clip:NAME or column:NAME"
 IMAGE_COLUMN, TEXT_COLUMN = "teacher_image_embeds", "teacher_text_embeds"
@@ -177,13 +178,8 @@ def _fingerprint_of_rows(split: Dataset) -> str:
         for row in batch.to_pylist():
             digest.update(repr((row["text"], len(row["images"]))).encode())
             for image in row["images"]:
-                digest.update(image["bytes"] or _file_state(image["path"]))
+                digest.update(image["bytes"] or image_file_state(image["path"]).encode())
     return digest.hexdigest()
-
-
-def _file_state(path: str) -> bytes:
-    state = os.stat(path)
-    return f"{path}|{state.st_size}|{state.st_mtime_ns}".encode()
 
 
 def _load_amif(path: str) -> Teacher:

@@ -58,6 +58,15 @@ def is_zipped(path: str | None) -> bool:
     return path is not None and path.startswith("zip://")
 
 
+def image_file_state(path: str) -> str:
+    """The path of an image cell with size and time of change of the file on disk, for a zip's picture those of the zip.
+
+    Two states are equal only where nothing has been written in between, without a picture being read.
+    """
+    status = os.stat(path.rsplit("::", 1)[1] if is_zipped(path) else path)
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+
 def read_zipped(path: str) -> bytes:
     """The bytes of `zip://<name>::<zip>`.
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from datasets import Dataset, Image
 
 from ...processing_amif import AmifProcessor
+from ..data.zipped_images import image_file_state
 
 
 def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dataset: Dataset, **settings: Any) -> str:
@@ -47,5 +47,4 @@ def _dataset_parts(dataset: Dataset) -> Iterator[bytes]:
         if image["bytes"]:
             yield image["bytes"]
         else:
-            status = os.stat(image["path"])
-            yield f"{image['path']} {status.st_size} {status.st_mtime_ns}".encode()
+            yield image_file_state(image["path"]).encode()

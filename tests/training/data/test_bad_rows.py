@@ -14,6 +14,7 @@ from amif.training.data import load_questions, load_vqa_dataset
 from amif.training.data.bad_rows import BadRows, missing_images, with_present_images
 from amif.training.data.images import open_image
 from amif.training.data.own_data import load_own_data
+from amif.training.data.zipped_images import image_file_state
 
 GOOD = {"image": "good.png", "question": "Is it?", "answer": "yes"}
 
@@ -302,3 +303,15 @@ def test_questions_to_answer_keep_their_order_and_need_no_answers(folder):
     assert set(load_questions(csv_file(folder / "own.csv", names))["answer"]) == {None}
     with pytest.raises(ValueError, match="no column 'text'"):
         load_questions(folder / "ask.csv", question_column="text")
+
+
+def test_the_state_of_a_picture_in_a_zip_is_that_of_the_zip(folder):
+    content = (folder / "good.png").read_bytes()
+    archive = zipped(folder / "images.zip", **{"in.png": content})
+    (cell,) = load_own_data(csv_file(folder / "own.csv", ["in.png"]))["train"].cast_column("image", Image(decode=False))
+    path = cell["image"]["path"]
+    before = image_file_state(path)
+    assert image_file_state(path) == before
+    zipped(archive, **{"in.png": content, "more.png": content})
+    assert image_file_state(path) != before
+    assert image_file_state(str(folder / "good.png")) != before
