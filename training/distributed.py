@@ -1,9 +1,12 @@
 """What a run must know about its machine and its sibling processes."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed.nn.functional
+from torch.distributed.fsdp import FSDPModule
 
 
 def use_all_cpu_cores() -> int:
@@ -24,3 +27,23 @@ def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return tensor
     return torch.cat(torch.distributed.nn.functional.all_gather(tensor.contiguous()))
+
+
+@contextmanager
+def unsharded(model: torch.nn.Module) -> Iterator[None]:
+    """Keep the weights of a model that FSDP 2 spread over processes whole, for as long as it is evaluated.
+
+    FSDP gathers weights around `forward`, and answers come from other methods; whole, each process may also answer as
+    many questions as it likes without waiting for the others. Needs a forward of the whole model before, as
+    training makes it. Changes nothing in other models.
+    """
+    shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for shard in shards:
+        shard.set_reshard_after_forward(False, recurse=False)
+        shard.unshard()
+    try:
+        yield
+    finally:
+        for shard in shards:
+            shard.reshard()
+            shard.set_reshard_after_forward(True, recurse=False)

@@ -21,6 +21,7 @@ from .data.augmentation import LateralitySafeAugmentation
 from .data.sampler import ImageGroupedSampler
 from .data.vqa_collator import AmifVqaCollator
 from .data.vqa_rows import VqaRows
+from .distributed import unsharded
 from .evaluation.accuracy import VqaAccuracy
 from .evaluation.partial_predictions import Answer, PartialPredictions
 from .evaluation.prediction_fingerprint import prediction_fingerprint
@@ -180,7 +181,8 @@ class AmifVqaTrainer(ResumableTrainer):
         """Answer the questions of a data set (the validation split by default) and measure `accuracy` in percent."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         self.compute_metrics = partial(self._accuracy, list(dataset["answer"]))
-        return super().evaluate(dataset, ignore_keys, metric_key_prefix)
+        with unsharded(self.model):
+            return super().evaluate(dataset, ignore_keys, metric_key_prefix)
 
     def predict_answers(
         self, dataset: Dataset, folder: str | Path | None = None
@@ -195,6 +197,12 @@ class AmifVqaTrainer(ResumableTrainer):
         Returns:
             In the order of the rows, the answers and their log-likelihoods (nats), None for those generated freely.
         """
+        with unsharded(self.model):
+            answers = self._answers_of_rows(dataset, folder)
+        texts, scores = zip(*(answers[row] for row in range(len(dataset))), strict=True)
+        return list(texts), list(scores)
+
+    def _answers_of_rows(self, dataset: Dataset, folder: str | Path | None) -> dict[int, Answer]:
         rows = self._rows(dataset, self.args.freeze_vision_encoder)
         order, size = list(self._get_eval_sampler(rows)), self.args.per_device_eval_batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
@@ -204,9 +212,7 @@ class AmifVqaTrainer(ResumableTrainer):
         # Whole batches: in other company, and padded otherwise, a question's score may differ in the last digit.
         waiting = [batch for batch in batches if not answers.keys() >= set(batch)]
         own = waiting[self.args.process_index :: self.args.world_size]
-        answers |= gather_object(list(self._answer_batches(rows, own, partial_predictions)))
-        texts, scores = zip(*(answers[row] for row in range(len(dataset))), strict=True)
-        return list(texts), list(scores)
+        return answers | dict(gather_object(list(self._answer_batches(rows, own, partial_predictions))))
 
     def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
         fingerprint = [

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import small_model
+from small_models import padded, small_inputs, small_model
 from small_runs import build_data, build_processor, trainer
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from amif.modeling_amif.co_attention_amif import AmifCoAttentionLayer
+from amif.training.distributed import unsharded
 
 BATCHES = {"per_device_eval_batch_size": 5, "max_grad_norm": 0.0}
 RESUMED = {
@@ -109,6 +114,12 @@ def test_interrupted_evaluation_answers_each_question_once(two):
         assert (report["answers_later"], report["scores_later"]) == (report["answers"], report["scores"])
 
 
+def test_model_spread_by_fsdp_answers_and_trains_on(two):
+    for report in two:
+        whole, spread = report["fsdp"]
+        torch.testing.assert_close(spread, whole, rtol=0, atol=1e-5)
+
+
 class Killed(BaseException):
     """Stands for SIGKILL."""
 
@@ -159,6 +170,24 @@ def interrupted_evaluation(folder, processor, data):
     return {"kept": kept, "answered_later": sum(answered), "answers_later": answers, "scores_later": scores}
 
 
+def scores_of_whole_and_spread(rank):
+    """Scores of different numbers of questions on each process, which would not wait for each other."""
+    model, answers = small_model(), padded([[5], [6, 7], [8]])
+    inputs = small_inputs(questions=4 + 4 * rank)
+    whole = model.rank_answers(**inputs, answers=answers, top_k=3).scores
+    for module in model.modules():
+        if isinstance(module, AmifCoAttentionLayer):
+            fully_shard(module)
+    fully_shard(model)
+    labels = padded([[5], [6, 7], [8], [9]])["input_ids"]
+    for _ in range(2):
+        model(**small_inputs(), labels=labels).loss.backward()
+        with unsharded(model):
+            spread = model.rank_answers(**inputs, answers=answers, top_k=3).scores
+    assert all(isinstance(parameter, DTensor) for parameter in model.parameters()), "spread again"
+    return whole, spread
+
+
 def main(folder, data_folder):
     folder, processor, rank = Path(folder), build_processor(), int(os.environ["RANK"])
     data = build_data(Path(data_folder))
@@ -175,6 +204,7 @@ def main(folder, data_folder):
         "grouped": whole_and_resumed(folder / "grouped", processor, data, questions_per_image=2),
         "random": whole_and_resumed(folder / "random", processor, data),
         **interrupted_evaluation(folder / "interrupted", processor, data),
+        "fsdp": scores_of_whole_and_spread(rank),
     }
     torch.save(report, folder / f"{rank}.pt")
 

@@ -23,7 +23,8 @@ def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dat
         **settings: what else changes an answer, such as candidates, or its last digit, such as the batch size.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    # Not its state_dict, which FSDP spreads over the processes again.
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     for part in (*_processor_parts(processor), *_dataset_parts(dataset)):

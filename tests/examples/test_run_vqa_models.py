@@ -1,0 +1,80 @@
+"""Which model the run script starts from, and what it knows."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from datasets import DatasetDict
+from small_models import small_model
+from small_runs import build_data, build_processor
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "run_vqa.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    specification = importlib.util.spec_from_file_location("run_vqa", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint"
+    small_model(knowledge=7).save_pretrained(folder)
+    build_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def splits(tmp_path):
+    return DatasetDict({"train": build_data(tmp_path)})
+
+
+def built(script, checkpoint, splits, training, **data_arguments):
+    model_args = script.ModelArguments(model_name_or_path=str(checkpoint))
+    return script.build_model(model_args, script.DataArguments(**data_arguments), splits, training)
+
+
+def test_training_on_takes_the_knowledge_of_its_data(script, checkpoint, splits, caplog):
+    with caplog.at_level("INFO"):
+        model, processor = built(script, checkpoint, splits, training=True)
+    tokens = processor.tokenizer.convert_ids_to_tokens(model.knowledge_ids)
+    assert {token for token in tokens if token != "[SEP]"} == {"dark", "grey", "bright", "yes", "no"}
+    assert "Knowledge: the training answers, 10 tokens." in caplog.text
+    assert model.config.knowledge_size == 10
+
+
+def test_evaluating_keeps_the_knowledge_of_the_checkpoint(script, checkpoint, splits, caplog):
+    with caplog.at_level("INFO"):
+        model, _ = built(script, checkpoint, splits, training=False)
+    assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()
+    assert "Knowledge: the checkpoint's, 7 tokens." in caplog.text
+
+
+def test_knowledge_cannot_be_taken_away(script, checkpoint, splits):
+    with pytest.raises(ValueError, match="--knowledge none: the checkpoint was trained with knowledge"):
+        built(script, checkpoint, splits, training=True, knowledge="none")
+
+
+def test_code_beside_a_checkpoint_does_not_run(script, checkpoint, splits, tmp_path):
+    mark = tmp_path / "executed"
+    for path in checkpoint.glob("*.py"):
+        path.write_text(f"open({str(mark)!r}, 'w')\n{path.read_text()}")
+    assert list(checkpoint.glob("*.py"))
+    built(script, checkpoint, splits, training=False)
+    assert not mark.exists()
+
+
+def test_empty_folder_is_named(script, tmp_path, splits):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json, so no model"):
+        built(script, tmp_path, splits, training=False)
+
+
+def test_output_folder_is_tried_before_anything_else(script, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sys.argv", ["run_vqa.py", "--use_cpu", "--output_dir", str(tmp_path / "file" / "out")])
+    monkeypatch.setattr(script, "load_vqa_dataset", None)
+    with pytest.raises(OSError, match="Choose another --output_dir"):
+        script.main()
