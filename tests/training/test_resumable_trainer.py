@@ -46,7 +46,9 @@ def whole(tmp_path_factory, processor, data):
 
 def assert_same_weights(model, expected):
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
+        # A key's bias moves all scores of a row alike: its gradient is rounding alone, which Adam makes a step of.
+        if not name.endswith(("k_proj.bias", "key.bias")):
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
 
 
 def resume(folder, processor, data, how=True):
