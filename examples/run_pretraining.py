@@ -28,6 +28,7 @@ from amif.training.data import StrongAugmentation, load_pretraining_dataset
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
+from amif.training.model_card import write_pretraining_card
 from amif.training.recipes import parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_pretraining_model, small_processor
@@ -153,10 +154,14 @@ def main() -> None:
         if name in splits
     }
     if trainer.is_world_process_zero():
-        write_json(Path(training_args.output_dir) / "metrics.json", metrics)
+        output, start = training_args.output_dir, model_args.model_name_or_path or model_args.vision_model
+        write_json(Path(output) / "metrics.json", metrics)
+        write_pretraining_card(output, metrics, data_args.dataset, start, model_args.text_model, trainer)
         for name, values in metrics.items():
             recalls = {key: round(100 * value, 2) for key, value in values.items() if "recall" in key and "@" in key}
             print(f"{data_args.dataset}, {name}, {len(splits[name])} studies: {recalls}")
+    if training_args.push_to_hub:
+        trainer.push_to_hub()
 
 
 def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:

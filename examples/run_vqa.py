@@ -215,11 +215,14 @@ def main() -> None:
         output = Path(training_args.output_dir)
         write_jsonl(output / "predictions.jsonl", rows)
         write_json(output / "metrics.json", metrics)
-        write_model_card(output, metrics, model_args.vision_model, model_args.text_model)
+        start = model_args.model_name_or_path or model_args.vision_model
+        write_model_card(output, metrics, start, model_args.text_model, trainer)
         if eval_split == "test" and metrics["overall"] is not None:
             append_test_evaluation(output if training_args.do_train else model_args.model_name_or_path, metrics)
         remove_partial_predictions(output)
         print(format_table(metrics))
+    if training_args.push_to_hub:
+        trainer.push_to_hub()
 
 
 def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:

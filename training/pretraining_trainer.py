@@ -61,6 +61,7 @@ class AmifPreTrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
     logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the losses."})
+    hub_strategy: str = field(default="end", metadata={"help": "When push_to_hub publishes: leave it at the end."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
     label_names: list[str] | None = field(default_factory=lambda: ["text_group"], metadata={"help": "Leave as it is."})
     soft_labels: bool = field(

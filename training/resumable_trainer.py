@@ -19,11 +19,12 @@ from .checkpoints import (
     what_is_missing,
 )
 from .interruption import StopOnSigterm
+from .publishing import PublishingTrainer
 
 logger = logging.get_logger(__name__)
 
 
-class ResumableTrainer(CheckpointLoading):
+class ResumableTrainer(CheckpointLoading, PublishingTrainer):
     """A Trainer whose runs can be interrupted at any moment, also while they save.
 
     A resumed run continues from the newest complete checkpoint, with the random states, the order of the data and the

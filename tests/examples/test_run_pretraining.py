@@ -35,7 +35,13 @@ def test_both_stages_leave_a_checkpoint_and_its_retrieval(stages):
     assert {path.name for path in folder.iterdir()} == {"one", "two"}, "nothing is written outside the output folder"
     for name in ("one", "two"):
         written = {path.name for path in (folder / name).iterdir()}
-        assert written >= {"model.safetensors", "processor_config.json", "metrics.json", "pretraining_amif.py"}
+        assert written >= {
+            "model.safetensors",
+            "processor_config.json",
+            "metrics.json",
+            "README.md",
+            "pretraining_amif.py",
+        }
         assert "training_args.bin" not in written
         metrics = json.loads((folder / name / "metrics.json").read_text())
         assert 0 <= metrics["test"]["test_recall_i2t@1"] <= metrics["test"]["test_recall_i2t@5"] <= 1

@@ -1,44 +1,153 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
 from huggingface_hub import ModelCard
-from small_evaluations import table
 
-from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
-from amif.training.model_card import write_model_card
-
-ROWS = prediction_rows(
-    table(
-        *((str(row), str(row), "Is it?", answer, None, None) for row, answer in enumerate(["yes", "no", "yes", None]))
-    ),
-    ["yes", "no", "no", "no"],
-)
-METRICS = build_metrics(
-    ROWS,
-    protocol="paper",
-    dataset_name="slake",
-    split="test",
-    baselines={},
-    fingerprint=evaluation_fingerprint(ROWS, protocol="paper", seed=1, command="run_vqa.py --protocol paper"),
-)
+from amif.training.model_card import write_model_card, write_pretraining_card
 
 
-def test_card_says_what_was_measured_how_and_on_what(tmp_path):
+def share(value, low, high, n):
+    return {"accuracy": value, "ci95": [low, high], "n": n}
+
+
+METRICS = {
+    "dataset": "slake",
+    "split": "test",
+    "n": 4,
+    "unscored": 1,
+    "protocol": "paper",
+    "protocol_note": "The candidates are the test answers.",
+    "overall": share(66.67, 30.0, 90.0, 3),
+    "by_answer_type": {"closed": share(100.0, 100.0, 100.0, 1), "open": share(50.0, 0.0, 100.0, 2)},
+    "by_yes_no": {"closed": share(99.0, 98.0, 100.0, 1)},
+    "by_question_type": {},
+    "by_modality": {},
+    "by_organ": {},
+    "text_overlap": {"bleu1": None, "token_f1": None},
+    "vqa_med": None,
+    "confidence": None,
+    "consistency": None,
+    "baselines": {"question_only": share(41.0, 30.0, 50.0, 3)},
+    "fingerprint": {
+        "answer_type_counts": {"closed": 1, "open": 2},
+        "yes_no_counts": {"closed": 1, "open": 2},
+        "questions_sha256": "0123456789abcdef",
+        "normalizer": {"name": "normalize_answer", "source_sha256": "fedcba9876543210"},
+        "versions": {"amif": "0.1.0"},
+        "seed": 42,
+        "command": "run_vqa.py --protocol paper",
+    },
+}
+
+
+def trainer(**runtime):
+    args = SimpleNamespace(
+        train_batch_size=8,
+        gradient_accumulation_steps=2,
+        world_size=1,
+        optim="adamw_torch",
+        learning_rate=3e-5,
+        weight_decay=0.05,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.4,
+        bf16=True,
+        fp16=False,
+        seed=7,
+        device=torch.device("cpu"),
+    )
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
+    model[0].requires_grad_(False)
+    return SimpleNamespace(
+        args=args,
+        model=model,
+        processing_class=SimpleNamespace(answers=["yes", "no"]),
+        state=SimpleNamespace(epoch=2.0, global_step=10, log_history=[{"loss": 1.0}, {"train_runtime": 90.0}]),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
     folder = tmp_path / "amif-slake"
     folder.mkdir()
-    write_model_card(folder, METRICS, "models/dinov2-small", "models/minilm-l6")
+    return folder
+
+
+def test_card_says_what_was_measured_how_and_on_what(folder, tmp_path):
+    write_model_card(folder, METRICS, "models/dinov2-small", "models/minilm-l6", trainer())
     card = ModelCard.load(folder / "README.md")
-    assert card.data.pipeline_tag == "visual-question-answering"
     for said in (
-        'from_pretrained("amif-slake")',
+        'pipeline("medical-vqa", model="amif-slake")',
         "Started from dinov2-small and minilm-l6.",
+        "CC-BY-4.0",
         "66.67",
-        f"{METRICS['overall']['ci95'][0]:.2f} - 100.00",
-        f"Protocol paper: {METRICS['protocol_note']}",
+        "30.00 - 90.00",
+        "closed (answer_type)",
+        "closed (yes/no answer)",
+        "baseline question_only",
+        "Protocol paper: The candidates are the test answers.",
+        "questions 0123456789ab",
         "run_vqa.py --protocol paper",
-        "not for diagnosis",
+        "the 2 answers that come with",
+        "| parameters | 11, of them 3 trained |",
+        "| batch | 16 |",
+        "learning rate 3e-05, weight decay 0.05",
+        "| precision | bfloat16 |",
+        "| seed | 7 |",
+        "| time | 1.5 minutes |",
+        "| hardware | cpu (",
+        "Not a medical device",
+        "2510.08791",
     ):
         assert said in card.content, said
     assert str(tmp_path) not in card.content
+    assert "{{" not in card.content
+    assert "{%" not in card.content
 
 
-def test_card_of_a_new_model(tmp_path):
-    write_model_card(tmp_path, METRICS, None, None)
-    assert "Trained from random initialisation." in (tmp_path / "README.md").read_text()
+def test_metadata_and_model_index_are_read_back_by_the_hubs_library(folder):
+    write_model_card(folder, METRICS, "facebook/dinov2-small", str(folder), None)
+    data = ModelCard.load(folder / "README.md", ignore_metadata_errors=False).data
+    assert data.pipeline_tag == "visual-question-answering"
+    assert data.datasets == ["BoKelvin/SLAKE"]
+    assert data.base_model == ["facebook/dinov2-small"], "a folder is no base model on the Hub"
+    assert data.model_name == "amif-slake"
+    found = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert found == {
+        "accuracy in %, overall (protocol paper)": 66.67,
+        "accuracy in %, closed, answer_type (protocol paper)": 100.0,
+        "accuracy in %, open, answer_type (protocol paper)": 50.0,
+        "accuracy in %, closed, yes/no answer (protocol paper)": 99.0,
+    }
+    assert {(result.dataset_type, result.dataset_split) for result in data.eval_results} == {("BoKelvin/SLAKE", "test")}
+
+
+def test_ablated_images_are_named_beside_every_figure(folder):
+    write_model_card(folder, METRICS | {"ablate_image": "blank"}, None, None)
+    data = ModelCard.load(folder / "README.md").data
+    assert all("images blank" in result.metric_name for result in data.eval_results)
+
+
+def test_card_of_a_new_model_on_own_data_without_references(folder, tmp_path):
+    unscored = {"dataset": str(tmp_path / "mine.csv"), "overall": None, "by_answer_type": {}, "by_yes_no": {}}
+    write_model_card(folder, METRICS | unscored, None, None)
+    card = ModelCard.load(folder / "README.md")
+    assert "Trained from random initialisation." in card.content
+    assert "`mine.csv`, whose licence" in card.content
+    assert "This run trained nothing." in card.content
+    assert card.data.eval_results is None
+
+
+def test_card_of_a_pretraining_checkpoint(folder):
+    metrics = {"test": {"test_loss": 3.0, "test_recall_i2t@5": 0.125, "test_recall_i2t": 0.5}}
+    write_pretraining_card(folder, metrics, "rocov2", "models/dinov2-small", None, trainer())
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.pipeline_tag is None
+    for said in (
+        'AmifForVisualQuestionAnswering.from_pretraining("amif-slake")',
+        "test_recall_i2t@5                12.50",
+        "the figures are CC BY or CC BY-NC",
+        "| seed | 7 |",
+    ):
+        assert said in card.content, said
+    assert "test_loss" not in card.content

@@ -1,0 +1,170 @@
+"""Publishing and loading over HTTP, by huggingface_hub's own client in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import TOKEN, running_hub
+from small_models import save_small_checkpoint
+
+import amif
+from amif.training.publishing import publish_checkpoint
+
+TESTS = Path(__file__).parents[1]
+
+CLIENT = """
+import json, sys, time, urllib.request
+time.sleep = lambda seconds: None  # between the client's attempts
+sys.path.insert(0, sys.argv[2])
+from small_models import small_inputs, small_processor
+import amif, os, torch
+from huggingface_hub import HfApi
+from transformers import AutoModel, AutoProcessor, pipeline
+from amif.training.publishing import publish_checkpoint
+
+folder = sys.argv[1]
+said = {}
+
+def answers(name, **options):
+    model = AutoModel.from_pretrained(name, **options).eval()
+    processor = AutoProcessor.from_pretrained(name, **options)
+    ranking = model.rank_answers(**small_inputs(), answers=processor.encode_answers(), top_k=5)
+    return [type(model).__name__, processor.answers, ranking.indices.tolist(), ranking.scores.tolist()]
+
+def break_at(step):
+    request = urllib.request.Request(os.environ["HF_ENDPOINT"] + "/test/break", json.dumps(step).encode())
+    urllib.request.urlopen(request).read()
+
+def error_of(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+said["local"] = answers(folder)
+
+model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+model.push_to_hub("user/by-parts")
+processor.push_to_hub("user/by-parts")
+said["by parts"] = answers("user/by-parts")
+said["by remote code"] = answers("user/by-parts", trust_remote_code=True)
+said["by pipeline"] = pipeline("medical-vqa", model="user/by-parts").processor.answers
+
+publish_checkpoint(folder, "amif-vqa", private=True, revision="v1")
+said["private, v1"] = answers("user/amif-vqa", revision="v1")
+said["files"] = sorted(HfApi().list_repo_files("user/amif-vqa", revision="v1"))
+said["main"] = HfApi().list_repo_files("user/amif-vqa")
+said["without token"] = error_of(AutoModel.from_pretrained, "user/amif-vqa", revision="v1", token=False)
+
+for step in ("large file", "commit"):
+    name = f"user/broken-at-{step.replace(' ', '-')}"
+    break_at(step)
+    said[f"broken at {step}"] = error_of(publish_checkpoint, folder, name)
+    break_at(None)
+    said[f"loaded after broken {step}"] = error_of(AutoModel.from_pretrained, name)
+    said[f"files after broken {step}"] = HfApi().list_repo_files(name)
+publish_checkpoint(folder, name)
+said["second attempt"] = answers(name)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def client_environment(tmp_path_factory):
+    with running_hub() as hub:
+        yield os.environ | {
+            "HF_ENDPOINT": hub.url,
+            "HF_TOKEN": TOKEN,
+            "HF_HOME": str(tmp_path_factory.mktemp("home")),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
+
+@pytest.fixture(scope="module")
+def said(client_environment, tmp_path_factory):
+    folder = save_small_checkpoint(tmp_path_factory.mktemp("run") / "amif-vqa")
+    (folder / "checkpoint-5").mkdir()
+    for name in (
+        *("README.md", "metrics.json", "test_evaluations.jsonl", "predictions.jsonl", "training_args.bin"),
+        *(
+            "trainer_state.json",
+            "checkpoint-5/optimizer.pt",
+            "checkpoint-5/model.safetensors",
+            "checkpoint-5/config.json",
+        ),
+    ):
+        (folder / name).write_text("---\nlanguage: en\n---\n" if name == "README.md" else "{}")
+    command = [sys.executable, "-c", CLIENT, str(folder), str(TESTS)]
+    done = subprocess.run(command, capture_output=True, text=True, env=client_environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("way", ["by parts", "by remote code", "private, v1", "second attempt"])
+def test_what_was_published_answers_alike(said, way):
+    assert said["local"][0] == "AmifForVisualQuestionAnswering"
+    assert said[way] == said["local"]
+
+
+def test_the_pipeline_loads_from_the_hub(said):
+    assert said["by pipeline"] == said["local"][1]
+
+
+def test_what_belongs_to_a_checkpoint_is_published_and_nothing_else(said):
+    code = {path.name for name in ("modeling_amif", "processing_amif") for path in code_files(name)}
+    data = {"config.json", "generation_config.json", "model.safetensors", "processor_config.json", "README.md"}
+    data |= {"tokenizer.json", "tokenizer_config.json", "metrics.json", "test_evaluations.jsonl"}
+    assert set(said["files"]) - {"generation_config.json"} == (code | data) - {"generation_config.json"}
+    assert said["main"] == [], "another revision than the one that was asked for"
+
+
+def code_files(package):
+    code = {path for path in (Path(amif.__file__).parents[1] / package).glob("*_amif.py")}
+    return {path for path in code if path.name != "pretraining_amif.py"}
+
+
+def test_a_private_repository_needs_the_token(said):
+    assert said["without token"].startswith("OSError: ")
+
+
+@pytest.mark.parametrize("step", ["large file", "commit"])
+def test_a_broken_connection_publishes_nothing_and_says_so(said, step):
+    assert said[f"broken at {step}"].startswith("ConnectionError: Publishing ")
+    assert "nothing was changed there" in said[f"broken at {step}"]
+    assert "Unrecognized model" in said[f"loaded after broken {step}"]
+    assert said[f"files after broken {step}"] == []
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint to publish"):
+        publish_checkpoint(tmp_path, "user/nothing")
+
+
+def test_the_run_script_publishes_what_it_made(client_environment, tmp_path):
+    script = TESTS.parent / "examples" / "run_vqa.py"
+    options = "--num_studies 60 --max_train_samples 16 --max_eval_samples 8 --num_train_epochs 1 --disable_tqdm true"
+    options += " --push_to_hub --hub_model_id user/from-script --hub_private_repo true --output_dir out"
+    command = [sys.executable, script, *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, env=client_environment, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    check = (
+        "import json, amif, huggingface_hub as hub; from transformers import AutoProcessor;"
+        "name = 'user/from-script'; card = hub.ModelCard.load(name);"
+        "print(json.dumps([hub.list_repo_files(name), card.data.eval_results is not None,"
+        " len(AutoProcessor.from_pretrained(name).answers), hub.model_info(name).private]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, env=client_environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    files, measured, answers, private = json.loads(done.stdout.splitlines()[-1])
+    assert {"model.safetensors", "metrics.json", "README.md", "pipeline_amif.py"} <= set(files)
+    assert not {"training_args.bin", "trainer_state.json", "predictions.jsonl"} & set(files)
+    assert measured
+    assert answers > 1
+    assert private

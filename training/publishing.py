@@ -1,0 +1,112 @@
+"""Publishing a checkpoint on the Hub: all that belongs to it, in one commit, and nothing else."""
+
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, HfApi
+from transformers import Trainer
+from transformers.utils import logging
+
+from .model_card import write_card_without_results
+
+logger = logging.get_logger(__name__)
+
+# What is not named stays: the Trainer's state and arguments are pickles, predictions hold rows of the data.
+PUBLISHED = (
+    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json"),
+    *("processor_config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt"),
+    *("*_amif.py", "README.md", "metrics.json", "test_evaluations.jsonl"),
+)
+IN_SUBFOLDERS = "*/*"
+
+
+def publish_checkpoint(
+    folder: str | Path,
+    repo_id: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    commit_message: str = "Publish checkpoint",
+) -> CommitInfo:
+    """Publish a checkpoint's weights, configuration, code, processor with its answers, metrics and card.
+
+    Large files go ahead and one commit makes all of them visible: what breaks off leaves the repository as it was.
+
+    Args:
+        folder: the checkpoint's folder.
+        repo_id: "user/name", or a name of one's own.
+        private: whether a repository that is made is private; None is the account's default.
+        revision: the branch, made where it is missing; None is the main one.
+        token: of the Hub; None is the one of the environment or of the log-in.
+        commit_message: of the commit.
+
+    Raises:
+        FileNotFoundError: the folder holds no checkpoint.
+        ConnectionError: the Hub could not be reached, refused, or the connection broke; nothing was published.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise FileNotFoundError(f"{folder} holds no checkpoint to publish: give the folder that a run wrote")
+    api = HfApi(token=token)
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=list(PUBLISHED),
+            ignore_patterns=IN_SUBFOLDERS,
+            revision=revision,
+            commit_message=commit_message,
+        )
+    except Exception as error:  # of huggingface_hub, of its HTTP client or of the system
+        raise ConnectionError(
+            f"Publishing {folder} as {repo_id} failed and nothing was changed there: {error}. The checkpoint is whole "
+            "in its folder; publish it with amif.training.publishing.publish_checkpoint."
+        ) from error
+
+
+class PublishingTrainer(Trainer):
+    """Publishes what belongs to a checkpoint, where the Trainer would publish its whole folder."""
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model and its processor. `push_to_hub` publishes them, once there are metrics and a card."""
+        super().save_model(output_dir, _internal_call=True)
+
+    def push_to_hub(
+        self,
+        commit_message: str = "End of training",
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+    ) -> CommitInfo | None:
+        """Save the model and publish it, with the metrics and the card of the output folder.
+
+        Arguments default to the Trainer's `hub_token`, `hub_revision` and `hub_private_repo`; the repository is its
+        `hub_model_id`, or the output folder's name.
+
+        Returns:
+            The commit; None in all processes but the first.
+
+        Raises:
+            ConnectionError: as `publish_checkpoint`.
+        """
+        self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        folder = Path(self.args.output_dir)
+        if not (folder / "README.md").is_file():
+            write_card_without_results(folder, self)
+        commit = publish_checkpoint(
+            folder,
+            self.args.hub_model_id or folder.resolve().name,
+            private=self.args.hub_private_repo if private is None else private,
+            revision=revision or self.args.hub_revision,
+            token=token or self.args.hub_token,
+            commit_message=commit_message,
+        )
+        logger.warning(f"Published: {commit.commit_url}")
+        return commit
+
+
+__all__ = ["PublishingTrainer", "publish_checkpoint"]
