@@ -20,9 +20,12 @@ QUESTION_TOKENS, ANSWER_TOKENS, KNOWLEDGE_TOKENS = 16, 6, 600
 GIB = 2**30
 
 
-@pytest.mark.parametrize(("questions", "images", "checkpointing", "limit"), [(8, 2, False, 10), (64, 16, True, 20)])
-def test_peak_memory_of_a_bf16_step(questions, images, checkpointing, limit):
-    command = [sys.executable, __file__, str(questions), str(images), str(int(checkpointing)), "3"]
+@pytest.mark.parametrize(
+    ("questions", "images", "checkpointing", "steps", "limit"),
+    [(8, 2, 0, 1, 10), (8, 2, 0, 3, 10.5), (64, 16, 1, 1, 20)],
+)
+def test_peak_memory_of_bf16_steps(questions, images, checkpointing, steps, limit):
+    command = [sys.executable, __file__, *map(str, (questions, images, checkpointing, steps))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout)
     print(measured)
