@@ -7,6 +7,10 @@ from contextlib import contextmanager
 import torch
 import torch.distributed.nn.functional
 from torch.distributed.fsdp import FSDPModule
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 
 def use_all_cpu_cores() -> int:
@@ -17,6 +21,22 @@ def use_all_cpu_cores() -> int:
     threads = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(threads)
     return threads
+
+
+def choose_device_and_precision(args: TrainingArguments) -> None:
+    """Without an accelerator run on the CPU, and on a CPU that only emulates bfloat16 in float32, with a warning.
+
+    For `__post_init__`, before the Trainer's own, which refuses bf16 on a CPU that it was not told to use.
+    """
+    args.use_cpu = args.use_cpu or not torch.accelerator.is_available()
+    if args.use_cpu and args.bf16 and not cpu_has_bfloat16():
+        logger.warning("This CPU only emulates bfloat16, some hundred times slower than float32: float32 it is.")
+        args.bf16 = False
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices by instructions of its own, as torch's oneDNN sees it."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def gather_rows(tensor: torch.Tensor) -> torch.Tensor:

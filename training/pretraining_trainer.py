@@ -17,7 +17,7 @@ from ..processing_amif import AmifProcessor
 from .alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
 from .data.pretraining_collator import AmifPreTrainingCollator
 from .data.pretraining_rows import PretrainingRows
-from .distributed import gather_rows
+from .distributed import choose_device_and_precision, gather_rows
 from .losses import (
     matching_accuracy,
     matching_labels,
@@ -94,8 +94,7 @@ class AmifPreTrainingArguments(TrainingArguments):
             self.global_weight = 1.0 if self.stage == "global" else 0.0
         if self.freeze_encoders is None:
             self.freeze_encoders = self.stage == "local"
-        # Without an accelerator the Trainer falls back to the CPU, but refuses bf16 there unless it was asked for.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        choose_device_and_precision(self)
         super().__post_init__()
 
 

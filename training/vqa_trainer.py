@@ -21,7 +21,7 @@ from .data.augmentation import LateralitySafeAugmentation
 from .data.sampler import ImageGroupedSampler
 from .data.vqa_collator import AmifVqaCollator
 from .data.vqa_rows import VqaRows
-from .distributed import unsharded
+from .distributed import choose_device_and_precision, unsharded
 from .evaluation.accuracy import VqaAccuracy
 from .evaluation.partial_predictions import Answer, PartialPredictions
 from .evaluation.prediction_fingerprint import prediction_fingerprint
@@ -98,8 +98,7 @@ class AmifVqaArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        # Without an accelerator the Trainer falls back to the CPU, but refuses bf16 there unless it was asked for.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        choose_device_and_precision(self)
         super().__post_init__()
 
 

@@ -3,6 +3,8 @@ import os
 import pytest
 import torch
 
+from amif import AmifPreTrainingArguments, AmifVqaArguments
+from amif.training import distributed
 from amif.training.distributed import use_all_cpu_cores
 
 
@@ -14,3 +16,12 @@ def test_cores_are_shared_among_the_processes_of_a_machine(monkeypatch, processe
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert use_all_cpu_cores() == threads
     assert given == [threads]
+
+
+@pytest.mark.parametrize("arguments", [AmifVqaArguments, AmifPreTrainingArguments])
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_only_where_the_cpu_has_it(monkeypatch, tmp_path, arguments, native):
+    monkeypatch.setattr(distributed, "cpu_has_bfloat16", lambda: native)
+    args = arguments(output_dir=str(tmp_path), bf16=True, use_cpu=True)
+    assert args.bf16 == native
+    assert args.mixed_precision == ("bf16" if native else "no")
