@@ -24,7 +24,7 @@ from .schema import (
 )
 
 PUBLIC_FILE = "VQA_RAD Dataset Public.json"
-EXTRA_COLUMNS = ("organ", "phrase_type")
+EXTRA_COLUMNS = ("organ", "phrase_type", "rephrasing_of")
 PUBLISHED_ROWS = {
     "papers": {"train": 3064, "test": 451},
     "public": {"train": 1797, "test": 451},
@@ -43,8 +43,9 @@ def load_vqa_rad(
       "test_". It lacks the "frame" questions of the papers' training set.
     - The Hub mirror `flaviagiammarino/vqa-rad` as a folder of Parquet files: image, question and answer alone.
 
-    JSON files have their images in `images/` or `VQA_RAD Image Folder/`, and give two more columns: `organ` and
-    `phrase_type`. All 203 test images are training images too, in every form: these splits are by question.
+    JSON files have their images in `images/` or `VQA_RAD Image Folder/`, and give three more columns: `organ`,
+    `phrase_type`, and `rephrasing_of`, which the wordings of one question share. All 203 test
+    images are training images too, in every form: these splits are by question.
 
     Raises:
         FileNotFoundError: when a file or an image is missing.
@@ -83,7 +84,9 @@ def _build(splits: dict[str, list[Any]], images: Path, files: dict[str, Path], b
     convert = partial(_to_schema, images)
     return DatasetDict(
         {
-            name: build_vqa_dataset(usable_files(rows, convert, files[name], bad_rows), EXTRA_COLUMNS)
+            name: build_vqa_dataset(
+                _link_rephrasings(usable_files(rows, convert, files[name], bad_rows)), EXTRA_COLUMNS
+            )
             for name, rows in splits.items()
         }
     )
@@ -101,4 +104,33 @@ def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
         "question_id": as_cell(row["qid"]),
         "organ": as_cell(row.get("image_organ")),
         "phrase_type": as_cell(row.get("phrase_type")),
+        "rephrasing_of": as_cell(row.get("qid_linked_id")),
     }
+
+
+def _link_rephrasings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` with `rephrasing_of`: the release's own link, else the `question_id` of a question's first wording.
+
+    The papers' split numbers a free question, its form as a template ("frame"), its paraphrase ("para") and the form of
+    that one after another; they have one image and one answer. Wordings in the other split leave gaps.
+    """
+    by_number = {int(row["question_id"]): row for row in rows if row["question_id"].isdecimal()}
+    for number, row in sorted(by_number.items()):
+        if row["rephrasing_of"] is None:
+            first = _first_wording(row, by_number.get(number - 1), by_number.get(number - 2))
+            row["rephrasing_of"] = first["rephrasing_of"] or first["question_id"]
+    return rows
+
+
+def _first_wording(row: dict, before: dict | None, second_before: dict | None) -> dict:
+    """The row whose wording `row` links to, of the two numbered before it; itself where it begins a question."""
+    if row["phrase_type"] == "frame" and _asks_the_same(row, before):
+        return before
+    follows_frame = row["phrase_type"] == "para" and before is not None and before["phrase_type"] == "frame"
+    if follows_frame and _asks_the_same(row, second_before) and second_before["phrase_type"] == "freeform":
+        return second_before
+    return row
+
+
+def _asks_the_same(row: dict, other: dict | None) -> bool:
+    return other is not None and all(row[name] == other[name] for name in ("image_id", "answer"))

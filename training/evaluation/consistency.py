@@ -13,7 +13,7 @@ from .prediction_rows import Row
 def consistency(rows: Sequence[Row]) -> Row | None:
     """Agreement of the answers to several wordings of one question about one image.
 
-    Wordings of one question share `image_id` and `template` (phantom) or `question_frame` (VQA-RAD).
+    Wordings of one question share `image_id` and `template` (phantom) or `rephrasing_of` (VQA-RAD).
 
     Args:
         rows: `prediction_rows`; questions that have one wording alone do not count.
@@ -40,7 +40,7 @@ def consistency(rows: Sequence[Row]) -> Row | None:
 def _wordings(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        question = row.get("template") or row.get("question_frame")
+        question = row.get("template") or row.get("rephrasing_of")
         if question is not None:
             groups[row["image_id"], normal_form(question)].append(row)
     return [group for group in groups.values() if len(group) > 1]

@@ -11,7 +11,7 @@ from .accuracy import AcceptableAnswers, acceptable_answers, is_correct, is_yes_
 Row = dict[str, Any]
 
 _COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
-_COLUMNS_OF_SOME = ("modality", "organ", "template", "question_frame")
+_COLUMNS_OF_SOME = ("modality", "organ", "template", "rephrasing_of")
 
 
 def prediction_rows(
@@ -30,7 +30,7 @@ def prediction_rows(
             which rule a data set has.
 
     Returns:
-        n rows, with `modality`, `organ`, `template` and `question_frame` where the data have them. `correct` and
+        n rows, with `modality`, `organ`, `template` and `rephrasing_of` where the data have them. `correct` and
         `yes_no` (the normalised answer is exactly yes or no) are None without an answer.
 
     Raises:

@@ -1,5 +1,5 @@
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 from datasets import Dataset, Features, Image, Value
@@ -52,7 +52,39 @@ def test_real_rows(real):
         "question_id": "1",
         "organ": "HEAD",
         "phrase_type": "freeform",
+        "rephrasing_of": "1",
     }
+
+
+def wordings(split):
+    found = defaultdict(list)
+    for first, question_id in zip(split["rephrasing_of"], split["question_id"], strict=True):
+        found[first].append(question_id)
+    return found
+
+
+def test_real_rephrasings(real):
+    found = wordings(real["train"])
+    assert found["55"] == ["55", "56", "57", "58"]
+    assert [found["138"], found["140"]] == [["138", "139"], ["140", "141"]]  # two paraphrases of different things
+    assert Counter(map(len, found.values())) == {1: 1095, 2: 536, 4: 222, 3: 3}
+
+
+def test_rephrasings_follow_each_other_with_one_image_and_one_answer(tmp_path):
+    phrases = ["freeform", "frame", "para", "frame", "para", "frame", "frame", "frame", "frame"]
+    rows = [raw_row(number, phrase_type=phrase) for number, phrase in enumerate(phrases, start=10)]
+    rows[6]["answer"], rows[7]["image_name"] = "No", "synpic2.jpg"
+    rows[8]["qid"] = 30
+    found = wordings(load_vqa_rad(small_copy(tmp_path, rows, [raw_row(1)]))["train"])
+    assert list(found.values()) == [["10", "11", "12", "13"], ["14", "15"], ["16"], ["17"], ["30"]]
+
+
+def test_the_release_links_rephrasings_itself(tmp_path):
+    rows = [raw_row(row, phrase_type="para", qid_linked_id="ab" if row < 2 else "cd") for row in range(3)]
+    (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
+    (tmp_path / "images").mkdir()
+    Pictures.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
+    assert wordings(load_vqa_rad(tmp_path)["train"]) == {"ab": ["0", "1"], "cd": ["2"]}
 
 
 def test_real_test_answers_are_unknown(real):

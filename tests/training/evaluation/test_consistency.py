@@ -47,9 +47,9 @@ def test_hand_worked_case():
     assert (result["agreement"]["n"], result["wordings"]) == (3, 7)
 
 
-def test_wordings_are_found_by_the_frame_too_and_images_keep_apart():
-    framed = {"question_frame": "Is/Are there a mass?"}
-    rows = [row("a", None, "yes", **framed), row("a", None, "no", **framed), row("b", None, "yes", **framed)]
+def test_wordings_are_found_by_their_link_too_and_images_keep_apart():
+    linked = {"rephrasing_of": "55"}
+    rows = [row("a", None, "yes", **linked), row("a", None, "no", **linked), row("b", None, "yes", **linked)]
     result = consistency(rows)
     assert (result["agreement"]["share"], result["agreement"]["n"]) == (0.0, 1)
     assert result["all_right"] is None
