@@ -44,6 +44,7 @@ from amif.training.evaluation import (
     write_json,
     write_jsonl,
 )
+from amif.training.joint_training import add_training_sets
 from amif.training.knowledge import knowledge_ids
 from amif.training.model_card import write_model_card
 from amif.training.recipes import parse_with_recipe
@@ -97,6 +98,13 @@ class DataArguments:
     on_bad_row: str = field(
         default="error",
         metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."},
+    )
+    also_train_on: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Further data sets whose training questions are trained on, each as name=folder (slake=DIR). Images "
+            "that the validation or test split shows too are left out; candidates stay those of --dataset."
+        },
     )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
@@ -181,7 +189,7 @@ def main() -> None:
     trainer = AmifVqaTrainer(
         model=model,
         args=training_args,
-        train_dataset=splits["train"] if training_args.do_train else None,
+        train_dataset=training_rows(splits, data_args) if training_args.do_train else None,
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         candidates=candidate_answers("clean", splits, "validation") if data_args.protocol != "generate" else None,
@@ -233,6 +241,14 @@ def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
             for name, split in splits.items()
         }
     )
+
+
+def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
+    if data_args.also_train_on is None:
+        return splits["train"]
+    rows = add_training_sets(splits, data_args.also_train_on)
+    logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
+    return rows
 
 
 def default_eval_split(splits: DatasetDict) -> str:

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from datasets import DatasetDict
+from PIL import Image
+
+from amif.training.data.schema import build_vqa_dataset
+from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
+from amif.training.joint_training import add_training_sets
+
+
+def picture(seed):
+    """A smooth picture: its near-duplicates hash alike, as those of a photograph do."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8)
+    return Image.fromarray(noise).resize((96, 96), Image.Resampling.BICUBIC)
+
+
+def own_rows(folder, seeds):
+    rows = []
+    for seed in seeds:
+        path = folder / f"{seed}.png"
+        picture(seed).save(path)
+        row = {"image": str(path), "question": "where?", "answer": "left", "image_id": f"synpic{seed}"}
+        rows.append(row | {"question_id": str(seed)})
+    return build_vqa_dataset(rows, ["organ"])
+
+
+@pytest.fixture
+def splits(tmp_path):
+    return DatasetDict(
+        {name: own_rows(tmp_path, seeds) for name, seeds in (("train", [1]), ("validation", [2]), ("test", [3, 4]))}
+    )
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A copy of VQA-Med-2019's form with images that are new, of the same id, of the same pixels, nearly the same."""
+    pictures = {"new": picture(9), "synpic2": picture(10), "copy": picture(3), "near": picture(4).resize((80, 80))}
+    for split, folder in (("train", TRAINING), ("val", VALIDATION)):
+        images = tmp_path / "med" / folder / f"{split.capitalize()}_images"
+        images.mkdir(parents=True)
+        for name, image in pictures.items():
+            image.save(images / f"{name}.jpg", format="PNG")
+        lines = [f"{name}|is this {question}?|yes\n" for name in pictures for question in ("ct", "mri")]
+        (images.parent / f"All_QA_Pairs_{split}.txt").write_text("".join(lines))
+    (tmp_path / "med" / TEST / "VQAMed2019_Test_Images").mkdir(parents=True)
+    (tmp_path / "med" / TEST / "VQAMed2019_Test_Questions.txt").write_text("")
+    return f"vqa_med_2019={tmp_path / 'med'}"
+
+
+def test_rows_are_added_but_for_images_that_are_evaluated(splits, other):
+    rows = add_training_sets(splits, [other], progress=False)
+    assert rows["image_id"] == ["synpic1", "vqa_med_2019/new", "vqa_med_2019/new"]
+    assert rows["question_id"][1:] == [f"vqa_med_2019/new|is this {question}?" for question in ("ct", "mri")]
+    assert rows["answer"] == ["left", "yes", "yes"]
+    assert rows[1]["image"].size == (96, 96)
+
+
+def test_images_of_the_training_split_may_be_shared(splits, other):
+    splits["train"], splits["test"] = splits["test"], splits["train"]
+    added = add_training_sets(splits, [other], progress=False)["image_id"][2:]
+    assert set(added) == {"vqa_med_2019/new", "vqa_med_2019/copy", "vqa_med_2019/near"}
+
+
+def test_a_source_without_a_folder(splits):
+    with pytest.raises(ValueError, match="give name=folder"):
+        add_training_sets(splits, ["slake"], progress=False)
