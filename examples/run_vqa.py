@@ -102,7 +102,7 @@ class DataArguments:
     also_train_on: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Further data sets whose training questions are trained on, each as name=folder (slake=DIR). Images "
+            "help": "Further data sets whose training questions are trained on, each as name=folder. Images "
             "that the validation or test split shows too are left out; candidates stay those of --dataset."
         },
     )
