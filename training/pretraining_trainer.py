@@ -1,6 +1,5 @@
 """Pre-training on image-report pairs: the trainer and its arguments."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,16 +7,13 @@ from typing import Any
 import PIL.Image
 import torch
 from datasets import Dataset
-from torch.utils.data import DataLoader
-from transformers import EvalPrediction, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput
 
 from ..modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
 from ..processing_amif import AmifProcessor
 from .alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
+from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, gather_views, report_length
 from .data.pretraining_collator import AmifPreTrainingCollator
-from .data.pretraining_rows import PretrainingRows
-from .distributed import choose_device_and_precision, gather_rows
+from .distributed import gather_rows
 from .losses import (
     matching_accuracy,
     matching_labels,
@@ -32,38 +28,19 @@ from .losses import (
     transport_cost,
     transport_plan,
 )
-from .resumable_trainer import ResumableTrainer
 from .teacher import Teacher
 
 STAGES = ("global", "local")
-MAX_REPORT_LENGTH = 120
 
 
 @dataclass
-class AmifPreTrainingArguments(TrainingArguments):
-    """Training arguments whose defaults are the paper's recipe (supplement 6; the warm-up is its authors' code's).
+class AmifPreTrainingArguments(BasePreTrainingArguments):
+    """Training arguments of AMiF, with the paper's weights.
 
     Stage "global" minimises L_global (equation 8), stage "local" L_local + L_HN (equations 9 and 13).
     """
 
-    output_dir: str = field(default="amif-pretrained", metadata={"help": "Folder of the checkpoint and all results."})
     stage: str = field(default="global", metadata={"help": "global: alignment of whole studies; local: of tokens."})
-    num_train_epochs: float = field(default=10, metadata={"help": "Passes over the training studies."})
-    per_device_train_batch_size: int = field(default=64, metadata={"help": "Studies a step and device."})
-    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Studies a step when evaluating."})
-    learning_rate: float = field(default=4e-6, metadata={"help": "Peak learning rate of AdamW."})
-    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
-    warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
-    weight_decay: float = field(default=0.02, metadata={"help": "Weight decay of AdamW."})
-    adam_beta2: float = field(default=0.98, metadata={"help": "Second beta of AdamW."})
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
-    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
-    logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the losses."})
-    hub_strategy: str = field(default="end", metadata={"help": "When push_to_hub publishes: leave it at the end."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
-    label_names: list[str] | None = field(default_factory=lambda: ["text_group"], metadata={"help": "Leave as it is."})
     soft_labels: bool = field(
         default=True, metadata={"help": "Labels from the teacher; off, or without a teacher, they are one-hot."}
     )
@@ -82,7 +59,6 @@ class AmifPreTrainingArguments(TrainingArguments):
     freeze_encoders: bool | None = field(
         default=None, metadata={"help": "Train projections, co-attention and head alone; None: in stage local."}
     )
-    freeze_temperatures: bool = field(default=False, metadata={"help": "Keep the three temperatures as they are."})
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES or self.intra not in TERMS_OF_INTRA:
@@ -94,11 +70,10 @@ class AmifPreTrainingArguments(TrainingArguments):
             self.global_weight = 1.0 if self.stage == "global" else 0.0
         if self.freeze_encoders is None:
             self.freeze_encoders = self.stage == "local"
-        choose_device_and_precision(self)
         super().__post_init__()
 
 
-class AmifPreTrainer(ResumableTrainer):
+class AmifPreTrainer(BasePreTrainer):
     """Trains `AmifForPreTraining` on image-report pairs.
 
     Similarities are taken over the global batch of all processes, hard negatives from each process's own.
@@ -115,9 +90,6 @@ class AmifPreTrainer(ResumableTrainer):
         **kwargs: As for `transformers.Trainer`.
     """
 
-    # The losses are means over the batch, so the Trainer must divide them by the accumulation steps.
-    loss_is_scaled_for_ga = False
-
     def __init__(
         self,
         model: AmifForPreTraining,
@@ -131,35 +103,19 @@ class AmifPreTrainer(ResumableTrainer):
     ) -> None:
         model.model.vision_model.requires_grad_(not args.freeze_encoders)
         model.model.text_model.requires_grad_(not args.freeze_encoders)
-        model.log_temperatures.requires_grad_(not args.freeze_temperatures)
-        length = min(MAX_REPORT_LENGTH, model.config.text_config.max_position_embeddings)
-        self._collators = {
-            training: AmifPreTrainingCollator(
-                processing_class, augmentation if training else None, length, args.seed, teacher
-            )
-            for training in (True, False)
-        }
         super().__init__(
             model=model,
             args=args,
-            data_collator=self._collators[True],
+            collator=AmifPreTrainingCollator(processing_class, augmentation, report_length(model), args.seed, teacher),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=_retrieval_metrics,
             **kwargs,
         )
-        self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
-        self._train_rows: PretrainingRows | None = None
-        self.add_callback(_EpochOfRows(self))
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor | tuple[torch.Tensor, AmifPreTrainingOutput]:
+    def training_loss(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, AmifPreTrainingOutput]:
         """The weighted sum of the stage's losses; each is kept under its name for the log.
 
         A batch without `hard_negatives` gets them here, drawn from the teacher's labels before the model runs.
@@ -184,7 +140,7 @@ class AmifPreTrainer(ResumableTrainer):
             loss = loss + self.args.local_weight * local["transport"] + self.args.hard_negative_weight * matching
             terms |= local
         self._keep(terms)
-        return (loss, output) if return_outputs else loss
+        return loss, output
 
     def _has_teacher(self, inputs: dict[str, torch.Tensor]) -> bool:
         return self.args.soft_labels and "teacher_image_embeds" in inputs and "teacher_text_embeds" in inputs
@@ -196,7 +152,7 @@ class AmifPreTrainer(ResumableTrainer):
         with torch.no_grad():
             texts = inputs["teacher_text_embeds"]
             images = inputs["teacher_image_embeds"].unflatten(0, (-1, len(texts)))
-            return batch_similarities(_gather_views(images), gather_rows(texts))
+            return batch_similarities(gather_views(images), gather_rows(texts))
 
     def _labels(self, similarity: torch.Tensor) -> torch.Tensor:
         return soft_labels(
@@ -219,15 +175,11 @@ class AmifPreTrainer(ResumableTrainer):
         generator = self._evaluation_generator(same.device)
         return torch.stack([sample_hard_negatives(weight, same, generator) for weight in weights], dim=1)
 
-    def _evaluation_generator(self, device: torch.device) -> torch.Generator | None:
-        # Every evaluation meets the same negatives, and leaves the training's random state as it was.
-        return None if self.model.training else torch.Generator(device).manual_seed(self.args.seed)
-
     def _global_terms(
         self, output: AmifPreTrainingOutput, teacher: dict[str, torch.Tensor] | None
     ) -> dict[str, torch.Tensor]:
         """KL of each alignment (equations 6 and 7), averaged over its stack of matrices."""
-        similarities = batch_similarities(_gather_views(output.image_embeds), gather_rows(output.text_embeds))
+        similarities = batch_similarities(gather_views(output.image_embeds), gather_rows(output.text_embeds))
         terms = {}
         for name in TERMS_OF_INTRA[self.args.intra]:
             logits = similarities[name] / output.temperatures[TEMPERATURE_OF[name]]
@@ -258,84 +210,3 @@ class AmifPreTrainer(ResumableTrainer):
             self._keep({"token_cosine_image": mean_token_cosine(image, masks[0])})
             self._keep({"token_cosine_text": mean_token_cosine(text, masks[1])})
         return terms
-
-    def _reports_health(self) -> bool:
-        """Health figures cost time: in training they are taken from the steps that are logged."""
-        every = max(1, int(self.state.logging_steps or 1))
-        return not self.model.training or (self.state.global_step + 1) % every == 0
-
-    def _keep(self, values: dict[str, torch.Tensor]) -> None:
-        for name, value in values.items():
-            self._terms[self.model.training, name].append(value.detach().float())
-
-    def _take_means(self, training: bool) -> dict[str, float]:
-        """Means of what was kept since the last call, over the steps that had a figure."""
-        kept = [key for key in self._terms if key[0] == training]
-        return {key[1]: torch.stack(self._terms.pop(key)).nanmean().item() for key in kept}
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log the named losses and health figures beside the loss."""
-        if "loss" in logs:
-            logs = logs | self._take_means(training=True)
-        super().log(logs, *args, **kwargs)
-
-    def evaluation_loop(
-        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
-    ) -> EvalLoopOutput:
-        """The Trainer's loop; its metrics hold the named losses and recall@1, 5 and 10 over the whole split too."""
-        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        terms = self._take_means(training=False)
-        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
-        return output
-
-    def prediction_step(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """The loss of a batch, the embeddings of its first views and reports, and its reports' groups."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        return loss, (output.image_embeds[0].float(), output.text_embeds.float()), inputs["text_group"]
-
-    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
-        """As the Trainer's, without the temperatures, which decay would draw towards 1."""
-        return [name for name in super().get_decay_parameter_names(model) if "log_temperatures" not in name]
-
-    def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
-        self.data_collator = self._collators[is_training]
-        rows = PretrainingRows(dataset)
-        if is_training:
-            self._train_rows = rows
-        return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
-
-
-class _EpochOfRows(TrainerCallback):
-    """Tells the training rows of each new epoch, which draws their views and augmentation."""
-
-    def __init__(self, trainer: AmifPreTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args: AmifPreTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Set the epoch, counted from 0, also after a resume in the middle of one."""
-        self.trainer._train_rows.set_epoch(int(state.epoch))
-
-
-def _gather_views(images: torch.Tensor) -> torch.Tensor:
-    """(V, N, d) of the global batch from each process's (V, B, d)."""
-    return torch.stack([gather_rows(view) for view in images])
-
-
-def _retrieval_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    images, texts = (torch.as_tensor(embeds) for embeds in prediction.predictions)
-    groups = torch.as_tensor(prediction.label_ids)
-    relevant = groups.unsqueeze(1) == groups
-    similarity = images @ texts.T
-    recalls = {}
-    for k in (1, 5, 10):
-        recalls[f"recall_i2t@{k}"] = retrieval_recall(similarity, k, relevant).item()
-        recalls[f"recall_t2i@{k}"] = retrieval_recall(similarity.T, k, relevant.T).item()
-    return recalls

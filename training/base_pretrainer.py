@@ -1,0 +1,207 @@
+"""What every way to pre-train on image-report pairs shares: arguments, rows, named terms, retrieval, global batch."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+from transformers.utils import ModelOutput
+
+from ..processing_amif import AmifProcessor
+from .data.pretraining_collator import AmifPreTrainingCollator
+from .data.pretraining_rows import PretrainingRows
+from .distributed import choose_device_and_precision, gather_rows
+from .losses import retrieval_recall
+from .resumable_trainer import ResumableTrainer
+
+MAX_REPORT_LENGTH = 120
+
+
+@dataclass
+class BasePreTrainingArguments(TrainingArguments):
+    """Training arguments of every objective, so that objectives can be compared.
+
+    The defaults are AMiF's recipe (supplement 6 of arXiv 2510.08791; the warm-up is its authors' code's).
+    """
+
+    output_dir: str = field(default="amif-pretrained", metadata={"help": "Folder of the checkpoint and all results."})
+    num_train_epochs: float = field(default=10, metadata={"help": "Passes over the training studies."})
+    per_device_train_batch_size: int = field(default=64, metadata={"help": "Studies a step and device."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Studies a step when evaluating."})
+    learning_rate: float = field(default=4e-6, metadata={"help": "Peak learning rate of AdamW."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
+    warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
+    weight_decay: float = field(default=0.02, metadata={"help": "Weight decay of AdamW."})
+    adam_beta2: float = field(default=0.98, metadata={"help": "Second beta of AdamW."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
+    logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the losses."})
+    hub_strategy: str = field(default="end", metadata={"help": "When push_to_hub publishes: leave it at the end."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
+    label_names: list[str] | None = field(default_factory=lambda: ["text_group"], metadata={"help": "Leave as it is."})
+    freeze_temperatures: bool = field(default=False, metadata={"help": "Keep learnable temperatures as they are."})
+
+    def __post_init__(self) -> None:
+        choose_device_and_precision(self)
+        super().__post_init__()
+
+
+class BasePreTrainer(ResumableTrainer):
+    """Trains a model with `embed_images` and `embed_texts` on image-report pairs.
+
+    A subclass says what is minimised, in `training_loss`, and hands its named terms to `_keep`.
+
+    Args:
+        model: The model to train. Its output has unit vectors `image_embeds` (V, B, d) and `text_embeds` (B, d).
+        args: The arguments.
+        collator: Makes batches of rows in training; without its augmentation, in evaluation.
+        train_dataset: Rows of `load_pretraining_dataset`.
+        eval_dataset: Rows of the validation split.
+        processing_class: The processor of images and reports.
+        **kwargs: As for `transformers.Trainer`.
+    """
+
+    # The losses are means over the batch, so the Trainer must divide them by the accumulation steps.
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: BasePreTrainingArguments,
+        collator: AmifPreTrainingCollator,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        processing_class: AmifProcessor | None = None,
+        **kwargs: Any,
+    ) -> None:
+        model.log_temperatures.requires_grad_(not args.freeze_temperatures)
+        self._collators = {True: collator, False: replace(collator, augmentation=None)}
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_metrics=_retrieval_metrics,
+            **kwargs,
+        )
+        self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
+        self._train_rows: PretrainingRows | None = None
+        self.add_callback(_EpochOfRows(self))
+
+    def training_loss(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, ModelOutput]:
+        """The weighted sum of the objective's losses for a batch, and the model's output."""
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
+        """As the Trainer calls it: `training_loss`, with the output where it is asked for."""
+        loss, output = self.training_loss(model, inputs)
+        return (loss, output) if return_outputs else loss
+
+    def _evaluation_generator(self, device: torch.device) -> torch.Generator | None:
+        # Every evaluation meets the same draws, and leaves the training's random state as it was.
+        return None if self.model.training else torch.Generator(device).manual_seed(self.args.seed)
+
+    def _reports_health(self) -> bool:
+        """Health figures cost time: in training they are taken from the steps that are logged."""
+        every = max(1, int(self.state.logging_steps or 1))
+        return not self.model.training or (self.state.global_step + 1) % every == 0
+
+    def _keep(self, values: dict[str, torch.Tensor]) -> None:
+        for name, value in values.items():
+            self._terms[self.model.training, name].append(value.detach().float())
+
+    def _take_means(self, training: bool) -> dict[str, float]:
+        """Means of what was kept since the last call, over the steps that had a figure."""
+        kept = [key for key in self._terms if key[0] == training]
+        return {key[1]: torch.stack(self._terms.pop(key)).nanmean().item() for key in kept}
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log the named losses and health figures beside the loss."""
+        if "loss" in logs:
+            logs = logs | self._take_means(training=True)
+        super().log(logs, *args, **kwargs)
+
+    def evaluation_loop(
+        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        """The Trainer's loop; its metrics hold the named losses and recall@1, 5 and 10 over the whole split too."""
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        terms = self._take_means(training=False)
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
+        return output
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The loss of a batch, the embeddings of its first views and reports, and its reports' groups."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+        return loss, (output.image_embeds[0].float(), output.text_embeds.float()), inputs["text_group"]
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """As the Trainer's, without the temperatures, which decay would draw towards 1."""
+        return [name for name in super().get_decay_parameter_names(model) if "log_temperatures" not in name]
+
+    def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        self.data_collator = self._collators[is_training]
+        rows = PretrainingRows(dataset)
+        if is_training:
+            self._train_rows = rows
+        return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
+
+
+class _EpochOfRows(TrainerCallback):
+    """Tells the training rows of each new epoch, which draws their views and augmentation."""
+
+    def __init__(self, trainer: BasePreTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: BasePreTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """Set the epoch, counted from 0, also after a resume in the middle of one."""
+        self.trainer._train_rows.set_epoch(int(state.epoch))
+
+
+def report_length(model: PreTrainedModel) -> int:
+    """Tokens of a report that are read, [CLS] and [SEP] included: at most as many as the text encoder can place."""
+    return min(MAX_REPORT_LENGTH, model.config.text_config.max_position_embeddings)
+
+
+def gather_views(images: torch.Tensor) -> torch.Tensor:
+    """(V, N, d) of the global batch from each process's (V, B, d)."""
+    return torch.stack([gather_rows(view) for view in images])
+
+
+def _retrieval_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    images, texts = (torch.as_tensor(embeds) for embeds in prediction.predictions)
+    groups = torch.as_tensor(prediction.label_ids)
+    relevant = groups.unsqueeze(1) == groups
+    similarity = images @ texts.T
+    recalls = {}
+    for k in (1, 5, 10):
+        recalls[f"recall_i2t@{k}"] = retrieval_recall(similarity, k, relevant).item()
+        recalls[f"recall_t2i@{k}"] = retrieval_recall(similarity.T, k, relevant.T).item()
+    return recalls
+
+
+__all__ = ["BasePreTrainer", "BasePreTrainingArguments", "gather_views", "report_length"]
