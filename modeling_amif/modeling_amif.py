@@ -58,8 +58,8 @@ class AmifPreTrainedModel(PreTrainedModel):
             init.zeros_(module.knowledge_ids)
 
 
-class AmifModel(AmifPreTrainedModel):
-    """Vision and text encoder, projections and co-attention: images and texts to joint states (section 3.1)."""
+class AmifEncoders(AmifPreTrainedModel):
+    """Vision and text encoder and the projections of their token states to one width: what every objective trains."""
 
     def __init__(self, config: AmifConfig) -> None:
         super().__init__(config)
@@ -67,8 +67,11 @@ class AmifModel(AmifPreTrainedModel):
         self.text_model = build_encoder(config.text_config)
         self.image_projection = nn.Linear(config.vision_config.hidden_size, config.hidden_size)
         self.text_projection = nn.Linear(config.text_config.hidden_size, config.hidden_size)
-        self.co_attention = AmifCoAttention(config)
+        self._add_modules(config)
         self.post_init()
+
+    def _add_modules(self, config: AmifConfig) -> None:
+        """What a subclass has beside; called before weights are set, so that a seed gives the same ones ever."""
 
     def get_input_embeddings(self) -> nn.Module:
         """The text encoder's word embeddings, which also embed the knowledge vocabulary."""
@@ -90,6 +93,13 @@ class AmifModel(AmifPreTrainedModel):
         """Projected token states (B, t, d) of texts, `input_ids` and `attention_mask` (B, t)."""
         states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self.text_projection(states)
+
+
+class AmifModel(AmifEncoders):
+    """Encoders, projections and co-attention: images and texts to joint states (section 3.1)."""
+
+    def _add_modules(self, config: AmifConfig) -> None:
+        self.co_attention = AmifCoAttention(config)
 
     def forward(
         self,
@@ -489,6 +499,7 @@ AmifForVisualQuestionAnswering.register_for_auto_class("AutoModel")
 AmifConfig.register_for_auto_class()
 
 __all__ = [
+    "AmifEncoders",
     "AmifForVisualQuestionAnswering",
     "AmifModel",
     "AmifModelOutput",

@@ -1,20 +1,16 @@
 """AMiF for pre-training: global embeddings, fused tokens for local alignment, and the matching head."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
-from .encoders_amif import copy_weights, has_class_token, load_encoders
-from .modeling_amif import AmifModel, AmifPreTrainedModel
+from .embedding_amif import AmifEmbeddingModel, patch_mask, summary, unit, word_mask
+from .modeling_amif import AmifModel
 
-INITIAL_TEMPERATURE = 0.07
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
 
 
@@ -45,54 +41,20 @@ class AmifPreTrainingOutput(ModelOutput):
     matching_logits: torch.FloatTensor | None = None
 
 
-class AmifForPreTraining(AmifPreTrainedModel):
+class AmifForPreTraining(AmifEmbeddingModel):
     """Encoders, projections, co-attention, temperatures and matching head (sections 3.2 and 3.3).
 
     One forward gives all that the losses need; the losses themselves are functions of its output.
     """
 
+    initial_temperatures = (0.07, 0.07, 0.07)
+
     def __init__(self, config: AmifConfig) -> None:
         super().__init__(config)
         self.model = AmifModel(config)
         self.matching_head = nn.Linear(2 * config.hidden_size, 2)
-        # As logarithms: a temperature never becomes negative, however large a step.
-        self.log_temperatures = nn.Parameter(torch.empty(3))
+        self.log_temperatures = nn.Parameter(torch.empty(len(self.initial_temperatures)))
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, AmifForPreTraining):
-            init.constant_(module.log_temperatures, math.log(INITIAL_TEMPERATURE))
-
-    @classmethod
-    def from_encoders(cls, vision: str, text: str, image_size: int | None = None, **config: Any) -> Self:
-        """Build a model from pretrained encoders, in float32; projections, co-attention and matching head are new.
-
-        Args:
-            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
-            text: Name or path of a BERT-like text encoder.
-            image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
-            **config: Further fields of `AmifConfig`.
-        """
-        vision_model, text_model, configs = load_encoders(vision, text, image_size)
-        model = cls(AmifConfig(**(configs | config)))
-        copy_weights(vision_model, model.model.vision_model)
-        copy_weights(text_model, model.model.text_model)
-        return model
-
-    @property
-    def temperatures(self) -> torch.Tensor:
-        """tau_1, tau_2 and tau_3 (3,), float32."""
-        return self.log_temperatures.float().exp()
-
-    def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Unit vectors (U, d) float32 of images (U, channels, height, width)."""
-        return _unit(_summary(self.model.project_images(self.model.encode_images(pixel_values))))
-
-    def embed_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Unit vectors (B, d) float32 of texts, `input_ids` and `attention_mask` (B, t)."""
-        return _unit(self.model.encode_texts(input_ids, attention_mask)[:, 0])
 
     def forward(
         self,
@@ -123,7 +85,7 @@ class AmifForPreTraining(AmifPreTrainedModel):
         views = self.model.project_images(self.model.encode_images(pixel_values)).unflatten(0, (-1, len(input_ids)))
         text = self.model.encode_texts(input_ids, attention_mask)
         output = AmifPreTrainingOutput(
-            image_embeds=_unit(_summary(views)), text_embeds=_unit(text[:, 0]), temperatures=self.temperatures
+            image_embeds=unit(summary(views)), text_embeds=unit(text[:, 0]), temperatures=self.temperatures
         )
         if hard_negatives is not None:
             # Dropout, where there is any, makes it another reading of the same report.
@@ -155,41 +117,17 @@ class AmifForPreTraining(AmifPreTrainedModel):
             torch.cat([mask, mask[similar]]),
         )
         pairs = (
-            (_summary(fused_image), fused_text[:, 0]),
-            tuple(_summary(states) for states in images),
+            (summary(fused_image), fused_text[:, 0]),
+            tuple(summary(states) for states in images),
             tuple(states[:, 0] for states in texts),
         )
         return {
             "fused_image_states": fused_image[: len(text)],
             "fused_text_states": fused_text[: len(text)],
-            "image_token_mask": _patch_mask(image),
-            "text_token_mask": _word_mask(mask),
+            "image_token_mask": patch_mask(image),
+            "text_token_mask": word_mask(mask),
             "matching_logits": torch.stack([self.matching_head(torch.cat(pair, dim=-1)) for pair in pairs]),
         }
-
-
-def _unit(states: torch.Tensor) -> torch.Tensor:
-    return nn.functional.normalize(states.float(), dim=-1)
-
-
-def _summary(image_states: torch.Tensor) -> torch.Tensor:
-    """The class token of (..., p, d), or the mean of the patches where the encoder has none."""
-    return image_states[..., 0, :] if has_class_token(image_states.shape[-2]) else image_states.mean(dim=-2)
-
-
-def _patch_mask(image_states: torch.Tensor) -> torch.Tensor:
-    mask = torch.ones(image_states.shape[:2], dtype=torch.bool, device=image_states.device)
-    mask[:, 0] = not has_class_token(image_states.shape[1])
-    return mask
-
-
-def _word_mask(attention_mask: torch.Tensor) -> torch.Tensor:
-    """True where a token is valid and neither the first, [CLS], nor the last valid one, [SEP]."""
-    valid = attention_mask.bool()
-    followed = torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], dim=1)
-    words = valid & followed
-    words[:, 0] = False
-    return words
 
 
 AmifForPreTraining.register_for_auto_class("AutoModel")

@@ -1,0 +1,83 @@
+"""Embedding whole images and texts in one space: what every model for pre-training shares."""
+
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import initialization as init
+
+from .encoders_amif import copy_weights, has_class_token, load_encoders
+from .modeling_amif import AmifPreTrainedModel
+
+
+class AmifEmbeddingModel(AmifPreTrainedModel):
+    """A model for pre-training: encoders in `model`, an `AmifEncoders`, and learnable temperatures.
+
+    `log_temperatures` holds logarithms: a temperature never becomes negative, however large a step.
+    """
+
+    initial_temperatures: tuple[float, ...]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AmifEmbeddingModel):
+            init.copy_(module.log_temperatures, torch.tensor(module.initial_temperatures).log())
+
+    @classmethod
+    def from_encoders(cls, vision: str, text: str, image_size: int | None = None, **config: Any) -> Self:
+        """Build a model from pretrained encoders, in float32; all else, projections too, is new.
+
+        Args:
+            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
+            text: Name or path of a BERT-like text encoder.
+            image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
+            **config: Further fields of the model's configuration.
+        """
+        vision_model, text_model, configs = load_encoders(vision, text, image_size)
+        model = cls(cls.config_class(**(configs | config)))
+        copy_weights(vision_model, model.model.vision_model)
+        copy_weights(text_model, model.model.text_model)
+        return model
+
+    @property
+    def temperatures(self) -> torch.Tensor:
+        """One for each of `initial_temperatures`, float32."""
+        return self.log_temperatures.float().exp()
+
+    def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Unit vectors (U, d) float32 of images (U, channels, height, width)."""
+        return unit(summary(self.model.project_images(self.model.encode_images(pixel_values))))
+
+    def embed_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Unit vectors (B, d) float32 of texts, `input_ids` and `attention_mask` (B, t)."""
+        return unit(self.model.encode_texts(input_ids, attention_mask)[:, 0])
+
+
+def unit(states: torch.Tensor) -> torch.Tensor:
+    """`states` (..., d) divided by their lengths, float32."""
+    return nn.functional.normalize(states.float(), dim=-1)
+
+
+def summary(image_states: torch.Tensor) -> torch.Tensor:
+    """The class token of (..., p, d), or the mean of the patches where the encoder has none."""
+    return image_states[..., 0, :] if has_class_token(image_states.shape[-2]) else image_states.mean(dim=-2)
+
+
+def patch_mask(image_states: torch.Tensor) -> torch.Tensor:
+    """(B, p) bool, True for the patches of (B, p, d): not for a class token."""
+    mask = torch.ones(image_states.shape[:2], dtype=torch.bool, device=image_states.device)
+    mask[:, 0] = not has_class_token(image_states.shape[1])
+    return mask
+
+
+def word_mask(attention_mask: torch.Tensor) -> torch.Tensor:
+    """True where a token of (B, t) is valid and neither the first, [CLS], nor the last valid one, [SEP]."""
+    valid = attention_mask.bool()
+    followed = torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], dim=1)
+    words = valid & followed
+    words[:, 0] = False
+    return words
+
+
+__all__ = ["AmifEmbeddingModel", "patch_mask", "summary", "unit", "word_mask"]
