@@ -82,3 +82,25 @@ def matching_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     """
     kept = labels != SKIPPED
     return (logits.argmax(dim=1) == labels)[kept].float().mean()
+
+
+@torch.no_grad()
+def contrast_accuracy(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Share of tokens whose partner is the nearest of their own pair's: 1 / n is chance.
+
+    Where an image has many patches that are alike, such as plain background, it cannot become 1.
+
+    Args:
+        first: (batch, n, d).
+        second: (batch, n, d); token i belongs to token i of `first`.
+        mask: (batch, n), True where the token is valid; None where all are.
+
+    Returns:
+        A scalar float32, the mean over all valid tokens; NaN where there is none.
+    """
+    valid = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask.bool()
+    similarity = cosine_similarities(first, second).masked_fill(~valid.unsqueeze(1), -torch.inf)
+    own = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)
+    # A tie is no hit, so that tokens which are all alike find nothing.
+    ahead = (~(similarity < own)).sum(dim=-1)
+    return (ahead == 1)[valid].float().mean()

@@ -8,7 +8,11 @@ NEGATIVES = ("in_pair", "batch")
 
 
 def token_contrast(
-    first: torch.Tensor, second: torch.Tensor, temperature: torch.Tensor | float, mask: torch.Tensor | None = None
+    first: torch.Tensor,
+    second: torch.Tensor,
+    temperature: torch.Tensor | float,
+    mask: torch.Tensor | None = None,
+    negatives: str = "in_pair",
 ) -> torch.Tensor:
     """InfoNCE in both directions whose negatives are the other tokens of the same pair alone.
 
@@ -21,11 +25,19 @@ def token_contrast(
         second: y, (B, n, e); token i belongs to token i of `first`.
         temperature: tau, above 0.
         mask: (B, n), True where the token is valid; None where all are.
+        negatives: "in_pair": tokens of the same pair; "batch": of all pairs, and the mean is over all of them.
 
     Returns:
         A scalar, float32, or float64 where the inputs are. Pairs without a valid token are left out; 0 where all are.
+
+    Raises:
+        ValueError: for other negatives.
     """
+    if negatives not in NEGATIVES:
+        raise ValueError(f"negatives {negatives!r} is none of {', '.join(NEGATIVES)}.")
     valid = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask.bool()
+    if negatives == "batch":
+        first, second, valid = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (first, second, valid))
     logits = cosine_similarities(first, second) / temperature
     losses = sum(
         -_masked(matrix, valid).log_softmax(dim=-1).diagonal(dim1=1, dim2=2)
@@ -71,7 +83,7 @@ def local_alignment(
         text_tokens: (B, t, e).
         text_mask: (B, t), True for words that the encoder read: not hidden, special or padding.
         temperature: of reading and of contrast, above 0.
-        negatives: "in_pair": tokens of the same pair; "batch": of all pairs.
+        negatives: as for `token_contrast`.
 
     Returns:
         A scalar, float32, or float64 where the inputs are. Pairs without a readable word are left out.
@@ -79,17 +91,12 @@ def local_alignment(
     Raises:
         ValueError: for other negatives.
     """
-    if negatives not in NEGATIVES:
-        raise ValueError(f"negatives {negatives!r} is none of {', '.join(NEGATIVES)}.")
     text_mask = text_mask.bool()
     image_mask = text_mask.any(dim=1, keepdim=True).expand(image_tokens.shape[:2])
-    pairs = [
-        (text_tokens, read_across(text_tokens, image_tokens, temperature), text_mask),
-        (image_tokens, read_across(image_tokens, text_tokens, temperature, text_mask), image_mask),
-    ]
-    if negatives == "batch":
-        pairs = [tuple(tensor.flatten(0, 1).unsqueeze(0) for tensor in pair) for pair in pairs]
-    return sum(token_contrast(tokens, read, temperature, mask) for tokens, read, mask in pairs) / 2
+    words = read_across(text_tokens, image_tokens, temperature)
+    patches = read_across(image_tokens, text_tokens, temperature, text_mask)
+    of_words = token_contrast(text_tokens, words, temperature, text_mask, negatives)
+    return (of_words + token_contrast(image_tokens, patches, temperature, image_mask, negatives)) / 2
 
 
 def _masked(logits: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from amif.training.losses import (
     SKIPPED,
+    contrast_accuracy,
     matching_accuracy,
     mean_token_cosine,
     plan_entropy,
@@ -82,3 +83,13 @@ def test_matching_accuracy_leaves_skipped_pairs_out():
     logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
     assert matching_accuracy(logits, torch.tensor([0, 0, 1, SKIPPED])).item() == pytest.approx(2 / 3)
     assert matching_accuracy(logits, torch.full((4,), SKIPPED)).isnan()
+
+
+def test_contrast_accuracy_counts_tokens_whose_partner_is_nearest():
+    first = torch.eye(4).unsqueeze(0)
+    assert contrast_accuracy(first, first) == 1
+    swapped = first[:, [1, 0, 2, 3]]
+    assert contrast_accuracy(first, swapped) == 0.5
+    mask = torch.tensor([[True, False, True, False]])
+    assert contrast_accuracy(first, swapped, mask) == 0.5
+    assert contrast_accuracy(torch.ones(2, 3, 4), torch.ones(2, 3, 4)) == 0, "tokens which are all alike find nothing"
