@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .modeling_amif.aga_amif import AgaForPreTraining
+from .modeling_amif.configuration_aga_amif import AgaConfig
 from .modeling_amif.configuration_amif import AmifConfig
 from .modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifModel
 from .modeling_amif.pipeline_amif import TASK, AmifVqaPipeline
@@ -16,12 +18,15 @@ from .modeling_amif.pretraining_amif import AmifForPreTraining
 from .processing_amif.processing_amif import AmifProcessor
 
 if TYPE_CHECKING:
+    from .training.aga_pretrainer import AgaPreTrainer, AgaPreTrainingArguments
     from .training.pretraining_trainer import AmifPreTrainer, AmifPreTrainingArguments
     from .training.vqa_trainer import AmifVqaArguments, AmifVqaTrainer
 
 __version__ = "0.1.0"
 
 _TRAINING_NAMES = {
+    "AgaPreTrainer": "aga_pretrainer",
+    "AgaPreTrainingArguments": "aga_pretrainer",
     "AmifPreTrainer": "pretraining_trainer",
     "AmifPreTrainingArguments": "pretraining_trainer",
     "AmifVqaArguments": "vqa_trainer",
@@ -31,8 +36,11 @@ _TRAINING_NAMES = {
 AutoConfig.register(AmifConfig.model_type, AmifConfig)
 # A tuple: the checkpoint's `architectures` says which of them it holds.
 AutoModel.register(AmifConfig, (AmifModel, AmifForVisualQuestionAnswering, AmifForPreTraining))
+AutoConfig.register(AgaConfig.model_type, AgaConfig)
+AutoModel.register(AgaConfig, AgaForPreTraining)
 AutoModelForVisualQuestionAnswering.register(AmifConfig, AmifForVisualQuestionAnswering)
 AutoProcessor.register(AmifConfig, AmifProcessor)
+AutoProcessor.register(AgaConfig, AmifProcessor)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=AmifVqaPipeline, pt_model=AutoModelForVisualQuestionAnswering, type="multimodal"
 )
@@ -49,6 +57,10 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AgaConfig",
+    "AgaForPreTraining",
+    "AgaPreTrainer",
+    "AgaPreTrainingArguments",
     "AmifConfig",
     "AmifForPreTraining",
     "AmifForVisualQuestionAnswering",

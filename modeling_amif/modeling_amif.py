@@ -1,6 +1,7 @@
 """AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, Self
 
 import torch
@@ -34,8 +35,6 @@ logger = logging.get_logger(__name__)
 
 RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
 SCORES = ("sum", "mean")
-# Fields of a saved configuration that say which checkpoint it belongs to.
-_OF_A_CHECKPOINT = ("architectures", "auto_map", "dtype", "model_type", "transformers_version")
 
 
 class AmifPreTrainedModel(PreTrainedModel):
@@ -215,12 +214,12 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         decoder_layers: int | None = None,
         **config: Any,
     ) -> Self:
-        """Build a model on a pre-training checkpoint, in float32: its encoders, projections and co-attention.
+        """Build a model on a pre-training checkpoint, in float32: its encoders, projections and co-attention, if any.
 
-        Cross-attention, knowledge fusion and answer head are new; temperatures and matching head stay behind.
+        Cross-attention, knowledge fusion and answer head are new; what belongs to the objective alone stays behind.
 
         Args:
-            path: Name or path of a pre-training checkpoint.
+            path: Name or path of a pre-training checkpoint, of whichever objective.
             decoder: Name or path of the decoder's weights; None takes the pre-trained text encoder's.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the checkpoint's size.
             decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
@@ -234,7 +233,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             raise ValueError(f"{path!r} holds {type(pretrained).__name__}, which is no pre-training checkpoint.")
         text_model = pretrained.model.text_model
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
-        configs = {name: value for name, value in pretrained.config.to_dict().items() if name not in _OF_A_CHECKPOINT}
+        fields = signature(AmifConfig.__init__).parameters
+        configs = {name: value for name, value in pretrained.config.to_dict().items() if name in fields}
         configs["vision_config"]["image_size"] = image_size or configs["vision_config"]["image_size"]
         configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
         model = cls(AmifConfig(**(configs | config)))

@@ -15,7 +15,7 @@ from ..processing_amif import AmifProcessor
 from .data.pretraining_collator import AmifPreTrainingCollator
 from .data.pretraining_rows import PretrainingRows
 from .distributed import choose_device_and_precision, gather_rows
-from .losses import retrieval_recall
+from .losses import cosine_similarities, info_nce, retrieval_recall
 from .resumable_trainer import ResumableTrainer
 
 MAX_REPORT_LENGTH = 120
@@ -112,6 +112,14 @@ class BasePreTrainer(ResumableTrainer):
         """As the Trainer calls it: `training_loss`, with the output where it is asked for."""
         loss, output = self.training_loss(model, inputs)
         return (loss, output) if return_outputs else loss
+
+    def _contrast(self, output: ModelOutput) -> dict[str, torch.Tensor]:
+        """InfoNCE of images and reports over the global batch, "i2t" and "t2i", at the first temperature."""
+        similarity = cosine_similarities(gather_rows(output.image_embeds[0]), gather_rows(output.text_embeds))
+        if self._reports_health():
+            self._keep({"recall_i2t": retrieval_recall(similarity)})
+            self._keep({f"temperature_{i + 1}": value for i, value in enumerate(output.temperatures)})
+        return dict(zip(("i2t", "t2i"), info_nce(similarity, output.temperatures[0]), strict=True))
 
     def _evaluation_generator(self, device: torch.device) -> torch.Generator | None:
         # Every evaluation meets the same draws, and leaves the training's random state as it was.

@@ -1,4 +1,4 @@
-"""Image-report pairs as one batch: two views of every study, its report, and which of them are the same."""
+"""Image-report pairs as one batch: views of every study, its report, and which of them are the same."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Embedder(Protocol):
 
 @dataclass
 class AmifPreTrainingCollator:
-    """Rows of `PretrainingRows` to the tensors of `AmifForPreTraining`.
+    """Rows of `PretrainingRows` to the tensors of a model for pre-training.
 
     Args:
         processor: prepares images and reports.
@@ -37,6 +37,7 @@ class AmifPreTrainingCollator:
         seed: of the draws of views.
         teacher: embeds each batch's own views, augmentation included, and reports; None where the rows hold embeddings,
             or soft labels are not wanted.
+        views: two of every study, or only the first of them.
     """
 
     processor: AmifProcessor
@@ -44,13 +45,14 @@ class AmifPreTrainingCollator:
     max_report_length: int = 120
     seed: int = 0
     teacher: Embedder | None = None
+    views: int = 2
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """One batch of B studies.
 
         Returns:
-            `pixel_values` (2B, 3, H, W): the first views of all studies, then their second views; `input_ids` and
-            `attention_mask` (B, L) of the reports; int64 (B,) `row`, `study_ids` (equal for equal study ids) and
+            `pixel_values` (2B, 3, H, W): the first views of all studies, then their second ones, if any; `input_ids`
+            and `attention_mask` (B, L) of the reports; int64 (B,) `row`, `study_ids` (equal for equal study ids) and
             `text_group` (equal for two rows of this batch of the same study or with the same normalised report, which
             must not be each other's hard negatives; between batches, equal for equal reports whose studies stand once).
             With a teacher, or where the rows hold `teacher_image_embeds` (one of d values a study, or one for each
@@ -62,7 +64,7 @@ class AmifPreTrainingCollator:
         """
         pairs = [self._choose(row) for row in rows]
         views = [self._open(row, pair) for row, pair in zip(rows, pairs, strict=True)]
-        pictures = [first for first, _ in views] + [second for _, second in views]
+        pictures = [opened[place] for place in range(self.views) for opened in views]
         reports = self.processor.encode_reports([row["text"] for row in rows], max_length=self.max_report_length)
         return {
             "pixel_values": self.processor(images=pictures)["pixel_values"],
@@ -82,11 +84,11 @@ class AmifPreTrainingCollator:
             "teacher_text_embeds": self.teacher.embed_texts([row["text"] for row in rows]),
         }
 
-    def _choose(self, row: Mapping[str, Any]) -> tuple[int, int]:
+    def _choose(self, row: Mapping[str, Any]) -> tuple[int, ...]:
         draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
-        return choose_views(len(row["images"]), row.get("view_positions"), draw)
+        return choose_views(len(row["images"]), row.get("view_positions"), draw)[: self.views]
 
-    def _open(self, row: Mapping[str, Any], pair: tuple[int, int]) -> list[PIL.Image.Image]:
+    def _open(self, row: Mapping[str, Any], pair: tuple[int, ...]) -> list[PIL.Image.Image]:
         opened = {place: to_rgb(open_image(row["images"][place])) for place in set(pair)}
         if self.augmentation is None:
             # Copies, because the processor encodes an object once however often it is given.
@@ -109,12 +111,14 @@ def _group(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return groups
 
 
-def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int, int]]) -> dict[str, torch.Tensor]:
+def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
     embeds = {}
     if "teacher_image_embeds" in rows[0]:
         images = [torch.as_tensor(row["teacher_image_embeds"], dtype=torch.float32) for row in rows]
         if images[0].ndim == 2:
-            images = [image[pair[view]] for view in range(2) for image, pair in zip(images, pairs, strict=True)]
+            images = [
+                image[pair[view]] for view in range(len(pairs[0])) for image, pair in zip(images, pairs, strict=True)
+            ]
         embeds["teacher_image_embeds"] = torch.stack(images)
     if "teacher_text_embeds" in rows[0]:
         texts = [torch.as_tensor(row["teacher_text_embeds"], dtype=torch.float32) for row in rows]

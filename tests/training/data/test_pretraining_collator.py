@@ -80,6 +80,17 @@ def test_views_are_drawn_for_training_and_fixed_for_evaluation(processor):
     assert chosen(AmifPreTrainingCollator(processor, augmentation=mark, seed=1)) != drawn
 
 
+def test_one_view_is_the_first_of_two(processor):
+    rows = [study(0, images=3), study(1)]
+    both, one = (AmifPreTrainingCollator(processor, mark, views=views)(rows) for views in (2, 1))
+    assert torch.equal(one.pop("pixel_values"), both.pop("pixel_values")[:2])
+    assert one.keys() == both.keys()
+    embeds = {"teacher_image_embeds": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "teacher_text_embeds": [1.0]}
+    rows = [study(0, images=3, **embeds)]
+    both, one = (AmifPreTrainingCollator(processor, mark, views=views)(rows) for views in (2, 1))
+    assert torch.equal(one["teacher_image_embeds"], both["teacher_image_embeds"][:1])
+
+
 def test_groups_join_equal_studies_and_equal_reports(processor):
     rows = [
         study(0, "A mass."),

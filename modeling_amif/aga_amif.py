@@ -1,0 +1,159 @@
+"""AGA for pre-training: tokens and patches of one pair, and the thresholds above which they gather each other.
+
+The abstract names a Language-grouped and a Vision-grouped Threshold Gate that learn thresholds; what they read and how
+they are built is our reading. Which name belongs to which direction is not said: here, as SPARC uses the words, the
+language-grouped gate is that of tokens which gather patches.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_aga_amif import AgaConfig
+from .embedding_amif import AmifEmbeddingModel, patch_mask, summary, unit, word_mask
+from .modeling_amif import AmifEncoders
+
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1e-4, 0.95
+
+
+@dataclass
+class AgaPreTrainingOutput(ModelOutput):
+    """What the losses of AGA are made of.
+
+    Args:
+        image_embeds: (1, B, d) unit vectors of the images.
+        text_embeds: (B, d) unit vectors of the reports.
+        temperatures: (2,): of whole images and reports, and of groups.
+        image_tokens: V', (B, P, e) patches, without a class token.
+        text_tokens: T', (B, L, e).
+        text_token_mask: (B, L) bool, True for words: not [CLS], [SEP] or padding.
+        text_thresholds: theta, (B, L): above it a token gathers a patch.
+        image_thresholds: phi, (B, P): above it a patch gathers a token.
+    """
+
+    image_embeds: torch.FloatTensor | None = None
+    text_embeds: torch.FloatTensor | None = None
+    temperatures: torch.FloatTensor | None = None
+    image_tokens: torch.FloatTensor | None = None
+    text_tokens: torch.FloatTensor | None = None
+    text_token_mask: torch.BoolTensor | None = None
+    text_thresholds: torch.FloatTensor | None = None
+    image_thresholds: torch.FloatTensor | None = None
+
+
+class AgaThresholdLayer(nn.Linear):
+    """A gate's last layer, whose new weights are 0. A class of its own, by which `_init_weights` knows it."""
+
+
+class AgaThresholdGate(nn.Module):
+    """Thresholds of one modality's items, from each item and the mean of the other modality.
+
+        sigmoid(logit(1 / number of the others) + g([item; mean of the others])), cut to 0.0001 .. 0.95
+
+    The last layer of g begins at 0: training starts from SPARC's fixed threshold.
+    """
+
+    def __init__(self, config: AgaConfig) -> None:
+        super().__init__()
+        self.per_pair = config.gate == "per_pair"
+        self.expand = nn.Linear(2 * config.alignment_size, config.alignment_size // 4)
+        self.activation = nn.GELU()
+        self.contract = AgaThresholdLayer(config.alignment_size // 4, 1)
+
+    def forward(
+        self, items: torch.Tensor, others: torch.Tensor, item_mask: torch.Tensor, other_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Thresholds (B, n) float32 of `items` (B, n, e) on `others` (B, m, e); in the masks True is valid."""
+        means = _masked_mean(others, other_mask).unsqueeze(1)
+        asked = _masked_mean(items, item_mask).unsqueeze(1) if self.per_pair else items
+        read = torch.cat([asked, means.expand_as(asked)], dim=-1)
+        learned = self.contract(self.activation(self.expand(read))).squeeze(-1).float()
+        thresholds = (fixed_threshold(other_mask).logit() + learned).sigmoid()
+        return thresholds.clamp(LOWEST_THRESHOLD, HIGHEST_THRESHOLD).expand(items.shape[:2])
+
+
+class AgaForPreTraining(AmifEmbeddingModel):
+    """Encoders and projections shared with AMiF, local adaptors of tokens and patches, two gates and temperatures."""
+
+    config_class = AgaConfig
+    initial_temperatures = (0.07, 0.07)
+
+    def __init__(self, config: AgaConfig) -> None:
+        super().__init__(config)
+        self.model = AmifEncoders(config)
+        self.image_adaptor = nn.Linear(config.hidden_size, config.alignment_size)
+        self.text_adaptor = nn.Linear(config.hidden_size, config.alignment_size)
+        learned = config.gate != "fixed"
+        self.language_gate = AgaThresholdGate(config) if learned else None
+        self.vision_gate = AgaThresholdGate(config) if learned else None
+        self.log_temperatures = nn.Parameter(torch.empty(len(self.initial_temperatures)))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AgaThresholdLayer):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+
+    def forward(
+        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> AgaPreTrainingOutput:
+        """Embed pairs, their tokens and patches, and give each of these its threshold.
+
+        Args:
+            pixel_values: (B, channels, height, width) float.
+            input_ids: (B, t) int64 tokens of the reports.
+            attention_mask: (B, t), 1 where a token is valid; None where all are.
+
+        Raises:
+            ValueError: If there is not one image for each report.
+        """
+        if len(pixel_values) != len(input_ids):
+            raise ValueError(f"{len(pixel_values)} images and {len(input_ids)} reports: give one image of each study.")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        image = self.model.project_images(self.model.encode_images(pixel_values))
+        text = self.model.encode_texts(input_ids, attention_mask)
+        words = word_mask(attention_mask)
+        # Every image of a batch has its class token, if any, at the same place.
+        image_tokens = self.image_adaptor(image[:, patch_mask(image)[0]])
+        text_tokens = self.text_adaptor(text)
+        text_thresholds, image_thresholds = self._thresholds(text_tokens, image_tokens, words)
+        return AgaPreTrainingOutput(
+            image_embeds=unit(summary(image)).unsqueeze(0),
+            text_embeds=unit(text[:, 0]),
+            temperatures=self.temperatures,
+            image_tokens=image_tokens,
+            text_tokens=text_tokens,
+            text_token_mask=words,
+            text_thresholds=text_thresholds,
+            image_thresholds=image_thresholds,
+        )
+
+    def _thresholds(
+        self, text: torch.Tensor, image: torch.Tensor, words: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        patches = torch.ones(image.shape[:2], dtype=torch.bool, device=image.device)
+        if self.language_gate is None:
+            return fixed_threshold(patches).expand(text.shape[:2]), fixed_threshold(words).expand(image.shape[:2])
+        return self.language_gate(text, image, words, patches), self.vision_gate(image, text, patches, words)
+
+
+def fixed_threshold(mask: torch.Tensor) -> torch.Tensor:
+    """SPARC's threshold (B, 1), 1 / number of valid items of (B, m), float32, cut as learned ones are."""
+    return (1 / mask.sum(dim=1, keepdim=True).clamp(min=1)).clamp(LOWEST_THRESHOLD, HIGHEST_THRESHOLD)
+
+
+def _masked_mean(items: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B, e) of (B, n, e) over what is valid; 0 where nothing is."""
+    items = items.masked_fill(~mask.unsqueeze(-1), 0)
+    return items.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+AgaForPreTraining.register_for_auto_class("AutoModel")
+
+__all__ = ["AgaForPreTraining", "AgaPreTrainingOutput", "AgaThresholdGate", "fixed_threshold"]

@@ -1,0 +1,204 @@
+"""Pre-training with AGA, adaptive grouped alignment: the trainer and its arguments.
+
+The parts are named in its abstract; weights, temperatures and switches are our reading, see `losses.group_alignment`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import PIL.Image
+import torch
+from datasets import Dataset
+
+from ..modeling_amif.aga_amif import AgaForPreTraining, AgaPreTrainingOutput
+from ..processing_amif import AmifProcessor
+from .alignment import global_loss
+from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, report_length
+from .data.pretraining_collator import AmifPreTrainingCollator
+from .distributed import gather_rows
+from .losses import (
+    contrast_accuracy,
+    cosine_similarities,
+    cross_group_alignment,
+    gather_groups,
+    group_alignment,
+    info_nce,
+    pooled_groups,
+    read_across,
+)
+from .losses.group_alignment import SIMILARITIES, SPARSITIES, mask_of_patches
+from .losses.token_contrast import NEGATIVES
+
+CHOICES = {
+    "directions": ("both", "text", "image"),
+    "grouping": ("threshold", "softmax"),
+    "similarity": SIMILARITIES,
+    "sparsity": SPARSITIES,
+    "negatives": NEGATIVES,
+    "cross_groups": ("attention", "pooled"),
+}
+# MGCA's temperature of local attention.
+ATTENTION_TEMPERATURE = 0.1
+
+
+@dataclass
+class AgaPreTrainingArguments(BasePreTrainingArguments):
+    """Training arguments of AGA; what is not said here is as for AMiF, so that the two can be compared.
+
+    The loss is `global_weight` x InfoNCE + `group_weight` x instance-aware group alignment + `cross_group_weight` x
+    bidirectional cross-modal grouped alignment. The local two have no negatives from other pairs.
+    """
+
+    global_weight: float = field(default=1.0, metadata={"help": "Weight of InfoNCE on whole images and reports."})
+    group_weight: float = field(default=1.0, metadata={"help": "Weight of instance-aware group alignment."})
+    cross_group_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the alignment of groups; None: 1, and 0 with one direction alone."}
+    )
+    directions: str = field(
+        default="both", metadata={"help": "Who gathers: text (tokens gather patches), image (the reverse) or both."}
+    )
+    grouping: str = field(
+        default="threshold", metadata={"help": "threshold: sparse min-max; softmax: of cosines over 0.1, no gates."}
+    )
+    similarity: str = field(default="inner", metadata={"help": "Of tokens and patches: inner (SPARC's) or cosine."})
+    sparsity: str = field(default="ste", metadata={"help": "The cut at a threshold: ste, soft, shrink or hard."})
+    negatives: str = field(default="in_pair", metadata={"help": "Of group alignment: in_pair or, ablated, batch."})
+    cross_groups: str = field(
+        default="attention", metadata={"help": "attention within the pair, or pooled: group means across the batch."}
+    )
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}.")
+        if self.cross_group_weight is None:
+            self.cross_group_weight = 1.0 if self.directions == "both" else 0.0
+        if self.cross_group_weight and self.directions != "both":
+            raise ValueError(
+                f"directions={self.directions!r} leaves no groups of the other modality to align with: set "
+                "cross_group_weight to 0."
+            )
+        super().__post_init__()
+
+
+class AgaPreTrainer(BasePreTrainer):
+    """Trains `AgaForPreTraining` on image-report pairs, one view a study.
+
+    Whole images and reports are contrasted over the global batch of all processes, tokens and patches within each pair.
+
+    Args:
+        model: The model to train.
+        args: The arguments.
+        train_dataset: Rows of `load_pretraining_dataset`.
+        eval_dataset: Rows of the validation split.
+        processing_class: The processor of images and reports.
+        augmentation: Of each image in training; see `AmifPreTrainingCollator`.
+        **kwargs: As for `transformers.Trainer`.
+    """
+
+    def __init__(
+        self,
+        model: AgaForPreTraining,
+        args: AgaPreTrainingArguments,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        processing_class: AmifProcessor | None = None,
+        augmentation: Callable[..., PIL.Image.Image] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=args,
+            collator=AmifPreTrainingCollator(processing_class, augmentation, report_length(model), args.seed, views=1),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+
+    def training_loss(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, AgaPreTrainingOutput]:
+        """The weighted sum of the three losses; each is kept under its name for the log."""
+        output = model(
+            pixel_values=inputs["pixel_values"],
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+        )
+        terms = self._contrast(output)
+        loss = self.args.global_weight * global_loss(terms)
+        if self.args.group_weight or self.args.cross_group_weight:
+            local = self._local_terms(output)
+            loss = loss + self.args.group_weight * local["group_alignment"]
+            if self.args.cross_group_weight:
+                loss = loss + self.args.cross_group_weight * local["cross_group_alignment"]
+            terms |= local
+        self._keep(terms)
+        return loss, output
+
+    def _local_terms(self, output: AgaPreTrainingOutput) -> dict[str, torch.Tensor]:
+        image_groups = self._image_groups(output) if self.args.directions != "image" else None
+        text_groups = self._text_groups(output) if self.args.directions != "text" else None
+        temperature, words = output.temperatures[1], output.text_token_mask
+        terms = {
+            "group_alignment": group_alignment(
+                output.text_tokens,
+                output.image_tokens,
+                image_groups,
+                text_groups,
+                temperature,
+                words,
+                self.args.negatives,
+            )
+        }
+        if self.args.cross_group_weight:
+            align = self._align_means if self.args.cross_groups == "pooled" else cross_group_alignment
+            terms["cross_group_alignment"] = align(image_groups, text_groups, temperature, words)
+        return terms
+
+    def _image_groups(self, output: AgaPreTrainingOutput) -> torch.Tensor:
+        """What each token of a report gathers of the image, (B, L, e)."""
+        text, image, words = output.text_tokens, output.image_tokens, output.text_token_mask
+        if self.args.grouping == "softmax":
+            return read_across(text, image, ATTENTION_TEMPERATURE)
+        groups, weights = gather_groups(
+            text, image, output.text_thresholds, None, self.args.similarity, self.args.sparsity
+        )
+        self._keep_health("text", text, groups, weights, words, output.text_thresholds)
+        return groups
+
+    def _text_groups(self, output: AgaPreTrainingOutput) -> torch.Tensor:
+        """What each patch gathers of the report, (B, P, e)."""
+        text, image, words = output.text_tokens, output.image_tokens, output.text_token_mask
+        if self.args.grouping == "softmax":
+            return read_across(image, text, ATTENTION_TEMPERATURE, words)
+        groups, weights = gather_groups(
+            image, text, output.image_thresholds, words, self.args.similarity, self.args.sparsity
+        )
+        patches = mask_of_patches(words, image)
+        self._keep_health("image", image, groups, weights, patches, output.image_thresholds)
+        return groups
+
+    def _align_means(
+        self, image_groups: torch.Tensor, text_groups: torch.Tensor, temperature: torch.Tensor, words: torch.Tensor
+    ) -> torch.Tensor:
+        """The ablation with external negatives: InfoNCE of each pair's mean groups over the global batch."""
+        image, text = pooled_groups(image_groups, words), pooled_groups(text_groups)
+        return sum(info_nce(cosine_similarities(gather_rows(image), gather_rows(text)), temperature)) / 2
+
+    def _keep_health(
+        self,
+        name: str,
+        tokens: torch.Tensor,
+        groups: torch.Tensor,
+        weights: torch.Tensor,
+        mask: torch.Tensor,
+        thresholds: torch.Tensor,
+    ) -> None:
+        """Mean threshold and group size, and how often a token's own group is the nearest of its pair's."""
+        if self._reports_health():
+            sizes = (weights > 0).sum(dim=-1).float()
+            figures = {"threshold": thresholds[mask].mean(), "group_size": sizes[mask].mean()}
+            figures["group_accuracy"] = contrast_accuracy(tokens, groups, mask)
+            self._keep({f"{figure}_{name}": value for figure, value in figures.items()})
