@@ -46,10 +46,12 @@ from amif.training.evaluation import (
 )
 from amif.training.joint_training import add_training_sets
 from amif.training.knowledge import knowledge_ids
+from amif.training.lora import add_lora, finish_lora
 from amif.training.model_card import write_model_card
 from amif.training.recipes import parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_model, small_processor
+from amif.training.vqa_trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
 
 logger = logging.getLogger("run_vqa")
 
@@ -77,6 +79,14 @@ class ModelArguments:
         default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
     )
     knowledge_fusion: str = field(default="gated", metadata={"help": "How knowledge is fused: gated, add or none."})
+    use_lora: bool = field(
+        default=False,
+        metadata={
+            "help": "Train low-rank adapters of the pretrained weights alone; what is new is trained as it is. Leaves "
+            "the adapter in output_dir/adapter, and the whole model with the adapter merged in output_dir."
+        },
+    )
+    lora_rank: int = field(default=8, metadata={"help": "Rank of the adapters."})
 
     def __post_init__(self) -> None:
         if (self.vision_model is None) != (self.text_model is None):
@@ -185,6 +195,11 @@ def main() -> None:
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
 
+    if model_args.use_lora and training_args.do_train:
+        if training_args.freeze_vision_encoder:
+            model.model.vision_model.requires_grad_(False)  # before: what is frozen gets no adapters
+        add_lora(model, model_args.lora_rank, new_modules(model_args))
+
     # 5. Trainer, which chooses among checkpoints on the validation split alone
     trainer = AmifVqaTrainer(
         model=model,
@@ -201,6 +216,7 @@ def main() -> None:
     if training_args.do_train:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         processor.answers = candidate_answers("clean", splits, "test")
+        finish_lora(model, training_args.output_dir, save=training_args.should_save)
         trainer.save_model()
         trainer.save_state()
 
@@ -261,11 +277,12 @@ def build_model(
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A checkpoint, or a new model on pre-training, on pretrained encoders or from nothing; with its processor.
 
-    What is trained gets its knowledge from the training data; a checkpoint that is only evaluated keeps its own.
+    What is trained gets its knowledge from the training data; a checkpoint that is only evaluated, or adapted by LoRA,
+    keeps its own.
     """
     if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
         model, processor = load_model(model_args.model_name_or_path)
-        if not training:
+        if not training or (model_args.use_lora and model.config.knowledge_size):
             logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
             return model, processor
     else:
@@ -283,6 +300,16 @@ def build_model(
     if model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
     return model, processor
+
+
+def new_modules(model_args: ModelArguments) -> tuple[str, ...]:
+    """Parts of names of the modules that the checkpoint or the encoders one starts from do not bring."""
+    name = model_args.model_name_or_path
+    if name is None:
+        if model_args.vision_model is None:
+            raise ValueError("--use_lora adapts pretrained weights: give --model_name_or_path, or both encoders.")
+        return FUSION_MODULES
+    return NEW_AFTER_PRETRAINING if is_pretrained_only(name) else ()
 
 
 def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:

@@ -3,12 +3,15 @@
 import torch
 from transformers import Trainer
 
+from .lora import has_lora, load_lora, refuse_adapter
+
 
 class CheckpointLoading(Trainer):
     """Reads weights through `from_pretrained`.
 
     Encoders are saved under other names than they have in memory. Only `from_pretrained` knows both; the Trainer's own
-    loading would leave such weights as they are, with no more than a warning.
+    loading would leave such weights as they are, with no more than a warning. Of a model with adapters a checkpoint
+    holds the adapters alone.
     """
 
     def _load_best_model(self) -> None:
@@ -25,5 +28,9 @@ class CheckpointLoading(Trainer):
 
     def _load_weights(self, checkpoint: str) -> None:
         model = self.accelerator.unwrap_model(self.model)
+        if has_lora(model):
+            load_lora(model, checkpoint)
+            return
+        refuse_adapter(checkpoint)
         loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
         model.load_state_dict(loaded.state_dict())

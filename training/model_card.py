@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import Trainer
 
 from .evaluation.table import format_table
+from .lora import describe_lora
 
 # Beside the packages, in a clone as in an installation.
 TEMPLATE = Path(__file__).parents[1] / "model_cards" / "template.md"
@@ -119,16 +120,24 @@ def write_card_without_results(folder: str | Path, trainer: Trainer) -> None:
     _write(folder, data, start="", source="Not stated.", training=training_facts(trainer), answers="")
 
 
+def parameter_facts(model: torch.nn.Module) -> dict[str, str]:
+    """How many parameters a model has, how many of them are trained, and through which adapters."""
+    parameters = list(model.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    total = sum(map(torch.numel, parameters))
+    facts = {"parameters": f"{total:,}, of them {trained:,} trained ({100 * trained / total:.2f} %)"}
+    adapters = describe_lora(model)
+    return facts if adapters is None else facts | {"adapters": adapters}
+
+
 def training_facts(trainer: Trainer | None) -> dict[str, str]:
     """What was trained how, for how long and on what; nothing where nothing was trained."""
     runs = [] if trainer is None else [entry for entry in trainer.state.log_history if "train_runtime" in entry]
     if not runs:
         return {}
     args = trainer.args
-    parameters = list(trainer.model.parameters())
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return {
-        "parameters": f"{sum(map(torch.numel, parameters)):,}, of them {trained:,} trained",
+        **trainer.parameter_facts,
         "epochs, steps": f"{trainer.state.epoch:g}, {trainer.state.global_step}",
         "batch": f"{args.train_batch_size * args.gradient_accumulation_steps * args.world_size}",
         "optimizer": f"{args.optim}, learning rate {args.learning_rate:g}, weight decay {args.weight_decay:g}, "
@@ -208,4 +217,10 @@ def _write(folder: str | Path, data: ModelCardData, **fields: Any) -> None:
     card.save(Path(folder) / "README.md")
 
 
-__all__ = ["training_facts", "write_card_without_results", "write_model_card", "write_pretraining_card"]
+__all__ = [
+    "parameter_facts",
+    "training_facts",
+    "write_card_without_results",
+    "write_model_card",
+    "write_pretraining_card",
+]

@@ -12,11 +12,11 @@ logger = logging.get_logger(__name__)
 
 # What is not named stays: the Trainer's state and arguments are pickles, predictions hold rows of the data.
 PUBLISHED = (
-    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json"),
+    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
+    *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
     *("processor_config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt"),
     *("*_amif.py", "README.md", "metrics.json", "test_evaluations.jsonl"),
 )
-IN_SUBFOLDERS = "*/*"
 
 
 def publish_checkpoint(
@@ -54,8 +54,10 @@ def publish_checkpoint(
         return api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            allow_patterns=list(PUBLISHED),
-            ignore_patterns=IN_SUBFOLDERS,
+            # Names and no patterns: of the Hub's patterns, * also matches what lies in the subfolders of checkpoints.
+            allow_patterns=[
+                file.relative_to(folder).as_posix() for pattern in PUBLISHED for file in folder.glob(pattern)
+            ],
             revision=revision,
             commit_message=commit_message,
         )

@@ -19,6 +19,8 @@ from .checkpoints import (
     what_is_missing,
 )
 from .interruption import StopOnSigterm
+from .lora import has_lora, save_lora
+from .model_card import parameter_facts
 from .publishing import PublishingTrainer
 
 logger = logging.get_logger(__name__)
@@ -29,13 +31,17 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
 
     A resumed run continues from the newest complete checkpoint, with the random states, the order of the data and the
     early stopping of the uninterrupted one. Weights are safetensors; optimizer and random states are read with
-    `weights_only=True`; `training_args.bin`, a pickle, is not written.
+    `weights_only=True`; `training_args.bin`, a pickle, is not written. A checkpoint of a model with adapters holds the
+    adapters alone.
     """
 
     def __init__(self, model: torch.nn.Module, args: TrainingArguments, **kwargs: Any) -> None:
         if args.push_to_hub and args.hub_strategy != HubStrategy.END:
             raise ValueError("Give --hub_strategy end: with others the Trainer pushes training_args.bin, a pickle.")
         super().__init__(model=model, args=args, **kwargs)
+        if has_lora(model) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError("LoRA does not go with FSDP or DeepSpeed here: leave out either.")
+        self.parameter_facts: dict[str, str] = {}
         self._stop_on_sigterm = StopOnSigterm(self)
         self.add_callback(self._stop_on_sigterm)
 
@@ -55,6 +61,8 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         if self.args.should_save:
             # It says that training has ended; see `training_has_ended`.
             (Path(self.args.output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
+        self.parameter_facts = parameter_facts(self.model)
+        logger.info(f"Training {self.parameter_facts['parameters']}.")
         with self._stop_on_sigterm.listening():
             return super().train(resume_from_checkpoint=checkpoint, **kwargs)
 
@@ -84,6 +92,10 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         return str(newest)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if has_lora(self.model):
+            if self.args.should_save:
+                save_lora(self.model, output_dir or self.args.output_dir)
+            return
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)

@@ -32,6 +32,8 @@ logger = logging.get_logger(__name__)
 
 # What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
 FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
+# What a pre-training checkpoint does not bring.
+NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[2:])
 
 
 @dataclass

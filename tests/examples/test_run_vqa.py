@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from peft import PeftModel
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
@@ -223,3 +225,24 @@ def test_grounding_and_abstention_of_a_checkpoint(trained):
     kept = [row for row in rows if row["score"] >= threshold]
     assert metrics["confidence"]["abstention"]["threshold"] == threshold
     assert metrics["confidence"]["abstention"]["coverage"]["share"] == pytest.approx(100 * len(kept) / len(rows))
+
+
+def test_lora_leaves_the_adapter_and_a_whole_model(trained, tmp_path):
+    base = trained[0] / "amif-vqa"
+    lora = (*SMALL, "--use_lora", "--lora_rank", "2", "--per_device_train_batch_size", "16", "--output_dir", "lora")
+    done = run(*lora, "--model_name_or_path", base, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "lora"
+    assert "| adapters | LoRA of rank 2, alpha 4 |" in (output / "README.md").read_text()
+    merged, start = AutoModel.from_pretrained(output).eval(), AutoModel.from_pretrained(base).eval()
+    adapted = PeftModel.from_pretrained(AutoModel.from_pretrained(base), output / "adapter").eval()
+    inputs = AutoProcessor.from_pretrained(output)(images=Image.new("L", (96, 96), 90), text="is there a mass?")
+    torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, rtol=1e-4, atol=1e-4)
+    assert (merged(**inputs).logits - start(**inputs).logits).abs().max() > 0.01
+    again = run(*lora, "--model_name_or_path", base, "--resume_from_checkpoint", folder=tmp_path)
+    assert "Training had ended: lora is evaluated." in again.stderr
+
+
+def test_lora_needs_something_to_adapt(tmp_path):
+    done = run(*SMALL, "--use_lora", folder=tmp_path)
+    assert "--use_lora adapts pretrained weights" in done.stderr

@@ -32,8 +32,8 @@ def splits(tmp_path):
     return DatasetDict({"train": build_data(tmp_path)})
 
 
-def built(script, checkpoint, splits, training, **data_arguments):
-    model_args = script.ModelArguments(model_name_or_path=str(checkpoint))
+def built(script, checkpoint, splits, training, use_lora=False, **data_arguments):
+    model_args = script.ModelArguments(model_name_or_path=str(checkpoint), use_lora=use_lora)
     return script.build_model(model_args, script.DataArguments(**data_arguments), splits, training)
 
 
@@ -51,6 +51,21 @@ def test_evaluating_keeps_the_knowledge_of_the_checkpoint(script, checkpoint, sp
         model, _ = built(script, checkpoint, splits, training=False)
     assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()
     assert "Knowledge: the checkpoint's, 7 tokens." in caplog.text
+
+
+def test_an_adapter_keeps_the_knowledge_of_what_it_adapts(script, checkpoint, splits):
+    model, _ = built(script, checkpoint, splits, training=True, use_lora=True)
+    assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()
+
+
+def test_what_is_new_beside_adapters_depends_on_the_start(script, checkpoint, monkeypatch):
+    encoders = script.ModelArguments(vision_model="v", text_model="t", use_lora=True)
+    assert script.new_modules(encoders) == script.FUSION_MODULES
+    ours = script.ModelArguments(model_name_or_path=str(checkpoint), use_lora=True)
+    assert script.new_modules(ours) == ()
+    monkeypatch.setattr(script, "is_pretrained_only", lambda name: True)
+    assert "co_attention" not in script.new_modules(ours)
+    assert "crossattention" in script.new_modules(ours)
 
 
 def test_knowledge_cannot_be_taken_away(script, checkpoint, splits):

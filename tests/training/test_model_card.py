@@ -4,7 +4,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from amif.training.model_card import write_model_card, write_pretraining_card
+from amif.training.model_card import parameter_facts, write_model_card, write_pretraining_card
 
 
 def share(value, low, high, n):
@@ -61,6 +61,7 @@ def trainer(**runtime):
     return SimpleNamespace(
         args=args,
         model=model,
+        parameter_facts=parameter_facts(model),
         processing_class=SimpleNamespace(answers=["yes", "no"]),
         state=SimpleNamespace(epoch=2.0, global_step=10, log_history=[{"loss": 1.0}, {"train_runtime": 90.0}]),
     )
@@ -89,7 +90,7 @@ def test_card_says_what_was_measured_how_and_on_what(folder, tmp_path):
         "questions 0123456789ab",
         "run_vqa.py --protocol paper",
         "the 2 answers that come with",
-        "| parameters | 11, of them 3 trained |",
+        "| parameters | 11, of them 3 trained (27.27 %) |",
         "| batch | 16 |",
         "learning rate 3e-05, weight decay 0.05",
         "| precision | bfloat16 |",

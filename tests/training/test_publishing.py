@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from hub_server import TOKEN, running_hub
-from small_models import save_small_checkpoint
+from small_models import save_small_checkpoint, small_model
 
 import amif
+from amif.training.lora import add_lora, finish_lora
 from amif.training.publishing import publish_checkpoint
 
 TESTS = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ sys.path.insert(0, sys.argv[2])
 from small_models import small_inputs, small_processor
 import amif, os, torch
 from huggingface_hub import HfApi
+from peft import PeftModel
 from transformers import AutoModel, AutoProcessor, pipeline
 from amif.training.publishing import publish_checkpoint
 
@@ -56,6 +58,9 @@ said["by pipeline"] = pipeline("medical-vqa", model="user/by-parts").processor.a
 publish_checkpoint(folder, "amif-vqa", private=True, revision="v1")
 said["private, v1"] = answers("user/amif-vqa", revision="v1")
 said["files"] = sorted(HfApi().list_repo_files("user/amif-vqa", revision="v1"))
+base = AutoModel.from_pretrained(folder)
+adapted = PeftModel.from_pretrained(base, "user/amif-vqa", subfolder="adapter", revision="v1")
+said["adapter"] = sorted(name for name, _ in adapted.named_parameters() if "lora_B" in name)
 said["main"] = HfApi().list_repo_files("user/amif-vqa")
 said["without token"] = error_of(AutoModel.from_pretrained, "user/amif-vqa", revision="v1", token=False)
 
@@ -88,6 +93,9 @@ def client_environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def said(client_environment, tmp_path_factory):
     folder = save_small_checkpoint(tmp_path_factory.mktemp("run") / "amif-vqa")
+    adapted = small_model()
+    add_lora(adapted, 2)
+    finish_lora(adapted, folder)
     (folder / "checkpoint-5").mkdir()
     for name in (
         *("README.md", "metrics.json", "test_evaluations.jsonl", "predictions.jsonl", "training_args.bin"),
@@ -119,8 +127,13 @@ def test_what_belongs_to_a_checkpoint_is_published_and_nothing_else(said):
     code = {path.name for name in ("modeling_amif", "processing_amif") for path in code_files(name)}
     data = {"config.json", "generation_config.json", "model.safetensors", "processor_config.json", "README.md"}
     data |= {"tokenizer.json", "tokenizer_config.json", "metrics.json", "test_evaluations.jsonl"}
+    data |= {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
     assert set(said["files"]) - {"generation_config.json"} == (code | data) - {"generation_config.json"}
     assert said["main"] == [], "another revision than the one that was asked for"
+
+
+def test_peft_loads_the_adapter_from_the_hub(said):
+    assert len(said["adapter"]) > 50
 
 
 def code_files(package):
