@@ -1,0 +1,321 @@
+"""Ask questions about images in the browser, on this machine alone.
+
+    python examples/app.py --model amif-vqa
+
+opens http://127.0.0.1:7860. Nothing is fetched from the internet or sent there. Uploaded files are read, and deleted at
+once; DICOM files give their pixels and nothing else.
+"""
+
+import argparse
+import base64
+import html
+import io
+import math
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+import gradio as gr
+from transformers import AutoModel, AutoProcessor
+
+from amif import AmifForVisualQuestionAnswering, AmifProcessor
+from amif.processing_amif import read_dicom, to_rgb
+from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
+from amif.training.checkpoints import check_model, is_pretrained_only
+from amif.training.data.phantom import load_phantom_vqa
+from amif.training.evaluation.image_maps import draw_map, question_maps, question_words
+
+STYLE = Path(__file__).with_name("app.css")
+OWN_WINDOW = "as the file says"
+WHOLE_QUESTION = "whole question"
+SHOWN_ANSWERS, SHOWN_PIXELS = 5, 1024
+# Of the first studies of phantom's test split; whether the model is right about them played no part.
+EXAMPLES = ("what imaging modality is this?", "what region of the body is shown?", "is there ", "on which side is the ")
+SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--map-opacity', value / 100); }"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a question has led to: (answer, log-likelihood) best first, and maps (grid, grid) with their names."""
+
+    ranking: list[tuple[str, float]]
+    names: list[str]
+    maps: list[np.ndarray]
+    seconds: float
+
+
+class Answerer:
+    """A checkpoint that answers one question at a time, and says where it looked."""
+
+    def __init__(self, name_or_path: str) -> None:
+        check_model(name_or_path)
+        if is_pretrained_only(name_or_path):
+            raise ValueError(f"{name_or_path} is a pre-training checkpoint and cannot answer: fine-tune it first.")
+        self.name = Path(name_or_path).name
+        self.model: AmifForVisualQuestionAnswering = AutoModel.from_pretrained(
+            name_or_path, dtype="float32", use_safetensors=True, attn_implementation="eager"
+        ).eval()
+        self.processor: AmifProcessor = AutoProcessor.from_pretrained(name_or_path)
+        if not self.processor.answers:
+            raise ValueError(f"{name_or_path} brings no answers to choose from: set processor.answers and save it.")
+        self.candidates = self.processor.encode_answers()
+
+    @torch.no_grad()
+    def __call__(self, picture: Image.Image, question: str) -> Answered:
+        """Answer a question about a picture."""
+        started = time.perf_counter()
+        inputs = dict(self.processor(images=picture, text=question))
+        inputs["image_states"] = self.model.model.encode_images(inputs.pop("pixel_values"))
+        ranking = self.model.rank_answers(**inputs, answers=self.candidates, top_k=SHOWN_ANSWERS)
+        words = question_words(self.processor, question)
+        maps = question_maps(self.model, inputs, [places for _, places in words])
+        answers = [self.processor.answers[index] for index in ranking.indices[0]]
+        return Answered(
+            ranking=list(zip(answers, ranking.scores[0].tolist(), strict=True)),
+            names=[WHOLE_QUESTION, *(word for word, _ in words)],
+            maps=[maps.attention, *maps.transport],
+            seconds=time.perf_counter() - started,
+        )
+
+
+def pictures_of(path: str) -> dict[str, Image.Image]:
+    """An uploaded file's picture, and of a CT one for each window preset; the file is deleted.
+
+    Raises:
+        ImportError: the file is DICOM, and pydicom is missing.
+        ValueError: it cannot be read.
+    """
+    uploaded = Path(path)
+    # No name of a file, which may be a patient's, reaches a message or a log.
+    neutral = uploaded.with_name("image.dcm" if uploaded.suffix.lower() in (".dcm", ".dicom") else "image")
+    uploaded.rename(neutral)
+    try:
+        pictures = {OWN_WINDOW: to_rgb(neutral)}
+        if is_dicom(neutral):
+            with suppress(ValueError):  # presets are for CT alone
+                pictures |= {name: read_dicom(neutral, window=name).convert("RGB") for name in WINDOW_PRESETS}
+        return pictures
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(neutral), "the file")) from None
+    finally:
+        neutral.unlink()
+
+
+def viewer(picture: Image.Image | None, weights: np.ndarray | None = None, message: str | None = None) -> str:
+    """The picture in its own proportions, with a map laid over it; or a message in its place."""
+    if message is not None:
+        return f'<div class="viewer"><p role="alert">{html.escape(message)}</p></div>'
+    if picture is None:
+        return '<div class="viewer"><p>Drop an image, or choose an example.</p></div>'
+    shown = picture.copy()
+    shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    layers = f'<img class="picture" alt="The image" src="{data_uri(shown)}">'
+    if weights is not None:
+        grid = f"{len(weights)} x {len(weights)} patches"
+        layers += f'<img class="map" alt="Map over {grid}" src="{data_uri(draw_map(weights, shown.size))}">'
+    return f'<div class="viewer">{layers}</div>'
+
+
+def data_uri(picture: Image.Image) -> str:
+    """A picture as part of a page, so that no file of it is written."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def answer_panel(answered: Answered, answerer: Answerer) -> str:
+    """Ranked answers with their probabilities, and whether the checkpoint would rather give none."""
+    (best, score), threshold = answered.ranking[0], answerer.processor.abstention_threshold
+    verdict = f'<p class="answer">{html.escape(best)}</p>'
+    if threshold is not None and score < threshold:
+        verdict = (
+            '<p class="answer withheld">would not answer</p>'
+            f"<p>The best answer is less probable than {percent(threshold)}, where this checkpoint withholds it.</p>"
+        )
+    rows = "".join(
+        f'<tr><td>{html.escape(answer)}</td><td><meter value="{math.exp(min(score, 0)):.4f}"></meter></td>'
+        f"<td>{percent(score)}</td></tr>"
+        for answer, score in answered.ranking
+    )
+    count = len(answerer.processor.answers)
+    return (
+        f'<div class="answers">{verdict}<table>{rows}</table>'
+        f"<p>The probability that the model gives to exactly this answer; the best of the {count} answers it knows. "
+        "It is not the chance of being right: how often the model is, its model card says.</p>"
+        f"<p>{html.escape(answerer.name)}, {answered.seconds:.2f} s</p></div>"
+    )
+
+
+def percent(score: float) -> str:
+    """A log-likelihood as the probability of the answer's tokens."""
+    return f"{100 * math.exp(min(score, 0)):.1f} %"
+
+
+def map_note(word: str | None) -> str:
+    """What the map of a word, or of the whole question, shows."""
+    if word is None:
+        shown = "Attention of the question's words over the image, mean of all heads and layers of the co-attention."
+    else:
+        shown = (
+            f"Optimal transport between the word “{html.escape(word)}” and the image, by their fused states. Each word "
+            "must send all of its share somewhere, also one that names nothing to be seen."
+        )
+    return f'<p class="note">{shown} Where a patch gets no more than an even share, the map is clear.</p>'
+
+
+def phantom_examples() -> list[tuple[Image.Image, str]]:
+    """Generated pictures, each of another study, with one of its questions."""
+    rows = iter(load_phantom_vqa(num_studies=180)["test"])
+    examples: dict[str, tuple[Image.Image, str]] = {}
+    for start in EXAMPLES:
+        row = next(row for row in rows if row["image_id"] not in examples and row["question"].startswith(start))
+        examples[row["image_id"]] = (row["image"], row["question"])
+    return list(examples.values())
+
+
+def build_app(answerer: Answerer) -> gr.Blocks:
+    """The page, and what happens on it."""
+    examples = phantom_examples()
+    answerer(*examples[0])  # the first answer takes longer than all others
+    with gr.Blocks(title="AMiF", analytics_enabled=False) as app:
+        pictures, picture, answered = gr.State({}), gr.State(None), gr.State(None)
+        gr.HTML(
+            "<header><h1>AMiF</h1><p>Questions about radiology images. For research only: not a medical device, "
+            "no answer may enter a diagnosis.</p></header>"
+        )
+        with gr.Row():
+            with gr.Column(scale=3):
+                screen = gr.HTML(viewer(None))
+                with gr.Row():
+                    chosen_map = gr.Radio([(WHOLE_QUESTION, 0)], value=0, label="Map of", scale=3, elem_id="map")
+                    opacity = gr.Slider(0, 100, 50, step=1, label="Opacity, %", scale=2, elem_id="opacity")
+                note = gr.HTML()
+            with gr.Column(scale=2):
+                file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=150, elem_id="file")
+                gallery = gr.Gallery(
+                    [image for image, _ in examples],
+                    label="Or an example (generated)",
+                    columns=len(examples),
+                    height=150,
+                    allow_preview=False,
+                    buttons=[],
+                    elem_id="examples",
+                )
+                window = gr.Dropdown([OWN_WINDOW], value=OWN_WINDOW, label="CT window", visible=False)
+                question = gr.Textbox(label="Question", placeholder="is there a mass?", max_lines=2, elem_id="question")
+                button = gr.Button("Ask", variant="primary", elem_id="ask")
+                panel = gr.HTML()
+
+        def show(chosen: Image.Image) -> dict:
+            """A new picture, about which nothing has been asked."""
+            return {
+                picture: chosen,
+                screen: viewer(chosen),
+                answered: None,
+                panel: "",
+                note: "",
+                chosen_map: gr.Radio(choices=[(WHOLE_QUESTION, 0)], value=0),
+            }
+
+        def on_upload(path: str) -> dict:
+            try:
+                read = pictures_of(path)
+            except (ImportError, ValueError) as error:
+                empty = {pictures: {}, picture: None, answered: None, panel: "", note: "", file: None}
+                return empty | {window: gr.Dropdown(visible=False), screen: viewer(None, message=str(error))}
+            choices = gr.Dropdown(choices=list(read), value=OWN_WINDOW, visible=len(read) > 1)
+            return show(read[OWN_WINDOW]) | {pictures: read, window: choices, file: None}
+
+        def on_ask(chosen: Image.Image | None, text: str) -> dict:
+            if chosen is None or not text.strip():
+                missing = "Choose an image first." if chosen is None else "Type a question first."
+                return {panel: f'<div class="answers"><p role="alert">{missing}</p></div>'}
+            result = answerer(chosen, text)
+            return {
+                answered: result,
+                panel: answer_panel(result, answerer),
+                screen: viewer(chosen, result.maps[0]),
+                chosen_map: gr.Radio(choices=[(name, place) for place, name in enumerate(result.names)], value=0),
+                note: map_note(None),
+            }
+
+        def on_map(place: int, chosen: Image.Image | None, result: Answered | None) -> dict:
+            if result is None:
+                return {}
+            return {
+                screen: viewer(chosen, result.maps[place]),
+                note: map_note(result.names[place] if place else None),
+            }
+
+        def on_example(event: gr.SelectData) -> dict:
+            chosen, text = examples[event.index]
+            asked = on_ask(chosen, text)
+            return show(chosen) | asked | {pictures: {}, question: text, window: gr.Dropdown(visible=False)}
+
+        shown = [picture, screen, answered, panel, note, chosen_map]
+        file.upload(on_upload, file, [*shown, pictures, window, file], api_visibility="private")
+        window.input(lambda name, read: show(read[name]), [window, pictures], shown, api_visibility="private")
+        gr.on([button.click, question.submit], on_ask, [picture, question], shown, api_visibility="private")
+        chosen_map.input(on_map, [chosen_map, picture, answered], [screen, note], api_visibility="private")
+        gallery.select(on_example, None, [*shown, pictures, question, window], api_visibility="private")
+        opacity.input(None, opacity, None, js=SET_OPACITY)
+    return app
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Show the page until the process is ended; what gradio has kept on disk goes with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with TemporaryDirectory(prefix="amif-app-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        app = build_app(Answerer(arguments.model))
+        _, url, _ = app.launch(
+            server_name=arguments.host,
+            server_port=arguments.port,
+            share=False,
+            run_history=False,  # would keep questions and answers in the browser
+            ssr_mode=False,
+            mcp_server=False,
+            max_file_size="500mb",
+            footer_links=[],
+            # Fonts of the system: gradio's own would come from the internet.
+            theme=gr.themes.Base(
+                primary_hue="amber", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+            ),
+            css_paths=STYLE,
+            js="() => document.body.classList.add('dark')",
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+        print(f"AMiF answers at {url}. Ctrl+C ends it.", flush=True)
+        app.block_thread()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
+    parser.add_argument("--host", default="127.0.0.1", help="Address to listen on; by default this machine alone.")
+    parser.add_argument("--port", type=int, default=7860, help="Port to listen on.")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        serve(arguments)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f"app.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
