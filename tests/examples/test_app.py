@@ -86,7 +86,9 @@ def test_drop_an_image_ask_read_the_answer_and_see_the_maps(browser, url, tmp_pa
 
     WebDriverWait(browser, 60).until(lambda _: wait_for(browser, ".viewer img.map").get_attribute("src") != whole)
     assert "mass" in wait_for(browser, ".note").text
-    assert all(address.startswith((url, "data:", "blob:")) for address in requested(browser)), "nothing from elsewhere"
+    fetched = [address for address in requested(browser) if address.startswith("http")]
+    assert fetched
+    assert all(address.startswith(url) for address in fetched), "nothing from elsewhere"
 
 
 def test_an_example_is_one_click(browser, url):
