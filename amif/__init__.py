@@ -12,13 +12,16 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .modeling_amif.aga_amif import AgaForPreTraining
 from .modeling_amif.configuration_aga_amif import AgaConfig
 from .modeling_amif.configuration_amif import AmifConfig
+from .modeling_amif.configuration_mpma_amif import MpmaConfig
 from .modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifModel
+from .modeling_amif.mpma_amif import MpmaForPreTraining
 from .modeling_amif.pipeline_amif import TASK, AmifVqaPipeline
 from .modeling_amif.pretraining_amif import AmifForPreTraining
 from .processing_amif.processing_amif import AmifProcessor
 
 if TYPE_CHECKING:
     from .training.aga_pretrainer import AgaPreTrainer, AgaPreTrainingArguments
+    from .training.mpma_pretrainer import MpmaPreTrainer, MpmaPreTrainingArguments
     from .training.pretraining_trainer import AmifPreTrainer, AmifPreTrainingArguments
     from .training.vqa_trainer import AmifVqaArguments, AmifVqaTrainer
 
@@ -31,6 +34,8 @@ _TRAINING_NAMES = {
     "AmifPreTrainingArguments": "pretraining_trainer",
     "AmifVqaArguments": "vqa_trainer",
     "AmifVqaTrainer": "vqa_trainer",
+    "MpmaPreTrainer": "mpma_pretrainer",
+    "MpmaPreTrainingArguments": "mpma_pretrainer",
 }
 
 AutoConfig.register(AmifConfig.model_type, AmifConfig)
@@ -38,9 +43,12 @@ AutoConfig.register(AmifConfig.model_type, AmifConfig)
 AutoModel.register(AmifConfig, (AmifModel, AmifForVisualQuestionAnswering, AmifForPreTraining))
 AutoConfig.register(AgaConfig.model_type, AgaConfig)
 AutoModel.register(AgaConfig, AgaForPreTraining)
+AutoConfig.register(MpmaConfig.model_type, MpmaConfig)
+AutoModel.register(MpmaConfig, MpmaForPreTraining)
 AutoModelForVisualQuestionAnswering.register(AmifConfig, AmifForVisualQuestionAnswering)
 AutoProcessor.register(AmifConfig, AmifProcessor)
 AutoProcessor.register(AgaConfig, AmifProcessor)
+AutoProcessor.register(MpmaConfig, AmifProcessor)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=AmifVqaPipeline, pt_model=AutoModelForVisualQuestionAnswering, type="multimodal"
 )
@@ -71,4 +79,8 @@ __all__ = [
     "AmifVqaArguments",
     "AmifVqaPipeline",
     "AmifVqaTrainer",
+    "MpmaConfig",
+    "MpmaForPreTraining",
+    "MpmaPreTrainer",
+    "MpmaPreTrainingArguments",
 ]

@@ -1,6 +1,8 @@
 """Building and loading the encoders and the decoder; token states of any image encoder."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,6 +10,9 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from .configuration_amif import AmifConfig
+
+# Encoders whose blocks know a patch's place from its embedding alone: patches can be left out before the blocks.
+VISIBLE_PATCH_ENCODERS = ("vit", "clip_vision_model", "dinov2", "siglip_vision_model")
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
@@ -156,6 +161,46 @@ def image_token_states(vision_model: PreTrainedModel, pixel_values: torch.Tensor
     return states if pooling == 1 else _pool_patches(states, pooling)
 
 
+def visible_token_states(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, visible_patches: torch.Tensor
+) -> torch.Tensor:
+    """Token states of images of which only some patches are read; the others enter no block and cost nothing.
+
+    Args:
+        vision_model: One of `VISIBLE_PATCH_ENCODERS`.
+        pixel_values: (U, channels, height, width).
+        visible_patches: (U, v) int64, the places in reading order of each image's visible patches.
+
+    Returns:
+        States (U, v, width), or (U, 1 + v, width) with a class token; each patch has its true position embedding.
+
+    Raises:
+        ValueError: If the encoder is none of them.
+    """
+    if vision_model.config.model_type not in VISIBLE_PATCH_ENCODERS:
+        raise ValueError(
+            f"The image encoder {vision_model.config.model_type!r} cannot read a part of the patches; use one of "
+            f"{VISIBLE_PATCH_ENCODERS}."
+        )
+    with _only_visible(vision_model, visible_patches):
+        return image_token_states(vision_model, pixel_values, pooling=1)
+
+
+@contextmanager
+def _only_visible(vision_model: PreTrainedModel, visible_patches: torch.Tensor) -> Iterator[None]:
+    def keep(module: nn.Module, args: tuple, states: torch.Tensor) -> torch.Tensor:
+        extra = int(has_class_token(states.shape[1]))
+        class_token, patches = states[:, :extra], states[:, extra:]
+        places = visible_patches.unsqueeze(-1).expand(-1, -1, states.shape[-1])
+        return torch.cat([class_token, patches.gather(1, places)], dim=1)
+
+    hook = vision_model.embeddings.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def _pool_patches(states: torch.Tensor, pooling: int) -> torch.Tensor:
     grid, extra = _square_grid(states.shape[1])
     if grid % pooling:
@@ -187,4 +232,5 @@ __all__ = [
     "image_token_states",
     "load_encoders",
     "resize_position_embeddings",
+    "visible_token_states",
 ]

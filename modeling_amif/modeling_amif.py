@@ -26,7 +26,14 @@ from .answer_ranking_amif import (
 from .answer_search_amif import rank_by_search
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
-from .encoders_amif import build_decoder, build_encoder, copy_weights, image_token_states, load_encoders
+from .encoders_amif import (
+    build_decoder,
+    build_encoder,
+    copy_weights,
+    image_token_states,
+    load_encoders,
+    visible_token_states,
+)
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .outputs_amif import AmifModelOutput, AmifVisualQuestionAnsweringOutput
 from .pipeline_amif import TASK, AmifVqaPipeline
@@ -83,6 +90,10 @@ class AmifEncoders(AmifPreTrainedModel):
     def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection."""
         return image_token_states(self.vision_model, pixel_values, self.config.image_pooling)
+
+    def encode_visible(self, pixel_values: torch.Tensor, visible_patches: torch.Tensor) -> torch.Tensor:
+        """The same of each image's visible patches alone, (U, v) places; see `visible_token_states`. Never pooled."""
+        return visible_token_states(self.vision_model, pixel_values, visible_patches)
 
     def project_images(self, image_states: torch.Tensor) -> torch.Tensor:
         """States (..., d) of `encode_images`'s (..., vision width)."""

@@ -165,7 +165,12 @@ class BasePreTrainer(ResumableTrainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        return loss, (output.image_embeds[0].float(), output.text_embeds.float()), inputs["text_group"]
+            images, texts = self._embeddings(inputs, output)
+        return loss, (images.float(), texts.float()), inputs["text_group"]
+
+    def _embeddings(self, inputs: dict[str, torch.Tensor], output: ModelOutput) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, d) of the images and (B, d) of the reports of a batch, among which retrieval is measured."""
+        return output.image_embeds[0], output.text_embeds
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """As the Trainer's, without the temperatures, which decay would draw towards 1."""

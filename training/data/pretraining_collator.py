@@ -3,10 +3,12 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import PIL.Image
 import torch
+from transformers import BatchEncoding
 
 from ...processing_amif import AmifProcessor, normalize_report, to_rgb
 from .images import open_image
@@ -38,6 +40,7 @@ class AmifPreTrainingCollator:
         teacher: embeds each batch's own views, augmentation included, and reports; None where the rows hold embeddings,
             or soft labels are not wanted.
         views: two of every study, or only the first of them.
+        word_pieces: say also which tokens continue a word.
     """
 
     processor: AmifProcessor
@@ -46,6 +49,7 @@ class AmifPreTrainingCollator:
     seed: int = 0
     teacher: Embedder | None = None
     views: int = 2
+    word_pieces: bool = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """One batch of B studies.
@@ -58,6 +62,7 @@ class AmifPreTrainingCollator:
             With a teacher, or where the rows hold `teacher_image_embeds` (one of d values a study, or one for each
             image): (B, d), or (2B, d) in the order of `pixel_values`; the same with `teacher_text_embeds`: (B, d); both
             float32.
+            With `word_pieces`: `continued` (B, L) bool, True where a token continues the word of the token before.
 
         Raises:
             ValueError: when a report holds no word or an image cannot be read.
@@ -73,6 +78,7 @@ class AmifPreTrainingCollator:
             "row": torch.tensor([row["row"] for row in rows]),
             "study_ids": torch.tensor([stable_id(row["study_id"]) for row in rows]),
             "text_group": torch.tensor(_group(rows)),
+            **({"continued": _continued(reports)} if self.word_pieces else {}),
             **(_teacher_embeds(rows, pairs) if self.teacher is None else self._ask_teacher(pictures, rows)),
         }
 
@@ -109,6 +115,13 @@ def _group(rows: Sequence[Mapping[str, Any]]) -> list[int]:
         if old != new:
             groups = [new if group == old else group for group in groups]
     return groups
+
+
+def _continued(reports: BatchEncoding) -> torch.Tensor:
+    words = [reports.word_ids(row) for row in range(len(reports["input_ids"]))]
+    return torch.tensor(
+        [[word is not None and word == before for before, word in pairwise([None, *row])] for row in words]
+    )
 
 
 def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:

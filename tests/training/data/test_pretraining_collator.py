@@ -91,6 +91,13 @@ def test_one_view_is_the_first_of_two(processor):
     assert torch.equal(one["teacher_image_embeds"], both["teacher_image_embeds"][:1])
 
 
+def test_which_tokens_continue_a_word(processor):
+    inputs = AmifPreTrainingCollator(processor, word_pieces=True)([study(0, "lunglung, masss"), study(1, "a mass")])
+    tokens = [processor.tokenizer.convert_ids_to_tokens(row) for row in inputs["input_ids"].tolist()]
+    assert sum(token.startswith("##") for token in tokens[0]) >= 2
+    assert inputs["continued"].tolist() == [[token.startswith("##") for token in row] for row in tokens]
+
+
 def test_groups_join_equal_studies_and_equal_reports(processor):
     rows = [
         study(0, "A mass."),

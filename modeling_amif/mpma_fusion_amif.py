@@ -1,0 +1,141 @@
+"""MPMA's fusion and reconstruction: memory that both modalities read, report layers that ask the image, two decoders.
+
+The abstract names memory-augmented cross-modal fusion, which brings visual information into the reconstruction of the
+report. Size and form of memory and layers are our reading, after R2GenCMN's shared memory and MAE's decoder.
+"""
+
+import math
+
+import torch
+from torch import nn
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+
+from .attention_amif import AmifAttention
+from .co_attention_amif import AmifCoAttentionLayer
+from .configuration_mpma_amif import MpmaConfig
+
+
+class MpmaMemory(AmifAttention):
+    """Attention of any state over rows of a learned memory; the same rows and projections for both modalities."""
+
+    def __init__(self, config: MpmaConfig) -> None:
+        super().__init__(config, dropout=0.0)
+        self.top_k = config.memory_top_k
+        self.memory = nn.Parameter(torch.empty(config.memory_size, config.hidden_size))
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """What the memory answers to each state of (B, n, d), of the same shape."""
+        memory = self.memory.unsqueeze(0).to(hidden_states.dtype)
+        query = self._heads(self.query(hidden_states))
+        # Projected once, whatever the batch.
+        key, value = (self._heads(part(memory)).expand(len(query), -1, -1, -1) for part in (self.key, self.value))
+        mask = self._unlike_rows(query, key) if self.top_k else None
+        states = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scaling)
+        return self.output(states.transpose(1, 2).flatten(2))
+
+    def _unlike_rows(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """(B, heads, n, rows) bool, True for the `top_k` rows that each head of each state finds most similar."""
+        scores = query @ key.transpose(2, 3)
+        best = scores.topk(self.top_k, dim=-1).indices
+        return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, best, True)
+
+
+class MpmaFusion(nn.Module):
+    """Memory-augmented cross-modal fusion: both modalities read the memory, then the report reads the image."""
+
+    def __init__(self, config: MpmaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.memory = MpmaMemory(config) if config.memory_size else None
+        self.image_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.text_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        num_layers = config.num_fusion_layers if config.fusion == "attention" else 0
+        self.layers = nn.ModuleList(AmifCoAttentionLayer(config) for _ in range(num_layers))
+
+    def forward(
+        self, image_states: torch.Tensor, text_states: torch.Tensor, text_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fuse `image_states` (B, v, d) and `text_states` (B, t, d), whose valid tokens `text_mask` (B, t) says.
+
+        Returns:
+            Z (B, t, d), the report after reading the image, and Hv' (B, v, d), the image after reading the memory.
+        """
+        image = self.image_norm(self._with_memory(image_states))
+        text = self.text_norm(self._with_memory(text_states))
+        if self.config.fusion == "addition":
+            text = text + image.mean(dim=1, keepdim=True)
+        mask = create_bidirectional_mask(self.config, text, text_mask)
+        for layer in self.layers:
+            text, *_ = layer(text, image, mask, None)
+        return text, image
+
+    def _with_memory(self, states: torch.Tensor) -> torch.Tensor:
+        return states if self.memory is None else states + self.memory(states)
+
+
+class MpmaImageDecoder(nn.Module):
+    """Predicts the normalised pixels of every patch from the visible ones, as MAE's decoder does."""
+
+    def __init__(self, config: MpmaConfig, num_patches: int) -> None:
+        super().__init__()
+        width, patch = config.image_decoder_size, config.vision_config.patch_size
+        self.embed = nn.Linear(config.hidden_size, width)
+        self.mask_token = nn.Parameter(torch.empty(width))
+        self.position_embeddings = nn.Parameter(torch.empty(num_patches, width))
+        block = nn.TransformerEncoderLayer(
+            width,
+            config.image_decoder_heads,
+            4 * width,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.blocks = nn.TransformerEncoder(
+            block, config.image_decoder_layers, norm=nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.predict = nn.Linear(width, config.vision_config.num_channels * patch * patch)
+
+    def forward(self, image_states: torch.Tensor, visible_patches: torch.Tensor) -> torch.Tensor:
+        """Predictions (B, P, channels x side x side) in reading order.
+
+        Args:
+            image_states: (B, v, d), or (B, 1 + v, d) with a class token.
+            visible_patches: (B, v) int64, the places of the visible patches.
+        """
+        states = self.embed(image_states)
+        extra = states.shape[1] - visible_patches.shape[1]
+        places = visible_patches.unsqueeze(-1).expand(-1, -1, states.shape[-1])
+        patches = self.mask_token.to(states.dtype).expand(len(states), len(self.position_embeddings), -1)
+        patches = patches.scatter(1, places, states[:, extra:]) + self.position_embeddings
+        decoded = self.blocks(torch.cat([states[:, :extra], patches], dim=1))
+        return self.predict(decoded[:, extra:])
+
+
+class MpmaReportHead(nn.Module):
+    """Predicts tokens from fused states; its last weight is the text encoder's word embeddings."""
+
+    def __init__(self, config: MpmaConfig, embedding_size: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(config.hidden_size, embedding_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.norm = nn.LayerNorm(embedding_size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.empty(config.text_config.vocab_size))
+
+    def forward(self, states: torch.Tensor, word_embeddings: torch.Tensor) -> torch.Tensor:
+        """Logits (..., vocabulary) of `states` (..., d); `word_embeddings` (vocabulary, embedding width)."""
+        transformed = self.norm(self.activation(self.transform(states)))
+        return nn.functional.linear(transformed, word_embeddings, self.bias)
+
+
+def grid_positions(num_patches: int, width: int) -> torch.Tensor:
+    """Sines and cosines of row and column of each patch of a square grid, (P, width); what positions start from."""
+    grid = math.isqrt(num_patches)
+    frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(grid).unsqueeze(1) * frequencies
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.cat([waves.repeat_interleave(grid, dim=0), waves.repeat(grid, 1)], dim=1)
+
+
+__all__ = ["MpmaFusion", "MpmaImageDecoder", "MpmaMemory", "MpmaReportHead", "grid_positions"]
