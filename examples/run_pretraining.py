@@ -25,6 +25,7 @@ from transformers import AutoModel, AutoProcessor, set_seed
 from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
 from amif.training.checkpoints import check_model, check_output_folder
 from amif.training.data import StrongAugmentation, load_pretraining_dataset
+from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
@@ -127,7 +128,7 @@ def main() -> None:
             splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device)
 
     # 4. Model and processor
-    model, processor = build_model(model_args, splits)
+    model, processor = build_model(model_args, data_args, splits)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
 
@@ -174,7 +175,9 @@ def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
     )
 
 
-def build_model(model_args: ModelArguments, splits: DatasetDict) -> tuple[AmifForPreTraining, AmifProcessor]:
+def build_model(
+    model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict
+) -> tuple[AmifForPreTraining, AmifProcessor]:
     """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor."""
     if model_args.model_name_or_path is not None:
         name = model_args.model_name_or_path
@@ -187,13 +190,22 @@ def build_model(model_args: ModelArguments, splits: DatasetDict) -> tuple[AmifFo
     }
     if model_args.vision_model is None:
         image_size = model_args.image_size or 96
-        processor = small_processor(splits["train"]["text"], image_size)
+        processor = small_processor(tokenizer_sentences(data_args, splits), image_size)
         return small_pretraining_model(processor, image_size, **config), processor
     processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
     model = AmifForPreTraining.from_encoders(
         model_args.vision_model, model_args.text_model, image_size=image_size_of(processor), **config
     )
     return model, processor
+
+
+def tokenizer_sentences(data_args: DataArguments, splits: DatasetDict) -> list[str]:
+    """The training reports; of phantom its questions too, so that a model fine-tuned on them reads whole words."""
+    sentences = list(splits["train"]["text"])
+    if data_args.dataset == "phantom":
+        options = {} if data_args.num_studies is None else {"num_studies": data_args.num_studies}
+        sentences += phantom_vqa_sentences(**options)
+    return sentences
 
 
 def image_size_of(processor: AmifProcessor) -> int:

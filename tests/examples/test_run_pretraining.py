@@ -73,6 +73,9 @@ def test_answering_is_fine_tuned_from_either_stage(stages):
     weights = answering.model.state_dict()
     assert all((weights[name] == weight).all() for name, weight in pretrained.model.state_dict().items())
     assert answering.config.knowledge_size > 0
+    tokenizer = AutoProcessor.from_pretrained(folder / "one").tokenizer
+    asked = ["orientation", "abnormality", "patient", "yes"]
+    assert [tokenizer.tokenize(word) for word in asked] == [[word] for word in asked], "questions are read in words"
 
 
 def test_wrong_arguments_are_named(tmp_path):

@@ -357,6 +357,12 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
     return datasets.DatasetDict(splits)
 
 
+def phantom_vqa_sentences(num_studies: int = 3600, seed: int = 0) -> list[str]:
+    """Return the training questions and answers of `load_phantom_vqa` without their pictures, for a tokenizer."""
+    studies = make_studies("train", num_studies, seed)
+    return [text for study in studies for question in study.questions for text in (question.text, question.answer)]
+
+
 def pretraining_row(study: Study, image_size: int) -> dict[str, Any]:
     """Return the study's two views, its report and its truth."""
     views = [study.draw(view, image_size) for view in range(2)]

@@ -13,6 +13,7 @@ from amif.training.data.phantom import (
     load_phantom_pretraining,
     load_phantom_vqa,
     make_studies,
+    phantom_vqa_sentences,
     write_report,
 )
 
@@ -88,6 +89,11 @@ def test_both_loaders_split_alike(vqa):
     reports = load_phantom_pretraining(num_studies=360, image_size=16)
     for split in SPLITS:
         assert set(reports[split]["study_id"]) == set(vqa[split]["image_id"])
+
+
+def test_vqa_sentences_are_those_of_the_training_questions(vqa):
+    pairs = columns(vqa["train"], "question", "answer")
+    assert phantom_vqa_sentences(num_studies=360) == [text for pair in pairs for text in pair]
 
 
 def test_too_few_studies():
