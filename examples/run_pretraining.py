@@ -29,6 +29,7 @@ from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
+from amif.training.known_truth import has_known_truth, known_truth_metrics
 from amif.training.model_card import write_pretraining_card
 from amif.training.recipes import parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
@@ -154,6 +155,10 @@ def main() -> None:
         for name in ("validation", "test")
         if name in splits
     }
+    if training_args.stage == "local":
+        for name in metrics:
+            if has_known_truth(splits[name]):
+                metrics[name] |= known_truth_metrics(trainer, splits[name])
     if trainer.is_world_process_zero():
         output, start = training_args.output_dir, model_args.model_name_or_path or model_args.vision_model
         write_json(Path(output) / "metrics.json", metrics)

@@ -96,6 +96,11 @@ class BasePreTrainer(ResumableTrainer):
         self._train_rows: PretrainingRows | None = None
         self.add_callback(_EpochOfRows(self))
 
+    @property
+    def evaluation_collator(self) -> AmifPreTrainingCollator:
+        """Makes batches of rows as evaluation meets them, without augmentation."""
+        return self._collators[False]
+
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, ModelOutput]:

@@ -125,7 +125,7 @@ class AmifPreTrainer(BasePreTrainer):
         if self.args.stage == "local":
             hard_negatives = inputs.get("hard_negatives")
             if hard_negatives is None:
-                hard_negatives = self._draw_hard_negatives(inputs)
+                hard_negatives = self.draw_hard_negatives(inputs)
         output = model(
             pixel_values=inputs["pixel_values"],
             input_ids=inputs["input_ids"],
@@ -160,7 +160,7 @@ class AmifPreTrainer(BasePreTrainer):
         )
 
     @torch.no_grad()
-    def _draw_hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def draw_hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """(B, 3) places in this process's batch, -1 where nothing can be drawn (equation 11).
 
         A softmax over a part of a batch is the softmax over the whole, rescaled: drawing among local studies needs no

@@ -74,7 +74,7 @@ def losses_alone(trainer):
     batch, output = inputs(), trainer_output()
     terms = trainer._global_terms(output, trainer._teacher_similarities(batch))
     if trainer.args.stage == "local":
-        terms |= trainer._local_terms(output, trainer._draw_hard_negatives(batch))
+        terms |= trainer._local_terms(output, trainer.draw_hard_negatives(batch))
     sum(terms.values()).backward()
 
 

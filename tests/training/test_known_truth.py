@@ -1,0 +1,133 @@
+"""What the figures on known truth say of models and plans that are right, wrong or blind by construction."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from amif import AmifPreTrainer, AmifPreTrainingArguments
+from amif.modeling_amif.pretraining_amif import AmifPreTrainingOutput
+from amif.training.data.phantom import load_phantom_pretraining
+from amif.training.known_truth import VISIBLE, has_known_truth, known_truth_metrics
+from amif.training.small_model import small_pretraining_model, small_processor
+
+IMAGE_SIZE, GRID = 96, 6
+
+
+@pytest.fixture(scope="module")
+def studies() -> Dataset:
+    return load_phantom_pretraining(num_studies=500)["test"]
+
+
+@pytest.fixture
+def trainer(tmp_path, studies):
+    torch.manual_seed(0)
+    processor = small_processor(studies["text"], IMAGE_SIZE)
+    args = AmifPreTrainingArguments(
+        output_dir=str(tmp_path),
+        stage="local",
+        per_device_eval_batch_size=50,
+        eval_strategy="no",
+        load_best_model_at_end=False,
+    )
+    model = small_pretraining_model(processor, IMAGE_SIZE, num_co_attention_layers=1)
+    return AmifPreTrainer(model=model, args=args, processing_class=processor)
+
+
+def knowing(trainer, studies, tokens_of, matches):
+    """Replaces the model's forward by one whose fused tokens and matching logits the test decides."""
+    model, rows = trainer.model, iter(range(0, len(studies), trainer.args.per_device_eval_batch_size))
+
+    def forward(pixel_values, input_ids, attention_mask, hard_negatives):
+        start = next(rows)
+        batch = [studies[start + i] for i in range(len(input_ids))]
+        image, text = tokens_of(batch, input_ids)
+        negatives = hard_negatives[:, 0].tolist()
+        says = [matches(a, a) for a in batch] + [matches(a, batch[j]) for a, j in zip(batch, negatives, strict=True)]
+        scores = torch.tensor([[1.0, 0.0] if match else [0.0, 1.0] for match in says])
+        patches = torch.ones(len(batch), 1 + GRID * GRID, dtype=torch.bool)
+        patches[:, 0] = False
+        words = attention_mask.bool() & torch.cat([attention_mask[:, 1:], attention_mask[:, :1] * 0], dim=1).bool()
+        words[:, 0] = False
+        return AmifPreTrainingOutput(
+            fused_image_states=image,
+            fused_text_states=text,
+            image_token_mask=patches,
+            text_token_mask=words,
+            matching_logits=torch.stack([scores] * 3),
+        )
+
+    model.forward = forward
+
+
+def pointing_tokens(trainer, right: bool):
+    """Tokens with which the words of a finding are alike the patches of its box, or all the others."""
+    tokenizer = trainer.processing_class.tokenizer
+
+    def tokens_of(batch, input_ids):
+        image, text = torch.zeros(len(batch), 37, 2), torch.zeros(*input_ids.shape, 2)
+        image[..., 1], text[..., 1] = 1.0, 1.0
+        for place, study in enumerate(batch):
+            if study["finding"] is None:
+                continue
+            x0, y0, x1, y1 = study["box"][0]
+            for patch in range(GRID * GRID):
+                left, top = 16 * (patch % GRID), 16 * (patch // GRID)
+                touches = left < x1 and left + 16 > x0 and top < y1 and top + 16 > y0
+                if touches == right:
+                    image[place, 1 + patch] = torch.tensor([1.0, 0.0])
+            named = torch.isin(input_ids[place], tokenizer(study["finding"], return_tensors="pt")["input_ids"][0, 1:-1])
+            text[place, named] = torch.tensor([1.0, 0.0])
+        return image, text
+
+    return tokens_of
+
+
+def seen(study):
+    return tuple(study[name] for name in VISIBLE)
+
+
+def test_who_sees_everything_fails_on_false_negatives_alone(trainer, studies):
+    knowing(trainer, studies, pointing_tokens(trainer, True), lambda a, b: seen(a) == seen(b))
+    metrics = known_truth_metrics(trainer, studies)
+    assert metrics["matching_accuracy_without_false"] == 1.0
+    assert 0 < metrics["false_negatives"] < 0.5
+    assert metrics["matching_accuracy"] == pytest.approx(1 - metrics["false_negatives"] / 2)
+
+
+def test_who_always_says_yes_is_at_chance(trainer, studies):
+    knowing(trainer, studies, pointing_tokens(trainer, True), lambda a, b: True)
+    metrics = known_truth_metrics(trainer, studies)
+    assert metrics["matching_accuracy"] == metrics["matching_accuracy_without_false"] == 0.5
+
+
+def test_words_that_are_like_their_box_go_there(trainer, studies):
+    knowing(trainer, studies, pointing_tokens(trainer, True), lambda a, b: True)
+    metrics = known_truth_metrics(trainer, studies)
+    assert metrics["localization_mass"] > 0.7
+    # Words that bring more mass than the patches of the box take send as much to a patch beside it.
+    assert metrics["localization_hit"] > 0.8
+    assert metrics["localization_ratio"] > 4
+    knowing(trainer, studies, pointing_tokens(trainer, False), lambda a, b: True)
+    metrics = known_truth_metrics(trainer, studies)
+    assert metrics["localization_mass"] == metrics["localization_ratio"] == metrics["localization_hit"] == 0
+    assert 0.05 < metrics["localization_chance"] < 0.3
+
+
+def test_a_model_is_measured_the_same_in_every_call_and_whatever_the_batch(trainer, studies):
+    first = known_truth_metrics(trainer, studies)
+    assert first == known_truth_metrics(trainer, studies)
+    trainer.args.per_device_eval_batch_size = 7
+    smaller = known_truth_metrics(trainer, studies)
+    assert smaller["localization_chance"] == pytest.approx(first["localization_chance"])
+    assert smaller["localization_mass"] == pytest.approx(first["localization_mass"], abs=1e-4)
+
+
+def test_only_studies_of_known_truth_are_measured(studies):
+    assert has_known_truth(studies)
+    assert not has_known_truth(studies.remove_columns("box"))
+
+
+def test_normal_studies_have_no_localization(trainer, studies):
+    normal = studies.filter(lambda row: row["finding"] is None)
+    assert np.isnan(known_truth_metrics(trainer, normal)["localization_ratio"])
