@@ -88,8 +88,10 @@ def seen(study):
 
 
 def test_who_sees_everything_fails_on_false_negatives_alone(trainer, studies):
-    knowing(trainer, studies, pointing_tokens(trainer, True), lambda a, b: seen(a) == seen(b))
-    metrics = known_truth_metrics(trainer, studies)
+    # Studies without a finding are alike but for modality, plane and region, so some negatives are false.
+    normal = studies.filter(lambda finding: finding is None, input_columns="finding")
+    knowing(trainer, normal, pointing_tokens(trainer, True), lambda a, b: seen(a) == seen(b))
+    metrics = known_truth_metrics(trainer, normal)
     assert metrics["matching_accuracy_without_false"] == 1.0
     assert 0 < metrics["false_negatives"] < 0.5
     assert metrics["matching_accuracy"] == pytest.approx(1 - metrics["false_negatives"] / 2)
