@@ -2,6 +2,7 @@ import pytest
 import torch
 from small_models import small_model
 from small_runs import CANDIDATES, build_data, build_processor, trainer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from amif import AmifVqaArguments
 from amif.training.data import ablate_images
@@ -206,3 +207,15 @@ def test_paper_defaults(tmp_path):
     assert (args.learning_rate, args.num_train_epochs, args.per_device_train_batch_size) == (2e-5, 60, 64)
     assert (args.weight_decay, args.adam_beta1, args.adam_beta2, args.lr_scheduler_type) == (0.05, 0.9, 0.98, "cosine")
     assert args.optim == "adamw_torch_fused"
+
+
+def test_tensorboard_gets_loss_and_accuracy(tmp_path, processor, data, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "logs"))
+    options = {"report_to": "tensorboard", "logging_steps": 1, "eval_strategy": "epoch", "num_train_epochs": 2}
+    run = trainer(tmp_path, processor, data, **options)
+    run.train()
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    logged = [entry for entry in run.state.log_history if "loss" in entry]
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx([entry["loss"] for entry in logged])
+    assert [event.step for event in events.Scalars("eval/accuracy")] == [3, 6]
