@@ -1,5 +1,6 @@
 """The demo in a real browser: Debian's chromium, headless, driven by selenium."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -34,6 +35,16 @@ def url(tmp_path_factory):
     yield said.split()[3].rstrip(".")
     app.terminate()
     app.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def script():
+    pytest.importorskip("gradio")
+    spec = importlib.util.spec_from_file_location("app", SCRIPT)
+    module = sys.modules["app"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["app"]
 
 
 @pytest.fixture
@@ -105,6 +116,23 @@ def test_a_bad_file_gives_a_message(browser, url, tmp_path):
     message = wait_for(browser, ".viewer [role=alert]").text
     assert "the file" in message
     assert str(tmp_path) not in message
+
+
+def test_an_uploaded_file_is_deleted_once_it_is_read(script, tmp_path):
+    uploaded = tmp_path / "doe^jane.png"
+    Image.new("L", (8, 8), 9).save(uploaded)
+    (picture,) = script.pictures_of(str(uploaded)).values()
+    assert picture.getpixel((0, 0)) == (9, 9, 9)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_uploaded_file_is_deleted_and_its_name_not_said(script, tmp_path):
+    uploaded = tmp_path / "doe^jane.dcm"
+    uploaded.write_text("no picture")
+    with pytest.raises(ValueError, match="the file") as refused:
+        script.pictures_of(str(uploaded))
+    assert "jane" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
