@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ READERS: dict[str, Callable[..., DatasetDict]] = {
     "vqa_pairs": load_vqa_pairs,
 }
 VALIDATION_FRACTION = 0.05
+# Once a process, and a forked one has its parent's: a data set is never changed in place.
+_generate_phantom = cache(load_phantom_pretraining)
 
 
 def load_pretraining_dataset(
@@ -60,7 +63,7 @@ def load_pretraining_dataset(
     """
     name = str(name_or_path)
     if name == "phantom":
-        return load_phantom_pretraining(**column_names)
+        return DatasetDict(_generate_phantom(**column_names))
     if name in READERS:
         splits = READERS[name](data_dir=data_dir, strict=strict, **column_names)
         return add_validation(splits, VALIDATION_FRACTION, "paper_id" if name == "medicat" else "study_id")

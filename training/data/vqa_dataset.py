@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ READERS: dict[str, Callable[..., DatasetDict]] = {
 }
 # The data sets that are known by name.
 NAMED = ("phantom", *READERS)
+# Once a process, and a forked one has its parent's: a data set is never changed in place.
+_generate_phantom = cache(load_phantom_vqa)
 
 
 def load_vqa_dataset(
@@ -58,7 +61,7 @@ def load_vqa_dataset(
     """
     name = str(name_or_path)
     if name == "phantom":
-        return load_phantom_vqa(**column_names)
+        return DatasetDict(_generate_phantom(**column_names))
     if name in READERS:
         splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
         return add_validation(splits) if make_validation else splits
