@@ -52,6 +52,7 @@ class ModelArguments:
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
+    hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
     attn_implementation: str | None = field(
@@ -196,7 +197,7 @@ def build_model(
     if model_args.vision_model is None:
         image_size = model_args.image_size or 96
         processor = small_processor(tokenizer_sentences(data_args, splits), image_size)
-        return small_pretraining_model(processor, image_size, **config), processor
+        return small_pretraining_model(processor, image_size, model_args.hidden_size, **config), processor
     processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
     model = AmifForPreTraining.from_encoders(
         model_args.vision_model, model_args.text_model, image_size=image_size_of(processor), **config

@@ -73,6 +73,7 @@ class ModelArguments:
     decoder_layers: int | None = field(default=None, metadata={"help": "Keep only so many decoder layers."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
+    hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
     attn_implementation: str | None = field(
@@ -335,7 +336,7 @@ def build_small_model(
     image_size = model_args.image_size or 96
     training = splits["train"]
     processor = small_processor([*training["question"], *filter(None, training["answer"])], image_size)
-    return small_model(processor, image_size, **config), processor
+    return small_model(processor, image_size, model_args.hidden_size, **config), processor
 
 
 def build_model_on_pretraining(

@@ -26,11 +26,12 @@ def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
     return AmifProcessor(image_processor, BertTokenizer(vocab=trained.get_vocab()))
 
 
-def small_config(processor: AmifProcessor, image_size: int, **config: object) -> AmifConfig:
-    """A configuration of some 3.2 million parameters; `config` changes fields of `AmifConfig`."""
+def small_config(processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object) -> AmifConfig:
+    """A configuration of some 3.2 million parameters at its usual width; `config` changes fields of `AmifConfig`."""
     check_image_size(image_size, PATCH_SIZE)
     # Wider initial weights than BERT's 0.02, which at this width would let next to nothing of the image through.
-    width = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "initializer_range": 0.08}
+    width = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size}
+    width |= {"num_attention_heads": 4, "initializer_range": 0.08}
     bert = width | {
         "vocab_size": len(processor.tokenizer),
         "pad_token_id": processor.tokenizer.pad_token_id,
@@ -53,17 +54,22 @@ def small_config(processor: AmifProcessor, image_size: int, **config: object) ->
     return AmifConfig(**(defaults | config))
 
 
-def small_model(processor: AmifProcessor, image_size: int, **config: object) -> AmifForVisualQuestionAnswering:
+def small_model(
+    processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object
+) -> AmifForVisualQuestionAnswering:
     """A small model with new weights, ready to be trained from nothing."""
-    model = AmifForVisualQuestionAnswering(small_config(processor, image_size, **config))
+    model = AmifForVisualQuestionAnswering(small_config(processor, image_size, hidden_size, **config))
     # As wide as what the patches bring: otherwise where a thing stands is learned long after what it is.
     torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
     return model
 
 
-def small_pretraining_model(processor: AmifProcessor, image_size: int, **config: object) -> AmifForPreTraining:
+def small_pretraining_model(
+    processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object
+) -> AmifForPreTraining:
     """The same small model for pre-training, with dropout on texts: a positive pair of reports needs two readings."""
-    bert = small_config(processor, image_size).text_config.to_dict() | {"hidden_dropout_prob": 0.1}
-    model = AmifForPreTraining(small_config(processor, image_size, **({"text_config": bert} | config)))
+    small = small_config(processor, image_size, hidden_size, **config)
+    small.text_config.hidden_dropout_prob = 0.1
+    model = AmifForPreTraining(small)
     torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
     return model

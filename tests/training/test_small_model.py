@@ -1,6 +1,6 @@
 import torch
 
-from amif.training.small_model import small_model, small_processor
+from amif.training.small_model import small_model, small_pretraining_model, small_processor
 
 SENTENCES = ["Is there a mass?", "where is the nodule cluster", "left", "x-ray"]
 
@@ -29,3 +29,13 @@ def test_seeded_weights_are_equal():
         torch.manual_seed(3)
         weights.append(small_model(processor, 32).state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_width_reaches_every_part():
+    processor = small_processor(SENTENCES, 32)
+    for model in (small_model(processor, 32, hidden_size=32), small_pretraining_model(processor, 32, hidden_size=32)):
+        config = model.config
+        parts = (config, config.vision_config, config.text_config, config.decoder_config)
+        assert {part.hidden_size for part in parts} == {32}
+        assert {part.intermediate_size for part in parts} == {128}
+    assert config.text_config.hidden_dropout_prob == 0.1, "two readings of a report differ"
