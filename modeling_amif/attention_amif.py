@@ -1,7 +1,10 @@
 """Attention and feed-forward parts shared by co-attention and knowledge fusion."""
 
+from functools import partial
+
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers.activations import ACT2FN
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -78,7 +81,11 @@ class AmifAttention(nn.Module):
         implementation = self.config._attn_implementation
         if implementation == "eager" and not keep_weights:
             implementation = "sdpa"
+        dropout = self.dropout if self.training else 0.0
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        if implementation == "sdpa" and dropout and hidden_states.device.type == "cpu":
+            # There sdpa with dropout keeps weights of queries x keys for the backward pass: make them anew in it.
+            attend = partial(checkpoint, attend, use_reentrant=False)
         states, weights = attend(
             self,
             self._heads(self.query(hidden_states)),
@@ -86,7 +93,7 @@ class AmifAttention(nn.Module):
             self._heads(self.value(context)),
             attention_mask,
             scaling=self.scaling,
-            dropout=self.dropout if self.training else 0.0,
+            dropout=dropout,
         )
         return self.output(states.flatten(2)), weights
 

@@ -4,7 +4,10 @@ import torch
 from small_models import small_config
 from torch.nn.functional import gelu, layer_norm
 
+from amif.modeling_amif import attention_amif
 from amif.modeling_amif.co_attention_amif import AmifCoAttention
+
+PATCHES = 100
 
 
 def naive_attention(module, queries, context, valid):
@@ -103,3 +106,28 @@ def test_eager_weights_are_distributions_that_skip_padding():
         assert len(layers) == 2
         torch.testing.assert_close(layers[0].sum(-1), torch.ones(layers[0].shape[:-1]))
     assert weights["image_to_text_attentions"][1][..., 2].abs().max() == 0
+
+
+def test_dropout_keeps_no_attention_weights_and_recomputes_the_same_gradients(monkeypatch):
+    def train():
+        torch.manual_seed(0)
+        config = small_config(attention_probs_dropout_prob=0.5)
+        config._attn_implementation = "sdpa"
+        module, sizes = AmifCoAttention(config).train(), []
+
+        def keep(tensor):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            text, image, _ = module(torch.randn(2, 4, 32), torch.randn(2, PATCHES, 32))
+        (text.square().sum() + image.square().sum()).backward()
+        return {name: parameter.grad for name, parameter in module.named_parameters()}, max(sizes)
+
+    gradients, largest = train()
+    monkeypatch.setattr(attention_amif, "checkpoint", lambda attend, *args, use_reentrant, **kw: attend(*args, **kw))
+    expected, materialised = train()
+    batch, heads = 2, 4
+    assert largest < batch * heads * PATCHES**2 <= materialised
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, msg=name)
