@@ -448,19 +448,23 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)
 
 
-def answer_loss(logits: torch.Tensor, labels: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+def answer_loss(
+    logits: torch.Tensor, labels: torch.Tensor, pad_token_id: int, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """Negative log-likelihood of answers, summed over an answer's tokens and averaged over the batch (section 3.4.2).
 
     Args:
         logits: (B, T, vocabulary), position i predicts token i + 1.
         labels: (B, T) int64; the first token is never predicted, `pad_token_id` and -100 are not counted.
         pad_token_id: The padding token.
+        label_smoothing: Share of each target that is spread evenly over the vocabulary.
 
     Returns:
         Scalar float32, in nats.
     """
     targets = labels[:, 1:].masked_fill(labels[:, 1:] == pad_token_id, -100)
-    loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="sum")
+    predictions = logits[:, :-1].flatten(0, 1).float()
+    loss = nn.functional.cross_entropy(predictions, targets.flatten(), reduction="sum", label_smoothing=label_smoothing)
     return loss / len(labels)
 
 

@@ -15,7 +15,11 @@ from tqdm.auto import tqdm
 from transformers import EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput
+from ..modeling_amif.modeling_amif import (
+    AmifForVisualQuestionAnswering,
+    AmifVisualQuestionAnsweringOutput,
+    answer_loss,
+)
 from ..processing_amif import AmifProcessor
 from .data.augmentation import LateralitySafeAugmentation
 from .data.sampler import ImageGroupedSampler
@@ -157,8 +161,15 @@ class AmifVqaTrainer(ResumableTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, AmifVisualQuestionAnsweringOutput]:
-        """Negative log-likelihood of the answers (nats), summed over an answer's tokens, averaged over the batch."""
+        """Negative log-likelihood of the answers (nats), summed over an answer's tokens, averaged over the batch.
+
+        In training, targets are smoothed by `label_smoothing_factor`.
+        """
         output = model(**{name: value for name, value in inputs.items() if name != "row"})
+        if model.training and self.args.label_smoothing_factor:
+            output.loss = answer_loss(
+                output.logits, inputs["labels"], self.model.config.pad_token_id, self.args.label_smoothing_factor
+            )
         return (output.loss, output) if return_outputs else output.loss
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:

@@ -84,12 +84,17 @@ def test_generation_without_candidates(tmp_path, processor, data):
     assert answers[3] == expected[0]
 
 
-def gradients_of_one_step(tmp_path, processor, data, **arguments):
-    """Gradients and loss at the first optimizer step, with dropout off."""
+def model_without_dropout():
     model = small_model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+    return model
+
+
+def gradients_of_one_step(tmp_path, processor, data, **arguments):
+    """Gradients and loss at the first optimizer step, with dropout off."""
+    model = model_without_dropout()
     run = trainer(tmp_path, processor, data, model, max_steps=1, max_grad_norm=0.0, logging_steps=1, **arguments)
     kept = {}
 
@@ -110,6 +115,23 @@ def test_accumulation_equals_one_big_batch(tmp_path, processor, data):
     assert whole.keys() == parts.keys()
     for name in whole:
         torch.testing.assert_close(whole[name], parts[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_label_smoothing_in_training_alone(tmp_path, processor, data):
+    share = 0.2
+    run = trainer(tmp_path, processor, data, model_without_dropout(), label_smoothing_factor=share)
+    batch = run.collator([run._rows(data, False)[row] for row in range(6)])
+    labels, pad = batch["labels"], run.model.config.pad_token_id
+    plain, output = run.compute_loss(run.model.eval(), batch, return_outputs=True)
+    smoothed = run.compute_loss(run.model.train(), batch)
+    expected = hard = 0.0
+    for scores, answer in zip(output.logits.log_softmax(-1), labels, strict=True):
+        for position, token in enumerate(answer[1:]):
+            if token != pad:
+                hard -= scores[position, token]
+                expected -= (1 - share) * scores[position, token] + share * scores[position].mean()
+    torch.testing.assert_close(plain, hard / len(labels))
+    torch.testing.assert_close(smoothed, expected / len(labels))
 
 
 def test_learning_rates_by_part(tmp_path, processor, data):
