@@ -20,9 +20,9 @@ QUESTION_TOKENS, ANSWER_TOKENS, KNOWLEDGE_TOKENS = 16, 6, 600
 GIB = 2**30
 
 
+# Later steps need more than the first, before which AdamW has no state.
 @pytest.mark.parametrize(
-    ("questions", "images", "checkpointing", "steps", "limit"),
-    [(8, 2, 0, 1, 10), (8, 2, 0, 3, 10.5), (64, 16, 1, 1, 20)],
+    ("questions", "images", "checkpointing", "steps", "limit"), [(8, 2, 0, 3, 10), (64, 16, 1, 1, 20)]
 )
 def test_peak_memory_of_bf16_steps(questions, images, checkpointing, steps, limit):
     command = [sys.executable, __file__, *map(str, (questions, images, checkpointing, steps))]

@@ -153,15 +153,10 @@ def test_maps_from_sdpa_are_refused_rather_than_empty(model, inputs):
 def test_activation_checkpointing_changes_no_gradient(inputs):
     labels = padded(ANSWERS)["input_ids"]
     plain, checkpointed = small_model().train(), small_model().train()
-    for model in (plain, checkpointed):
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            if hasattr(module, "dropout") and isinstance(module.dropout, float):
-                module.dropout = 0.0
     checkpointed.activation_checkpointing_enable()
     assert checkpointed.model.co_attention.text_layers[0].gradient_checkpointing
     for model in (plain, checkpointed):
+        torch.manual_seed(1)  # so that both drop out alike, also where the second computes anew
         model(**inputs, labels=labels).loss.backward()
     for one, two in zip(plain.parameters(), checkpointed.parameters(), strict=True):
         if one.grad is not None:
