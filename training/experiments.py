@@ -85,9 +85,9 @@ class Experiments:
     Args:
         folder: where runs are kept.
         scripts: the folder of the example scripts.
-        execute: runs one script; None forks this process, which has imported all, or where that is not possible starts
-            another. Called with the script's path, its arguments, the working folder and the file for its output;
-            raises `RuntimeError` where the script fails.
+        execute: runs one script; None forks this process, which has imported what the script imports, or where that is
+            not possible starts another. Called with the script's path, its arguments, the working folder and the file
+            for its output; raises `RuntimeError` where the script fails.
     """
 
     def __init__(
@@ -156,8 +156,13 @@ class Experiments:
         """Do all of `runs`, and what they need, that is not done, and say how far it is and how long it may take."""
         ordered = self.outstanding(runs)
         logger.info(f"{len(ordered)} runs to do in {self.folder}.")
+        if self._execute is _fork:
+            for script in sorted({run.script for run in ordered}):
+                runpy.run_path(str(self.scripts / script), run_name="imported")  # once, for all that are forked
         with _stopping_on_sigterm():
             for place, run in enumerate(ordered):
+                if self.record(run) is not None:  # another process works in this folder too
+                    continue
                 left = self.seconds_left(ordered[place:])
                 estimate = "" if left is None else f", about {left / 60:.0f} minutes left"
                 logger.info(f"[{place + 1}/{len(ordered)}] {run.name}, seed {run.arguments.get('seed')}{estimate}")
@@ -199,8 +204,11 @@ def _can_fork() -> bool:
 
 def _fork(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=_run_script, args=(script, arguments, folder, log))
+    # Python swallows what a signal's handler raises in the hooks around a fork.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process.start()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         process.join()
     finally:
         if process.is_alive():
@@ -211,6 +219,7 @@ def _fork(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
 
 def _run_script(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Open until this process ends; what is written below Python goes there too.
     sys.stdout = sys.stderr = open(log, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
     os.dup2(sys.stdout.fileno(), 1)

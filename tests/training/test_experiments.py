@@ -17,16 +17,18 @@ SCRIPT = """
 import json, sys, time
 from pathlib import Path
 
-arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-with open("started.txt", "a") as file:
-    print(arguments["--output_dir"], file=file)
-print("hello", arguments["--level"])
-if arguments["--level"] == "broken":
-    raise ValueError("no such level")
-time.sleep(float(arguments.get("--pause", 0)))
-before = arguments.get("--start")
-figure = float(arguments["--level"]) + (json.loads(Path(before, "metrics.json").read_text())["figure"] if before else 0)
-Path(arguments["--output_dir"], "metrics.json").write_text(json.dumps({"figure": figure}))
+if __name__ == "__main__":
+    arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+    with open("started.txt", "a") as file:
+        print(arguments["--output_dir"], file=file)
+    print("hello", arguments["--level"])
+    if arguments["--level"] == "broken":
+        raise ValueError("no such level")
+    time.sleep(float(arguments.get("--pause", 0)))
+    before = arguments.get("--start")
+    earlier = json.loads(Path(before, "metrics.json").read_text())["figure"] if before else 0
+    figure = float(arguments["--level"]) + earlier
+    Path(arguments["--output_dir"], "metrics.json").write_text(json.dumps({"figure": figure}))
 """
 
 
