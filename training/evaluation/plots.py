@@ -14,7 +14,7 @@ from .risk_coverage import risk_coverage_curve
 
 _BLUE, _GREY = "#2563a8", "#8a8f98"
 # Text as outlines, so that a page looks alike everywhere; a fixed salt, so that equal results give equal files.
-_STYLE = {
+STYLE = {
     "svg.fonttype": "path",
     "svg.hashsalt": "amif",
     "font.size": 10,
@@ -70,7 +70,7 @@ def accuracy_plot(groups: dict[str, Row]) -> str:
 
 
 def _svg(draw: Callable[[Axes], None], height: float = 3.6) -> str:
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, height), layout="constrained")
         draw(figure.add_subplot())
         file = io.StringIO()

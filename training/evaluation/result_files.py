@@ -22,6 +22,11 @@ def write_json(path: str | Path, content: Any) -> None:
     _replace_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_jsonl(path: str | Path) -> list[Row]:
+    """The rows that `write_jsonl` wrote."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
 def write_jsonl(path: str | Path, rows: Sequence[Row]) -> None:
     """Write one JSON object a line, replacing the file at once; ValueError for numbers that JSON cannot hold."""
     _replace_file(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))

@@ -27,6 +27,13 @@ def plain_text(table: Table) -> str:
     return "\n".join([*text, *table.notes])
 
 
+def markdown_text(table: Table) -> str:
+    """The table in Markdown, its title above and its notes below."""
+    lines = [table.header, ["---", *["---:"] * (len(table.header) - 1)], *table.rows]
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n\n".join([f"**{table.title}**", body, *table.notes]) + "\n"
+
+
 def format_table(metrics: Row) -> str:
     """Plain-text table of `build_metrics`: a line a figure with its interval and number of questions."""
     return plain_text(metrics_table(metrics))

@@ -1,0 +1,93 @@
+"""Measure the paper's ablations: Tables 2 to 5 and Figure 6, row by row and seed by seed.
+
+    python examples/run_ablation.py --table 2 3 4 5 --figure 6 --output_dir ablation
+
+Each row is a chain: pre-training in two stages, then fine-tuning. What rows share is trained once, and what is done is
+never done again: after an interruption the same command goes on. Every table is printed beside the paper's figures and
+written as JSON, Markdown, PNG and SVG; each figure's JSON names the record of the run that it comes from, with its
+configuration, seed and command. Rows are in `examples/ablations/tableN.yaml`; what they are measured on is a setting,
+by default small generated studies.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from amif.training.ablation import chains, load_ablation, load_setting, run_chains
+from amif.training.ablation_results import ablation_results, accuracy_table, learned_table
+from amif.training.data import load_pretraining_dataset, load_vqa_dataset
+from amif.training.evaluation import write_json
+from amif.training.evaluation.ablation_plot import ablation_figure
+from amif.training.evaluation.console import print_table
+from amif.training.evaluation.table import markdown_text
+from amif.training.experiments import Experiments
+
+ABLATIONS = Path(__file__).parent / "ablations"
+
+
+@dataclass
+class AblationArguments:
+    """Which tables, on what, and how often."""
+
+    table: list[str] = field(default_factory=list, metadata={"help": "Tables of the paper: 2, 3, 4, 5."})
+    figure: list[str] = field(default_factory=list, metadata={"help": "Figures of the paper: 6."})
+    setting: str = field(
+        default=str(ABLATIONS / "phantom.yaml"), metadata={"help": "YAML of data, model and lengths of training."}
+    )
+    seeds: list[int] = field(default_factory=lambda: [42, 43, 44], metadata={"help": "Of every run of a chain."})
+    report_only: bool = field(default=False, metadata={"help": "Run nothing: tables of what is done."})
+    output_dir: str = field(default="ablation", metadata={"help": "Folder of all runs and results."})
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.table} - set("2345")) + sorted({*self.figure} - {"6"})
+        if unknown or not self.names:
+            raise ValueError(
+                f"Give --table with some of 2, 3, 4, 5, or --figure 6; not {', '.join(unknown) or 'none'}."
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """The files of the ablations, without suffix."""
+        return [f"table{number}" for number in self.table] + [f"figure{number}" for number in self.figure]
+
+
+def main() -> None:
+    # 1. Arguments
+    (args,) = HfArgumentParser(AblationArguments).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    setting = load_setting(args.setting)
+    ablations = {name: load_ablation(ABLATIONS / f"{name}.yaml") for name in args.names}
+
+    # 2. Runs
+    experiments = Experiments(args.output_dir, Path(__file__).parent)
+    planned = {name: chains(ablation, setting, args.seeds) for name, ablation in ablations.items()}
+    for name, (_, skipped) in planned.items():
+        for row, reason in skipped.items():
+            logging.info(f"{name}, row {row} is skipped: {reason}.")
+    if not args.report_only:
+        if setting.common["dataset"] == "phantom":  # drawn here once, for all runs
+            load_pretraining_dataset("phantom", num_studies=setting.common["num_studies"])
+            load_vqa_dataset("phantom", num_studies=setting.common["num_studies"])
+        run_chains(experiments, [found for found, _ in planned.values()])
+
+    # 3. Results
+    for name, (found, skipped) in planned.items():
+        result = ablation_results(ablations[name], setting, found, skipped, experiments)
+        write_results(Path(args.output_dir), name, result)
+
+
+def write_results(output: Path, name: str, result: dict) -> None:
+    tables = [table for table in (accuracy_table(result), learned_table(result)) if table is not None]
+    write_json(output / f"{name}.json", result)
+    (output / f"{name}.md").write_text("\n".join(map(markdown_text, tables)), encoding="utf-8")
+    figure = ablation_figure(result)
+    for suffix in ("png", "svg"):
+        figure.savefig(output / f"{name}.{suffix}", dpi=200)
+    for table in tables:
+        print_table(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The arithmetic of ablation tables, against cases worked by hand and scipy's own t-interval."""
+
+import json
+
+import pytest
+from scipy import stats
+
+from amif.training.ablation import Ablation, AblationRow, Setting, chains
+from amif.training.ablation_results import (
+    ablation_results,
+    accuracy_table,
+    learned_table,
+    mean_over_seeds,
+    paired_difference,
+    published_difference,
+)
+from amif.training.evaluation.ablation_plot import ablation_figure
+from amif.training.evaluation.table import markdown_text
+from amif.training.experiments import Experiments
+
+SETTING = Setting("four questions", ["Toy."], {}, {"stage": "global"}, {"stage": "local"}, {}, teacher="none")
+ABLATION = Ablation(
+    caption="Table 9",
+    baseline="1",
+    columns=["A", "Avg"],
+    rows={
+        "1": AblationRow("plain", stage_one={"intra": "none"}, published=[70.0, 70.0]),
+        "2": AblationRow("better", stage_one={"intra": "full"}, stage_two={}, published=[72.5, 72.5]),
+        "3": AblationRow("elsewhere", stage_one={}, teacher="hf:nobody/nothing", published=[71.0, 71.0]),
+        "4": AblationRow("not in the paper", stage_one={"intra": "text"}),
+    },
+)
+
+
+def answers(correct, seed=0):
+    """A row a question, two questions an image."""
+    return [{"question_id": f"q{i}", "image_id": f"i{i // 2}", "correct": bool(c)} for i, c in enumerate(correct)]
+
+
+def test_mean_and_interval_are_scipys():
+    values = [70.0, 72.0, 77.0]
+    low, high = stats.ttest_1samp(values, 0).confidence_interval()
+    assert mean_over_seeds(values) == {"mean": 73.0, "ci95": pytest.approx([low, high])}
+    assert mean_over_seeds([4.0]) == {"mean": 4.0, "ci95": None}, "one seed says nothing of the next"
+    assert mean_over_seeds([]) == {"mean": None, "ci95": None}
+
+
+def test_differences_are_of_the_seeds_that_both_rows_have():
+    row = {1: answers([1, 1, 1, 0]), 2: answers([1, 1, 0, 0]), 3: answers([1, 1, 1, 1])}
+    base = {1: answers([1, 0, 0, 0]), 2: answers([1, 1, 0, 0])}
+    difference = paired_difference(row, base)
+    assert difference["by_seed"] == {1: 50.0, 2: 0.0}
+    assert difference["mean"] == 25.0
+    assert difference["images"]["difference"] == 25.0
+    assert difference["images"]["n"] == 8
+    # By hand: seed 1 gains one answer on either image, seed 2 none; all four exchanges of two images give sums
+    # 2, 0, 0 and -2, of which two are as far from zero as the observed 2.
+    assert difference["images"]["permutation_p"] == pytest.approx(0.5)
+    assert paired_difference({3: row[3]}, base) is None
+
+
+def test_published_differences_are_of_the_averages():
+    assert published_difference(ABLATION, "2") == 2.5
+    assert published_difference(ABLATION, "1") is None
+    assert published_difference(ABLATION, "4") is None
+
+
+@pytest.fixture
+def result(tmp_path):
+    """Two seeds of the baseline row, one of row 2, none of row 4; each answers four questions."""
+    found, skipped = chains(ABLATION, SETTING, [1, 2])
+    experiments = Experiments(tmp_path, tmp_path)
+
+    def leave(run, metrics, correct=None):
+        folder = experiments.path(run)
+        folder.mkdir(exist_ok=True)
+        (folder / "record.json").write_text(json.dumps({"kind": run.kind, "metrics": metrics}))
+        if correct is not None:
+            lines = map(json.dumps, answers(correct))
+            (folder / "predictions.jsonl").write_text("\n".join(lines) + "\n")
+
+    for seed, correct in ((1, [1, 0, 0, 0]), (2, [1, 1, 0, 0])):
+        leave(found["1"][seed]["stage_one"], {"test": {"test_recall_i2t@1": seed / 10}})
+        leave(found["1"][seed]["fine_tuning"], {}, correct)
+    leave(found["2"][1]["stage_two"], {"test": {"localization_mass": 0.3, "localization_chance": 0.25}})
+    leave(found["2"][1]["fine_tuning"], {}, [1, 1, 1, 0])
+    return ablation_results(ABLATION, SETTING, found, skipped, experiments), found
+
+
+def test_every_figure_comes_from_its_runs(result):
+    result, found = result
+    rows = result["rows"]
+    assert rows["1"]["accuracies"] == {1: 25.0, 2: 50.0}
+    assert (rows["1"]["mean"], rows["1"]["difference"]) == (37.5, None)
+    assert rows["2"]["difference"]["by_seed"] == {1: 50.0}, "not of the seed that row 2 has not done"
+    assert rows["1"]["learned"] == {"recall": pytest.approx(0.15)}
+    assert rows["2"]["learned"] == {"mass": 0.3, "chance": 0.25}
+    assert rows["2"]["runs"] == {1: {kind: f"{run.name}/record.json" for kind, run in found["2"][1].items()}}
+    assert rows["4"]["mean"] is None
+    assert "hf download nobody/nothing" in rows["3"]["skipped"]
+    json.dumps(result, allow_nan=False)
+
+
+def test_tables_show_both_sides_and_say_what_they_are_not(result):
+    result, _ = result
+    text = markdown_text(accuracy_table(result))
+    assert "| 2: better | 72.50 | +2.50 | 75.00 | - | +50.00 | - | 0.5 |" in text
+    assert "| 1: plain | 70.00 | - | 37.50 |" in text
+    assert "| 4: not in the paper | - | - | - | - | - | - | - |" in text
+    assert "Row 3 is not run: --teacher hf:nobody/nothing" in text
+    assert "\nToy.\n" in text
+    assert "| 2: better | - | - | 0.300 | 0.250 | - | - |" in markdown_text(learned_table(result))
+
+
+def test_the_plot_draws_each_seed_and_the_papers_figure(result):
+    result, _ = result
+    axes = ablation_figure(result).axes[0]
+    drawn = {tuple(map(float, line.get_xdata())) for line in axes.lines if len(line.get_xdata())}
+    assert {(50.0,), (2.5,), (1.0,)} <= drawn
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "4: not in the paper",
+        "3: elsewhere",
+        "2: better",
+    ]
