@@ -33,15 +33,20 @@ class QuestionMaps:
     transport: list[np.ndarray]
 
 
-def question_words(processor: AmifProcessor, question: str) -> list[tuple[str, list[int]]]:
+def question_words(
+    processor: AmifProcessor, question: str, max_length: int | None = None
+) -> list[tuple[str, list[int]]]:
     """The words of a question that the model reads, each with the places of its tokens in `input_ids`.
 
-    A word stands between spaces, and its label is without the punctuation around it; what lies behind the processor's
-    `max_question_length` is left out, as it is for the model.
+    A word stands between spaces, and its label is without the punctuation around it; what lies behind `max_length`
+    tokens, by default the processor's `max_question_length`, is left out, as it is for the model.
     """
     text = question.lower() if processor.lowercase else question
     encoded = processor.tokenizer(
-        text, truncation=True, max_length=processor.max_question_length, return_offsets_mapping=True
+        text,
+        truncation=True,
+        max_length=max_length or processor.max_question_length,
+        return_offsets_mapping=True,
     )
     words, start = [], 0
     for word in text.split():

@@ -1,0 +1,157 @@
+"""Draw what a checkpoint does: the paper's Figures 4 and 5, and the architecture from the model's own modules.
+
+    python examples/visualize.py transport --models without=STAGE_TWO with=STAGE_TWO2 --image IMAGE --text REPORT \
+        --words "mass" "left" --output_dir figures
+    python examples/visualize.py attention --models "no gate=VQA" gate=VQA2 --image IMAGE --text QUESTION --words mass
+    python examples/visualize.py architecture --models amif-vqa
+    python examples/visualize.py localization --models STAGE_TWO amif-vqa
+
+`transport` is Figure 4: where the plan of equation 10 sends each chosen word, a row a checkpoint. `attention` is
+Figure 5: the chosen words' attention, and beside it the gate's own values. Both take any checkpoint, of pre-training
+with a report or of answering with a question. `--phantom N` takes the N-th generated test study with a finding in place
+of an image and a text, and draws its true box. `localization` measures, over the generated test studies, how much of
+the map of a finding's words lies in its true box, and how often its peak does, against chance. Figures are written as
+PNG and SVG, figures' numbers as JSON.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from matplotlib.figure import Figure
+from PIL import Image
+from transformers import AutoModel, AutoProcessor
+
+import amif
+from amif.processing_amif import to_rgb
+from amif.training.checkpoints import check_model
+from amif.training.data import load_pretraining_dataset
+from amif.training.evaluation import write_json
+from amif.training.evaluation.architecture_figure import architecture_figure, read_blocks
+from amif.training.evaluation.console import print_table
+from amif.training.evaluation.map_figures import word_map_figure
+from amif.training.evaluation.table import Table
+from amif.training.evaluation.word_maps import Model, word_maps
+from amif.training.word_localization import finding_localization, finding_question
+
+KINDS = ("transport", "attention", "architecture", "localization")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    Path(arguments.output_dir).mkdir(parents=True, exist_ok=True)
+    try:
+        draw = {"architecture": draw_architectures, "localization": measure_localization}
+        draw.get(arguments.kind, draw_maps)(arguments)
+    except (OSError, ValueError) as error:
+        sys.exit(f"visualize.py: {error}")
+
+
+def draw_maps(arguments: argparse.Namespace) -> None:
+    """One figure of all checkpoints over one image."""
+    models = {name: load(path) for name, path in named(arguments.models).items()}
+    image, text, words, box = subject(arguments, models)
+    maps = {name: word_maps(*loaded, image, text) for name, loaded in models.items()}
+    save(word_map_figure(image, text, maps, words, arguments.kind, box), arguments, arguments.kind)
+
+
+def draw_architectures(arguments: argparse.Namespace) -> None:
+    """One figure a checkpoint."""
+    for name, path in named(arguments.models).items():
+        model, processor = load(path)
+        inputs = processor(images=Image.new("RGB", (64, 64)), text="is there a mass?")
+        if not can_answer(model):
+            del inputs["image_index"]
+            inputs["hard_negatives"] = -inputs["input_ids"].new_ones(1, 3)
+        save(architecture_figure(model, read_blocks(model, inputs)), arguments, f"architecture-{file_name(name)}")
+
+
+def measure_localization(arguments: argparse.Namespace) -> None:
+    """A table and a JSON file of all checkpoints."""
+    studies = phantom_studies(arguments)
+    measured = {}
+    for name, path in named(arguments.models).items():
+        model, processor = load(path)
+        text = finding_question if can_answer(model) else (lambda study: study["text"])
+        measured[name] = finding_localization(model, processor, studies, text) | {"model": path}
+    write_json(Path(arguments.output_dir) / "localization.json", measured)
+    cells = [
+        (
+            f"{name}, {kind}",
+            *(f"{of_model[kind][figure]:.3f}" for figure in ("mass", "hit", "chance")),
+            str(of_model["n"]),
+        )
+        for name, of_model in measured.items()
+        for kind in ("transport", "attention")
+    ]
+    header = ("words of the finding", "mass in box", "pointing game", "chance of both", "studies")
+    print_table(Table("Localization on phantom test studies", header, cells))
+
+
+def load(path: str) -> tuple[Model, amif.AmifProcessor]:
+    """A checkpoint that keeps its attention weights, and its processor."""
+    check_model(path)
+    model = AutoModel.from_pretrained(path, dtype="float32").eval()
+    model.set_attn_implementation("eager")
+    return model, AutoProcessor.from_pretrained(path)
+
+
+def can_answer(model: Model) -> bool:
+    return isinstance(model, amif.AmifForVisualQuestionAnswering)
+
+
+def named(models: list[str]) -> dict[str, str]:
+    """Paths by the names given as name=path; without one, by the folder's name."""
+    pairs = (model.rpartition("=") for model in models)
+    return {name or Path(path).name: path for name, _, path in pairs}
+
+
+def file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def subject(
+    arguments: argparse.Namespace, models: dict[str, tuple[Model, amif.AmifProcessor]]
+) -> tuple[Image.Image, str, list[str], list[float] | None]:
+    """Image, text, chosen words and, if known, the box."""
+    if arguments.phantom is not None:
+        study = phantom_studies(arguments)[arguments.phantom]
+        answering = all(can_answer(model) for model, _ in models.values())
+        words = arguments.words or [study["finding"]]
+        return study["images"][0], finding_question(study) if answering else study["text"], words, study["box"][0]
+    if not (arguments.image and arguments.text and arguments.words):
+        raise ValueError("give --image, --text and --words, or --phantom N.")
+    return to_rgb(arguments.image), arguments.text, arguments.words, arguments.box
+
+
+def phantom_studies(arguments: argparse.Namespace) -> Dataset:
+    """The generated test studies with a finding."""
+    studies = load_pretraining_dataset("phantom", num_studies=arguments.num_studies)["test"]
+    return studies.select(np.flatnonzero([finding is not None for finding in studies["finding"]]))
+
+
+def save(figure: Figure, arguments: argparse.Namespace, name: str) -> None:
+    for suffix in ("png", "svg"):
+        path = Path(arguments.output_dir) / f"{name}.{suffix}"
+        figure.savefig(path, dpi=300, bbox_inches="tight")
+        print(path)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS, help="What to draw or measure.")
+    parser.add_argument("--models", nargs="+", required=True, help="Checkpoints, each a folder or name=folder.")
+    parser.add_argument("--image", help="File of the image, DICOM included.")
+    parser.add_argument("--text", help="Report or question.")
+    parser.add_argument("--words", nargs="+", help="Words or phrases of the text; with --phantom the finding's.")
+    parser.add_argument("--box", nargs=4, type=float, help="x0 y0 x1 y1 in pixels of what the words name, if known.")
+    parser.add_argument("--phantom", type=int, help="Take this generated test study with a finding, from 0.")
+    parser.add_argument("--num_studies", type=int, default=600, help="How many studies phantom generates.")
+    parser.add_argument("--output_dir", default="figures", help="Folder of the figures.")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+import numpy as np
+import ot
+import pytest
+import torch
+from PIL import Image
+from small_models import small_config, small_model, small_processor
+
+from amif import AmifForPreTraining
+from amif.training.evaluation.map_figures import word_map_figure
+from amif.training.evaluation.word_maps import phrase_map, phrase_places, word_maps
+from amif.training.losses import transport_cost, transport_plan
+
+REPORT = "Left lung: a mass. There is a mass in the right lung"
+QUESTION = "is there a mass in the left lung?"
+
+
+@pytest.fixture(scope="module")
+def image():
+    values = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    return Image.fromarray(values).convert("RGB")
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return small_processor()
+
+
+def eager(model):
+    model.set_attn_implementation("eager")
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def pretraining_model():
+    torch.manual_seed(0)
+    return eager(AmifForPreTraining(small_config(num_co_attention_layers=2)))
+
+
+def test_a_reports_plan_is_that_of_the_local_loss(image, processor, pretraining_model):
+    """The states and masks of the model's own forward, as the trainer hands them to the loss."""
+    maps = word_maps(pretraining_model, processor, image, REPORT)
+    inputs = {**processor(images=image), **processor.encode_reports([REPORT])}
+    del inputs["image_index"]
+    with torch.no_grad():
+        output = pretraining_model(**inputs, hard_negatives=-torch.ones(1, 3, dtype=torch.long))
+    masks = output.image_token_mask, output.text_token_mask
+    cost = transport_cost(output.fused_image_states, output.fused_text_states, *masks)
+    plan = transport_plan(cost, *masks, solver="emd")[0][masks[0][0]].numpy()
+    assert maps.words == ["left", "lung", "a", "mass", "there", "is", "a", "mass", "in", "the", "right", "lung"]
+    tokens = processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+    place = tokens.index("lung")
+    np.testing.assert_allclose(maps.transport[1].ravel(), plan[:, place] / plan[:, place].sum(), atol=1e-6)
+    # The plan is optimal by POT's own solver on the same cost.
+    words = masks[1][0]
+    own = cost[0][masks[0][0]][:, words].double().numpy()
+    uniform = [np.full(n, 1 / n) for n in own.shape]
+    assert (plan[:, words] * own).sum() == pytest.approx(ot.emd2(*uniform, own), abs=1e-6)
+
+
+def test_attention_of_a_word_is_a_mean_over_heads_and_layers(image, processor, pretraining_model):
+    maps = word_maps(pretraining_model, processor, image, "mass")
+    inputs = {**processor(images=image), **processor.encode_reports(["mass"])}
+    del inputs["image_index"]
+    layers = pretraining_model.model(**inputs, output_attentions=True).text_to_image_attentions
+    expected = sum(head[1, 1:].detach().numpy() for layer in layers for head in layer[0])
+    np.testing.assert_allclose(maps.attention[0].ravel(), expected / expected.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("fusion", "gated"), [("gated", True), ("add", False), ("none", False)])
+def test_the_gate_is_read_where_there_is_one(image, processor, fusion, gated):
+    model = eager(small_model(knowledge_fusion=fusion, knowledge=0 if fusion == "none" else 7))
+    maps = word_maps(model, processor, image, QUESTION)
+    assert (maps.gate is not None) == (maps.word_gates is not None) == gated
+    if gated:
+        inputs = processor(images=image, text=QUESTION)
+        gate = model.encode(
+            **{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")}, output_attentions=True
+        ).gate[0]
+        length = inputs["input_ids"].shape[1]
+        assert maps.gate[0, 1] == pytest.approx(gate[length + 2].mean().item()), "the first is the class token"
+        assert maps.word_gates[0] == pytest.approx(gate[1].mean().item())
+        with torch.no_grad():
+            model.knowledge_fusion.gate.weight.zero_()
+            model.knowledge_fusion.gate.bias.fill_(3.0)
+        opened = word_maps(model, processor, image, QUESTION)
+        np.testing.assert_allclose(opened.gate, 1 / (1 + np.exp(-3)), rtol=1e-5)
+
+
+def test_phrases_are_every_occurrence_of_all_their_words():
+    words = ["a", "mass", "and", "a", "mass", "left"]
+    assert phrase_places(words, "A mass.") == [0, 1, 3, 4]
+    maps = [np.full((2, 2), float(i)) for i in range(6)]
+    assert phrase_map(words, maps, "mass left")[0, 0] == 4.5
+    with pytest.raises(ValueError, match="'cyst' is not in the text as the model reads it: a mass and a mass left"):
+        phrase_places(words, "cyst")
+    with pytest.raises(ValueError, match="is not in the text"):
+        phrase_places(words, "?")
+
+
+def test_a_text_without_words_is_refused(image, processor):
+    with pytest.raises(ValueError, match="holds no word"):
+        word_maps(eager(small_model()), processor, image, "?")
+
+
+def test_figures_say_how_much_lies_in_the_box(image, processor):
+    model = eager(small_model(knowledge_fusion="gated", knowledge=7))
+    maps = word_maps(model, processor, image, QUESTION)
+    figure = word_map_figure(image, QUESTION, {"a": maps, "b": maps}, ["mass", "lung"], "attention", (0, 0, 16, 8))
+    titles = [axes.get_title() for axes in figure.axes]
+    share = 100 * maps.attention[maps.words.index("mass")][0, :2].sum()
+    assert f"“mass”\nin box {share:.0f} %, by chance 12 %" in titles
+    assert titles.count(f"gate, patches\n{maps.gate.min():.2f} to {maps.gate.max():.2f}") == 2
+    assert sum(title.startswith("gate, words") for title in titles) == 2
+    plain = word_map_figure(image, QUESTION, {"a": maps}, ["mass"], "transport")
+    assert [axes.get_title() for axes in plain.axes if axes.get_title()] == ["“mass”"]

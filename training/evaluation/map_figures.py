@@ -1,0 +1,117 @@
+"""Figures 4 and 5 of the paper for any checkpoints: maps of chosen words over an image, and the gate's values."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from .localization import patches_in_box
+from .plots import STYLE
+from .word_maps import WordMaps, phrase_map, phrase_places
+
+Box = Sequence[float]
+_BOX, _BLUE = "#36d0ff", "#2563a8"
+# Clear where there is no more than an even share, then ever more opaque, so that the picture stays readable.
+_HEAT = LinearSegmentedColormap.from_list("heat", [(1, 0.75, 0.1, 0), (1, 0.55, 0.05, 0.65), (0.9, 0.1, 0.05, 0.85)])
+_PANEL = 2.1
+
+
+def word_map_figure(
+    image: Image.Image,
+    text: str,
+    maps: Mapping[str, WordMaps],
+    phrases: Sequence[str],
+    kind: str,
+    box: Box | None = None,
+) -> Figure:
+    """A row a checkpoint, a column a phrase; all panels on one scale.
+
+    Args:
+        image: the picture that the maps are of.
+        text: the report or question that they are of, written above them.
+        maps: by the checkpoints' names.
+        phrases: words of the text.
+        kind: "transport" (figure 4) or "attention" (figure 5, whose gated checkpoints get the gate's values too).
+        box: x0, y0, x1, y1 in pixels of what the phrases name; each panel then says how much of its map lies inside.
+    """
+    chosen = {
+        name: [phrase_map(one.words, getattr(one, kind), phrase) for phrase in phrases] for name, one in maps.items()
+    }
+    top = max(2.0, max(panel.max() * panel.size for panels in chosen.values() for panel in panels))
+    gates = kind == "attention" and any(one.gate is not None for one in maps.values())
+    columns = 1 + len(phrases) + 2 * gates
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(_PANEL * columns + 0.9, (_PANEL + 0.45) * len(maps)), layout="constrained")
+        grid = figure.subplots(len(maps), columns, squeeze=False)
+        for axes, (name, panels) in zip(grid, chosen.items(), strict=True):
+            _draw_image(axes[0], image, box)
+            axes[0].set_ylabel(name)
+            for panel, values, phrase in zip(axes[1:], panels, phrases, strict=False):
+                heat = _draw_map(panel, image, values, top, box)
+                panel.set_title(f"“{phrase}”" + _inside(values, image, box), fontsize=9)
+            if gates:
+                _draw_gate(axes[-2], image, maps[name])
+                _draw_word_gates(axes[-1], maps[name], phrases)
+        figure.suptitle(text, fontsize=9, color="#4a5563", wrap=True)
+        bar = figure.colorbar(heat, ax=grid[:, : 1 + len(phrases)], shrink=0.8, pad=0.01)
+        bar.set_label("patch's share / even share", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def _draw_image(axes: Axes, image: Image.Image, box: Box | None) -> None:
+    axes.imshow(image.convert("L"), cmap="gray", vmin=0, vmax=255)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    if box is not None:
+        x0, y0, x1, y1 = box
+        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=_BOX, linewidth=1.2))
+
+
+def _draw_map(axes: Axes, image: Image.Image, values: np.ndarray, top: float, box: Box | None) -> object:
+    _draw_image(axes, image, box)
+    extent = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
+    return axes.imshow(values * values.size, cmap=_HEAT, vmin=1, vmax=top, extent=extent, interpolation="nearest")
+
+
+def _inside(values: np.ndarray, image: Image.Image, box: Box | None) -> str:
+    if box is None:
+        return ""
+    inside = patches_in_box(box, image.size, len(values))
+    return f"\nin box {100 * values.ravel()[inside].sum():.0f} %, by chance {100 * inside.mean():.0f} %"
+
+
+def _draw_gate(axes: Axes, image: Image.Image, maps: WordMaps) -> None:
+    if maps.gate is None:
+        axes.set_axis_off()
+        return
+    _draw_image(axes, image, None)
+    extent = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
+    # From 0 to 1 in every figure: a gate that lets everything through alike must look so.
+    drawn = axes.imshow(maps.gate, cmap="viridis", vmin=0, vmax=1, alpha=0.75, extent=extent, interpolation="nearest")
+    axes.set_title(f"gate, patches\n{maps.gate.min():.2f} to {maps.gate.max():.2f}", fontsize=9)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02).ax.tick_params(labelsize=8)
+
+
+def _draw_word_gates(axes: Axes, maps: WordMaps, phrases: Sequence[str]) -> None:
+    if maps.word_gates is None:
+        axes.set_axis_off()
+        return
+    places = range(len(maps.words))
+    underlined = {place for phrase in phrases for place in phrase_places(maps.words, phrase)}
+    bars = axes.barh(places, maps.word_gates, color="#b9c3cf")
+    for place in underlined:
+        bars[place].set_color(_BLUE)
+    axes.set_yticks(places, maps.words, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_title(f"gate, words\n{min(maps.word_gates):.2f} to {max(maps.word_gates):.2f}", fontsize=9)
+
+
+__all__ = ["word_map_figure"]
