@@ -67,7 +67,7 @@ def main() -> None:
         for row, reason in skipped.items():
             logging.info(f"{name}, row {row} is skipped: {reason}.")
     if not args.report_only:
-        if setting.common["dataset"] == "phantom":  # drawn here once, for all runs
+        if setting.common.get("dataset") == "phantom":  # drawn here once, for all runs
             load_pretraining_dataset("phantom", num_studies=setting.common["num_studies"])
             load_vqa_dataset("phantom", num_studies=setting.common["num_studies"])
         run_chains(experiments, [found for found, _ in planned.values()])
