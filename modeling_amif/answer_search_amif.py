@@ -12,9 +12,9 @@ as in an untrained model, the last waves read whole branches, and the trie is sc
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 
@@ -25,8 +25,7 @@ TOKENS_PER_HEAD_PASS = 256
 ROOT = 0
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """A token that may follow a prefix.
 
     Args:
@@ -60,11 +59,14 @@ class CandidateTrie:
     """
 
     def __init__(self, candidates: Sequence[tuple[int, ...]]) -> None:
-        below = defaultdict(list)
-        for index, tokens in enumerate(candidates):
-            for length in range(1, len(tokens) + 1):
-                below[tokens[:length]].append(index)
-        prefixes = [(), *sorted({path[:-1] for path in below} - {()})]  # tuples sort depth first
+        complete, longest, first = defaultdict(list), {}, {}
+        for index, path in enumerate(candidates):
+            complete[path].append(index)
+            for length in range(1, len(path)):
+                prefix = path[:length]
+                first.setdefault(prefix, index)
+                longest[prefix] = max(longest.get(prefix, 0), len(path))
+        prefixes = [(), *sorted(longest)]  # tuples sort depth first
         numbers = {prefix: number for number, prefix in enumerate(prefixes)}
         self.tokens = [prefix[-1] if prefix else 0 for prefix in prefixes]
         self.depths = [len(prefix) for prefix in prefixes]
@@ -74,8 +76,10 @@ class CandidateTrie:
             self.sizes[self.parents[number]] += self.sizes[number]
         self.steps: list[list[_Step]] = [[] for _ in prefixes]
         self.step_tokens: list[list[int]] = [[] for _ in prefixes]
-        for path, indices in below.items():
-            self.steps[numbers[path[:-1]]].append(_step(path, indices, candidates, numbers.get(path)))
+        for path in longest | complete:
+            ended = tuple(complete.get(path, ()))
+            step = _Step(numbers.get(path), ended, len(path), longest.get(path, 0), first.get(path, -1))
+            self.steps[numbers[path[:-1]]].append(step)
             self.step_tokens[numbers[path[:-1]]].append(path[-1])
 
     def branch(self, prefix: int, room: int) -> range:
@@ -86,13 +90,6 @@ class CandidateTrie:
         while last - prefix + 1 < room and self.sizes[last + 1] == self.sizes[last] - 1:
             last += 1
         return range(prefix, last + 1)
-
-
-def _step(path: tuple[int, ...], indices: list[int], candidates: Sequence[tuple], prefix: int | None) -> _Step:
-    complete = tuple(index for index in indices if len(candidates[index]) == len(path))
-    longer = [index for index in indices if len(candidates[index]) > len(path)]
-    longest = max((len(candidates[index]) for index in longer), default=0)
-    return _Step(prefix, complete, len(path), longest, min(longer, default=-1))
 
 
 # A data set's questions are ranked batch by batch over the same candidates.
