@@ -3,19 +3,15 @@
 The parts are named in its abstract; weights, temperatures and switches are our reading, see `losses.group_alignment`.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-import PIL.Image
 import torch
-from datasets import Dataset
 
-from ..modeling_amif.aga_amif import AgaForPreTraining, AgaPreTrainingOutput
-from ..processing_amif import AmifProcessor
+from ..modeling_amif.aga_amif import AgaPreTrainingOutput
 from .alignment import global_loss
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, report_length
-from .data.pretraining_collator import AmifPreTrainingCollator
+from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments
 from .distributed import gather_rows
 from .losses import (
     contrast_accuracy,
@@ -30,14 +26,6 @@ from .losses import (
 from .losses.group_alignment import SIMILARITIES, SPARSITIES, mask_of_patches
 from .losses.token_contrast import NEGATIVES
 
-CHOICES = {
-    "directions": ("both", "text", "image"),
-    "grouping": ("threshold", "softmax"),
-    "similarity": SIMILARITIES,
-    "sparsity": SPARSITIES,
-    "negatives": NEGATIVES,
-    "cross_groups": ("attention", "pooled"),
-}
 # MGCA's temperature of local attention.
 ATTENTION_TEMPERATURE = 0.1
 
@@ -68,10 +56,16 @@ class AgaPreTrainingArguments(BasePreTrainingArguments):
         default="attention", metadata={"help": "attention within the pair, or pooled: group means across the batch."}
     )
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "directions": ("both", "text", "image"),
+        "grouping": ("threshold", "softmax"),
+        "similarity": SIMILARITIES,
+        "sparsity": SPARSITIES,
+        "negatives": NEGATIVES,
+        "cross_groups": ("attention", "pooled"),
+    }
+
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}.")
         if self.cross_group_weight is None:
             self.cross_group_weight = 1.0 if self.directions == "both" else 0.0
         if self.cross_group_weight and self.directions != "both":
@@ -87,35 +81,10 @@ class AgaPreTrainer(BasePreTrainer):
 
     Whole images and reports are contrasted over the global batch of all processes, tokens and patches within each pair.
 
-    Args:
-        model: The model to train.
-        args: The arguments.
-        train_dataset: Rows of `load_pretraining_dataset`.
-        eval_dataset: Rows of the validation split.
-        processing_class: The processor of images and reports.
-        augmentation: Of each image in training; see `AmifPreTrainingCollator`.
-        **kwargs: As for `transformers.Trainer`.
+    The arguments are those of `BasePreTrainer`.
     """
 
-    def __init__(
-        self,
-        model: AgaForPreTraining,
-        args: AgaPreTrainingArguments,
-        train_dataset: Dataset | None = None,
-        eval_dataset: Dataset | None = None,
-        processing_class: AmifProcessor | None = None,
-        augmentation: Callable[..., PIL.Image.Image] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            model=model,
-            args=args,
-            collator=AmifPreTrainingCollator(processing_class, augmentation, report_length(model), args.seed, views=1),
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            **kwargs,
-        )
+    collator_options: ClassVar[Mapping[str, Any]] = {"views": 1}
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]

@@ -1,9 +1,11 @@
 """What every way to pre-train on image-report pairs shares: arguments, rows, named terms, retrieval, global batch."""
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
+import PIL.Image
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
@@ -12,6 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import ModelOutput
 
 from ..processing_amif import AmifProcessor
+from .cost import StepFlops, training_cost
 from .data.pretraining_collator import AmifPreTrainingCollator
 from .data.pretraining_rows import PretrainingRows
 from .distributed import choose_device_and_precision, gather_rows
@@ -46,8 +49,17 @@ class BasePreTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
     label_names: list[str] | None = field(default_factory=lambda: ["text_group"], metadata={"help": "Leave as it is."})
     freeze_temperatures: bool = field(default=False, metadata={"help": "Keep learnable temperatures as they are."})
+    count_flops: bool = field(
+        default=False, metadata={"help": "Count the floating-point operations of the first step, for the run's cost."}
+    )
+
+    # What fields of a subclass may be.
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
+        for name, choices in self.choices.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}.")
         choose_device_and_precision(self)
         super().__post_init__()
 
@@ -60,27 +72,32 @@ class BasePreTrainer(ResumableTrainer):
     Args:
         model: The model to train. Its output has unit vectors `image_embeds` (V, B, d) and `text_embeds` (B, d).
         args: The arguments.
-        collator: Makes batches of rows in training; without its augmentation, in evaluation.
         train_dataset: Rows of `load_pretraining_dataset`.
         eval_dataset: Rows of the validation split.
         processing_class: The processor of images and reports.
+        augmentation: Of each view in training; see `AmifPreTrainingCollator`.
         **kwargs: As for `transformers.Trainer`.
     """
 
     # The losses are means over the batch, so the Trainer must divide them by the accumulation steps.
     loss_is_scaled_for_ga = False
+    # What the objective asks of `AmifPreTrainingCollator`.
+    collator_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
         model: PreTrainedModel,
         args: BasePreTrainingArguments,
-        collator: AmifPreTrainingCollator,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
         processing_class: AmifProcessor | None = None,
+        augmentation: Callable[..., PIL.Image.Image] | None = None,
         **kwargs: Any,
     ) -> None:
         model.log_temperatures.requires_grad_(not args.freeze_temperatures)
+        collator = AmifPreTrainingCollator(
+            processing_class, augmentation, report_length(model), args.seed, **self.collator_options
+        )
         self._collators = {True: collator, False: replace(collator, augmentation=None)}
         super().__init__(
             model=model,
@@ -94,12 +111,29 @@ class BasePreTrainer(ResumableTrainer):
         )
         self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
         self._train_rows: PretrainingRows | None = None
+        self._step_flops = StepFlops()
         self.add_callback(_EpochOfRows(self))
 
     @property
     def evaluation_collator(self) -> AmifPreTrainingCollator:
         """Makes batches of rows as evaluation meets them, without augmentation."""
         return self._collators[False]
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """`training_cost` of the run that has ended; `flops` only with `count_flops`."""
+        args = self.args
+        studies = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        flops = self._step_flops.first_step
+        batches = args.gradient_accumulation_steps * args.world_size
+        return training_cost(self.state, studies, None if flops is None else flops * batches)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As the Trainer's; of the first one the floating-point operations are counted, if that is asked for."""
+        if not self.args.count_flops:
+            return super().training_step(*args, **kwargs)
+        with self._step_flops.counting():
+            return super().training_step(*args, **kwargs)
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]

@@ -3,20 +3,16 @@
 The parts are named in its abstract; ratios, weights and temperatures are our reading, after published relatives.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-import PIL.Image
 import torch
-from datasets import Dataset
 
 from ..modeling_amif.embedding_amif import word_mask
-from ..modeling_amif.mpma_amif import MpmaForPreTraining, MpmaPreTrainingOutput
-from ..processing_amif import AmifProcessor
+from ..modeling_amif.mpma_amif import MpmaPreTrainingOutput
 from .alignment import global_loss
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, report_length
-from .data.pretraining_collator import AmifPreTrainingCollator
+from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments
 from .losses import (
     hide_patches,
     hide_words,
@@ -26,11 +22,6 @@ from .losses import (
 )
 from .losses.token_contrast import NEGATIVES
 
-CHOICES = {
-    "masking": ("paired", "alternating"),
-    "aligned_view": ("masked", "full"),
-    "negatives": NEGATIVES,
-}
 # MGCA's temperature of local attention.
 LOCAL_TEMPERATURE = 0.1
 
@@ -57,10 +48,13 @@ class MpmaPreTrainingArguments(BasePreTrainingArguments):
         default="masked", metadata={"help": "masked: what is left; full: whole images and reports, in a second pass."}
     )
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "masking": ("paired", "alternating"),
+        "aligned_view": ("masked", "full"),
+        "negatives": NEGATIVES,
+    }
+
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}.")
         if not (0 <= self.image_mask_ratio < 1 and 0 <= self.report_mask_ratio < 1):
             raise ValueError("Mask ratios are from 0 to below 1; 0.75 hides three quarters.")
         super().__post_init__()
@@ -72,38 +66,10 @@ class MpmaPreTrainer(BasePreTrainer):
     Whole images and reports are contrasted over the global batch of all processes, tokens and patches within each pair.
     Retrieval is measured with nothing hidden. Evaluation also tries each report with another study's image.
 
-    Args:
-        model: The model to train.
-        args: The arguments.
-        train_dataset: Rows of `load_pretraining_dataset`.
-        eval_dataset: Rows of the validation split.
-        processing_class: The processor of images and reports.
-        augmentation: Of each image in training; see `AmifPreTrainingCollator`.
-        **kwargs: As for `transformers.Trainer`.
+    The arguments are those of `BasePreTrainer`.
     """
 
-    def __init__(
-        self,
-        model: MpmaForPreTraining,
-        args: MpmaPreTrainingArguments,
-        train_dataset: Dataset | None = None,
-        eval_dataset: Dataset | None = None,
-        processing_class: AmifProcessor | None = None,
-        augmentation: Callable[..., PIL.Image.Image] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        length = report_length(model)
-        super().__init__(
-            model=model,
-            args=args,
-            collator=AmifPreTrainingCollator(
-                processing_class, augmentation, length, args.seed, views=1, word_pieces=True
-            ),
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            **kwargs,
-        )
+    collator_options: ClassVar[Mapping[str, Any]] = {"views": 1, "word_pieces": True}
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]

@@ -1,18 +1,14 @@
 """Pre-training on image-report pairs: the trainer and its arguments."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-import PIL.Image
 import torch
-from datasets import Dataset
 
 from ..modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
-from ..processing_amif import AmifProcessor
 from .alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, gather_views, report_length
-from .data.pretraining_collator import AmifPreTrainingCollator
+from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, gather_views
 from .distributed import gather_rows
 from .losses import (
     matching_accuracy,
@@ -29,8 +25,6 @@ from .losses import (
     transport_plan,
 )
 from .teacher import Teacher
-
-STAGES = ("global", "local")
 
 
 @dataclass
@@ -60,12 +54,12 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
         default=None, metadata={"help": "Train projections, co-attention and head alone; None: in stage local."}
     )
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "stage": ("global", "local"),
+        "intra": tuple(TERMS_OF_INTRA),
+    }
+
     def __post_init__(self) -> None:
-        if self.stage not in STAGES or self.intra not in TERMS_OF_INTRA:
-            raise ValueError(
-                f"stage={self.stage!r}, intra={self.intra!r}: choose stage from {STAGES} and intra from "
-                f"{tuple(TERMS_OF_INTRA)}."
-            )
         if self.global_weight is None:
             self.global_weight = 1.0 if self.stage == "global" else 0.0
         if self.freeze_encoders is None:
@@ -81,37 +75,23 @@ class AmifPreTrainer(BasePreTrainer):
     Args:
         model: The model to train.
         args: The arguments.
-        train_dataset: Rows of `load_pretraining_dataset`. Soft labels come from the teacher's embeddings in the columns
-            `teacher_image_embeds` and `teacher_text_embeds`, if there are such.
-        eval_dataset: Rows of the validation split.
-        processing_class: The processor of images and reports.
-        augmentation: Of each view in training; see `AmifPreTrainingCollator`.
-        teacher: Embeds every batch anew, as it is augmented; None takes the embeddings of the rows.
-        **kwargs: As for `transformers.Trainer`.
+        teacher: Embeds every batch anew, as it is augmented. None takes the rows' columns `teacher_image_embeds` and
+            `teacher_text_embeds`, if there are such.
+        **kwargs: As for `BasePreTrainer`.
     """
 
     def __init__(
         self,
         model: AmifForPreTraining,
         args: AmifPreTrainingArguments,
-        train_dataset: Dataset | None = None,
-        eval_dataset: Dataset | None = None,
-        processing_class: AmifProcessor | None = None,
-        augmentation: Callable[..., PIL.Image.Image] | None = None,
+        *,
         teacher: Teacher | None = None,
         **kwargs: Any,
     ) -> None:
         model.model.vision_model.requires_grad_(not args.freeze_encoders)
         model.model.text_model.requires_grad_(not args.freeze_encoders)
-        super().__init__(
-            model=model,
-            args=args,
-            collator=AmifPreTrainingCollator(processing_class, augmentation, report_length(model), args.seed, teacher),
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            **kwargs,
-        )
+        self.collator_options = {"teacher": teacher}
+        super().__init__(model=model, args=args, **kwargs)
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
