@@ -1,4 +1,4 @@
-"""Pre-train AMiF on image-report pairs.
+"""Pre-train on image-report pairs: AMiF in two stages, AGA or MPMA.
 
 Without arguments it trains a small model on generated studies and leaves it in `amif-pretrained/`:
 
@@ -11,27 +11,36 @@ With pretrained encoders on real pairs, then the second stage from the first's c
     accelerate launch examples/run_pretraining.py --dataset rocov2 --data_dir DIR --model_name_or_path STAGE_ONE \
         --stage local --output_dir STAGE_TWO
 
+With another objective on the same encoders (`--help` shows the arguments of the objective that stands beside it):
+
+    accelerate launch examples/run_pretraining.py --objective aga --dataset rocov2 --data_dir DIR \
+        --vision_model NAME --text_model NAME --output_dir AGA
+
 Arguments may come from a JSON or YAML file, and those on the command line go before it.
 """
 
 import logging
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from datasets import DatasetDict
-from transformers import AutoModel, AutoProcessor, set_seed
+from transformers import AutoModel, AutoProcessor, PreTrainedModel, set_seed
 
-from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
-from amif.training.checkpoints import check_model, check_output_folder
-from amif.training.data import StrongAugmentation, load_pretraining_dataset
+from amif import AmifProcessor
+from amif.training.checkpoints import check_output_folder
+from amif.training.data import StrongAugmentation
+from amif.training.data.pair_arguments import PairArguments
 from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
-from amif.training.known_truth import has_known_truth, known_truth_metrics
+from amif.training.known_truth import known_truth_metrics
 from amif.training.model_card import write_pretraining_card
-from amif.training.recipes import parse_with_recipe
+from amif.training.objectives import OBJECTIVES, objective_of
+from amif.training.recipes import choice_ahead, parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_pretraining_model, small_processor
 from amif.training.teacher import add_teacher_embeddings, load_teacher
@@ -45,8 +54,9 @@ DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom_pretraining.yaml"
 class ModelArguments:
     """Which model to start from, and how to build it."""
 
+    objective: str = field(default="amif", metadata={"help": "amif, aga or mpma."})
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "A pre-training checkpoint to go on from, or to evaluate."}
+        default=None, metadata={"help": "A pre-training checkpoint of the objective to go on from, or to evaluate."}
     )
     vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
@@ -59,25 +69,59 @@ class ModelArguments:
         default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
     )
 
+    # What only this objective's configuration has.
+    own_fields: ClassVar[tuple[str, ...]] = ()
+
     def __post_init__(self) -> None:
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
 
+    @property
+    def config(self) -> dict[str, object]:
+        """Fields of a new model's configuration."""
+        names = ("image_pooling", "num_co_attention_layers", "attention_probs_dropout_prob", *self.own_fields)
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
 
 @dataclass
-class DataArguments:
-    """Which pairs to learn from."""
+class AgaModelArguments(ModelArguments):
+    """What only AGA's model has."""
 
-    dataset: str = field(
-        default="phantom", metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, vqa_pairs, your own."}
+    alignment_size: int | None = field(
+        default=None, metadata={"help": "Width in which tokens and patches are grouped."}
     )
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
-    text_column: str | None = field(default=None, metadata={"help": "Column of texts in your own data."})
-    study_column: str | None = field(default=None, metadata={"help": "Column of study ids in your own data."})
-    reports_dir: str | None = field(default=None, metadata={"help": "Folder of mimic_cxr's reports, if elsewhere."})
-    vqa_dataset: str | None = field(default=None, metadata={"help": "The questions that vqa_pairs makes pairs of."})
-    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+    gate: str = field(default="per_item", metadata={"help": "Thresholds: learned per_item or per_pair, or fixed."})
+
+    own_fields: ClassVar[tuple[str, ...]] = ("alignment_size", "gate")
+
+
+@dataclass
+class MpmaModelArguments(ModelArguments):
+    """What only MPMA's model has; what is not given is as its configuration says, or small in a small new model."""
+
+    alignment_size: int | None = field(
+        default=None, metadata={"help": "Width in which tokens and patches are aligned."}
+    )
+    memory_size: int | None = field(default=None, metadata={"help": "Rows of the shared memory; 0 leaves it out."})
+    memory_top_k: int | None = field(default=None, metadata={"help": "Rows that each head reads; 0 reads all."})
+    fusion: str = field(default="attention", metadata={"help": "Report reads image by attention, addition or none."})
+    num_fusion_layers: int | None = field(default=None, metadata={"help": "Layers of attention fusion."})
+    image_decoder_layers: int | None = field(default=None, metadata={"help": "Blocks of the image decoder."})
+    image_decoder_size: int | None = field(default=None, metadata={"help": "Width of the image decoder."})
+
+    own_fields: ClassVar[tuple[str, ...]] = (
+        *("alignment_size", "memory_size", "memory_top_k", "fusion", "num_fusion_layers"),
+        *("image_decoder_layers", "image_decoder_size"),
+    )
+
+
+MODEL_ARGUMENTS = {"amif": ModelArguments, "aga": AgaModelArguments, "mpma": MpmaModelArguments}
+
+
+@dataclass
+class DataArguments(PairArguments):
+    """Which pairs to learn from, and how."""
+
     teacher: str = field(
         default="none",
         metadata={"help": "Whose embeddings make soft labels: none, amif:PATH, hf:NAME, open_clip:NAME, column:NAME."},
@@ -88,23 +132,17 @@ class DataArguments:
     augment_images: bool = field(
         default=True, metadata={"help": "The paper's strong augmentation of each view; left and right never change."}
     )
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training studies."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated studies."})
 
     def __post_init__(self) -> None:
         if self.teacher_mode not in ("cached", "online"):
             raise ValueError(f"--teacher_mode {self.teacher_mode}: choose cached or online.")
 
-    @property
-    def reader_options(self) -> dict[str, str | int]:
-        """What the data set's reader is told beside its folder."""
-        names = ("image_column", "text_column", "study_column", "num_studies", "reports_dir", "vqa_dataset")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
 
 def main() -> None:
     # 1. Arguments
-    types = (ModelArguments, DataArguments, AmifPreTrainingArguments)
+    chosen = choice_ahead(sys.argv[1:], "objective", list(OBJECTIVES))
+    objective = OBJECTIVES[chosen]
+    types = (MODEL_ARGUMENTS[chosen], DataArguments, objective.arguments)
     model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
 
     # 2. Logging, threads, seed
@@ -120,10 +158,11 @@ def main() -> None:
         training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
 
     # 3. Data
-    splits = load_pretraining_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
-    splits = limit_samples(splits, data_args)
-    for name, split in splits.items():
-        logger.info(f"{data_args.dataset} {name}: {len(split)} studies")
+    splits = data_args.load()
+    for split, studies in splits.items():
+        logger.info(f"{data_args.dataset} {split}: {len(studies)} studies")
+    if chosen != "amif" and data_args.teacher != "none":
+        raise ValueError(f"--teacher makes AMiF's soft labels; --objective {chosen} has none.")
     teacher = load_teacher(data_args.teacher, training_args.device) if data_args.teacher_mode == "online" else None
     if teacher is None:
         with training_args.main_process_first():
@@ -136,14 +175,14 @@ def main() -> None:
 
     # 5. Training
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)
-    trainer = AmifPreTrainer(
+    trainer = objective.trainer(
         model=model,
         args=training_args,
         train_dataset=splits["train"] if training_args.do_train else None,
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         augmentation=augmentation if data_args.augment_images else None,
-        teacher=teacher,
+        **({} if teacher is None else {"teacher": teacher}),
     )
     if training_args.do_train:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
@@ -151,56 +190,47 @@ def main() -> None:
         trainer.save_state()
 
     # 6. Results: retrieval between images and reports that training never saw
-    metrics = {
-        name: trainer.evaluate(splits[name], metric_key_prefix=name)
-        for name in ("validation", "test")
-        if name in splits
-    }
-    if training_args.stage == "local":
-        for name in metrics:
-            if has_known_truth(splits[name]):
-                metrics[name] |= known_truth_metrics(trainer, splits[name])
+    metrics = {}
+    for split in ("validation", "test"):
+        if split in splits:
+            metrics[split] = trainer.evaluate(splits[split], metric_key_prefix=split)
+            truth = known_truth_metrics(trainer, splits[split])
+            metrics[split] |= {name: value for name, value in truth.items() if not math.isnan(value)}
     if trainer.is_world_process_zero():
         output, start = training_args.output_dir, model_args.model_name_or_path or model_args.vision_model
-        write_json(Path(output) / "metrics.json", metrics)
-        write_pretraining_card(output, metrics, data_args.dataset, start, model_args.text_model, trainer)
-        for name, values in metrics.items():
+        for split, values in metrics.items():
             recalls = {key: round(100 * value, 2) for key, value in values.items() if "recall" in key and "@" in key}
-            print(f"{data_args.dataset}, {name}, {len(splits[name])} studies: {recalls}")
+            print(f"{data_args.dataset}, {split}, {len(splits[split])} studies: {recalls}")
+        if training_args.do_train:
+            metrics["training"] = trainer.cost
+        write_json(Path(output) / "metrics.json", metrics)
+        write_pretraining_card(
+            output, metrics, data_args.dataset, start, model_args.text_model, trainer, objective.description
+        )
     if training_args.push_to_hub:
         trainer.push_to_hub()
 
 
-def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
-    limits = {"train": data_args.max_train_samples}
-    return DatasetDict(
-        {
-            name: split.select(range(min(limits.get(name, data_args.max_eval_samples) or len(split), len(split))))
-            for name, split in splits.items()
-        }
-    )
-
-
 def build_model(
     model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict
-) -> tuple[AmifForPreTraining, AmifProcessor]:
+) -> tuple[PreTrainedModel, AmifProcessor]:
     """A checkpoint, or a new model on pretrained encoders, or a small new model; with its processor."""
+    model_class = OBJECTIVES[model_args.objective].model
     if model_args.model_name_or_path is not None:
         name = model_args.model_name_or_path
-        check_model(name)
+        if (found := objective_of(name)) != model_args.objective:
+            raise ValueError(f"{name} was pre-trained with {found}: give --objective {found}.")
         return AutoModel.from_pretrained(name, dtype="float32"), AutoProcessor.from_pretrained(name)
-    config = {
-        "image_pooling": model_args.image_pooling,
-        "num_co_attention_layers": model_args.num_co_attention_layers,
-        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
-    }
     if model_args.vision_model is None:
         image_size = model_args.image_size or 96
         processor = small_processor(tokenizer_sentences(data_args, splits), image_size)
-        return small_pretraining_model(processor, image_size, model_args.hidden_size, **config), processor
+        model = small_pretraining_model(
+            processor, image_size, model_args.hidden_size, model_class, **model_args.config
+        )
+        return model, processor
     processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
-    model = AmifForPreTraining.from_encoders(
-        model_args.vision_model, model_args.text_model, image_size=image_size_of(processor), **config
+    model = model_class.from_encoders(
+        model_args.vision_model, model_args.text_model, image_size=image_size_of(processor), **model_args.config
     )
     return model, processor
 

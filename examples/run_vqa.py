@@ -63,7 +63,7 @@ class ModelArguments:
     """Which model to start from, and how to build it."""
 
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "An AMiF checkpoint to continue or evaluate, or of pre-training."}
+        default=None, metadata={"help": "A checkpoint to continue or evaluate, or one of pre-training."}
     )
     vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
@@ -74,6 +74,9 @@ class ModelArguments:
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
+    new_co_attention: bool = field(
+        default=False, metadata={"help": "From pre-training, take encoders and projections alone."}
+    )
     num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
     attn_implementation: str | None = field(
@@ -353,6 +356,7 @@ def build_model_on_pretraining(
         model_args.decoder_model,
         image_size=model_args.image_size,
         decoder_layers=model_args.decoder_layers,
+        new_co_attention=model_args.new_co_attention,
         **config,
     )
     return model, processor

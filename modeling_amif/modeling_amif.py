@@ -223,6 +223,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         decoder: str | None = None,
         image_size: int | None = None,
         decoder_layers: int | None = None,
+        new_co_attention: bool = False,
         **config: Any,
     ) -> Self:
         """Build a model on a pre-training checkpoint, in float32: its encoders, projections and co-attention, if any.
@@ -234,6 +235,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             decoder: Name or path of the decoder's weights; None takes the pre-trained text encoder's.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the checkpoint's size.
             decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
+            new_co_attention: Leave the checkpoint's co-attention behind, so that objectives that train one and those
+                that do not can be compared.
             **config: Further fields of `AmifConfig`.
 
         Raises:
@@ -249,6 +252,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         configs["vision_config"]["image_size"] = image_size or configs["vision_config"]["image_size"]
         configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
         model = cls(AmifConfig(**(configs | config)))
+        if new_co_attention:
+            pretrained.model.co_attention = None
         copy_weights(pretrained.model, model.model)
         copy_weights(decoder_source, model.decoder.base_model)
         return model

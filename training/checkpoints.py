@@ -15,7 +15,8 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHT
 logger = logging.get_logger(__name__)
 
 CHECKPOINT_FILES_NAME = "checkpoint_files.json"
-MODEL_TYPE = "amif"
+# Of AMiF, whether it answers or is pre-trained, and of the two other objectives of pre-training.
+MODEL_TYPES = ("amif", "amif_aga", "amif_mpma")
 
 
 def list_checkpoint_files(folder: str | Path) -> None:
@@ -120,10 +121,10 @@ def check_model(name_or_path: str) -> None:
             f"{folder} holds no {CONFIG_NAME}, so no model: give the folder that save_pretrained or a run wrote."
         )
     found = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
-    if found != MODEL_TYPE:
+    if found not in MODEL_TYPES:
         raise ValueError(
-            f"The model {name_or_path} has model_type {found!r}, not {MODEL_TYPE!r}. To start from encoders, give "
-            "--vision_model and --text_model instead of --model_name_or_path."
+            f"The model {name_or_path} has model_type {found!r}, not one of {', '.join(MODEL_TYPES)}. To start from "
+            "encoders, give --vision_model and --text_model instead of --model_name_or_path."
         )
     if folder.is_dir():
         for file in _weight_files(folder):

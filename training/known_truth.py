@@ -1,18 +1,20 @@
-"""What stage two has learned of studies whose truth is known, as phantom's: hard negatives, and where findings are."""
+"""What pre-training has learned of studies whose truth is known, as phantom's: hard negatives, where findings are."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from ..modeling_amif.pretraining_amif import AmifPreTrainingOutput
-from .data.pretraining_collator import AmifPreTrainingCollator
+from ..modeling_amif.aga_amif import AgaPreTrainingOutput, fixed_threshold
+from ..processing_amif import AmifProcessor
+from .aga_pretrainer import AgaPreTrainer
+from .base_pretrainer import BasePreTrainer
 from .data.pretraining_rows import PretrainingRows
 from .evaluation.localization import patches_in_box, phrase_positions, transport_localization
-from .losses import transport_cost, transport_plan
+from .losses import gather_groups, transport_cost, transport_plan
 from .pretraining_trainer import AmifPreTrainer
 
 VISIBLE = ("modality", "plane", "organ", "finding", "side", "size")
@@ -23,8 +25,21 @@ def has_known_truth(studies: Dataset) -> bool:
     return {*VISIBLE, "box"} <= set(studies.column_names)
 
 
+def known_truth_metrics(trainer: BasePreTrainer, studies: Dataset) -> dict[str, float]:
+    """What the known truth says of a trainer's model: `matching_and_transport` of AMiF's stage `local`,
+    `group_localization` of AGA; nothing of other models, or where the rows tell no truth.
+    """
+    if not has_known_truth(studies):
+        return {}
+    if isinstance(trainer, AgaPreTrainer):
+        return group_localization(trainer, studies)
+    if isinstance(trainer, AmifPreTrainer) and trainer.args.stage == "local":
+        return matching_and_transport(trainer, studies)
+    return {}
+
+
 @torch.no_grad()
-def known_truth_metrics(trainer: AmifPreTrainer, studies: Dataset) -> dict[str, float]:
+def matching_and_transport(trainer: AmifPreTrainer, studies: Dataset) -> dict[str, float]:
     """Accuracy on hard image-text negatives, and localization of the words that name a finding.
 
     A report of a study in which the same things are seen is no negative, whatever its wording: nothing in the picture
@@ -44,13 +59,9 @@ def known_truth_metrics(trainer: AmifPreTrainer, studies: Dataset) -> dict[str, 
         `localization_hit`, how often the patch of most mass is one of them; means. `localization_ratio`: mass / chance.
         NaN where no study has a finding.
     """
-    trainer.model.eval()
-    collator = trainer.evaluation_collator
-    size = trainer.args.per_device_eval_batch_size
-    batches = DataLoader(PretrainingRows(studies), batch_size=size, collate_fn=collator)
     visible = list(zip(*(studies[name] for name in VISIBLE), strict=True))
     verdicts, found = [], []
-    for batch in batches:
+    for batch in _batches(trainer, studies):
         inputs = trainer._prepare_inputs(batch)
         negatives = trainer.draw_hard_negatives(inputs)
         output = trainer.model(
@@ -61,7 +72,12 @@ def known_truth_metrics(trainer: AmifPreTrainer, studies: Dataset) -> dict[str, 
         )
         seen = [visible[row] for row in batch["row"].tolist()]
         verdicts += _verdicts(output.matching_logits[0], negatives[:, 0].tolist(), seen)
-        found += _localizations(output, batch, studies, collator, trainer.args.transport_solver)
+        masks = output.image_token_mask, output.text_token_mask
+        cost = transport_cost(output.fused_image_states, output.fused_text_states, *masks)
+        plans = transport_plan(cost, *masks, solver=trainer.args.transport_solver)
+        plans = [plan[patches] for plan, patches in zip(plans, masks[0], strict=True)]
+        for plan, words, inside in _findings(plans, batch, studies, trainer.processing_class):
+            found.append(transport_localization(plan, words, inside))
     return _matching_metrics(verdicts) | _localization_metrics(found)
 
 
@@ -76,30 +92,76 @@ def _verdicts(logits: torch.Tensor, negatives: list[int], seen: list[tuple]) -> 
     ]
 
 
-def _localizations(
-    output: AmifPreTrainingOutput,
-    batch: Mapping[str, torch.Tensor],
-    studies: Dataset,
-    collator: AmifPreTrainingCollator,
-    solver: str,
-) -> list[dict[str, float]]:
-    """`transport_localization` of every study of the batch whose report, as far as it is read, names a finding."""
-    masks = output.image_token_mask, output.text_token_mask
-    cost = transport_cost(output.fused_image_states, output.fused_text_states, *masks)
-    plans = transport_plan(cost, *masks, solver=solver).cpu().numpy()
-    patches = masks[0].cpu().numpy()
-    found = []
+def _batches(trainer: BasePreTrainer, studies: Dataset) -> DataLoader:
+    """Batches of the studies as evaluation meets them; the model is put into evaluation mode."""
+    trainer.model.eval()
+    size = trainer.args.per_device_eval_batch_size
+    return DataLoader(PretrainingRows(studies), batch_size=size, collate_fn=trainer.evaluation_collator)
+
+
+def _findings(
+    plans: Sequence[torch.Tensor], batch: Mapping[str, torch.Tensor], studies: Dataset, processor: AmifProcessor
+) -> Iterator[tuple[np.ndarray, list[int], np.ndarray]]:
+    """Plan, places of the finding's words and patches of its box, of every study whose report, as far as it is read,
+    names a finding. Plans (patches, tokens) are one for each study of the batch.
+    """
     for place, row in enumerate(batch["row"].tolist()):
         study = studies[row]
         if study["finding"] is None:
             continue
-        phrase = collator.processor.encode_reports([study["finding"]])["input_ids"][0, 1:-1]
+        phrase = processor.encode_reports([study["finding"]])["input_ids"][0, 1:-1]
         words = phrase_positions(batch["input_ids"][place].tolist(), phrase.tolist())
         if words:
-            plan = plans[place][patches[place]]
-            inside = patches_in_box(study["box"][0], study["images"][0].size, math.isqrt(len(plan)))
-            found.append(transport_localization(plan, words, inside))
-    return found
+            plan = plans[place].cpu().numpy()
+            yield plan, words, patches_in_box(study["box"][0], study["images"][0].size, math.isqrt(len(plan)))
+
+
+@torch.no_grad()
+def group_localization(trainer: AgaPreTrainer, studies: Dataset) -> dict[str, float]:
+    """Whether the patches that the words of a finding gather are those of its box.
+
+    Args:
+        trainer: its model is read, and its choice of similarity and sparsity.
+        studies: rows with the columns of `VISIBLE` and `box`, in pixels, for each image.
+
+    Returns:
+        Means over the studies with a finding: `group_mass`, the share of the words' weights in the patches of the first
+        view's box; `group_hit`, how often the patch of most weight is one of them; `group_chance`, those patches' share
+        of all; `group_hit_of_others`, how often the top patch of another study would have hit, which says what is known
+        of where findings lie as such; `group_mass_fixed` and `group_hit_fixed`, the same with the thresholds that
+        untrained gates have. NaN where no study has a finding; nothing where words gather by softmax.
+    """
+    if trainer.args.grouping != "threshold":
+        return {}
+    found, found_fixed, tops, boxes = [], [], [], []
+    for batch in _batches(trainer, studies):
+        inputs = trainer._prepare_inputs(batch)
+        output = trainer.model(**{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")})
+        patches = torch.ones(output.image_tokens.shape[:2], dtype=torch.bool, device=output.image_tokens.device)
+        untrained = fixed_threshold(patches).expand_as(output.text_thresholds)
+        findings, findings_fixed = (
+            list(_findings(_word_weights(trainer, output, thresholds), batch, studies, trainer.processing_class))
+            for thresholds in (output.text_thresholds, untrained)
+        )
+        found += [transport_localization(*finding) for finding in findings]
+        found_fixed += [transport_localization(*finding) for finding in findings_fixed]
+        tops += [plan[:, words].sum(axis=1).argmax() for plan, words, _ in findings]
+        boxes += [inside for _, _, inside in findings]
+    metrics = {f"group_{name}": _mean([study[name] for study in found]) for name in ("mass", "hit", "chance")}
+    metrics["group_hit_of_others"] = _hits_of_others(tops, boxes)
+    return metrics | {f"group_{name}_fixed": _mean([study[name] for study in found_fixed]) for name in ("mass", "hit")}
+
+
+def _word_weights(trainer: AgaPreTrainer, output: AgaPreTrainingOutput, thresholds: torch.Tensor) -> torch.Tensor:
+    """Weights (B, P, L) with which the tokens of reports gather patches."""
+    args, tokens, patches = trainer.args, output.text_tokens, output.image_tokens
+    return gather_groups(tokens, patches, thresholds, None, args.similarity, args.sparsity)[1].transpose(1, 2)
+
+
+def _hits_of_others(tops: Sequence[int], boxes: Sequence[np.ndarray]) -> float:
+    """How often the top patch of one study lies in the box of another, over all pairs of two studies."""
+    hits = np.array([box[list(tops)] for box in boxes], dtype=float).reshape(len(boxes), len(tops))
+    return _mean(hits[~np.eye(len(boxes), dtype=bool)])
 
 
 def _matching_metrics(verdicts: list[tuple[bool, bool, bool]]) -> dict[str, float]:
@@ -121,4 +183,4 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-__all__ = ["has_known_truth", "known_truth_metrics"]
+__all__ = ["group_localization", "has_known_truth", "known_truth_metrics", "matching_and_transport"]

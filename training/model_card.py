@@ -82,7 +82,8 @@ def write_pretraining_card(
     dataset_name: str,
     vision_model: str | None,
     text_model: str | None,
-    trainer: Trainer | None = None,
+    trainer: Trainer | None,
+    objective: str,
 ) -> None:
     """The same for a pre-training checkpoint.
 
@@ -94,6 +95,7 @@ def write_pretraining_card(
             one.
         text_model: the same of the text encoder.
         trainer: what trained the checkpoint, after training; None where it was only evaluated.
+        objective: a sentence on what was minimised.
     """
     recalls = [
         f"{name:<32}{100 * value:6.2f}"
@@ -105,7 +107,7 @@ def write_pretraining_card(
     _write(
         folder,
         data,
-        start=_start(vision_model, text_model),
+        start=f"{_start(vision_model, text_model)} {objective}",
         source=_data_sentence(dataset_name),
         results="\n".join(["recall in %, within the split", *recalls]) if recalls else None,
         training=training_facts(trainer),

@@ -1,5 +1,6 @@
 """Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which goes before it."""
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,38 @@ def parse_with_recipe(
     parser = HfArgumentParser(dataclass_types)
     arguments = list(arguments)
     recipe = None
-    if arguments and Path(arguments[0]).suffix in (".json", ".yaml", ".yml"):
+    if _names_recipe(arguments):
         recipe = arguments.pop(0)
     elif not any(argument.split("=")[0] == "--dataset" for argument in arguments):
         recipe = default_recipe
     if recipe is not None:
-        values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+        values = read_recipe(recipe)
         known = {action.dest for action in parser._actions}
         if unknown := sorted(values.keys() - known):
             parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
         parser.set_defaults(**values)
     parser.set_defaults(**defaults)
     return parser.parse_args_into_dataclasses(arguments)
+
+
+def choice_ahead(arguments: Sequence[str], name: str, choices: Sequence[str]) -> str:
+    """The value of an argument that decides which other arguments there are; the first choice where it is not given.
+
+    Args:
+        arguments: the command line, as for `parse_with_recipe`; of its recipe, too, the value is taken.
+        name: of the argument, without dashes.
+        choices: what it may be; another value ends the script with a message.
+    """
+    recipe = read_recipe(arguments[0]) if _names_recipe(arguments) else {}
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{name}", choices=choices, default=recipe.get(name, choices[0]))
+    return getattr(parser.parse_known_args(arguments)[0], name)
+
+
+def _names_recipe(arguments: Sequence[str]) -> bool:
+    return bool(arguments) and Path(arguments[0]).suffix in (".json", ".yaml", ".yml")
+
+
+def read_recipe(recipe: str | Path) -> dict[str, Any]:
+    """The arguments that a JSON or YAML file holds."""
+    return yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too

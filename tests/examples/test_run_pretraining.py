@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel, AutoProcessor
 
-from amif import AmifForPreTraining, AmifForVisualQuestionAnswering
+from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--dataset", "phantom", "--num_studies", "60", "--num_co_attention_layers", "1", "--num_train_epochs", "1"]
@@ -78,8 +78,71 @@ def test_answering_is_fine_tuned_from_either_stage(stages):
     assert [tokenizer.tokenize(word) for word in asked] == [[word] for word in asked], "questions are read in words"
 
 
+OBJECTIVES = {
+    "aga": (AgaForPreTraining, ["--gate", "per_pair"], ["group_hit", "group_chance", "test_group_alignment"]),
+    "mpma": (MpmaForPreTraining, ["--memory_size", "7"], ["test_report_reconstruction_of_other_image"]),
+}
+
+
+@pytest.fixture(scope="module", params=OBJECTIVES)
+def objective(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("objective")
+    options = [
+        "--objective",
+        request.param,
+        *OBJECTIVES[request.param][1],
+        "--count_flops",
+        "--augment_images",
+        "false",
+    ]
+    done = run(*SMALL, *options, "--output_dir", request.param, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return request.param, folder
+
+
+def test_every_objective_leaves_a_checkpoint_its_figures_and_its_cost(objective):
+    name, folder = objective
+    model_class, _, figures = OBJECTIVES[name]
+    model = AutoModel.from_pretrained(folder / name)
+    assert type(model) is model_class
+    assert model.config.gate == "per_pair" if name == "aga" else model.config.memory_size == 7
+    metrics = json.loads((folder / name / "metrics.json").read_text())
+    assert metrics["test"].keys() >= {"test_recall_i2t@1", *figures}
+    assert metrics["training"]["studies"] == 60
+    assert metrics["training"]["flops"] > 1e9
+    card = (folder / name / "README.md").read_text()
+    assert "as its abstract describes it" in card
+    assert "test_recall_t2i@10" in card
+
+
+def test_answering_is_fine_tuned_from_every_objective(objective):
+    name, folder = objective
+    command = [sys.executable, str(ROOT / "examples" / "run_vqa.py"), *SMALL[:4], "--model_name_or_path", name]
+    command += ["--max_train_samples", "32", "--max_eval_samples", "16", "--num_train_epochs", "1"]
+    command += ["--learning_rate", "0", "--weight_decay", "0", "--output_dir", "vqa"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    weights = AutoModel.from_pretrained(folder / "vqa").model.state_dict()
+    encoders = AutoModel.from_pretrained(folder / name).model.state_dict()
+    assert all((weights[part] == weight).all() for part, weight in encoders.items())
+
+
+def test_a_checkpoint_goes_on_with_its_own_objective_alone(objective):
+    name, folder = objective
+    start = [*SMALL, "--model_name_or_path", name, "--output_dir", "on"]
+    assert f"give --objective {name}." in run(*start, folder=folder).stderr
+    done = run(*start, "--objective", name, "--learning_rate", "0", "--weight_decay", "0", folder=folder)
+    assert done.returncode == 0, done.stderr
+    first, second = (AutoModel.from_pretrained(folder / part).state_dict() for part in (name, "on"))
+    assert all((second[part] == weight).all() for part, weight in first.items())
+
+
 def test_wrong_arguments_are_named(tmp_path):
     assert "together" in run("--vision_model", "x", folder=tmp_path).stderr
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("stagee: local\n")
     assert "unknown arguments: stagee" in run(recipe, folder=tmp_path).stderr
+    recipe.write_text("objective: aga\nteacher: amif:x\nnum_studies: 3\n")
+    assert "--objective aga has none" in run(recipe, folder=tmp_path).stderr
+    assert "['--stage', 'local']" in run("--objective", "mpma", "--stage", "local", folder=tmp_path).stderr
+    assert "invalid choice: 'clip'" in run("--objective", "clip", folder=tmp_path).stderr

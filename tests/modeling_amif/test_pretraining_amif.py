@@ -227,6 +227,15 @@ def test_question_answering_starts_from_pretraining(model, inputs, tmp_path):
     assert torch.equal(reloaded(pixels, **question).logits, answering.eval()(pixels, **question).logits)
 
 
+def test_a_new_co_attention_leaves_the_old_one_and_nothing_else_behind(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    answering = AmifForVisualQuestionAnswering.from_pretraining(str(tmp_path), new_co_attention=True)
+    trained, weights = model.model.state_dict(), answering.model.state_dict()
+    equal = {name for name, weight in trained.items() if torch.equal(weights[name], weight)}
+    assert equal == {name for name in trained if "co_attention" not in name}
+    assert len(answering.model.co_attention.text_layers) == len(model.model.co_attention.text_layers)
+
+
 def test_pretraining_at_another_image_size_and_from_no_pretraining(model, tmp_path):
     model.save_pretrained(tmp_path / "pretrained")
     larger = AmifForVisualQuestionAnswering.from_pretraining(str(tmp_path / "pretrained"), image_size=48)

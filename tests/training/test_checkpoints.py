@@ -40,7 +40,9 @@ def test_empty_folder(tmp_path):
 def test_model_of_another_type(tmp_path):
     config = BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     BertModel(config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"model_type 'bert', not 'amif'\. To start from encoders"):
+    with pytest.raises(
+        ValueError, match=r"model_type 'bert', not one of amif, amif_aga, amif_mpma\. To start from encoders"
+    ):
         check_model(str(tmp_path))
 
 

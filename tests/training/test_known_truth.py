@@ -5,9 +5,17 @@ import pytest
 import torch
 from datasets import Dataset
 
-from amif import AmifPreTrainer, AmifPreTrainingArguments
+from amif import (
+    AgaForPreTraining,
+    AgaPreTrainer,
+    AgaPreTrainingArguments,
+    AmifPreTrainer,
+    AmifPreTrainingArguments,
+)
+from amif.modeling_amif.aga_amif import AgaPreTrainingOutput
 from amif.modeling_amif.pretraining_amif import AmifPreTrainingOutput
 from amif.training.data.phantom import load_phantom_pretraining
+from amif.training.evaluation.localization import patches_in_box
 from amif.training.known_truth import VISIBLE, has_known_truth, known_truth_metrics
 from amif.training.small_model import small_pretraining_model, small_processor
 
@@ -133,3 +141,59 @@ def test_only_studies_of_known_truth_are_measured(studies):
 def test_normal_studies_have_no_localization(trainer, studies):
     normal = studies.filter(lambda row: row["finding"] is None)
     assert np.isnan(known_truth_metrics(trainer, normal)["localization_ratio"])
+
+
+@pytest.fixture
+def grouping(tmp_path, studies, trainer):
+    """An AGA trainer whose model's tokens and thresholds the test decides: `tokens_of` as for `knowing`."""
+    processor = trainer.processing_class
+    args = AgaPreTrainingArguments(
+        output_dir=str(tmp_path), per_device_eval_batch_size=50, eval_strategy="no", load_best_model_at_end=False
+    )
+    model = small_pretraining_model(processor, IMAGE_SIZE, model_class=AgaForPreTraining)
+    grouping_trainer = AgaPreTrainer(model=model, args=args, processing_class=processor)
+
+    def measure(tokens_of, threshold):
+        starts = iter(range(0, len(studies), args.per_device_eval_batch_size))
+
+        def forward(pixel_values, input_ids, attention_mask):
+            start = next(starts)
+            image, text = tokens_of([studies[start + i] for i in range(len(input_ids))], input_ids)
+            thresholds = torch.full(input_ids.shape, threshold)
+            return AgaPreTrainingOutput(image_tokens=image[:, 1:], text_tokens=text, text_thresholds=thresholds)
+
+        model.forward = forward
+        return known_truth_metrics(grouping_trainer, studies)
+
+    return measure
+
+
+def test_words_that_gather_their_box_hit_it_and_others_do_not(trainer, grouping, studies):
+    metrics = grouping(pointing_tokens(trainer, True), 0.5)
+    assert metrics["group_hit"] == metrics["group_hit_fixed"] == 1
+    assert metrics["group_mass"] == pytest.approx(1)
+    boxes = [patches_in_box(study["box"][0], study["images"][0].size, GRID) for study in studies if study["finding"]]
+    assert metrics["group_chance"] == pytest.approx(np.mean([box.mean() for box in boxes]))
+    # A top patch is the first of its box's: all are equally alike to the words.
+    pairs = [(i, j) for i in range(len(boxes)) for j in range(len(boxes)) if i != j]
+    expected = np.mean([boxes[j][boxes[i].argmax()] for i, j in pairs])
+    assert metrics["group_hit_of_others"] == pytest.approx(expected)
+    metrics = grouping(pointing_tokens(trainer, False), 0.5)
+    assert metrics["group_mass"] == metrics["group_hit"] == 0
+
+
+def test_a_high_threshold_cuts_off_what_untrained_gates_let_in(trainer, grouping):
+    def blurred(batch, input_ids):
+        image, text = pointing_tokens(trainer, True)(batch, input_ids)
+        ramp = torch.linspace(0, 0.5, image.shape[1]).view(1, -1, 1)
+        return image + ramp * text.amax(dim=1, keepdim=True), text
+
+    metrics = grouping(blurred, 0.9)
+    assert metrics["group_mass"] > metrics["group_mass_fixed"] + 0.2
+    assert metrics["group_hit"] == metrics["group_hit_fixed"] == 1
+
+
+def test_other_models_and_unknown_truth_are_not_measured(trainer, studies):
+    assert known_truth_metrics(trainer, studies.remove_columns("box")) == {}
+    trainer.args.stage = "global"
+    assert known_truth_metrics(trainer, studies) == {}

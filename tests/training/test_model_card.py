@@ -141,13 +141,14 @@ def test_card_of_a_new_model_on_own_data_without_references(folder, tmp_path):
 
 def test_card_of_a_pretraining_checkpoint(folder):
     metrics = {"test": {"test_loss": 3.0, "test_recall_i2t@5": 0.125, "test_recall_i2t": 0.5}}
-    write_pretraining_card(folder, metrics, "rocov2", "models/dinov2-small", None, trainer())
+    write_pretraining_card(folder, metrics, "rocov2", "models/dinov2-small", None, trainer(), "Trained so.")
     card = ModelCard.load(folder / "README.md")
     assert card.data.pipeline_tag is None
     for said in (
         'AmifForVisualQuestionAnswering.from_pretraining("amif-slake")',
         "test_recall_i2t@5                12.50",
         "the figures are CC BY or CC BY-NC",
+        "Started from dinov2-small. Trained so.",
         "| seed | 7 |",
     ):
         assert said in card.content, said
