@@ -1,9 +1,9 @@
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
+from pretraining_runs import spread_weights
+from remote_loading import check_loads_without_amif
 from safetensors.torch import load_file, save_file
 from small_models import WIDTH, small_config
 from torch.testing import assert_close
@@ -21,19 +21,10 @@ def aga_config(**changes):
     return AgaConfig(**small_config(**changes).to_dict() | own)
 
 
-def spread(model):
-    """Weights wide enough that differences show, gates included."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "temperature" not in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return spread(AgaForPreTraining(aga_config()))
+    return spread_weights(AgaForPreTraining(aga_config()))
 
 
 @pytest.fixture
@@ -66,7 +57,7 @@ def gate_by_hand(gate, item, mean, number):
 @pytest.mark.parametrize("gate", ["per_item", "per_pair"])
 def test_thresholds_equal_a_loop(inputs, gate):
     torch.manual_seed(0)
-    model = spread(AgaForPreTraining(aga_config(gate=gate)))
+    model = spread_weights(AgaForPreTraining(aga_config(gate=gate)))
     output = model(**inputs)
     for i, words in enumerate(torch.tensor(WORDS).bool()):
         text, image = output.text_tokens[i], output.image_tokens[i]
@@ -151,29 +142,8 @@ def test_what_a_checkpoint_lacks_starts_as_in_a_new_model(model, tmp_path):
         assert gate.expand.weight.isfinite().all()
 
 
-REMOTE = """
-import sys
-for name in ("amif", "datasets", "evaluate", "open_clip", "ot"):
-    sys.modules[name] = None
-import torch
-from transformers import AutoModel
-folder = sys.argv[1]
-inputs, thresholds = torch.load(folder + "/expected.pt", weights_only=True)
-model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
-assert type(model).__module__.startswith("transformers_modules"), type(model)
-with torch.no_grad():
-    assert torch.equal(model(**inputs).text_thresholds, thresholds)
-print("equal")
-"""
-
-
-@torch.no_grad()
 def test_checkpoint_loads_where_amif_is_not_installed(model, inputs, tmp_path):
-    model.save_pretrained(tmp_path)
-    torch.save((inputs, model(**inputs).text_thresholds), tmp_path / "expected.pt")
-    command = [sys.executable, "-c", REMOTE, str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert run.stdout.strip().endswith("equal"), run.stderr
+    check_loads_without_amif(model, inputs, "text_thresholds", tmp_path)
 
 
 @torch.no_grad()

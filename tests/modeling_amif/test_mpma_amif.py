@@ -1,8 +1,7 @@
-import subprocess
-import sys
-
 import pytest
 import torch
+from pretraining_runs import spread_weights
+from remote_loading import check_loads_without_amif
 from safetensors.torch import load_file, save_file
 from small_models import VOCABULARY, WIDTH, small_config
 from torch.testing import assert_close
@@ -38,19 +37,10 @@ def mpma_config(vision_config=None, **changes):
     return MpmaConfig(**base.to_dict() | changes)
 
 
-def spread(model):
-    """Weights wide enough that differences show."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "temperature" not in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return spread(MpmaForPreTraining(mpma_config()))
+    return spread_weights(MpmaForPreTraining(mpma_config()))
 
 
 @pytest.fixture
@@ -94,7 +84,7 @@ def with_changed_patches(inputs, hidden):
 def test_visible_patches_are_read_as_if_the_others_were_masked_from_attention(vision_config, inputs):
     """Against the whole sequence with hidden keys masked in every block: an encoder of its own, place by place."""
     torch.manual_seed(0)
-    encoders = spread(MpmaForPreTraining(mpma_config(vision_config))).model
+    encoders = spread_weights(MpmaForPreTraining(mpma_config(vision_config))).model
     visible = (~inputs["hidden_patches"]).nonzero()[:, 1].view(3, 4)
     states = encoders.encode_visible(inputs["pixel_values"], visible)
     everything = encoders.encode_visible(inputs["pixel_values"], torch.arange(16).expand(3, 16))
@@ -152,6 +142,15 @@ def test_without_anything_hidden_and_with_a_second_pass_whole_studies_are_aligne
     assert len(plain.token_logits) == 0
 
 
+@torch.no_grad()
+def test_patches_come_back_to_their_places_in_whatever_order_they_are_decoded(model, inputs):
+    places = model._visible_places(inputs["hidden_patches"], 3)
+    assert [row.tolist() for row in places] == [(~row).nonzero()[:, 0].tolist() for row in inputs["hidden_patches"]]
+    states, order = torch.randn(3, 1 + places.shape[1], 32), torch.randperm(places.shape[1])
+    shuffled = torch.cat([states[:, :1], states[:, 1:][:, order]], dim=1)
+    assert_close(model.image_decoder(shuffled, places[:, order]), model.image_decoder(states, places))
+
+
 # 3.6.5: memory
 
 
@@ -207,7 +206,7 @@ def test_both_modalities_read_the_same_memory(model, inputs):
 @pytest.mark.parametrize(("fusion", "sees"), [("attention", True), ("addition", True), ("none", False)])
 def test_the_report_is_reconstructed_from_the_image_unless_fusion_is_off(inputs, fusion, sees):
     torch.manual_seed(0)
-    model = spread(MpmaForPreTraining(mpma_config(fusion=fusion)))
+    model = spread_weights(MpmaForPreTraining(mpma_config(fusion=fusion)))
     image, text = torch.randn(3, 5, 32), torch.randn(3, 6, 32)
     fused, _ = model.fusion(image, text, inputs["attention_mask"])
     blank, _ = model.fusion(torch.zeros_like(image), text, inputs["attention_mask"])
@@ -319,29 +318,8 @@ def test_what_a_checkpoint_lacks_starts_as_in_a_new_model(model, tmp_path):
     assert 0 < loaded.image_decoder.mask_token.abs().max() < 0.1
 
 
-REMOTE = """
-import sys
-for name in ("amif", "datasets", "evaluate", "open_clip", "ot"):
-    sys.modules[name] = None
-import torch
-from transformers import AutoModel
-folder = sys.argv[1]
-inputs, logits = torch.load(folder + "/expected.pt", weights_only=True)
-model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
-assert type(model).__module__.startswith("transformers_modules"), type(model)
-with torch.no_grad():
-    assert torch.equal(model(**inputs).token_logits, logits)
-print("equal")
-"""
-
-
-@torch.no_grad()
 def test_checkpoint_loads_where_amif_is_not_installed(model, inputs, tmp_path):
-    model.save_pretrained(tmp_path)
-    torch.save((inputs, model(**inputs).token_logits), tmp_path / "expected.pt")
-    command = [sys.executable, "-c", REMOTE, str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert run.stdout.strip().endswith("equal"), run.stderr
+    check_loads_without_amif(model, inputs, "token_logits", tmp_path)
 
 
 @torch.no_grad()

@@ -1,9 +1,8 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from remote_loading import check_loads_without_amif
 from safetensors.torch import load_file, save_file
 from small_models import WIDTH, small_config, small_model
 from torch.testing import assert_close
@@ -181,29 +180,8 @@ def test_temperatures_start_at_the_papers_value_also_where_a_checkpoint_lacks_th
     assert_close(AutoModel.from_pretrained(tmp_path).temperatures, torch.full((3,), 0.07))
 
 
-REMOTE = """
-import sys
-for name in ("amif", "datasets", "evaluate", "open_clip", "ot"):
-    sys.modules[name] = None
-import torch
-from transformers import AutoModel
-folder = sys.argv[1]
-inputs, logits = torch.load(folder + "/expected.pt", weights_only=True)
-model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
-assert type(model).__module__.startswith("transformers_modules"), type(model)
-with torch.no_grad():
-    assert torch.equal(model(**inputs).matching_logits, logits)
-print("equal")
-"""
-
-
-@torch.no_grad()
 def test_checkpoint_loads_where_amif_is_not_installed(model, inputs, tmp_path):
-    model.save_pretrained(tmp_path)
-    torch.save((inputs, model(**inputs).matching_logits), tmp_path / "expected.pt")
-    command = [sys.executable, "-c", REMOTE, str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert run.stdout.strip().endswith("equal"), run.stderr
+    check_loads_without_amif(model, inputs, "matching_logits", tmp_path)
 
 
 @torch.no_grad()

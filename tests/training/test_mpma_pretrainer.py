@@ -2,12 +2,18 @@ import math
 
 import pytest
 import torch
-from small_models import small_config, small_processor
+from pretraining_runs import SCHEDULE, check_resumes, pretrainer, small_studies, spread_weights, study_batch
+from small_models import small_config
 from torch.testing import assert_close
 
-from amif import MpmaConfig, MpmaForPreTraining, MpmaPreTrainer, MpmaPreTrainingArguments
-from amif.training.data import StrongAugmentation, load_pretraining_dataset
-from amif.training.losses import image_reconstruction_loss, info_nce, local_alignment, report_reconstruction_loss
+from amif import MpmaConfig, MpmaForPreTraining, MpmaPreTrainingArguments
+from amif.training.losses import (
+    hide_patches,
+    image_reconstruction_loss,
+    info_nce,
+    local_alignment,
+    report_reconstruction_loss,
+)
 
 OWN = {"alignment_size": 16, "memory_size": 6, "num_fusion_layers": 1, "mask_token_id": 103}
 OWN |= {"image_decoder_layers": 1, "image_decoder_size": 16, "image_decoder_heads": 2}
@@ -15,35 +21,15 @@ OWN |= {"image_decoder_layers": 1, "image_decoder_size": 16, "image_decoder_head
 
 def small_mpma(**changes):
     torch.manual_seed(0)
-    model = MpmaForPreTraining(MpmaConfig(**small_config().to_dict() | OWN | changes))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "temperature" not in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
+    return spread_weights(MpmaForPreTraining(MpmaConfig(**small_config().to_dict() | OWN | changes)))
 
 
-def batch(studies=4):
-    generator = torch.Generator().manual_seed(1)
-    mask = (torch.arange(9) < torch.tensor([9, 7, 8, 6])[:studies, None]).long()
-    return {
-        "pixel_values": torch.randn(studies, 3, 32, 32, generator=generator),
-        "input_ids": torch.randint(3, 100, (studies, 9), generator=generator) * mask,
-        "attention_mask": mask,
-        "text_group": torch.arange(studies),
-        "continued": torch.zeros(studies, 9, dtype=torch.bool),
-    }
+def batch():
+    return study_batch((9, 7, 8, 6), word_pieces=True)
 
 
-def trainer(folder, model=None, studies=None, augmentation=None, **arguments):
-    evaluates = {} if studies else {"eval_strategy": "no", "load_best_model_at_end": False}
-    args = MpmaPreTrainingArguments(
-        output_dir=str(folder), report_to="none", disable_tqdm=True, **(evaluates | arguments)
-    )
-    data = {"train_dataset": studies["train"], "eval_dataset": studies["validation"]} if studies else {}
-    return MpmaPreTrainer(
-        model=model or small_mpma(), args=args, processing_class=small_processor(), augmentation=augmentation, **data
-    )
+def trainer(folder, model=None, **options):
+    return pretrainer("mpma", folder, model or small_mpma(), **options)
 
 
 @torch.no_grad()
@@ -100,16 +86,8 @@ def test_retrieval_is_among_whole_images_and_reports(tmp_path):
     assert_close(texts, model.embed_texts(inputs["input_ids"], inputs["attention_mask"]))
 
 
-@pytest.fixture(scope="module")
-def studies():
-    return load_pretraining_dataset("phantom", num_studies=60, image_size=32)
-
-
-SCHEDULE = {"num_train_epochs": 2, "per_device_train_batch_size": 14, "learning_rate": 1e-3, "logging_steps": 2}
-
-
-def test_studies_train_evaluate_and_log_every_term(tmp_path, studies):
-    run = trainer(tmp_path, studies=studies, **SCHEDULE)
+def test_studies_train_evaluate_and_log_every_term(tmp_path):
+    run = trainer(tmp_path, studies=small_studies(), **SCHEDULE)
     run.train()
     logged = next(entry for entry in run.state.log_history if "loss" in entry)
     parts = ("image_reconstruction", "report_reconstruction", "local_alignment")
@@ -121,17 +99,75 @@ def test_studies_train_evaluate_and_log_every_term(tmp_path, studies):
     assert {"eval_report_reconstruction_of_other_image", "eval_report_accuracy_of_other_image"} <= metrics.keys()
 
 
-def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path, studies):
-    options = SCHEDULE | {"save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
-    options |= {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": False}
-    augmentation = StrongAugmentation(32, seed=0)
-    whole = trainer(tmp_path, small_mpma(), studies, augmentation, **options)
-    whole.train()
-    resumed = trainer(tmp_path, small_mpma(), studies, augmentation, **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
-    expected = whole.model.state_dict()
-    for name, value in resumed.model.state_dict().items():
-        assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
+def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path):
+    check_resumes("mpma", tmp_path, small_mpma)
+
+
+# 3.6.8: does the image help to reconstruct what only it tells?
+
+COLOURS, GRID, LENGTH = 4, 4, 7
+
+
+def coloured_quarters(pairs, seed):
+    """Images of which one quarter has a colour, and reports that name colour and quarter among other words.
+
+    Of the report the two words are hidden, of the image half of the patches.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    colours = torch.randint(COLOURS, (pairs,), generator=generator)
+    quarters = torch.randint(4, (pairs,), generator=generator)
+    pixels = torch.zeros(pairs, 3, 32, 32)
+    palette = torch.tensor([[2.0, -2, -2], [-2, 2, -2], [-2, -2, 2], [2, 2, -2]])
+    for pair in range(pairs):
+        row, column = 16 * (quarters[pair] // 2), 16 * (quarters[pair] % 2)
+        pixels[pair, :, row : row + 16, column : column + 16] = palette[colours[pair], :, None, None]
+    ids = torch.randint(40, 60, (pairs, LENGTH), generator=generator)
+    ids[:, 0], ids[:, -1], ids[:, 2], ids[:, 4] = 101, 102, 10 + colours, 20 + quarters
+    hidden = torch.zeros(pairs, LENGTH, dtype=torch.bool)
+    hidden[:, [2, 4]] = True
+    return {
+        "pixel_values": pixels + 0.1 * torch.randn(pixels.shape, generator=generator),
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "hidden_patches": hide_patches(pairs, GRID * GRID, 0.5, generator),
+        "hidden_tokens": hidden,
+    }
+
+
+def trained_on_quarters(fusion, steps=200):
+    """Loss and accuracy of the hidden words of unseen pairs, with their own images and with those of other pairs."""
+    torch.manual_seed(0)
+    model = MpmaForPreTraining(MpmaConfig(**small_config().to_dict() | OWN | {"fusion": fusion})).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for step in range(steps):
+        batch = coloured_quarters(32, seed=step)
+        output = model(**batch)
+        loss = report_reconstruction_loss(output.token_logits, batch["input_ids"], batch["hidden_tokens"])
+        loss += image_reconstruction_loss(output.patch_predictions, batch["pixel_values"], batch["hidden_patches"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    unseen, figures = coloured_quarters(200, seed=10_000), []
+    for shift in (0, 1):
+        images = {name: unseen[name].roll(shift, dims=0) for name in ("pixel_values", "hidden_patches")}
+        with torch.no_grad():
+            logits = model(**unseen | images).token_logits
+        expected = unseen["input_ids"][unseen["hidden_tokens"]]
+        loss = report_reconstruction_loss(logits, unseen["input_ids"], unseen["hidden_tokens"]).item()
+        figures.append((loss, (logits.argmax(dim=-1) == expected).float().mean().item()))
+    return figures
+
+
+def test_8_the_own_image_tells_hidden_words_unless_fusion_is_off():
+    (own, accuracy), (other, accuracy_of_other) = trained_on_quarters("attention")
+    assert own < 0.5 * math.log(4) < math.log(4) < other
+    assert accuracy > 0.7
+    assert accuracy_of_other < 0.4
+    (own, accuracy), (other, accuracy_of_other) = trained_on_quarters("none")
+    assert own == other
+    assert own > 0.95 * math.log(4)
+    assert accuracy == accuracy_of_other < 0.4
 
 
 def test_unknown_choices_and_ratios_are_refused(tmp_path):

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pretraining_runs import SCHEDULE, check_resumes, pretrainer, small_studies, spread_weights
 from small_models import small_config
 from torch.testing import assert_close
 from transformers import BertTokenizer, ViTImageProcessor
 
 from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
-from amif.training.data import AmifPreTrainingCollator, StrongAugmentation, load_pretraining_dataset
+from amif.training.data import AmifPreTrainingCollator
 from amif.training.losses import sample_hard_negatives, transport_loss
 
 HARD_NEGATIVES = torch.tensor([[1, 2, 3], [0, -1, 2], [3, 0, 1], [-1, 1, 0]])
@@ -21,12 +22,7 @@ HARD_NEGATIVES = torch.tensor([[1, 2, 3], [0, -1, 2], [3, 0, 1], [-1, 1, 0]])
 
 def small_pretraining_model(**changes):
     torch.manual_seed(0)
-    model = AmifForPreTraining(small_config(**changes)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "temperature" not in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model
+    return spread_weights(AmifForPreTraining(small_config(**changes)))
 
 
 def batch(studies=4, teacher=True):
@@ -207,33 +203,13 @@ def test_uniform_negatives_without_a_teacher():
 
 @pytest.fixture(scope="module")
 def studies():
-    return load_pretraining_dataset("phantom", num_studies=60, image_size=32)
-
-
-def pretrainer(tmp_path, studies, model, augmentation=None, **arguments):
-    args = AmifPreTrainingArguments(
-        output_dir=str(tmp_path),
-        num_train_epochs=2,
-        per_device_train_batch_size=14,
-        learning_rate=1e-3,
-        logging_steps=2,
-        report_to="none",
-        disable_tqdm=True,
-        **arguments,
-    )
-    return AmifPreTrainer(
-        model=model,
-        args=args,
-        train_dataset=studies["train"],
-        eval_dataset=studies["validation"],
-        processing_class=processor(),
-        augmentation=augmentation,
-    )
+    return small_studies()
 
 
 def test_studies_train_evaluate_and_log_every_term(tmp_path, studies):
     before = small_pretraining_model()
-    run = pretrainer(tmp_path, studies, small_pretraining_model(), stage="local", global_weight=1.0)
+    options = {"processor": processor(), "studies": studies, "stage": "local", "global_weight": 1.0}
+    run = pretrainer("amif", tmp_path, small_pretraining_model(), **options, **SCHEDULE)
     run.train()
     logged = next(entry for entry in run.state.log_history if "loss" in entry)
     weighted = (logged["i2t"] + logged["t2i"]) / 2 + logged["i2i"] + logged["t2t"] + logged["transport"]
@@ -257,7 +233,8 @@ def test_recall_over_a_split_counts_equal_reports_as_hits(tmp_path, studies):
         "text", [f"a mass of kind {string.ascii_lowercase[row % 4]}" for row in range(12)]
     )
     model = small_pretraining_model()
-    metrics = pretrainer(tmp_path, studies, model, per_device_eval_batch_size=5).evaluate(split)
+    options = {"processor": processor(), "studies": studies, "per_device_eval_batch_size": 5}
+    metrics = pretrainer("amif", tmp_path, model, **options).evaluate(split)
     rows = [{**split[row], "row": row, "epoch": 0} for row in range(12)]
     inputs = AmifPreTrainingCollator(processor(), max_report_length=64)(rows)
     images = model.embed_images(inputs["pixel_values"][:12])
@@ -269,18 +246,9 @@ def test_recall_over_a_split_counts_equal_reports_as_hits(tmp_path, studies):
 
 
 @pytest.mark.parametrize("stage", ["global", "local"])
-def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path, studies, stage):
-    """Stopped in the middle of an epoch; dropout, augmentation and the draws of negatives on."""
-    options = {"stage": stage, "save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
-    options |= {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": False}
-    augmentation = StrongAugmentation(32, seed=0)
-    whole = pretrainer(tmp_path, studies, small_pretraining_model(), augmentation, **options)
-    whole.train()
-    resumed = pretrainer(tmp_path, studies, small_pretraining_model(), augmentation, **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
-    expected = whole.model.state_dict()
-    for name, value in resumed.model.state_dict().items():
-        assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
+def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path, stage):
+    """Dropout, augmentation and the draws of negatives on."""
+    check_resumes("amif", tmp_path, small_pretraining_model, processor=processor(), stage=stage)
 
 
 def test_temperatures_are_learnt_without_decay_or_frozen(tmp_path):
