@@ -224,9 +224,7 @@ def build_model(
     if model_args.vision_model is None:
         image_size = model_args.image_size or 96
         processor = small_processor(tokenizer_sentences(data_args, splits), image_size)
-        model = small_pretraining_model(
-            processor, image_size, model_args.hidden_size, model_class, **model_args.config
-        )
+        model = small_pretraining_model(processor, image_size, model_args.hidden_size, model_class, **model_args.config)
         return model, processor
     processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
     model = model_class.from_encoders(

@@ -1,7 +1,7 @@
 """Image-report pairs as one batch: views of every study, its report, and which of them are the same."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -77,7 +77,7 @@ class AmifPreTrainingCollator:
             "attention_mask": reports["attention_mask"],
             "row": torch.tensor([row["row"] for row in rows]),
             "study_ids": torch.tensor([stable_id(row["study_id"]) for row in rows]),
-            "text_group": torch.tensor(_group(rows)),
+            "text_group": torch.tensor(report_groups(rows)),
             **({"continued": _continued(reports)} if self.word_pieces else {}),
             **(_teacher_embeds(rows, pairs) if self.teacher is None else self._ask_teacher(pictures, rows)),
         }
@@ -105,7 +105,7 @@ class AmifPreTrainingCollator:
         ]
 
 
-def _group(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def report_groups(rows: Collection[Mapping[str, Any]]) -> list[int]:
     """A number for each row, equal for rows that share a study or a normalised report, directly or through others."""
     groups = [stable_id(normalize_report(row["text"])) for row in rows]
     first_of_study: dict[str, int] = {}

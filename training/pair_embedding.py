@@ -1,0 +1,59 @@
+"""Embeddings of a whole split by a model for pre-training, and states of its image encoder."""
+
+from collections.abc import Iterator
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ..modeling_amif.embedding_amif import AmifEmbeddingModel
+from ..modeling_amif.encoders_amif import has_class_token
+from ..processing_amif import AmifProcessor
+from .base_pretrainer import report_length
+from .data.pretraining_collator import AmifPreTrainingCollator
+from .data.pretraining_rows import PretrainingRows
+
+
+@torch.no_grad()
+def embed_pairs(
+    model: AmifEmbeddingModel, processor: AmifProcessor, pairs: Dataset, batch_size: int = 64
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors (n, d) of the first views and (n, d) of the reports, float32 on the CPU."""
+    images, texts = [], []
+    for batch in _batches(model, processor, pairs, batch_size):
+        images.append(model.embed_images(batch["pixel_values"]).cpu())
+        texts.append(model.embed_texts(batch["input_ids"], batch["attention_mask"]).cpu())
+    return torch.cat(images), torch.cat(texts)
+
+
+@torch.no_grad()
+def image_features(
+    model: AmifEmbeddingModel, processor: AmifProcessor, pairs: Dataset, batch_size: int = 64
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors (n, d) of the first views, and what the image encoder says of them, float32 on the CPU.
+
+    The latter, (n, 2 x vision width), is the class token beside the mean of the patches, as DINOv2 is probed; of an
+    encoder without a class token, (n, vision width), the mean alone.
+    """
+    embeds, features = [], []
+    for batch in _batches(model, processor, pairs, batch_size):
+        embeds.append(model.embed_images(batch["pixel_values"]).cpu())
+        states = model.model.encode_images(batch["pixel_values"]).float()
+        extra = int(has_class_token(states.shape[1]))
+        parts = [*states[:, :extra].unbind(dim=1), states[:, extra:].mean(dim=1)]
+        features.append(torch.cat(parts, dim=-1).cpu())
+    return torch.cat(embeds), torch.cat(features)
+
+
+def _batches(
+    model: AmifEmbeddingModel, processor: AmifProcessor, pairs: Dataset, batch_size: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    model.eval()
+    collator = AmifPreTrainingCollator(processor, max_report_length=report_length(model), views=1)
+    batches = DataLoader(PretrainingRows(pairs), batch_size=batch_size, collate_fn=collator)
+    for batch in tqdm(batches, desc="embedding", disable=None):
+        yield {name: value.to(model.device) for name, value in batch.items()}
+
+
+__all__ = ["embed_pairs", "image_features"]
