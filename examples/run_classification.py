@@ -1,0 +1,158 @@
+"""How well a pre-trained checkpoint tells images' labels: from prompts alone, and by a linear probe.
+
+    python examples/run_classification.py --model_name_or_path CHECKPOINT --output_dir OUT
+    python examples/run_classification.py --model_name_or_path CHECKPOINT --dataset rocov2 --data_dir DIR \
+        --min_label_count 20 --output_dir OUT
+    python examples/run_classification.py --model_name_or_path CHECKPOINT --dataset images.csv --image_column file \
+        --label_column diagnosis --output_dir OUT
+
+Checkpoints of AMiF, AGA and MPMA are taken alike. Zero-shot: an image has the label whose prompts it is most similar
+to. Linear probe: a logistic regression on frozen features of the image encoder, its regularisation chosen on
+validation. It prints a table and writes `metrics.json`: accuracy and areas under the ROC curve with 95 % intervals.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from transformers import HfArgumentParser, PreTrainedModel
+
+from amif import AmifProcessor
+from amif.training.checkpoints import check_output_folder
+from amif.training.data.labels import LabelColumn, find_labels
+from amif.training.data.pair_arguments import PairArguments
+from amif.training.distributed import use_all_cpu_cores
+from amif.training.evaluation import write_json
+from amif.training.evaluation.classification import classification_metrics, classification_table
+from amif.training.evaluation.console import print_table
+from amif.training.evaluation.linear_probe import fit_linear_probe
+from amif.training.objectives import load_pretrained
+from amif.training.pair_embedding import image_features
+from amif.training.zero_shot import label_embeddings, read_prompts
+
+logger = logging.getLogger("run_classification")
+
+PROMPTS = Path(__file__).parent / "prompts"
+# Which column of the sets that are known by name holds labels.
+LABEL_COLUMNS = {"phantom": "finding", "rocov2": "concepts"}
+
+
+@dataclass
+class ClassificationArguments(PairArguments):
+    """Which model is tried on which images and labels."""
+
+    model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
+    label_column: str | None = field(
+        default=None, metadata={"help": "Column of labels; default: phantom's finding, rocov2's concepts."}
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "What parts the labels of a row, where it may have several in one text."}
+    )
+    labels: list[str] | None = field(default=None, metadata={"help": "Only these labels."})
+    min_label_count: int = field(default=1, metadata={"help": "Only labels of so many training images or more."})
+    prompts: str | None = field(
+        default=None, metadata={"help": "JSON file of prompts by label; default: ours for phantom and rocov2."}
+    )
+    prompt_template: str = field(default="{}", metadata={"help": "A label's prompt where there is no file."})
+    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
+    batch_size: int = field(default=64, metadata={"help": "Images that are encoded at once."})
+    output_dir: str = field(default="classification", metadata={"help": "Folder of metrics.json."})
+
+    def __post_init__(self) -> None:
+        self.label_column = self.label_column or LABEL_COLUMNS.get(self.dataset)
+        if self.label_column is None:
+            raise ValueError("Name the column of labels: --label_column.")
+        if self.dataset in LABEL_COLUMNS and self.prompts is None:
+            self.prompts = str(PROMPTS / f"{self.dataset}.json")
+
+    def load_labelled(self) -> DatasetDict:
+        """The splits; one's own images need no text."""
+        if Path(self.dataset).exists() and self.text_column is None:
+            self.text_column, self.label_column = self.label_column, "text"
+        return self.load()
+
+
+def main() -> None:
+    # 1. Arguments
+    (args,) = HfArgumentParser(ClassificationArguments).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    use_all_cpu_cores()
+    check_output_folder(args.output_dir)
+
+    # 2. Model, images and labels
+    objective, model, processor = load_pretrained(args.model_name_or_path)
+    splits = args.load_labelled()
+    split = args.split or ("test" if "test" in splits else "validation")
+    if split not in splits:
+        sys.exit(f"{args.dataset} has no split {split!r}; it has {', '.join(splits)}.")
+    column = find_labels(splits, args.label_column, args.label_separator, args.labels, args.min_label_count)
+    usable = {name: column.usable(splits[name]) for name in {"train", "validation", split}}
+    for name, rows in usable.items():
+        logger.info(f"{name}: {len(rows)} of {len(splits[name])} images, {len(column.names)} labels")
+    encoded = {name: image_features(model, processor, rows, args.batch_size) for name, rows in usable.items()}
+
+    # 3. Measures
+    targets = {name: column.targets(rows) for name, rows in usable.items()}
+    features = {name: pair[1].numpy() for name, pair in encoded.items()}
+    results = {
+        "zero-shot": zero_shot(args, column, usable[split], encoded[split][0], model, processor),
+        "linear probe": linear_probe(column, usable[split], split, features, targets),
+        "most frequent label": most_frequent(column, usable[split], split, targets),
+    }
+    results = {name: metrics for name, metrics in results.items() if metrics is not None}
+
+    # 4. Results
+    facts = {"objective": objective, "dataset": args.dataset, "split": split, "label_column": column.column}
+    write_json(Path(args.output_dir) / "metrics.json", facts | results)
+    print_table(classification_table(results, f"{args.dataset}, {split}: {column.column}, {len(column.names)} labels"))
+
+
+def zero_shot(
+    args: ClassificationArguments,
+    column: LabelColumn,
+    rows: Dataset,
+    images: Any,
+    model: PreTrainedModel,
+    processor: AmifProcessor,
+) -> dict[str, Any] | None:
+    """Of the labels that have prompts, on images that have exactly one of them; None where fewer than two have."""
+    prompts = {name: [args.prompt_template.format(name)] for name in column.names}
+    if args.prompts is not None:
+        given = read_prompts(args.prompts)
+        prompts = {name: given[name] for name in column.names if name in given}
+    if len(prompts) < 2:
+        logger.warning("Fewer than two labels have prompts: there is no zero-shot classification.")
+        return None
+    places = [column.names.index(name) for name in prompts]
+    targets = column.targets(rows)[:, places]
+    kept = np.flatnonzero(targets.sum(axis=1) == 1)
+    scores = (images @ label_embeddings(model, processor, prompts).T).numpy()
+    ids = [rows["study_id"][row] for row in kept]
+    return classification_metrics(targets[kept], scores[kept], list(prompts), ids) | {"prompts": prompts}
+
+
+def linear_probe(
+    column: LabelColumn, rows: Dataset, split: str, features: dict[str, np.ndarray], targets: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Fitted on the training split, chosen on validation."""
+    training, validation = ((features[name], targets[name]) for name in ("train", "validation"))
+    probe = fit_linear_probe(*training, *validation, column.several)
+    scores = probe.scores(features[split])
+    decided = scores >= 0.5 if column.several else None
+    metrics = classification_metrics(targets[split], scores, column.names, rows["study_id"], decided)
+    return metrics | {"strength": probe.strength, "features": features["train"].shape[1]}
+
+
+def most_frequent(column: LabelColumn, rows: Dataset, split: str, targets: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The baseline that sees no image: every image has the labels of most training images."""
+    scores = np.broadcast_to(targets["train"].mean(axis=0), targets[split].shape)
+    decided = scores >= 0.5 if column.several else None
+    return classification_metrics(targets[split], scores, column.names, rows["study_id"], decided)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The classification script, as a user starts it, on a checkpoint whose image encoder is not trained."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from amif import MpmaForPreTraining
+from amif.training.small_model import small_pretraining_model, small_processor
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments, folder):
+    command = [sys.executable, str(ROOT / "examples" / "run_classification.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint in `model`, and bright and dark pictures in train, validation and test files."""
+    folder = tmp_path_factory.mktemp("classification")
+    processor = small_processor(["bright or dark", "axial ct of the chest"], 32)
+    torch.manual_seed(0)
+    small_pretraining_model(processor, 32, model_class=MpmaForPreTraining).save_pretrained(folder / "model")
+    processor.save_pretrained(folder / "model")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 24), ("validation", 8), ("test", 12)):
+        lines = ["file,tone,tags"]
+        for row in range(count):
+            label = ("bright", "dark")[row % 2]
+            noise = generator.integers(0, 40, (40, 40)) + (180 if label == "bright" else 20)
+            Image.fromarray(noise.astype("uint8")).save(folder / f"{split}{row}.png")
+            lines.append(f"{split}{row}.png,{label},{label};{('', 'third')[row % 3 == 0]}")
+        (folder / f"{split}.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_phantoms_labels_are_told_from_prompts_and_by_a_probe(folder):
+    done = run("--model_name_or_path", "model", "--num_studies", "120", "--label_column", "organ", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "zero-shot, accuracy" in done.stdout
+    metrics = json.loads((folder / "classification/metrics.json").read_text())
+    assert (metrics["objective"], metrics["label_column"], metrics["split"]) == ("mpma", "organ", "test")
+    assert set(metrics["zero-shot"]["prompts"]) == {"chest", "brain", "abdomen"}
+    assert metrics["linear probe"]["auroc"]["auroc"] > 80, "random features tell the body's shape"
+    assert metrics["most frequent label"]["auroc"]["auroc"] == 50
+
+
+def test_own_images_of_one_label_need_no_text(folder):
+    own = ["--dataset", ".", "--image_column", "file", "--label_column", "tone", "--prompt_template", "a {} picture"]
+    (folder / "images").mkdir(exist_ok=True)
+    done = run("--model_name_or_path", "model", *own, "--output_dir", "own", folder=folder)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "own/metrics.json").read_text())
+    assert metrics["linear probe"]["accuracy"] == {"accuracy": 100.0, "ci95": [100.0, 100.0], "n": 12}
+    assert metrics["zero-shot"]["prompts"] == {"bright": ["a bright picture"], "dark": ["a dark picture"]}
+
+
+def test_own_images_of_several_labels_and_prompts_of_some(folder):
+    (folder / "prompts.json").write_text('{"bright": "bright", "dark": ["dark", "darkness"]}')
+    own = ["--dataset", ".", "--image_column", "file", "--label_column", "tags", "--label_separator", ";"]
+    done = run(
+        "--model_name_or_path", "model", *own, "--prompts", "prompts.json", "--output_dir", "tags", folder=folder
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "tags/metrics.json").read_text())
+    assert metrics["linear probe"]["by_label"]["bright"]["auroc"]["auroc"] == 100
+    assert metrics["linear probe"]["by_label"]["third"]["positives"] == 4
+    assert metrics["zero-shot"]["accuracy"]["n"] == 12
+    assert metrics["linear probe"]["accuracy"]["accuracy"] > metrics["most frequent label"]["accuracy"]["accuracy"]
+
+
+def test_a_missing_column_is_named(folder):
+    done = run("--model_name_or_path", "model", "--num_studies", "3", "--label_column", "age", folder=folder)
+    assert "There is no column 'age' of labels; there are images, text" in done.stderr
+    assert "--label_column" in run("--dataset", "train.csv", folder=folder).stderr

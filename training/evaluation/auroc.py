@@ -1,0 +1,52 @@
+"""Area under the ROC curve of one label or the mean over several, with an interval over images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from .prediction_rows import Row
+
+
+def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str], draws: int = 1000) -> Row | None:
+    """Mean over labels of the area under the ROC curve, each label against the rest.
+
+    Args:
+        targets: (n, labels) bool.
+        scores: (n, labels), higher where a label is more likely; only the order within a label counts.
+        image_ids: n ids; the bootstrap draws all rows of an id together.
+        draws: of the bootstrap, with seed 0.
+
+    Returns:
+        `{"auroc", "ci95", "n", "labels"}`, areas in percent; labels that all rows have, or none, are left out, also of
+        each draw. None where no label is left.
+    """
+    used = [label for label in range(targets.shape[1]) if 0 < targets[:, label].sum() < len(targets)]
+    if not used:
+        return None
+    areas = [roc_auc_score(targets[:, label], scores[:, label]) for label in used]
+    weights = _bootstrap_weights(image_ids, draws)
+    drawn = np.stack([_weighted_areas(targets[:, label], scores[:, label], weights) for label in used])
+    interval = np.nanpercentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5])
+    mean = float(100 * np.mean(areas))
+    return {"auroc": mean, "ci95": interval.tolist(), "n": len(targets), "labels": len(used)}
+
+
+def _bootstrap_weights(image_ids: Sequence[str], draws: int) -> np.ndarray:
+    """(draws, n): how often each draw of as many images as there are holds each row."""
+    images, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
+    counts = np.random.default_rng(0).multinomial(len(images), np.full(len(images), 1 / len(images)), size=draws)
+    return counts[:, index].astype(float)
+
+
+def _weighted_areas(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(draws,) areas: the share of pairs of a positive and a negative in which the positive scores higher; NaN without.
+
+    Source: Hanley and McNeil, 1982: the area is the Mann-Whitney statistic, ties counted half.
+    """
+    above = score[target][:, None] - score[~target]
+    wins = (above > 0) + 0.5 * (above == 0)
+    positive, negative = weights[:, target], weights[:, ~target]
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    won = ((positive @ wins) * negative).sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)

@@ -1,0 +1,59 @@
+"""A linear probe: what a logistic regression reads from an image encoder's frozen features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .auroc import mean_auroc
+
+# Inverse strengths of regularisation, of which validation chooses.
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A probe that was fitted, and the regularisation that validation chose for it."""
+
+    classifier: Pipeline
+    strength: float
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """(n, labels) probabilities."""
+        return self.classifier.predict_proba(features)
+
+
+def fit_linear_probe(
+    features: np.ndarray,
+    targets: np.ndarray,
+    validation_features: np.ndarray,
+    validation_targets: np.ndarray,
+    several: bool,
+) -> LinearProbe:
+    """Fit one probe for each of `STRENGTHS` and keep that of the highest mean AUROC on validation.
+
+    Args:
+        features: (n, d) of the training images; each dimension is standardised.
+        targets: (n, labels) bool, each label True somewhere and, with `several`, False somewhere.
+        validation_features: (m, d).
+        validation_targets: (m, labels).
+        several: whether an image may have several labels: then one regression a label, else one for all.
+    """
+
+    def fitted(strength: float) -> Pipeline:
+        regression = LogisticRegression(C=strength, max_iter=1000)
+        classifier = make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if several else regression)
+        return classifier.fit(features, targets.astype(int) if several else targets.argmax(axis=1))
+
+    def area(probe: LinearProbe) -> float:
+        rows = [str(row) for row in range(len(validation_targets))]
+        found = mean_auroc(validation_targets, probe.scores(validation_features), rows, draws=1)
+        return -1.0 if found is None else found["auroc"]
+
+    return max((LinearProbe(fitted(strength), strength) for strength in STRENGTHS), key=area)
+
+
+__all__ = ["LinearProbe", "fit_linear_probe"]
