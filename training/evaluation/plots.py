@@ -1,7 +1,7 @@
 """Plots of a result as SVG text, which stands in a page without any other file."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
@@ -67,6 +67,22 @@ def accuracy_plot(groups: dict[str, Row]) -> str:
         axes.grid(axis="x", color="#e3e5e8")
 
     return _svg(draw, height=1 + 0.36 * len(groups))
+
+
+def seeds_plot(values: dict[str, Sequence[float]], label: str) -> str:
+    """A line a name: a dot for each seed's value, and a bar at their mean; `label` says what the values are."""
+
+    def draw(axes: Axes) -> None:
+        for place, of_seeds in enumerate(reversed(values.values())):
+            axes.plot(of_seeds, [place] * len(of_seeds), "o", color=_BLUE, alpha=0.6)
+            mean = float(np.mean(of_seeds))
+            axes.plot([mean, mean], [place - 0.25, place + 0.25], color=_BLUE, linewidth=2)
+            axes.annotate(f"{mean:.1f}", (mean, place + 0.27), ha="center", fontsize=8)
+        axes.set_yticks(range(len(values)), list(reversed(values)))
+        axes.set(xlabel=f"{label}, a dot a seed, a bar at the mean", ylim=(-0.6, len(values) - 0.4))
+        axes.grid(axis="x", color="#e3e5e8")
+
+    return _svg(draw, height=1 + 0.36 * len(values))
 
 
 def _svg(draw: Callable[[Axes], None], height: float = 3.6) -> str:

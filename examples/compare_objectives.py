@@ -1,0 +1,75 @@
+"""Compare ways to pre-train: AMiF, AGA, MPMA, InfoNCE of whole pairs, and none.
+
+    python examples/compare_objectives.py --output_dir comparison
+    python examples/compare_objectives.py --arms none info_nce aga --seeds 1 2 3 --output_dir comparison \
+        --pretraining dataset=rocov2 data_dir=DIR vision_model=NAME text_model=NAME \
+        --fine_tuning dataset=slake data_dir=DIR2
+
+All arms see equally many studies with the same encoders, optimiser and schedule, and are fine-tuned alike with a new
+co-attention; checkpoints are chosen on validation, and the test split, where it has answers, is answered once. Runs are
+kept in `--output_dir`: what is finished is never done again, so the same command goes on after an interruption. It
+leaves `comparison.json`, `comparison.md` and `comparison.svg`.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from amif.training.evaluation import write_json
+from amif.training.evaluation.console import print_table
+from amif.training.evaluation.plots import seeds_plot
+from amif.training.evaluation.table import markdown_text
+from amif.training.experiments import Experiments
+from amif.training.objective_comparison import ARMS, LABELS, compare_objectives, given, objectives_table
+from amif.training.recipes import read_recipe
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass
+class ComparisonArguments:
+    """What is compared, and on what."""
+
+    arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"help": f"Some of {', '.join(ARMS)}."})
+    seeds: list[int] = field(default_factory=lambda: [42, 43, 44], metadata={"help": "Of both kinds of training."})
+    pretraining_recipe: str = field(
+        default=str(RECIPES / "comparison_pretraining.yaml"), metadata={"help": "Arguments of run_pretraining.py."}
+    )
+    fine_tuning_recipe: str = field(
+        default=str(RECIPES / "comparison_fine_tuning.yaml"), metadata={"help": "Arguments of run_vqa.py."}
+    )
+    pretraining: list[str] = field(
+        default_factory=list, metadata={"help": "Arguments that go before the recipe's, each as name=value."}
+    )
+    fine_tuning: list[str] = field(default_factory=list, metadata={"help": "The same for run_vqa.py."})
+    retrieval_only: bool = field(default=False, metadata={"help": "Do not fine-tune."})
+    output_dir: str = field(default="comparison", metadata={"help": "Folder of the runs and the results."})
+
+
+def main() -> None:
+    # 1. Arguments
+    (args,) = HfArgumentParser(ComparisonArguments).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    pretraining = read_recipe(args.pretraining_recipe) | given(args.pretraining)
+    fine_tuning = read_recipe(args.fine_tuning_recipe) | given(args.fine_tuning)
+
+    # 2. Runs
+    experiments = Experiments(args.output_dir, Path(__file__).parent)
+    result = compare_objectives(
+        experiments, args.arms, args.seeds, pretraining, None if args.retrieval_only else fine_tuning
+    )
+
+    # 3. Results
+    output, table = Path(args.output_dir), objectives_table(result)
+    write_json(output / "comparison.json", result)
+    (output / "comparison.md").write_text(markdown_text(table), encoding="utf-8")
+    figure = "recall_i2t@1" if args.retrieval_only else "accuracy"
+    values = {LABELS[arm]: figures[figure] for arm, figures in result["arms"].items()}
+    (output / "comparison.svg").write_text(seeds_plot(values, f"{figure} in %"), encoding="utf-8")
+    print_table(table)
+
+
+if __name__ == "__main__":
+    main()

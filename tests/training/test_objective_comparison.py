@@ -1,0 +1,131 @@
+"""The comparison of objectives on scripts that are played: who runs how long on what, and what the figures say."""
+
+import json
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+
+from amif.training.evaluation.significance import compare_predictions
+from amif.training.evaluation.table import markdown_text
+from amif.training.experiments import Experiments
+from amif.training.objective_comparison import (
+    ARMS,
+    RECALLS,
+    compare_objectives,
+    given,
+    objectives_table,
+    pretraining_runs,
+)
+
+PRETRAINING = {"dataset": "phantom", "num_train_epochs": "6"}
+FINE_TUNING = {"dataset": "phantom", "num_studies": 60}
+# What the played fine-tuning answers rightly.
+SKILL = {"none": 0.3, "aga": 0.7}
+
+
+class Player:
+    """Plays the example scripts and counts what is asked of them."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, script, arguments, folder, log):
+        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        self.calls.append((script.name, options))
+        output = folder / options["--output_dir"]
+        if script.name == "run_pretraining.py":
+            recalls = {f"test_{name}": 0.5 + int(options["--seed"]) / 10 for name in RECALLS}
+            training = {"seconds": 30.0, "studies": 10, "flops": 1e12}
+            metrics = {"validation": {}, "test": recalls, "training": training}
+        else:
+            arm = options["--model_name_or_path"].split("_pretraining")[0]
+            generator = np.random.default_rng([int(options["--seed"]), len(arm)])
+            rows = [
+                {"question_id": f"q{i}", "image_id": f"i{i // 5}", "correct": bool(generator.random() < SKILL[arm])}
+                for i in range(100)
+            ]
+            (output / "predictions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+            metrics = {"overall": {"accuracy": 100 * fmean(row["correct"] for row in rows)}}
+        (output / "metrics.json").write_text(json.dumps(metrics))
+
+
+@pytest.fixture
+def played(tmp_path):
+    player = Player()
+    return player, Experiments(tmp_path / "runs", tmp_path, player)
+
+
+def rows_of(experiments, arm, seed):
+    (file,) = [
+        file
+        for file in experiments.folder.glob(f"{arm}_fine_tuning*/predictions.jsonl")
+        if json.loads((file.parent / "record.json").read_text())["seed"] == seed
+    ]
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_stages_share_the_epochs_and_each_starts_from_the_one_before():
+    one, two = pretraining_runs("amif_both", PRETRAINING, 7)
+    assert one.arguments["num_train_epochs"] == two.arguments["num_train_epochs"] == 3
+    assert (one.arguments["stage"], two.arguments["stage"]) == ("global", "local")
+    assert two.needs == [one]
+    (untrained,) = pretraining_runs("none", PRETRAINING, 7)
+    assert (untrained.arguments["max_steps"], untrained.arguments["learning_rate"]) == (1, 0.0)
+    for arm in ARMS:
+        runs = pretraining_runs(arm, PRETRAINING, 7)
+        assert all(run.arguments["seed"] == 7 and run.arguments["dataset"] == "phantom" for run in runs)
+
+
+def test_differences_are_paired_over_all_seeds_by_image(played):
+    _, experiments = played
+    result = compare_objectives(experiments, ["none", "aga"], [1, 2], PRETRAINING, FINE_TUNING)
+    rows = {arm: {seed: rows_of(experiments, arm, seed) for seed in (1, 2)} for arm in ("none", "aga")}
+    accuracies = [100 * fmean(row["correct"] for row in rows["aga"][seed]) for seed in (1, 2)]
+    assert result["arms"]["aga"]["accuracy"] == pytest.approx(accuracies)
+    difference = result["differences"]["aga"]["none"]
+    expected = fmean(accuracies) - fmean(100 * fmean(row["correct"] for row in rows["none"][seed]) for seed in (1, 2))
+    assert difference["difference"] == pytest.approx(expected)
+    assert difference["n"] == 200
+    assert result["differences"]["none"] == {}
+    # With each seed's images as images of their own the interval would be another.
+    apart = {
+        arm: [
+            row | {"question_id": f"{seed} {row['question_id']}", "image_id": f"{seed} {row['image_id']}"}
+            for seed in (1, 2)
+            for row in rows[arm][seed]
+        ]
+        for arm in rows
+    }
+    assert compare_predictions(apart["aga"], apart["none"])["ci95"] != difference["ci95"]
+
+
+def test_nothing_is_done_twice_and_more_seeds_and_arms_are_added(played):
+    player, experiments = played
+    first = compare_objectives(experiments, ["none"], [1], PRETRAINING, FINE_TUNING)
+    assert [script for script, _ in player.calls] == ["run_pretraining.py", "run_vqa.py"]
+    assert player.calls[1][1]["--new_co_attention"] == "true"
+    assert compare_objectives(experiments, ["none"], [1], PRETRAINING, FINE_TUNING) == first
+    assert len(player.calls) == 2
+    compare_objectives(experiments, ["none", "aga"], [1, 2], PRETRAINING, FINE_TUNING)
+    assert len(player.calls) == 8
+    assert [options["--seed"] for _, options in player.calls[2:]] == ["1", "1", "2", "2", "2", "2"], "seed by seed"
+
+
+def test_a_table_has_means_deviations_and_costs(played):
+    _, experiments = played
+    result = compare_objectives(experiments, ["amif_both", "info_nce"], [1, 3], PRETRAINING, None)
+    table = objectives_table(result)
+    both = dict(zip(table.header, table.rows[0], strict=True))
+    assert both["accuracy in %"] == both["less no pre-training"] == "-"
+    assert both["image to text @1"] == f"70.0 ± {stdev([60, 80]):.1f}"
+    assert (both["minutes"], both["TFLOP"]) == ("1.00", "2.00"), "of both stages"
+    assert "| AMiF, both stages | - |" in markdown_text(table)
+
+
+def test_unknown_arms_and_arguments_are_named(played):
+    with pytest.raises(ValueError, match="Unknown arms clip: choose from none, info_nce"):
+        compare_objectives(played[1], ["clip"], [1], PRETRAINING, None)
+    with pytest.raises(ValueError, match="'epochs' is not of the form"):
+        given(["a=1=2", "epochs"])
+    assert given(["a=1=2"]) == {"a": "1=2"}
