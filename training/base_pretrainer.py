@@ -1,5 +1,6 @@
 """What every way to pre-train on image-report pairs shares: arguments, rows, named terms, retrieval, global batch."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from transformers.utils import ModelOutput
 
 from ..processing_amif import AmifProcessor
@@ -112,6 +113,7 @@ class BasePreTrainer(ResumableTrainer):
         self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
         self._train_rows: PretrainingRows | None = None
         self._step_flops = StepFlops()
+        self._cpu_seconds = 0.0
         self.add_callback(_EpochOfRows(self))
 
     @property
@@ -126,7 +128,14 @@ class BasePreTrainer(ResumableTrainer):
         studies = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         flops = self._step_flops.first_step
         batches = args.gradient_accumulation_steps * args.world_size
-        return training_cost(self.state, studies, None if flops is None else flops * batches)
+        return training_cost(self.state, self._cpu_seconds, studies, None if flops is None else flops * batches)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As `ResumableTrainer.train`."""
+        start = time.process_time()
+        output = super().train(*args, **kwargs)
+        self._cpu_seconds = time.process_time() - start
+        return output
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """As the Trainer's; of the first one the floating-point operations are counted, if that is asked for."""

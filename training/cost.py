@@ -28,14 +28,18 @@ class StepFlops:
         self.first_step = counter.get_total_flops()
 
 
-def training_cost(state: TrainerState, studies_a_step: int, flops_a_step: int | None) -> dict[str, float]:
+def training_cost(
+    state: TrainerState, cpu_seconds: float, studies_a_step: int, flops_a_step: int | None
+) -> dict[str, float]:
     """Seconds, steps, studies and, where a step's were counted, floating-point operations of a run that has ended.
 
-    A study counts each time it is seen, with however many views. `flops` is the first step's times the steps: reports
-    of other lengths, and a last batch that is not full, make it inexact by some percent.
+    `cpu_seconds` are those of this process's threads, which tell more than seconds on a machine that others use. A
+    study counts each time it is seen, with however many views. `flops` is the first step's times the steps: reports of
+    other lengths, and a last batch that is not full, make it inexact by some percent.
     """
     seconds = [entry["train_runtime"] for entry in state.log_history if "train_runtime" in entry]
-    cost = {"seconds": seconds[-1], "steps": state.global_step, "studies": state.global_step * studies_a_step}
+    cost = {"seconds": seconds[-1], "cpu_seconds": round(cpu_seconds, 1), "steps": state.global_step}
+    cost["studies"] = state.global_step * studies_a_step
     return cost if flops_a_step is None else cost | {"flops": float(flops_a_step * state.global_step)}
 
 

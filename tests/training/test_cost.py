@@ -18,6 +18,6 @@ def test_a_product_forward_and_backward_counts_three_times_and_only_the_first_st
 
 def test_cost_is_of_the_whole_run():
     state = TrainerState(global_step=6, log_history=[{"loss": 1.0}, {"train_runtime": 3.0}])
-    cost = {"seconds": 3.0, "steps": 6, "studies": 48}
-    assert training_cost(state, 8, None) == cost
-    assert training_cost(state, 8, 100) == cost | {"flops": 600.0}
+    cost = {"seconds": 3.0, "cpu_seconds": 2.5, "steps": 6, "studies": 48}
+    assert training_cost(state, 2.46, 8, None) == cost
+    assert training_cost(state, 2.46, 8, 100) == cost | {"flops": 600.0}
