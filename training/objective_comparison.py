@@ -153,8 +153,8 @@ def objectives_table(result: Mapping[str, Any]) -> Table:
         cells = [LABELS[arm], _mean_and_deviation(figures["accuracy"])]
         cells += [_difference(compared.get(name)) for name in REFERENCES]
         cells += [_mean_and_deviation(figures[name], 1) for name in RECALLS]
-        cells += [f"{fmean(figures[name]) / 60:.2f}" for name in ("seconds", "cpu_seconds")]
-        cells.append(f"{fmean(figures['flops']) / 1e12:.2f}")
+        costs = [("seconds", 60), ("cpu_seconds", 60), ("flops", 1e12)]
+        cells += ["-" if arm == "none" else f"{fmean(figures[name]) / unit:.2f}" for name, unit in costs]
         rows.append(cells)
     return Table(
         f"Pre-training compared, seeds {', '.join(map(str, result['seeds']))}",
