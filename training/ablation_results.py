@@ -82,11 +82,11 @@ def _learned(of_seeds: Mapping[int, Mapping[str, Run]], experiments: Experiments
     for chain in of_seeds.values():
         for kind, names in LEARNED.items():
             record = experiments.record(chain[kind]) if kind in chain else None
-            figures = record["metrics"].get("test", {}) if record else {}
+            measured = record["metrics"].get("test", {}) if record else {}
             for key, name in names.items():
-                if figures.get(key) is not None:
-                    values.setdefault(name, []).append(figures[key])
-    return {name: fmean(of_seeds) for name, of_seeds in values.items()}
+                if measured.get(key) is not None:
+                    values.setdefault(name, []).append(measured[key])
+    return {name: fmean(figures) for name, figures in values.items()}
 
 
 def published_difference(ablation: Ablation, name: str) -> float | None:
