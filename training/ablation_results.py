@@ -138,10 +138,11 @@ def accuracy_table(result: Mapping[str, Any]) -> Table:
     seeds = sorted({seed for row in rows.values() for seed in row["accuracies"]})
     return Table(
         f"{result['caption']}. {result['description']}",
-        ("row", "paper, average", "difference", "here, in %", "95 %, seeds", "difference", "95 %, seeds", "p, images"),
+        ("row", "paper", "difference", "here, in %", "95 %, seeds", "seeds", "difference", "95 %, seeds", "p, images"),
         [_accuracy_cells(name, row) for name, row in rows.items()],
         [
-            f"Differences are to row {result['baseline']}, in percentage points. Seeds: "
+            f"The paper's figures are averages of four data sets. Differences are to row {result['baseline']}, in "
+            f"percentage points, and here over the seeds that both rows have. Seeds: "
             f"{', '.join(map(str, seeds)) or 'none yet'}. Intervals are Student's t over seeds; p is the exact paired "
             "permutation over images of all seeds' answers, and says nothing about other seeds. No correction is made "
             "for the number of rows.",
@@ -159,6 +160,7 @@ def _accuracy_cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         _number(row["published_difference"], "+.2f"),
         _number(row["mean"]),
         _interval(row["ci95"]),
+        str(len(row["accuracies"])),
         _number(difference["mean"], "+.2f"),
         _interval(difference["ci95"], "+.2f"),
         _number(difference["images"] and difference["images"]["permutation_p"], ".3g"),

@@ -104,9 +104,9 @@ def test_every_figure_comes_from_its_runs(result):
 def test_tables_show_both_sides_and_say_what_they_are_not(result):
     result, _ = result
     text = markdown_text(accuracy_table(result))
-    assert "| 2: better | 72.50 | +2.50 | 75.00 | - | +50.00 | - | 0.5 |" in text
+    assert "| 2: better | 72.50 | +2.50 | 75.00 | - | 1 | +50.00 | - | 0.5 |" in text
     assert "| 1: plain | 70.00 | - | 37.50 |" in text
-    assert "| 4: not in the paper | - | - | - | - | - | - | - |" in text
+    assert "| 4: not in the paper | - | - | - | - | 0 | - | - | - |" in text
     assert "Row 3 is not run: --teacher hf:nobody/nothing" in text
     assert "\nToy.\n" in text
     assert "| 2: better | - | - | 0.300 | 0.250 | - | - |" in markdown_text(learned_table(result))
