@@ -1,6 +1,7 @@
 """What a run must know about its machine and its sibling processes."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,10 @@ def choose_device_and_precision(args: TrainingArguments) -> None:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices by instructions of its own, as torch's oneDNN sees it."""
+    """Whether this CPU multiplies bfloat16 matrices by instructions of its own."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        # oneDNN calls bfloat16 supported on any AVX-512, and emulates it where neither of these is there.
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 

@@ -1,11 +1,12 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from amif import AmifPreTrainingArguments, AmifVqaArguments
 from amif.training import distributed
-from amif.training.distributed import use_all_cpu_cores
+from amif.training.distributed import cpu_has_bfloat16, use_all_cpu_cores
 
 
 @pytest.mark.parametrize(("processes", "threads"), [(1, 6), (2, 3), (4, 1), (8, 1)])
@@ -25,3 +26,11 @@ def test_bfloat16_only_where_the_cpu_has_it(monkeypatch, tmp_path, arguments, na
     args = arguments(output_dir=str(tmp_path), bf16=True, use_cpu=True)
     assert args.bf16 == native
     assert args.mixed_precision == ("bf16" if native else "no")
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel's list of the CPU's instructions is absent")
+def test_bfloat16_is_the_cpus_own_where_the_kernel_lists_its_instructions():
+    line = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), None)
+    if line is None:
+        pytest.skip("not an x86 CPU")
+    assert cpu_has_bfloat16() == bool({"avx512_bf16", "amx_bf16"} & set(line.split()))
