@@ -111,7 +111,7 @@ COLOURS, GRID, LENGTH = 4, 4, 7
 def coloured_quarters(pairs, seed):
     """Images of which one quarter has a colour, and reports that name colour and quarter among other words.
 
-    Of the report the two words are hidden, of the image half of the patches.
+    Of the report the colour is hidden, of the image half of the patches.
     """
     generator = torch.Generator().manual_seed(seed)
     colours = torch.randint(COLOURS, (pairs,), generator=generator)
@@ -124,7 +124,7 @@ def coloured_quarters(pairs, seed):
     ids = torch.randint(40, 60, (pairs, LENGTH), generator=generator)
     ids[:, 0], ids[:, -1], ids[:, 2], ids[:, 4] = 101, 102, 10 + colours, 20 + quarters
     hidden = torch.zeros(pairs, LENGTH, dtype=torch.bool)
-    hidden[:, [2, 4]] = True
+    hidden[:, 2] = True
     return {
         "pixel_values": pixels + 0.1 * torch.randn(pixels.shape, generator=generator),
         "input_ids": ids,
@@ -134,11 +134,11 @@ def coloured_quarters(pairs, seed):
     }
 
 
-def trained_on_quarters(fusion, steps=200):
-    """Loss and accuracy of the hidden words of unseen pairs, with their own images and with those of other pairs."""
+def trained_on_quarters(fusion, steps):
+    """Loss and accuracy of the hidden word of unseen pairs, with their own images and with those of other pairs."""
     torch.manual_seed(0)
     model = MpmaForPreTraining(MpmaConfig(**small_config().to_dict() | OWN | {"fusion": fusion})).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
     for step in range(steps):
         batch = coloured_quarters(32, seed=step)
         output = model(**batch)
@@ -159,12 +159,12 @@ def trained_on_quarters(fusion, steps=200):
     return figures
 
 
-def test_8_the_own_image_tells_hidden_words_unless_fusion_is_off():
-    (own, accuracy), (other, accuracy_of_other) = trained_on_quarters("attention")
+def test_8_the_own_image_tells_the_hidden_word_unless_fusion_is_off():
+    (own, accuracy), (other, accuracy_of_other) = trained_on_quarters("attention", steps=100)
     assert own < 0.5 * math.log(4) < math.log(4) < other
-    assert accuracy > 0.7
+    assert accuracy > 0.8
     assert accuracy_of_other < 0.4
-    (own, accuracy), (other, accuracy_of_other) = trained_on_quarters("none")
+    (own, accuracy), (other, accuracy_of_other) = trained_on_quarters("none", steps=50)
     assert own == other
     assert own > 0.95 * math.log(4)
     assert accuracy == accuracy_of_other < 0.4
