@@ -4,9 +4,22 @@ from pathlib import Path
 # Set before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# A core for each process of pytest-xdist, before torch counts them: threads of two processes on one core block each other.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 import pytest
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core; none beside this one for slow tests, whose timings others would disturb."""
+    if config.option.markexpr == "not slow":
+        return len(os.sched_getaffinity(0))
+    config.option.dist = "no"
+    return 0
 
 
 def _folder_or_skip(variable: str, default: Path) -> Path:
