@@ -4,7 +4,7 @@ from pathlib import Path
 # Set before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# A core for each process of pytest-xdist, before torch counts them: threads of two processes on one core block each other.
+# A core for each process of pytest-xdist, before torch counts them: threads that share a core block each other.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})

@@ -14,7 +14,9 @@ from .aga_pretrainer import AgaPreTrainer
 from .base_pretrainer import BasePreTrainer
 from .data.pretraining_rows import PretrainingRows
 from .evaluation.localization import patches_in_box, phrase_positions, transport_localization
+from .evaluation.overlap_ranking import mean_rank_correlation, overlap_of_visible
 from .losses import gather_groups, transport_cost, transport_plan
+from .pair_embedding import embed_pairs
 from .pretraining_trainer import AmifPreTrainer
 
 VISIBLE = ("modality", "plane", "organ", "finding", "side", "size")
@@ -26,16 +28,31 @@ def has_known_truth(studies: Dataset) -> bool:
 
 
 def known_truth_metrics(trainer: BasePreTrainer, studies: Dataset) -> dict[str, float]:
-    """What the known truth says of a trainer's model: `matching_and_transport` of AMiF's stage `local`,
-    `group_localization` of AGA; nothing of other models, or where the rows tell no truth.
+    """What the known truth says of a trainer's model: `rank_correlations` of every one, `matching_and_transport` of
+    AMiF's stage `local`, `group_localization` of AGA; nothing where the rows tell no truth.
     """
     if not has_known_truth(studies):
         return {}
+    metrics = rank_correlations(trainer, studies)
     if isinstance(trainer, AgaPreTrainer):
-        return group_localization(trainer, studies)
+        return metrics | group_localization(trainer, studies)
     if isinstance(trainer, AmifPreTrainer) and trainer.args.stage == "local":
-        return matching_and_transport(trainer, studies)
-    return {}
+        return metrics | matching_and_transport(trainer, studies)
+    return metrics
+
+
+def rank_correlations(trainer: BasePreTrainer, studies: Dataset) -> dict[str, float]:
+    """Whether other reports are the closer, the more of what is seen they share: `mean_rank_correlation` with the
+    Jaccard overlap of `VISIBLE`, `rank_correlation_text_text` of reports' cosine similarities and
+    `rank_correlation_image_text` of the first views' with reports.
+    """
+    size = trainer.args.per_device_eval_batch_size
+    images, texts = embed_pairs(trainer.model, trainer.processing_class, studies, size)
+    overlap = overlap_of_visible(list(zip(*(studies[name] for name in VISIBLE), strict=True)))
+    return {
+        "rank_correlation_text_text": mean_rank_correlation((texts @ texts.T).numpy(), overlap),
+        "rank_correlation_image_text": mean_rank_correlation((images @ texts.T).numpy(), overlap),
+    }
 
 
 @torch.no_grad()
@@ -183,4 +200,10 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-__all__ = ["group_localization", "has_known_truth", "known_truth_metrics", "matching_and_transport"]
+__all__ = [
+    "group_localization",
+    "has_known_truth",
+    "known_truth_metrics",
+    "matching_and_transport",
+    "rank_correlations",
+]

@@ -14,6 +14,7 @@ from amif import (
 )
 from amif.modeling_amif.aga_amif import AgaPreTrainingOutput
 from amif.modeling_amif.pretraining_amif import AmifPreTrainingOutput
+from amif.training import known_truth
 from amif.training.data.phantom import load_phantom_pretraining
 from amif.training.evaluation.localization import patches_in_box
 from amif.training.known_truth import VISIBLE, has_known_truth, known_truth_metrics
@@ -196,4 +197,15 @@ def test_a_high_threshold_cuts_off_what_untrained_gates_let_in(trainer, grouping
 def test_other_models_and_unknown_truth_are_not_measured(trainer, studies):
     assert known_truth_metrics(trainer, studies.remove_columns("box")) == {}
     trainer.args.stage = "global"
-    assert known_truth_metrics(trainer, studies) == {}
+    assert known_truth_metrics(trainer, studies).keys() == {"rank_correlation_text_text", "rank_correlation_image_text"}
+
+
+def test_embeddings_of_what_is_seen_rank_as_it_overlaps(trainer, studies, monkeypatch):
+    values = sorted({value for study in studies for value in seen(study) if value is not None})
+    told = torch.tensor([[float(value in seen(study)) for value in values] for study in studies])
+    for images, expected in ((told, 0.9), (told.roll(1, dims=0), 0.0)):
+        embeds = [torch.nn.functional.normalize(rows, dim=1) for rows in (images, told)]
+        monkeypatch.setattr(known_truth, "embed_pairs", lambda *_, embeds=embeds: embeds)
+        metrics = known_truth.rank_correlations(trainer, studies)
+        assert metrics["rank_correlation_text_text"] > 0.9
+        assert metrics["rank_correlation_image_text"] == pytest.approx(expected, abs=0.1)
