@@ -18,9 +18,10 @@ Chains = Mapping[str, Mapping[int, Mapping[str, Run]]]
 
 # Of the test split's figures in stage one's and stage two's metrics.json: what each is called here.
 LEARNED = {
-    "stage_one": {"test_recall_i2t@1": "recall"},
+    "stage_one": {"test_recall_i2t@1": "recall", "rank_correlation_text_text": "ranks"},
     "stage_two": {
         "matching_accuracy": "matching",
+        "matching_accuracy_without_false": "matching_without_false",
         "localization_mass": "mass",
         "localization_chance": "chance",
         "localization_hit": "hit",
@@ -174,21 +175,32 @@ def learned_table(result: Mapping[str, Any]) -> Table | None:
         return None
     return Table(
         f"{result['caption']}: what pre-training learned, test studies, means over seeds",
-        ("row", "recall@1", "matching", "mass in box", "by chance", "pointing game", "token cosine"),
+        ("row", *_LEARNED_COLUMNS.values()),
         [
             (f"{name}: {row['label']}", *(_number(row["learned"].get(key), ".3f") for key in _LEARNED_COLUMNS))
             for name, row in rows.items()
         ],
         [
-            "recall@1: image to report after stage one, over the whole split. matching: pairs told rightly, half of "
-            "them hard negatives. mass in box: share of the transport mass of a finding's words in the patches of its "
-            "true box; by chance: those patches' share, which the pointing game (is the patch of most mass in it?) "
-            "reaches by chance too. token cosine: mean between two image tokens; near 1 all have become alike."
+            "recall@1: image to report after stage one, over the whole split. rank corr.: Spearman's, of reports' "
+            "similarities after stage one with the share of visible things they have in common. matching: pairs told "
+            "rightly, half of them hard negatives; true negatives: without negatives that describe the same things. "
+            "mass in box: share of the transport mass of a finding's words in the patches of its true box; by chance: "
+            "those patches' share, which the pointing game (is the patch of most mass in it?) reaches by chance too. "
+            "cosine: mean between two image tokens; near 1 all have become alike."
         ],
     )
 
 
-_LEARNED_COLUMNS = ("recall", "matching", "mass", "chance", "hit", "token_cosine")
+_LEARNED_COLUMNS = {
+    "recall": "recall@1",
+    "ranks": "rank corr.",
+    "matching": "matching",
+    "matching_without_false": "true negatives",
+    "mass": "mass in box",
+    "chance": "by chance",
+    "hit": "pointing game",
+    "token_cosine": "cosine",
+}
 
 
 def _number(value: float | None, spec: str = ".2f") -> str:

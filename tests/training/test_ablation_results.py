@@ -109,7 +109,7 @@ def test_tables_show_both_sides_and_say_what_they_are_not(result):
     assert "| 4: not in the paper | - | - | - | - | 0 | - | - | - |" in text
     assert "Row 3 is not run: --teacher hf:nobody/nothing" in text
     assert "\nToy.\n" in text
-    assert "| 2: better | - | - | 0.300 | 0.250 | - | - |" in markdown_text(learned_table(result))
+    assert "| 2: better | - | - | - | - | 0.300 | 0.250 | - | - |" in markdown_text(learned_table(result))
 
 
 def test_the_plot_draws_each_seed_and_the_papers_figure(result):
