@@ -31,7 +31,7 @@ def choose_device_and_precision(args: TrainingArguments) -> None:
     """
     args.use_cpu = args.use_cpu or not torch.accelerator.is_available()
     if args.use_cpu and args.bf16 and not cpu_has_bfloat16():
-        logger.warning("This CPU only emulates bfloat16, some hundred times slower than float32: float32 it is.")
+        logger.warning("This CPU only emulates bfloat16, which is slower than float32: float32 it is.")
         args.bf16 = False
 
 
