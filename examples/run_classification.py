@@ -12,7 +12,6 @@ validation. It prints a table and writes `metrics.json`: accuracy and areas unde
 """
 
 import logging
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from transformers import HfArgumentParser, PreTrainedModel
 from amif import AmifProcessor
 from amif.training.checkpoints import check_output_folder
 from amif.training.data.labels import LabelColumn, find_labels
-from amif.training.data.pair_arguments import PairArguments
+from amif.training.data.pair_arguments import EvaluatedPairArguments
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import write_json
 from amif.training.evaluation.classification import classification_metrics, classification_table
@@ -42,7 +41,7 @@ LABEL_COLUMNS = {"phantom": "finding", "rocov2": "concepts"}
 
 
 @dataclass
-class ClassificationArguments(PairArguments):
+class ClassificationArguments(EvaluatedPairArguments):
     """Which model is tried on which images and labels."""
 
     model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
@@ -58,7 +57,6 @@ class ClassificationArguments(PairArguments):
         default=None, metadata={"help": "JSON file of prompts by label; default: ours for phantom and rocov2."}
     )
     prompt_template: str = field(default="{}", metadata={"help": "A label's prompt where there is no file."})
-    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
     batch_size: int = field(default=64, metadata={"help": "Images that are encoded at once."})
     output_dir: str = field(default="classification", metadata={"help": "Folder of metrics.json."})
 
@@ -86,9 +84,7 @@ def main() -> None:
     # 2. Model, images and labels
     objective, model, processor = load_pretrained(args.model_name_or_path)
     splits = args.load_labelled()
-    split = args.split or ("test" if "test" in splits else "validation")
-    if split not in splits:
-        sys.exit(f"{args.dataset} has no split {split!r}; it has {', '.join(splits)}.")
+    split = args.evaluated_split(splits)
     column = find_labels(splits, args.label_column, args.label_separator, args.labels, args.min_label_count)
     usable = {name: column.usable(splits[name]) for name in {"train", "validation", split}}
     for name, rows in usable.items():

@@ -10,14 +10,13 @@ Checkpoints of AMiF, AGA and MPMA are taken alike. It prints a table and writes 
 """
 
 import logging
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from transformers import HfArgumentParser
 
 from amif.training.checkpoints import check_output_folder
-from amif.training.data.pair_arguments import PairArguments
+from amif.training.data.pair_arguments import EvaluatedPairArguments
 from amif.training.data.pretraining_collator import report_groups
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import write_json
@@ -28,11 +27,10 @@ from amif.training.pair_embedding import embed_pairs
 
 
 @dataclass
-class RetrievalArguments(PairArguments):
+class RetrievalArguments(EvaluatedPairArguments):
     """Which model is tried on which pairs."""
 
     model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
-    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
     batch_size: int = field(default=64, metadata={"help": "Pairs that are embedded at once."})
     output_dir: str = field(default="retrieval", metadata={"help": "Folder of metrics.json."})
 
@@ -47,9 +45,7 @@ def main() -> None:
     # 2. Model and pairs
     objective, model, processor = load_pretrained(args.model_name_or_path)
     splits = args.load()
-    split = args.split or ("test" if "test" in splits else "validation")
-    if split not in splits:
-        sys.exit(f"{args.dataset} has no split {split!r}; it has {', '.join(splits)}.")
+    split = args.evaluated_split(splits)
     pairs = splits[split]
 
     # 3. Measures

@@ -37,3 +37,17 @@ class PairArguments:
         return DatasetDict(
             {name: split.select(range(min(limits[name] or len(split), len(split)))) for name, split in splits.items()}
         )
+
+
+@dataclass
+class EvaluatedPairArguments(PairArguments):
+    """Which pairs to read, and on which of their splits a model is tried."""
+
+    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
+
+    def evaluated_split(self, splits: DatasetDict) -> str:
+        """The split's name; ValueError where there is no such split."""
+        split = self.split or ("test" if "test" in splits else "validation")
+        if split not in splits:
+            raise ValueError(f"{self.dataset} has no split {split!r}; it has {', '.join(splits)}.")
+        return split
