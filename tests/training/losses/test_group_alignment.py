@@ -145,6 +145,15 @@ def test_3_padding_changes_neither_losses_nor_gradients(batch):
     assert_close(results[0], results[1], atol=1e-6, rtol=1e-6)
 
 
+def test_a_report_without_words_is_left_out_of_both_directions(batch):
+    tokens, patches, mask, theta, phi = batch
+    with_words = local_losses(*(part[:2] for part in batch))
+    mask = mask.clone()
+    mask[2] = False
+    for loss, expected in zip(local_losses(tokens, patches, mask, theta, phi)[:2], with_words[:2], strict=True):
+        assert_close(loss, expected)
+
+
 def test_4_another_pair_changes_exactly_nothing(batch):
     instance, cross, *_ = local_losses(*batch)
     alone = [local_losses(*(tensor[i : i + 1] for tensor in batch)) for i in range(3)]
