@@ -120,6 +120,12 @@ class DataArguments:
             "that the validation or test split shows too are left out; candidates stay those of --dataset."
         },
     )
+    refit: bool = field(
+        default=False,
+        metadata={
+            "help": "Train on the validation questions too. Fix the epochs beforehand: nothing is chosen on validation."
+        },
+    )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     knowledge: str = field(
@@ -187,6 +193,8 @@ def main() -> None:
     # 3. Data
     splits = load_vqa_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
     splits = limit_samples(splits, data_args)
+    if data_args.refit:
+        splits = refit_splits(splits, data_args, training_args)
     eval_split = data_args.eval_split or default_eval_split(splits)
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
@@ -263,6 +271,19 @@ def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
     )
 
 
+def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: AmifVqaArguments) -> DatasetDict:
+    """Training and validation questions as one training split, beside the test split."""
+    if training_args.eval_strategy != "no" or training_args.load_best_model_at_end:
+        raise ValueError(
+            "--refit trains on validation, so nothing can be chosen there: add --eval_strategy no and "
+            "--load_best_model_at_end false."
+        )
+    if data_args.eval_split == "validation" or not {"validation", "test"} <= splits.keys():
+        raise ValueError("--refit takes a data set with a validation and a test split, and evaluates on test.")
+    training = concatenate_datasets([splits["train"], splits["validation"]])
+    return DatasetDict({"train": training, "test": splits["test"]})
+
+
 def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
     if data_args.also_train_on is None:
         return splits["train"]
@@ -273,7 +294,7 @@ def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
 
 def default_eval_split(splits: DatasetDict) -> str:
     has_answers = "test" in splits and any(answer is not None for answer in splits["test"]["answer"])
-    return "test" if has_answers else "validation"
+    return "test" if has_answers or "validation" not in splits else "validation"
 
 
 def build_model(
@@ -403,7 +424,7 @@ def evaluate(
     )
     if data_args.grounding_shuffles is not None:
         metrics["grounding"] = measure_grounding(trainer, dataset, rows, data_args)
-    return rows, metrics | {"ablate_image": data_args.ablate_image}
+    return rows, metrics | {"ablate_image": data_args.ablate_image, "refit": data_args.refit}
 
 
 def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:

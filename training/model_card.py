@@ -193,6 +193,8 @@ def _eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
     setting = f"protocol {metrics['protocol']}"
     if metrics.get("ablate_image"):
         setting += f", images {metrics['ablate_image']}"
+    if metrics.get("refit"):
+        setting += ", trained on validation too"
     return [
         EvalResult(
             task_type="visual-question-answering",

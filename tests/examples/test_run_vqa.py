@@ -193,6 +193,17 @@ def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path
     assert metrics["unscored"] == 2
 
 
+def test_refit_trains_on_validation_and_chooses_nothing_there(tmp_path):
+    fixed = ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--output_dir", "refit"]
+    done = run(*SMALL, "--refit", *fixed, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "phantom train: 104 questions" in done.stderr
+    assert "phantom validation" not in done.stderr
+    assert json.loads((tmp_path / "refit" / "metrics.json").read_text())["refit"]
+    assert "trained on validation too" in (tmp_path / "refit" / "README.md").read_text()
+    assert "nothing can be chosen there: add --eval_strategy no" in run(*SMALL, "--refit", folder=tmp_path).stderr
+
+
 def test_unknown_recipe_arguments_are_named(tmp_path):
     (tmp_path / "recipe.yaml").write_text("dataset: phantom\nlerning_rate: 1\n")
     done = run("recipe.yaml", folder=tmp_path)
