@@ -19,7 +19,7 @@ def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str]
 
     Returns:
         `{"auroc", "ci95", "n", "labels"}`, areas in percent; labels that all rows have, or none, are left out, also of
-        each draw. None where no label is left.
+        each draw, and so is a draw that is left without labels. None where no label is left.
     """
     used = [label for label in range(targets.shape[1]) if 0 < targets[:, label].sum() < len(targets)]
     if not used:
@@ -27,7 +27,8 @@ def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str]
     areas = [roc_auc_score(targets[:, label], scores[:, label]) for label in used]
     weights = _bootstrap_weights(image_ids, draws)
     drawn = np.stack([_weighted_areas(targets[:, label], scores[:, label], weights) for label in used])
-    interval = np.nanpercentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5])
+    drawn = drawn[:, ~np.isnan(drawn).all(axis=0)]
+    interval = np.percentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5])
     mean = float(100 * np.mean(areas))
     return {"auroc": mean, "ci95": interval.tolist(), "n": len(targets), "labels": len(used)}
 

@@ -59,3 +59,13 @@ def test_a_perfect_and_a_blind_score():
     target = np.arange(10)[:, None] >= 5
     assert mean_auroc(target, np.arange(10.0)[:, None], ids(10))["auroc"] == 100
     assert mean_auroc(target, np.zeros((10, 1)), ids(10))["auroc"] == 50
+
+
+@pytest.mark.filterwarnings("error")
+def test_draws_without_a_rare_label_are_left_out():
+    target, scores = np.arange(6)[:, None] == 0, np.array([[3.0], [1], [2], [4], [0], [5]])
+    generator = np.random.default_rng(1)
+    draws = (generator.integers(6, size=6) for _ in range(3000))
+    areas = [100 * roc_auc_score(target[rows], scores[rows]) for rows in draws if 0 < target[rows].sum() < 6]
+    found = mean_auroc(target, scores, ids(6))["ci95"]
+    np.testing.assert_allclose(found, np.percentile(areas, [2.5, 97.5]), atol=5)
