@@ -19,6 +19,9 @@ OWN = {"alignment_size": 16, "memory_size": 6, "num_fusion_layers": 1, "mask_tok
 OWN |= {"image_decoder_layers": 1, "image_decoder_size": 16, "image_decoder_heads": 2}
 
 
+FORWARD = ("pixel_values", "input_ids", "attention_mask", "hidden_patches", "hidden_tokens")
+
+
 def small_mpma(**changes):
     torch.manual_seed(0)
     return spread_weights(MpmaForPreTraining(MpmaConfig(**small_config().to_dict() | OWN | changes)))
@@ -97,6 +100,20 @@ def test_studies_train_evaluate_and_log_every_term(tmp_path):
     metrics = run.evaluate()
     assert metrics["eval_recall_t2i@10"] == 1.0, "six studies"
     assert {"eval_report_reconstruction_of_other_image", "eval_report_accuracy_of_other_image"} <= metrics.keys()
+
+
+@torch.no_grad()
+def test_evaluation_also_reads_each_report_beside_another_studys_image(tmp_path, monkeypatch):
+    model, inputs = small_mpma().eval(), batch()
+    run, kept = trainer(tmp_path, model), {}
+    monkeypatch.setattr(run, "_keep", kept.update)
+    run.compute_loss(model, inputs)
+    hidden = inputs | run._hide(inputs)
+    others = hidden | {name: hidden[name][[3, 0, 1, 2]] for name in ("pixel_values", "hidden_patches")}
+    for name, read in (("report_reconstruction", hidden), ("report_reconstruction_of_other_image", others)):
+        logits = model(**{key: value for key, value in read.items() if key in FORWARD}).token_logits
+        assert_close(kept[name], report_reconstruction_loss(logits, inputs["input_ids"], hidden["hidden_tokens"]))
+    assert kept["report_reconstruction"] != kept["report_reconstruction_of_other_image"]
 
 
 def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path):
