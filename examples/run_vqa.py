@@ -280,6 +280,10 @@ def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: A
         )
     if data_args.eval_split == "validation" or not {"validation", "test"} <= splits.keys():
         raise ValueError("--refit takes a data set with a validation and a test split, and evaluates on test.")
+    if data_args.abstention_error_rate is not None:
+        raise ValueError(
+            "--abstention_error_rate chooses a threshold on validation, which --refit trains on: drop one."
+        )
     training = concatenate_datasets([splits["train"], splits["validation"]])
     return DatasetDict({"train": training, "test": splits["test"]})
 

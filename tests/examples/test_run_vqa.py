@@ -202,6 +202,8 @@ def test_refit_trains_on_validation_and_chooses_nothing_there(tmp_path):
     assert json.loads((tmp_path / "refit" / "metrics.json").read_text())["refit"]
     assert "trained on validation too" in (tmp_path / "refit" / "README.md").read_text()
     assert "nothing can be chosen there: add --eval_strategy no" in run(*SMALL, "--refit", folder=tmp_path).stderr
+    done = run(*SMALL, "--refit", *fixed, "--abstention_error_rate", "0.1", folder=tmp_path)
+    assert "which --refit trains on: drop one" in done.stderr
 
 
 def test_unknown_recipe_arguments_are_named(tmp_path):

@@ -80,7 +80,8 @@ def result(tmp_path):
             (folder / "predictions.jsonl").write_text("\n".join(lines) + "\n")
 
     for seed, correct in ((1, [1, 0, 0, 0]), (2, [1, 1, 0, 0])):
-        leave(found["1"][seed]["stage_one"], {"test": {"test_recall_i2t@1": seed / 10}})
+        measured = {"test_recall_i2t@1": seed / 10, "rank_correlation_text_text": seed / 5}
+        leave(found["1"][seed]["stage_one"], {"test": measured})
         leave(found["1"][seed]["fine_tuning"], {}, correct)
     leave(found["2"][1]["stage_two"], {"test": {"localization_mass": 0.3, "localization_chance": 0.25}})
     leave(found["2"][1]["fine_tuning"], {}, [1, 1, 1, 0])
@@ -93,7 +94,7 @@ def test_every_figure_comes_from_its_runs(result):
     assert rows["1"]["accuracies"] == {1: 25.0, 2: 50.0}
     assert (rows["1"]["mean"], rows["1"]["difference"]) == (37.5, None)
     assert rows["2"]["difference"]["by_seed"] == {1: 50.0}, "not of the seed that row 2 has not done"
-    assert rows["1"]["learned"] == {"recall": pytest.approx(0.15)}
+    assert rows["1"]["learned"] == {"recall": pytest.approx(0.15), "ranks": pytest.approx(0.3)}
     assert rows["2"]["learned"] == {"mass": 0.3, "chance": 0.25}
     assert rows["2"]["runs"] == {1: {kind: f"{run.name}/record.json" for kind, run in found["2"][1].items()}}
     assert rows["4"]["mean"] is None
