@@ -22,8 +22,8 @@ from ..modeling_amif.modeling_amif import (
 )
 from ..processing_amif import AmifProcessor
 from .data.augmentation import LateralitySafeAugmentation
-from .data.sampler import ImageGroupedSampler
-from .data.vqa_collator import AmifVqaCollator
+from .data.sampler import ImageGroupedSampler, LengthGroupedSampler
+from .data.vqa_collator import AmifVqaCollator, vqa_lengths
 from .data.vqa_rows import VqaRows
 from .distributed import choose_device_and_precision, unsharded
 from .evaluation.accuracy import VqaAccuracy
@@ -104,6 +104,11 @@ class AmifVqaArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        if self.questions_per_image is not None and self.train_sampling_strategy == "group_by_length":
+            raise ValueError(
+                f"--questions_per_image {self.questions_per_image} groups questions by image, "
+                "--train_sampling_strategy group_by_length by length: drop one of them."
+            )
         choose_device_and_precision(self)
         super().__post_init__()
 
@@ -151,7 +156,7 @@ class AmifVqaTrainer(ResumableTrainer):
         )
         self.candidates = candidates
         self._prepared_rows: dict[tuple[str, bool], VqaRows] = {}
-        self._train_sampler: ImageGroupedSampler | None = None
+        self._train_sampler: ImageGroupedSampler | LengthGroupedSampler | None = None
         self.add_callback(_EpochOfRows(self))
 
     def compute_loss(
@@ -330,12 +335,17 @@ class AmifVqaTrainer(ResumableTrainer):
             )
 
     def _get_train_sampler(self, train_dataset: VqaRows | None = None) -> Sampler:
-        if self.args.questions_per_image is None:
-            return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self._train_sampler = ImageGroupedSampler(
-            train_dataset.image_ids, self.args.questions_per_image, shuffle=True, seed=seed
-        )
+        if self.args.questions_per_image is not None:
+            self._train_sampler = ImageGroupedSampler(
+                train_dataset.image_ids, self.args.questions_per_image, shuffle=True, seed=seed
+            )
+        elif self.args.train_sampling_strategy == "group_by_length":
+            rows = train_dataset.dataset
+            lengths = vqa_lengths(self.processing_class, rows["question"], rows["answer"])
+            self._train_sampler = LengthGroupedSampler(lengths, self.args.train_batch_size, seed)
+        else:
+            return super()._get_train_sampler(train_dataset)
         return self._train_sampler
 
     def _get_eval_sampler(self, eval_dataset: VqaRows) -> Sampler:

@@ -206,13 +206,28 @@ def epochs_and_rows(run, monkeypatch):
     return seen
 
 
-def test_each_epoch_has_its_own_order_and_augmentation(tmp_path, processor, data, monkeypatch):
-    run = trainer(tmp_path, processor, data, num_train_epochs=3, questions_per_image=2, augment_images=True)
+@pytest.mark.parametrize("grouped", [{"questions_per_image": 2}, {"train_sampling_strategy": "group_by_length"}])
+def test_each_epoch_has_its_own_order_and_augmentation(tmp_path, processor, data, monkeypatch, grouped):
+    run = trainer(tmp_path, processor, data, num_train_epochs=3, augment_images=True, **grouped)
     seen = epochs_and_rows(run, monkeypatch)
     assert [epoch for epoch, *_ in seen] == [0] * 3 + [1] * 3 + [2] * 3
     orders = [[row for _, rows, _ in seen[start : start + 3] for row in rows] for start in (0, 3, 6)]
     assert all(sorted(order) == list(range(24)) for order in orders)
     assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_batches_hold_answers_of_a_length(tmp_path, processor, data, monkeypatch):
+    """Half of the answers get a word more; batches of eight of 24 questions cannot all be of one length by chance."""
+    longer = data.map(lambda row, place: {"answer": row["answer"] + " left" * (place % 2)}, with_indices=True)
+    length = [len(answer.split()) for answer in longer["answer"]]
+    run = trainer(tmp_path, processor, longer, num_train_epochs=1, train_sampling_strategy="group_by_length")
+    mixed = [rows for _, rows, _ in epochs_and_rows(run, monkeypatch) if len({length[row] for row in rows}) > 1]
+    assert len(mixed) <= 1
+
+
+def test_two_ways_to_group_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="drop one of them"):
+        AmifVqaArguments(str(tmp_path), questions_per_image=2, train_sampling_strategy="group_by_length")
 
 
 def test_augmented_training_reads_pictures_and_evaluation_cached_states(tmp_path, processor, data, monkeypatch):

@@ -67,6 +67,19 @@ class AmifVqaCollator:
         return {"labels": encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)}
 
 
+def vqa_lengths(processor: AmifProcessor, questions: Sequence[str], answers: Sequence[str]) -> list[int]:
+    """What rows are grouped by in batches: answers of a length together, and among them questions of a length.
+
+    Answers come first, since each of their tokens is predicted among the whole vocabulary.
+
+    Returns:
+        A number a row: its answer's tokens, times more than any question has, plus its question's.
+    """
+    questions = processor(text=list(questions))["attention_mask"].sum(dim=1)
+    answers = processor.encode_answers(list(map(plain_answer, answers)))["attention_mask"].sum(dim=1)
+    return (answers * (questions.max() + 1) + questions).tolist()
+
+
 def _first_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     first: dict[str, Mapping[str, Any]] = {}
     for row in rows:

@@ -7,6 +7,7 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, DataLoader
 
 from amif.training.data import ImageGroupedSampler
+from amif.training.data.sampler import LengthGroupedSampler
 
 
 @pytest.fixture
@@ -93,3 +94,45 @@ def test_accelerate_tells_the_sampler_of_each_epoch(image_ids):
 def test_groups_of_nothing_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         ImageGroupedSampler(["a"], questions_per_image=0)
+
+
+LENGTHS = [length for length in range(1, 31) for _ in range(7)]  # 210 rows
+
+
+def batches_of_lengths(lengths, size, epoch=0, seed=0):
+    sampler = LengthGroupedSampler(lengths, size, seed)
+    sampler.set_epoch(epoch)
+    rows = list(sampler)
+    return rows, [[lengths[row] for row in rows[start : start + size]] for start in range(0, len(rows), size)]
+
+
+@pytest.mark.parametrize("size", [7, 16, 300])
+def test_length_groups_visit_every_row_once(size):
+    rows, batches = batches_of_lengths(LENGTHS, size)
+    assert sorted(rows) == list(range(len(LENGTHS)))
+    assert len(batches[-1]) == (len(LENGTHS) % size or size)
+
+
+def test_rows_of_a_length_meet_and_batches_come_in_random_order():
+    _, batches = batches_of_lengths(LENGTHS, 7)
+    assert all(max(lengths) == min(lengths) for lengths in batches)
+    first = [lengths[0] for lengths in batches]
+    assert sorted(first) == list(range(1, 31))
+    assert first not in (sorted(first), sorted(first, reverse=True))
+
+
+def test_length_groups_waste_less_than_chance_and_change_their_members():
+    draw = random.Random(0)
+    lengths = [draw.randint(3, 30) for _ in range(3000)]  # two stretches, the second one shorter
+    rows, batches = batches_of_lengths(lengths, 16)
+    padded = sum(max(batch) * len(batch) for batch in batches)
+    assert padded < 1.05 * sum(lengths)
+    others, _ = batches_of_lengths(lengths, 16, epoch=1)
+    company = [{frozenset(order[start : start + 16]) for start in range(0, 3000, 16)} for order in (rows, others)]
+    assert not company[0] & company[1]
+
+
+def test_the_order_of_length_groups_is_that_of_seed_and_epoch():
+    orders = [batches_of_lengths(LENGTHS, 8, epoch, seed)[0] for seed in (0, 1) for epoch in (0, 1)]
+    assert batches_of_lengths(LENGTHS, 8, 1, 1)[0] == orders[3]
+    assert len(set(map(tuple, orders))) == 4

@@ -10,6 +10,7 @@ from amif.processing_amif import AmifProcessor
 from amif.training.data import AmifVqaCollator, LateralitySafeAugmentation, VqaRows
 from amif.training.data import vqa_collator as module
 from amif.training.data.schema import build_vqa_dataset
+from amif.training.data.vqa_collator import vqa_lengths
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 WORDS = [
@@ -136,3 +137,15 @@ def test_augmentation_is_shared_by_an_images_questions(processor, rows):
     assert batch["pixel_values"].shape[0] == 2
     picture = augmentation(Pictures.open(rows[1]["image"]["path"]).convert("RGB"), epoch=2, row=1)
     assert torch.equal(batch["pixel_values"][0], processor(images=picture)["pixel_values"][0])
+
+
+def test_lengths_put_answers_first_and_then_questions(processor):
+    """By hand, [CLS] and [SEP] counted: answers of 3, 4 and 3 tokens, questions of 6, 3 and 3 words and signs."""
+    questions = ["Is there a lesion?", "Where", "Where"]
+    lengths = vqa_lengths(processor, questions, ["Yes.", "Left lung", "no"])
+    assert sorted(range(3), key=lengths.__getitem__) == [2, 0, 1]
+    question_tokens = processor(text=questions)["attention_mask"].sum(dim=1)
+    unit = int(question_tokens.max()) + 1
+    assert [divmod(length, unit) for length in lengths] == [
+        (answer, question) for answer, question in zip([3, 4, 3], question_tokens.tolist(), strict=True)
+    ]
