@@ -37,6 +37,7 @@ from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
+from amif.training.joint_training import add_vqa_pairs
 from amif.training.known_truth import known_truth_metrics
 from amif.training.model_card import write_pretraining_card
 from amif.training.objectives import OBJECTIVES, objective_of
@@ -133,6 +134,14 @@ class DataArguments(PairArguments):
         default=True, metadata={"help": "The paper's strong augmentation of each view; left and right never change."}
     )
 
+    add_vqa_pairs: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Also learn from pairs made of the training questions of VQA sets, each as name=folder; images "
+            "that one of them shows in validation or test are left out."
+        },
+    )
+
     def __post_init__(self) -> None:
         if self.teacher_mode not in ("cached", "online"):
             raise ValueError(f"--teacher_mode {self.teacher_mode}: choose cached or online.")
@@ -159,6 +168,8 @@ def main() -> None:
 
     # 3. Data
     splits = data_args.load()
+    if data_args.add_vqa_pairs is not None:
+        splits["train"] = add_vqa_pairs(splits["train"], data_args.add_vqa_pairs)
     for split, studies in splits.items():
         logger.info(f"{data_args.dataset} {split}: {len(studies)} studies")
     if chosen != "amif" and data_args.teacher != "none":

@@ -44,7 +44,7 @@ from amif.training.evaluation import (
     write_json,
     write_jsonl,
 )
-from amif.training.joint_training import add_training_sets
+from amif.training.joint_training import add_training_sets, leave_out_shown_images
 from amif.training.knowledge import knowledge_ids
 from amif.training.lora import add_lora, finish_lora
 from amif.training.model_card import write_model_card
@@ -118,6 +118,13 @@ class DataArguments:
         metadata={
             "help": "Further data sets whose training questions are trained on, each as name=folder. Images "
             "that the validation or test split shows too are left out; candidates stay those of --dataset."
+        },
+    )
+    leave_out_images_of: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Data sets on which the model will be evaluated later, each as name=folder: training images that "
+            "their validation or test split shows too are left out."
         },
     )
     refit: bool = field(
@@ -289,11 +296,11 @@ def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: A
 
 
 def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
-    if data_args.also_train_on is None:
-        return splits["train"]
-    rows = add_training_sets(splits, data_args.also_train_on)
-    logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
-    return rows
+    rows = splits["train"]
+    if data_args.also_train_on is not None:
+        rows = add_training_sets(splits, data_args.also_train_on)
+        logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
+    return leave_out_shown_images(rows, data_args.leave_out_images_of) if data_args.leave_out_images_of else rows
 
 
 def default_eval_split(splits: DatasetDict) -> str:

@@ -1,4 +1,4 @@
-"""Training questions of several data sets at once, without images that the evaluation will show."""
+"""Training on several data sets at once, without images that an evaluation will show."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,10 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
+from .data.pretraining_schema import PRETRAINING_FEATURES
 from .data.schema import VQA_FEATURES
 from .data.vqa_dataset import load_vqa_dataset
+from .data.vqa_pairs import to_pairs
 from .evaluation.image_overlap import ImagePrints, image_prints, near_duplicates, shared_by_id, shared_pixels
 
 logger = logging.get_logger(__name__)
@@ -36,22 +38,79 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
     return concatenate_datasets([_schema_rows(splits["train"]), *added])
 
 
-def _rows_of(source: str, evaluated: Sequence[ImagePrints], progress: bool) -> Dataset:
+def leave_out_shown_images(rows: Dataset, sources: Sequence[str], progress: bool = True) -> Dataset:
+    """Training rows without those about an image that other data sets, evaluated later, show in validation or test.
+
+    A model that is trained on these rows may then be fine-tuned on any of the sources and evaluated there.
+
+    Args:
+        rows: training rows of the schema.
+        sources: data sets by name, each as "name=folder".
+        progress: whether to show progress bars.
+
+    Raises:
+        ValueError: where a source is not of that form, or its data set is not known.
+    """
+    splits = {source: _load(source) for source in sources}
+    evaluated = [
+        _prints(split, source.partition("=")[0], progress)
+        for source, named in splits.items()
+        for name, split in named.items()
+        if name != "train"
+    ]
+    return _without_shown(rows, evaluated, _prints(rows, "training", progress), "Training")
+
+
+def add_vqa_pairs(pairs: Dataset, sources: Sequence[str], progress: bool = True) -> Dataset:
+    """Image-text pairs and, behind them, pairs made of the training questions of VQA sets (see `to_pairs`).
+
+    Of a VQA set, images that the validation or test split of any of the sources shows are left out. VQA-RAD's official
+    test shows training images alone, so that many of its pairs go. Study ids begin with the set's name.
+
+    Args:
+        pairs: rows of image-text pairs.
+        sources: VQA sets by name, each as "name=folder".
+        progress: whether to show progress bars.
+
+    Returns:
+        Rows of `images`, `text` and `study_id` alone.
+
+    Raises:
+        ValueError: where a source is not of that form, or its data set is not known.
+    """
+    added = [_pairs_of(source, sources, progress) for source in sources]
+    return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
+
+
+def _pairs_of(source: str, sources: Sequence[str], progress: bool) -> Dataset:
+    pairs = to_pairs(leave_out_shown_images(_load(source)["train"], sources, progress))
+    name = source.partition("=")[0]
+    return pairs.map(lambda study_id: {"study_id": f"{name}/{study_id}"}, input_columns="study_id")
+
+
+def _load(source: str) -> DatasetDict:
     name, separator, folder = source.partition("=")
     if not separator:
         raise ValueError(f"{source!r} does not say where the data set is: give name=folder, as in slake=DIR.")
-    rows = _schema_rows(load_vqa_dataset(name, folder)["train"])
-    shared = _shown_in(evaluated, _prints(rows, name, progress))
-    image_ids = list(rows["image_id"])
-    kept = [row for row, image_id in enumerate(image_ids) if image_id not in shared]
+    return load_vqa_dataset(name, folder)
+
+
+def _without_shown(rows: Dataset, evaluated: Sequence[ImagePrints], prints: ImagePrints, what: str) -> Dataset:
+    shown = _shown_in(evaluated, prints)
+    kept = [row for row, image_id in enumerate(rows["image_id"]) if image_id not in shown]
     logger.warning(
-        f"Also training on {name}: {len(kept)} questions; {len(rows) - len(kept)} about {len(shared)} images that "
-        "validation or test show were left out."
+        f"{what}: {len(kept)} questions; {len(rows) - len(kept)} about {len(shown)} images that validation or test "
+        "show were left out."
     )
-    named = {
-        column: [f"{name}/{value}" for value in rows.select(kept)[column]] for column in ("image_id", "question_id")
-    }
-    kept_rows = rows.select(kept).remove_columns(list(named))
+    return rows.select(kept)
+
+
+def _rows_of(source: str, evaluated: Sequence[ImagePrints], progress: bool) -> Dataset:
+    name = source.partition("=")[0]
+    rows = _schema_rows(_load(source)["train"])
+    kept_rows = _without_shown(rows, evaluated, _prints(rows, name, progress), f"Also training on {name}")
+    named = {column: [f"{name}/{value}" for value in kept_rows[column]] for column in ("image_id", "question_id")}
+    kept_rows = kept_rows.remove_columns(list(named))
     for column, values in named.items():
         kept_rows = kept_rows.add_column(column, values)
     return _schema_rows(kept_rows)

@@ -3,9 +3,10 @@ import pytest
 from datasets import DatasetDict
 from PIL import Image
 
+from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
-from amif.training.joint_training import add_training_sets
+from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images
 
 
 def picture(seed):
@@ -59,6 +60,27 @@ def test_images_of_the_training_split_may_be_shared(splits, other):
     splits["train"], splits["test"] = splits["test"], splits["train"]
     added = add_training_sets(splits, [other], progress=False)["image_id"][2:]
     assert set(added) == {"vqa_med_2019/new", "vqa_med_2019/copy", "vqa_med_2019/near"}
+
+
+def test_training_rows_lose_images_that_another_set_will_show(tmp_path, other):
+    """The other set shows images 3 and 4, and the ids synpic2 and "new", in its validation split."""
+    rows = own_rows(tmp_path, [1, 2, 3, 4, 5])
+    kept = leave_out_shown_images(rows, [other], progress=False)
+    assert kept["image_id"] == ["synpic1", "synpic5"]
+    assert kept.column_names == rows.column_names
+
+
+def test_pairs_of_vqa_sets_come_behind_without_images_that_are_evaluated(tmp_path, other):
+    pairs = build_pretraining_dataset([{"images": [tmp_path / "1.png"], "text": "a report", "study_id": "1"}])
+    picture(1).save(tmp_path / "1.png")
+    images = tmp_path / "med" / TRAINING / "Train_images"
+    picture(12).save(images / "unseen.jpg", format="PNG")
+    with open(images.parent / "All_QA_Pairs_train.txt", "a") as file:
+        file.write("unseen|is there a mass?|no\nunseen|what is the plane?|axial\n")
+    joined = add_vqa_pairs(pairs, [other], progress=False)
+    assert joined["study_id"] == ["1", "vqa_med_2019/unseen"]
+    assert joined["text"] == ["a report", "There is no mass. what is the plane: axial."]
+    assert joined[1]["images"][0].size == (96, 96)
 
 
 def test_a_source_without_a_folder(splits):

@@ -26,7 +26,7 @@ def load_vqa_pairs(
     a set shows the same images in training and test, as VQA-RAD does, the pairs show them too.
     """
     train = load_vqa_dataset(vqa_dataset, data_dir=data_dir, strict=strict, **column_names)["train"]
-    return DatasetDict(train=_to_pairs(train))
+    return DatasetDict(train=to_pairs(train))
 
 
 def to_statement(question: str, answer: str) -> str:
@@ -45,7 +45,8 @@ def to_statement(question: str, answer: str) -> str:
     return f"There {verb.lower()} {f'{article.lower()} ' if article else ''}{thing}."
 
 
-def _to_pairs(rows: Dataset) -> Dataset:
+def to_pairs(rows: Dataset) -> Dataset:
+    """One pair for each image of VQA rows, as `load_vqa_pairs` says."""
     statements: dict[str, dict[str, None]] = {}
     first_rows: dict[str, int] = {}
     for row, cells in enumerate(zip(rows["image_id"], rows["question"], rows["answer"], strict=True)):
