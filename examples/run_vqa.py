@@ -213,6 +213,7 @@ def main() -> None:
     model, processor = build_model(model_args, data_args, splits, training_args.do_train)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
+    note_refit(model, data_args, choosing=training_args.do_train or eval_split == "validation")
 
     if model_args.use_lora and training_args.do_train:
         if training_args.freeze_vision_encoder:
@@ -293,6 +294,18 @@ def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: A
         )
     training = concatenate_datasets([splits["train"], splits["validation"]])
     return DatasetDict({"train": training, "test": splits["test"]})
+
+
+def note_refit(model: AmifForVisualQuestionAnswering, data_args: DataArguments, choosing: bool) -> None:
+    """Keep in the checkpoint on which validation questions it was trained, and refuse to choose by them later."""
+    refit_on = getattr(model.config, "refit_on", [])
+    if data_args.refit:
+        model.config.refit_on = sorted({*refit_on, data_args.dataset})
+    elif choosing and data_args.dataset in refit_on:
+        raise ValueError(
+            f"This checkpoint was trained on {data_args.dataset}'s validation questions too (--refit): they say "
+            "nothing of it any more. Evaluate it on test, or start from another checkpoint."
+        )
 
 
 def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
