@@ -104,13 +104,23 @@ class AmifVqaArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        if self.questions_per_image is not None and self.train_sampling_strategy == "group_by_length":
+        if self.train_sampling_strategy == "group_by_length":
+            self._check_grouping_by_length()
+        choose_device_and_precision(self)
+        super().__post_init__()
+
+    def _check_grouping_by_length(self) -> None:
+        if self.questions_per_image is not None:
             raise ValueError(
                 f"--questions_per_image {self.questions_per_image} groups questions by image, "
                 "--train_sampling_strategy group_by_length by length: drop one of them."
             )
-        choose_device_and_precision(self)
-        super().__post_init__()
+        if self.gradient_accumulation_steps == 1:
+            raise ValueError(
+                "--train_sampling_strategy group_by_length sorts an optimizer step's questions into its batches, and "
+                "here a step is one batch: give, say, a quarter of --per_device_train_batch_size and "
+                "--gradient_accumulation_steps 4."
+            )
 
 
 class AmifVqaTrainer(ResumableTrainer):
@@ -343,7 +353,8 @@ class AmifVqaTrainer(ResumableTrainer):
         elif self.args.train_sampling_strategy == "group_by_length":
             rows = train_dataset.dataset
             lengths = vqa_lengths(self.processing_class, rows["question"], rows["answer"])
-            self._train_sampler = LengthGroupedSampler(lengths, self.args.train_batch_size, seed)
+            rows_a_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            self._train_sampler = LengthGroupedSampler(lengths, rows_a_step, seed)
         else:
             return super()._get_train_sampler(train_dataset)
         return self._train_sampler

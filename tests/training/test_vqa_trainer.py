@@ -206,7 +206,10 @@ def epochs_and_rows(run, monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("grouped", [{"questions_per_image": 2}, {"train_sampling_strategy": "group_by_length"}])
+BY_LENGTH = {"train_sampling_strategy": "group_by_length", "gradient_accumulation_steps": 3}
+
+
+@pytest.mark.parametrize("grouped", [{"questions_per_image": 2}, BY_LENGTH])
 def test_each_epoch_has_its_own_order_and_augmentation(tmp_path, processor, data, monkeypatch, grouped):
     run = trainer(tmp_path, processor, data, num_train_epochs=3, augment_images=True, **grouped)
     seen = epochs_and_rows(run, monkeypatch)
@@ -216,18 +219,29 @@ def test_each_epoch_has_its_own_order_and_augmentation(tmp_path, processor, data
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
-def test_batches_hold_answers_of_a_length(tmp_path, processor, data, monkeypatch):
-    """Half of the answers get a word more; batches of eight of 24 questions cannot all be of one length by chance."""
+def test_a_step_sorts_its_answers_into_batches(tmp_path, processor, data, monkeypatch):
+    """Half of the answers get a word more; a step of all 24 questions is three batches of eight."""
     longer = data.map(lambda row, place: {"answer": row["answer"] + " left" * (place % 2)}, with_indices=True)
     length = [len(answer.split()) for answer in longer["answer"]]
-    run = trainer(tmp_path, processor, longer, num_train_epochs=1, train_sampling_strategy="group_by_length")
-    mixed = [rows for _, rows, _ in epochs_and_rows(run, monkeypatch) if len({length[row] for row in rows}) > 1]
-    assert len(mixed) <= 1
+    run = trainer(tmp_path, processor, longer, num_train_epochs=1, **BY_LENGTH)
+    batches = [[length[row] for row in rows] for _, rows, _ in epochs_and_rows(run, monkeypatch)]
+    assert batches == [[1] * 8, [1] * 4 + [2] * 4, [2] * 8]
 
 
-def test_two_ways_to_group_are_refused(tmp_path):
+def test_a_step_of_sorted_batches_has_the_gradients_of_the_whole(tmp_path, processor, data):
+    whole, loss = gradients_of_one_step(tmp_path, processor, data, per_device_train_batch_size=24)
+    parts, loss_of_parts = gradients_of_one_step(tmp_path, processor, data, per_device_train_batch_size=8, **BY_LENGTH)
+    assert loss_of_parts == pytest.approx(loss, rel=1e-4)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_groups_that_cannot_be_are_refused(tmp_path):
+    by_length = {"train_sampling_strategy": "group_by_length"}
     with pytest.raises(ValueError, match="drop one of them"):
-        AmifVqaArguments(str(tmp_path), questions_per_image=2, train_sampling_strategy="group_by_length")
+        AmifVqaArguments(str(tmp_path), questions_per_image=2, **by_length)
+    with pytest.raises(ValueError, match="a step is one batch"):
+        AmifVqaArguments(str(tmp_path), **by_length)
 
 
 def test_augmented_training_reads_pictures_and_evaluation_cached_states(tmp_path, processor, data, monkeypatch):

@@ -6,9 +6,6 @@ from itertools import chain
 
 from torch.utils.data import Sampler
 
-# Batches sorted together: many, so that lengths meet; not all, so that a row has other company every epoch.
-BATCHES_SORTED_TOGETHER = 50
-
 
 class ImageGroupedSampler(Sampler[int]):
     """Row indices with an image's questions side by side, each row once per epoch.
@@ -64,20 +61,21 @@ class ImageGroupedSampler(Sampler[int]):
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Row indices in batches of rows of like length, so that little of a batch is padding; the batches in random order.
+    """Row indices in random order, those of an optimizer step sorted by length, so that little of a batch is padding.
 
-    transformers' sampler of this name leaves the batches of a stretch sorted, the longest first; here short and long
-    ones take turns by chance. The order is a function of (seed, epoch) alone, hence the same on every process.
+    Which rows a step learns from stays a matter of chance: grouped across steps, as transformers' sampler of this name
+    does it, a step would see long answers alone or short ones alone, and the model would learn which, not what is
+    asked. The order is a function of (seed, epoch) alone, hence the same on every process.
 
     Args:
         lengths: the length of each row.
-        batch_size: rows of a batch.
+        rows_a_step: rows that one optimizer step learns from, in several batches.
         seed: of the shuffling.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0) -> None:
+    def __init__(self, lengths: Sequence[int], rows_a_step: int, seed: int = 0) -> None:
         self.lengths = list(lengths)
-        self.batch_size = batch_size
+        self.rows_a_step = rows_a_step
         self.seed = seed
         self.epoch = 0
 
@@ -89,13 +87,6 @@ class LengthGroupedSampler(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        generator = random.Random(f"{self.seed}:{self.epoch}")
-        rows = generator.sample(range(len(self)), len(self))
-        whole = len(rows) // self.batch_size * self.batch_size
-        stretch = BATCHES_SORTED_TOGETHER * self.batch_size
-        stretches = [rows[start : min(start + stretch, whole)] for start in range(0, whole, stretch)]
-        ordered = [row for part in stretches for row in sorted(part, key=self.lengths.__getitem__)]
-        batches = [ordered[start : start + self.batch_size] for start in range(0, whole, self.batch_size)]
-        generator.shuffle(batches)
-        # The rows of an incomplete batch come last: elsewhere they would shift the borders of all batches behind.
-        return chain(chain.from_iterable(batches), rows[whole:])
+        rows = random.Random(f"{self.seed}:{self.epoch}").sample(range(len(self)), len(self))
+        steps = [rows[start : start + self.rows_a_step] for start in range(0, len(rows), self.rows_a_step)]
+        return chain.from_iterable(sorted(step, key=self.lengths.__getitem__) for step in steps)

@@ -99,40 +99,39 @@ def test_groups_of_nothing_are_refused():
 LENGTHS = [length for length in range(1, 31) for _ in range(7)]  # 210 rows
 
 
-def batches_of_lengths(lengths, size, epoch=0, seed=0):
-    sampler = LengthGroupedSampler(lengths, size, seed)
+def length_grouped(rows_a_step, epoch=0, seed=0):
+    sampler = LengthGroupedSampler(LENGTHS, rows_a_step, seed)
     sampler.set_epoch(epoch)
-    rows = list(sampler)
-    return rows, [[lengths[row] for row in rows[start : start + size]] for start in range(0, len(rows), size)]
+    return list(sampler)
 
 
-@pytest.mark.parametrize("size", [7, 16, 300])
+def steps_of(rows, size):
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+@pytest.mark.parametrize("size", [1, 16, 300])
 def test_length_groups_visit_every_row_once(size):
-    rows, batches = batches_of_lengths(LENGTHS, size)
-    assert sorted(rows) == list(range(len(LENGTHS)))
-    assert len(batches[-1]) == (len(LENGTHS) % size or size)
+    assert sorted(length_grouped(size)) == list(range(len(LENGTHS)))
 
 
-def test_rows_of_a_length_meet_and_batches_come_in_random_order():
-    _, batches = batches_of_lengths(LENGTHS, 7)
-    assert all(max(lengths) == min(lengths) for lengths in batches)
-    first = [lengths[0] for lengths in batches]
-    assert sorted(first) == list(range(1, 31))
-    assert first not in (sorted(first), sorted(first, reverse=True))
+def test_rows_are_sorted_within_a_step_alone():
+    steps = steps_of(length_grouped(32), 32)
+    for step in steps:
+        lengths = [LENGTHS[row] for row in step]
+        assert lengths == sorted(lengths)
+    # Grouped across steps, a step's mean would be anything from 1 to 30; by chance it lies near that of all, 15.5.
+    means = [sum(LENGTHS[row] for row in step) / len(step) for step in steps[:-1]]
+    assert all(10 < mean < 21 for mean in means)
 
 
-def test_length_groups_waste_less_than_chance_and_change_their_members():
-    draw = random.Random(0)
-    lengths = [draw.randint(3, 30) for _ in range(3000)]  # two stretches, the second one shorter
-    rows, batches = batches_of_lengths(lengths, 16)
-    padded = sum(max(batch) * len(batch) for batch in batches)
-    assert padded < 1.05 * sum(lengths)
-    others, _ = batches_of_lengths(lengths, 16, epoch=1)
-    company = [{frozenset(order[start : start + 16]) for start in range(0, 3000, 16)} for order in (rows, others)]
-    assert not company[0] & company[1]
+def test_sorted_steps_waste_less_padding():
+    batches = steps_of(length_grouped(32), 8)
+    padded = sum(max(LENGTHS[row] for row in batch) * len(batch) for batch in batches)
+    unsorted = sum(max(LENGTHS[row] for row in batch) * len(batch) for batch in steps_of(length_grouped(1), 8))
+    assert padded < 1.3 * sum(LENGTHS) < 1.6 * sum(LENGTHS) < unsorted
 
 
 def test_the_order_of_length_groups_is_that_of_seed_and_epoch():
-    orders = [batches_of_lengths(LENGTHS, 8, epoch, seed)[0] for seed in (0, 1) for epoch in (0, 1)]
-    assert batches_of_lengths(LENGTHS, 8, 1, 1)[0] == orders[3]
+    orders = [length_grouped(8, epoch, seed) for seed in (0, 1) for epoch in (0, 1)]
+    assert length_grouped(8, 1, 1) == orders[3]
     assert len(set(map(tuple, orders))) == 4
