@@ -23,7 +23,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import AutoProcessor, EarlyStoppingCallback, set_seed
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
-from amif.training.answer_checks import check_training_answers, count_unreachable
+from amif.training.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
 from amif.training.checkpoints import check_model, check_output_folder, is_pretrained_only
 from amif.training.data import NAMED, ablate_images, load_questions, load_vqa_dataset
 from amif.training.distributed import use_all_cpu_cores
@@ -434,7 +434,9 @@ def evaluate(
     acceptable = acceptable_answers_of(data_args.dataset)
     if trainer.candidates is not None:
         count_unreachable(dataset, trainer.candidates, acceptable)
-    rows = prediction_rows(dataset, *trainer.predict_answers(dataset, trainer.args.output_dir), acceptable)
+    answers, scores = trainer.predict_answers(dataset, trainer.args.output_dir)
+    check_predictions_differ(answers, dataset["answer"])
+    rows = prediction_rows(dataset, answers, scores, acceptable)
     metrics = build_metrics(
         rows,
         protocol=data_args.protocol,

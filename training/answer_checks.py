@@ -1,6 +1,6 @@
-"""Answers that a model cannot learn or cannot give, said before time is spent on them."""
+"""Answers that a model cannot learn or cannot give, or gives to every question."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from datasets import Dataset
 from transformers.utils import logging
@@ -43,3 +43,13 @@ def count_unreachable(
             f"candidates, so that these count as wrong, whatever the model says: {examples}, .."
         )
     return len(unreachable)
+
+
+def check_predictions_differ(predictions: Sequence[str], references: Sequence[str | None]) -> None:
+    """Warn where questions of different answers all got the same one."""
+    if len(set(predictions)) == 1 and len(set(references) - {None}) > 1:
+        logger.warning(
+            f"All {len(predictions)} questions got the answer {predictions[0]!r}: the model has learned which answer "
+            "is frequent and nothing else. Early in training that passes; if it stays, lower the learning rate, or "
+            "start from a checkpoint that answers."
+        )

@@ -21,6 +21,7 @@ from ..modeling_amif.modeling_amif import (
     answer_loss,
 )
 from ..processing_amif import AmifProcessor
+from .answer_checks import check_predictions_differ
 from .data.augmentation import LateralitySafeAugmentation
 from .data.sampler import ImageGroupedSampler, LengthGroupedSampler
 from .data.vqa_collator import AmifVqaCollator, vqa_lengths
@@ -301,6 +302,7 @@ class AmifVqaTrainer(ResumableTrainer):
 
     def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:
         answers = self._texts(prediction.predictions[0][prediction.label_ids.argsort()])
+        check_predictions_differ(answers, references)
         # In memory: a file in the user's cache folder would be one for all processes.
         measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
         return {"accuracy": measured["accuracy"]}

@@ -1,7 +1,7 @@
 import pytest
 
 from amif.training import answer_checks
-from amif.training.answer_checks import check_training_answers, count_unreachable
+from amif.training.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.evaluation import acceptable_answers_of
 
@@ -41,4 +41,20 @@ def test_any_alternative_suffices(caplog):
     by_med_rules = acceptable_answers_of("vqa_med_2019")
     assert count_unreachable(rows("ct (iv)#mri"), ["ct"], by_med_rules) == 0
     assert count_unreachable(rows("ct (iv)#mri"), ["ct iv"], by_med_rules) == 0
+    assert not caplog.text
+
+
+def test_one_answer_to_every_question_is_warned_of(caplog):
+    check_predictions_differ(["no"] * 3, ["yes", "no", None])
+    assert "All 3 questions got the answer 'no'" in caplog.text
+
+
+@pytest.mark.parametrize("references", [["no", "no"], ["no", None], [None, None]])
+def test_one_answer_that_may_be_right_is_not(caplog, references):
+    check_predictions_differ(["no", "no"], references)
+    assert not caplog.text
+
+
+def test_answers_that_differ_are_not(caplog):
+    check_predictions_differ(["no", "yes"], ["yes", "ct"])
     assert not caplog.text
