@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from .lora import describe_lora
 # Beside the packages, in a clone as in an installation.
 TEMPLATE = Path(__file__).parents[1] / "model_cards" / "template.md"
 TAGS = ["amif", "medical", "radiology"]
+REFIT = " Trained on the questions of the validation split too: they say nothing of this checkpoint."
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ def write_model_card(
         folder,
         data,
         start=_start(vision_model, text_model),
-        source=_data_sentence(metrics["dataset"]),
-        results=format_table(metrics),
+        source=_data_sentence(metrics["dataset"]) + (REFIT if metrics.get("refit") else ""),
+        results=_without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
         answers="" if trainer is None else f"{len(trainer.processing_class.answers or [])} ",
     )
@@ -142,13 +145,22 @@ def training_facts(trainer: Trainer | None) -> dict[str, str]:
         **trainer.parameter_facts,
         "epochs, steps": f"{trainer.state.epoch:g}, {trainer.state.global_step}",
         "batch": f"{args.train_batch_size * args.gradient_accumulation_steps * args.world_size}",
-        "optimizer": f"{args.optim}, learning rate {args.learning_rate:g}, weight decay {args.weight_decay:g}, "
-        f"{args.lr_scheduler_type}, warm-up {args.warmup_steps:g}",
+        "optimizer": f"{_name(args.optim)}, learning rate {args.learning_rate:g}, weight decay {args.weight_decay:g}, "
+        f"{_name(args.lr_scheduler_type)}, warm-up {args.warmup_steps:g}",
         "precision": "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
         "seed": str(args.seed),
         "time": f"{runs[-1]['train_runtime'] / 60:.1f} minutes",
         "hardware": _hardware(args),
     }
+
+
+def _name(choice: str | Enum) -> str:
+    return choice.value if isinstance(choice, Enum) else choice
+
+
+def _without_folders(text: str) -> str:
+    """Absolute paths cut to their last name: a card is published, and says nothing of its author's disk."""
+    return re.sub(r"(?<![^\s=])/(?:[^\s/]+/)+", "", text)
 
 
 def _hardware(args: Any) -> str:

@@ -3,6 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from transformers import SchedulerType
+from transformers.training_args import OptimizerNames
 
 from amif.training.model_card import parameter_facts, write_model_card, write_pretraining_card
 
@@ -46,10 +48,10 @@ def trainer(**runtime):
         train_batch_size=8,
         gradient_accumulation_steps=2,
         world_size=1,
-        optim="adamw_torch",
+        optim=OptimizerNames.ADAMW_TORCH_FUSED,
         learning_rate=3e-5,
         weight_decay=0.05,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SchedulerType.COSINE,
         warmup_steps=0.4,
         bf16=True,
         fp16=False,
@@ -92,7 +94,7 @@ def test_card_says_what_was_measured_how_and_on_what(folder, tmp_path):
         "the 2 answers that come with",
         "| parameters | 11, of them 3 trained (27.27 %) |",
         "| batch | 16 |",
-        "learning rate 3e-05, weight decay 0.05",
+        "| optimizer | adamw_torch_fused, learning rate 3e-05, weight decay 0.05, cosine, warm-up 0.4 |",
         "| precision | bfloat16 |",
         "| seed | 7 |",
         "| time | 1.5 minutes |",
@@ -104,6 +106,26 @@ def test_card_says_what_was_measured_how_and_on_what(folder, tmp_path):
     assert str(tmp_path) not in card.content
     assert "{{" not in card.content
     assert "{%" not in card.content
+
+
+def test_card_names_no_folder_of_its_authors_disk(folder):
+    command = "/home/jane/x/run_vqa.py /data/recipe.yaml --data_dir=/data/hospital/slake --learning_rate 1e-4"
+    command += " --also_train_on vqa_rad=/mnt/rad out/here"
+    metrics = METRICS | {"fingerprint": METRICS["fingerprint"] | {"command": command}}
+    write_model_card(folder, metrics, None, None, trainer())
+    shown = next(line for line in ModelCard.load(folder / "README.md").content.splitlines() if "Command" in line)
+    assert shown == (
+        "Command: run_vqa.py recipe.yaml --data_dir=slake --learning_rate 1e-4 --also_train_on vqa_rad=rad out/here"
+    )
+
+
+def test_card_of_a_refit_whose_answers_nobody_could_score(folder):
+    write_model_card(folder, METRICS | {"refit": True, "overall": None}, None, None, trainer())
+    content = ModelCard.load(folder / "README.md").content
+    assert "Trained on the questions of the validation split too" in content
+    assert "None were measured." in content
+    write_model_card(folder, METRICS, None, None, trainer())
+    assert "validation split too" not in ModelCard.load(folder / "README.md").content
 
 
 def test_metadata_and_model_index_are_read_back_by_the_hubs_library(folder):
