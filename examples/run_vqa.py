@@ -213,7 +213,7 @@ def main() -> None:
     model, processor = build_model(model_args, data_args, splits, training_args.do_train)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
-    note_refit(model, data_args, choosing=training_args.do_train or eval_split == "validation")
+    note_refit(model, data_args, reads_validation(data_args, training_args.do_train, eval_split))
 
     if model_args.use_lora and training_args.do_train:
         if training_args.freeze_vision_encoder:
@@ -294,6 +294,12 @@ def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: A
         )
     training = concatenate_datasets([splits["train"], splits["validation"]])
     return DatasetDict({"train": training, "test": splits["test"]})
+
+
+def reads_validation(data_args: DataArguments, training: bool, eval_split: str) -> bool:
+    """Whether validation says which checkpoint is best, which threshold to set, or how good a checkpoint is."""
+    evaluated = eval_split == "validation" and data_args.predict_file is None
+    return training or evaluated or data_args.abstention_error_rate is not None
 
 
 def note_refit(model: AmifForVisualQuestionAnswering, data_args: DataArguments, choosing: bool) -> None:

@@ -201,9 +201,10 @@ def test_refit_trains_on_validation_and_chooses_nothing_there(tmp_path):
     assert "phantom validation" not in done.stderr
     assert json.loads((tmp_path / "refit" / "metrics.json").read_text())["refit"]
     assert "trained on validation too" in (tmp_path / "refit" / "README.md").read_text()
-    evaluation = ["--model_name_or_path", "refit", "--do_train", "false", "--eval_split", "validation"]
-    done = run(*SMALL, *evaluation, "--output_dir", "evaluation", folder=tmp_path)
-    assert "trained on phantom's validation questions too (--refit)" in done.stderr
+    evaluation = ["--model_name_or_path", "refit", "--do_train", "false", "--output_dir", "evaluation"]
+    for choosing in (["--eval_split", "validation"], ["--eval_split", "test", "--abstention_error_rate", "0.1"]):
+        done = run(*SMALL, *evaluation, *choosing, folder=tmp_path)
+        assert "trained on phantom's validation questions too (--refit)" in done.stderr
     assert "nothing can be chosen there: add --eval_strategy no" in run(*SMALL, "--refit", folder=tmp_path).stderr
     done = run(*SMALL, "--refit", *fixed, "--abstention_error_rate", "0.1", folder=tmp_path)
     assert "which --refit trains on: drop one" in done.stderr

@@ -140,7 +140,7 @@ def test_augmentation_is_shared_by_an_images_questions(processor, rows):
 
 
 def test_lengths_put_answers_first_and_then_questions(processor):
-    """By hand, [CLS] and [SEP] counted: answers of 3, 4 and 3 tokens, questions of 6, 3 and 3 words and signs."""
+    """Answers of 3, 4 and 3 tokens by hand, [CLS] and [SEP] counted."""
     questions = ["Is there a lesion?", "Where", "Where"]
     lengths = vqa_lengths(processor, questions, ["Yes.", "Left lung", "no"])
     assert sorted(range(3), key=lengths.__getitem__) == [2, 0, 1]
