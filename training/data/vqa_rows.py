@@ -1,6 +1,6 @@
 """The rows that a data loader draws: undecoded pictures, and what the collator needs to know of a row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +41,16 @@ class VqaRows(torch.utils.data.Dataset):
         return len(self.dataset)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        item = {**self.dataset[row], "row": row, "epoch": int(self._epoch)}
+        return self.__getitems__([row])[0]
+
+    def __getitems__(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """A batch's rows, which a data loader reads at once where it can: several times faster than one by one."""
+        columns = self.dataset[list(rows)]
+        values = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        return [self._item(cells, row) for cells, row in zip(values, rows, strict=True)]
+
+    def _item(self, values: dict[str, Any], row: int) -> dict[str, Any]:
+        item = {**values, "row": row, "epoch": int(self._epoch)}
         if self.image_states is not None:
             item["image_states"] = self.image_states[item["image_id"]]
         return item

@@ -26,3 +26,20 @@ def test_persistent_workers_learn_of_the_epoch(rows):
     for epoch in (0, 3):
         rows.set_epoch(epoch)
         assert [row["epoch"] for batch in loader for row in batch] == [epoch] * 3
+
+
+def test_a_batch_read_at_once_keeps_its_order_and_repeats(rows):
+    batch = rows.__getitems__([2, 0, 2])
+    assert [(row["question"], row["image_id"], row["row"]) for row in batch] == [
+        ("2?", "i2", 2),
+        ("0?", "i0", 0),
+        ("2?", "i2", 2),
+    ]
+
+
+def test_a_data_loader_reads_a_batch_at_once(rows, monkeypatch):
+    read = []
+    at_once = VqaRows.__getitems__
+    monkeypatch.setattr(VqaRows, "__getitems__", lambda self, places: read.append(places) or at_once(self, places))
+    list(DataLoader(rows, batch_size=2, collate_fn=list))
+    assert read == [[0, 1], [2]]
