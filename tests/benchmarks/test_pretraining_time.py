@@ -56,15 +56,16 @@ def inputs():
 
 def step(trainer):
     trainer.model.train()
-    trainer.training_step(trainer.model, inputs())
+    with trainer.compute_loss_context_manager():
+        trainer.compute_loss(trainer.model, inputs()).backward()
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
 
 
 @torch.no_grad()
-def ask(teacher):
+def ask(teacher, trainer):
     vision, text = teacher
-    with torch.autocast("cpu", torch.bfloat16):
+    with trainer.accelerator.autocast():
         vision(pixel_values=torch.rand(2 * STUDIES, 3, 224, 224))
         text(input_ids=torch.randint(1_000, 28_000, (STUDIES, REPORT_TOKENS)))
 
@@ -110,8 +111,10 @@ def median(values):
 
 @pytest.mark.parametrize("trainer", ["global", "local"], indirect=True)
 def test_step_teacher_and_losses(trainer, teacher):
-    step(trainer), ask(teacher), losses_alone(trainer)
-    rounds = [(seconds(step, trainer), seconds(ask, teacher), seconds(losses_alone, trainer)) for _ in range(ROUNDS)]
+    step(trainer), ask(teacher, trainer), losses_alone(trainer)
+    rounds = [
+        (seconds(step, trainer), seconds(ask, teacher, trainer), seconds(losses_alone, trainer)) for _ in range(ROUNDS)
+    ]
     steps, teachers, losses = (median(values) for values in zip(*rounds, strict=True))
     print(f"\n{trainer.args.stage}: step {steps:.2f} s, teacher {teachers:.2f} s, losses {losses:.3f} s")
     print(f"online / cached {1 + teachers / steps:.2f}, losses / step {100 * losses / steps:.2f} %")
