@@ -73,7 +73,7 @@ def write_model_card(
         data,
         start=_start(vision_model, text_model),
         source=_data_sentence(metrics["dataset"]) + (REFIT if metrics.get("refit") else ""),
-        results=_without_folders(format_table(metrics)) if measured else None,
+        results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
         answers="" if trainer is None else f"{len(trainer.processing_class.answers or [])} ",
     )
@@ -158,9 +158,9 @@ def _name(choice: str | Enum) -> str:
     return choice.value if isinstance(choice, Enum) else choice
 
 
-def _without_folders(text: str) -> str:
-    """Absolute paths cut to their last name: a card is published, and says nothing of its author's disk."""
-    return re.sub(r"(?<![^\s=])/(?:[^\s/]+/)+", "", text)
+def without_folders(text: str) -> str:
+    """Absolute paths cut to their last name: what is published says nothing of its author's disk."""
+    return re.sub(r"(?<![^\s=\"])/(?:[^\s/]+/)+", "", text)
 
 
 def _hardware(args: Any) -> str:

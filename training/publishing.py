@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from transformers import Trainer
 from transformers.utils import logging
 
-from .model_card import write_card_without_results
+from .model_card import without_folders, write_card_without_results
 
 logger = logging.get_logger(__name__)
 
@@ -15,8 +15,9 @@ PUBLISHED = (
     *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
     *("processor_config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt"),
-    *("*_amif.py", "README.md", "metrics.json", "test_evaluations.jsonl"),
+    *("*_amif.py", "README.md"),
 )
+PUBLISHED_RESULTS = ("metrics.json", "test_evaluations.jsonl")
 
 
 def publish_checkpoint(
@@ -29,7 +30,8 @@ def publish_checkpoint(
 ) -> CommitInfo:
     """Publish a checkpoint's weights, configuration, code, processor with its answers, metrics and card.
 
-    Large files go ahead and one commit makes all of them visible: what breaks off leaves the repository as it was.
+    Of the absolute paths in metrics only the last names are published. Large files go ahead and one commit makes all of
+    them visible: what breaks off leaves the repository as it was.
 
     Args:
         folder: the checkpoint's folder.
@@ -51,21 +53,21 @@ def publish_checkpoint(
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        return api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            # Names and no patterns: of the Hub's patterns, * also matches what lies in the subfolders of checkpoints.
-            allow_patterns=[
-                file.relative_to(folder).as_posix() for pattern in PUBLISHED for file in folder.glob(pattern)
-            ],
-            revision=revision,
-            commit_message=commit_message,
-        )
+        return api.create_commit(repo_id, _additions(folder), commit_message=commit_message, revision=revision)
     except Exception as error:  # of huggingface_hub, of its HTTP client or of the system
         raise ConnectionError(
             f"Publishing {folder} as {repo_id} failed and nothing was changed there: {error}. The checkpoint is whole "
             "in its folder; publish it with amif.training.publishing.publish_checkpoint."
         ) from error
+
+
+def _additions(folder: Path) -> list[CommitOperationAdd]:
+    files = [file for pattern in PUBLISHED for file in folder.glob(pattern)]
+    additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
+    results = [folder / name for name in PUBLISHED_RESULTS if (folder / name).is_file()]
+    return additions + [
+        CommitOperationAdd(file.name, without_folders(file.read_text(encoding="utf-8")).encode()) for file in results
+    ]
 
 
 class PublishingTrainer(Trainer):

@@ -60,6 +60,7 @@ said["by pipeline"] = pipeline("medical-vqa", model="user/by-parts").processor.a
 publish_checkpoint(folder, "amif-vqa", private=True, revision="v1")
 said["private, v1"] = answers("user/amif-vqa", revision="v1")
 said["files"] = sorted(HfApi().list_repo_files("user/amif-vqa", revision="v1"))
+said["metrics"] = json.load(open(HfApi().hf_hub_download("user/amif-vqa", "metrics.json", revision="v1")))
 base = AutoModel.from_pretrained(folder)
 adapted = PeftModel.from_pretrained(base, "user/amif-vqa", subfolder="adapter", revision="v1")
 said["adapter"] = sorted(name for name, _ in adapted.named_parameters() if "lora_B" in name)
@@ -109,6 +110,7 @@ def said(client_environment, tmp_path_factory):
         ),
     ):
         (folder / name).write_text("---\nlanguage: en\n---\n" if name == "README.md" else "{}")
+    (folder / "metrics.json").write_text('{"command": "/home/me/run_vqa.py --data_dir=/data/slake out/here"}')
     command = [sys.executable, "-c", CLIENT, str(folder), str(TESTS)]
     done = subprocess.run(command, capture_output=True, text=True, env=client_environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -132,6 +134,10 @@ def test_what_belongs_to_a_checkpoint_is_published_and_nothing_else(said):
     data |= {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
     assert set(said["files"]) - {"generation_config.json"} == (code | data) - {"generation_config.json"}
     assert said["main"] == [], "another revision than the one that was asked for"
+
+
+def test_published_metrics_say_nothing_of_the_disk(said):
+    assert said["metrics"] == {"command": "run_vqa.py --data_dir=slake out/here"}
 
 
 def test_peft_loads_the_adapter_from_the_hub(said):
