@@ -337,6 +337,7 @@ def build_model(
     """
     if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
         model, processor = load_model(model_args.model_name_or_path)
+        note_kept_image_size(model, model_args.image_size)
         if not training or (model_args.use_lora and model.config.knowledge_size):
             logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
             return model, processor
@@ -372,6 +373,12 @@ def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifP
     check_model(name_or_path)
     model = AmifForVisualQuestionAnswering.from_pretrained(name_or_path, dtype="float32", use_safetensors=True)
     return model, AutoProcessor.from_pretrained(name_or_path)
+
+
+def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | None) -> None:
+    kept = model.config.vision_config.image_size
+    if asked not in (None, kept):
+        logger.warning(f"--image_size {asked} is for new models: the checkpoint's images keep {kept} pixels a side.")
 
 
 def set_knowledge(

@@ -169,12 +169,13 @@ def test_evaluating_a_checkpoint_repeats_its_numbers_and_records_the_look(traine
 
 
 def test_paper_protocol_and_ablation_say_so(trained, tmp_path):
-    arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", *SMALL]
+    arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", "--image_size", "48", *SMALL]
     done = run(*arguments, "--protocol", "paper", "--ablate_image", "blank", "--output_dir", "o", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "o" / "metrics.json").read_text())
     assert (metrics["protocol"], metrics["ablate_image"]) == ("paper", "blank")
     assert "the published protocol" in done.stdout
+    assert "--image_size 48 is for new models: the checkpoint's images keep 96 pixels a side." in done.stderr
 
 
 def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path):
