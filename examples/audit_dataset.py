@@ -55,7 +55,7 @@ def main() -> None:
     audit = {"dataset": args.dataset, **audit_splits(splits, prints, acceptable_answers_of(args.dataset))}
     tables = [audit_table(audit, args.dataset)]
     if args.against is not None:
-        other = load_vqa_dataset(args.against, args.against_dir, make_validation=False)
+        other = load_vqa_dataset(args.against, args.against_dir, validation_by=None)
         pair = audit_pair(print_images(other, args.against), prints, (args.against, args.dataset))
         audit["against"] = {"dataset": args.against, **pair}
         tables.append(pair_table(pair, args.dataset, args.against))
@@ -73,7 +73,7 @@ def load_splits(args: AuditArguments) -> DatasetDict:
     names = ("image_column", "question_column", "answer_column", "num_studies")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.languages is None:
-        return load_vqa_dataset(args.dataset, args.data_dir, make_validation=False, **options)
+        return load_vqa_dataset(args.dataset, args.data_dir, validation_by=None, **options)
     parts = [load_vqa_dataset(args.dataset, args.data_dir, language=language) for language in args.languages]
     return DatasetDict({name: concatenate_datasets([part[name] for part in parts]) for name in parts[0]})
 

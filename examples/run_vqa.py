@@ -133,6 +133,13 @@ class DataArguments:
             "help": "Train on the validation questions too. Fix the epochs beforehand: nothing is chosen on validation."
         },
     )
+    validation_by: str = field(
+        default="image",
+        metadata={
+            "help": "Where the data has no validation split: make one of whole images (image), or of questions with "
+            "their rephrasings about images that training shows too (question), as in VQA-RAD's official test."
+        },
+    )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     knowledge: str = field(
@@ -198,7 +205,9 @@ def main() -> None:
         training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
 
     # 3. Data
-    splits = load_vqa_dataset(data_args.dataset, data_args.data_dir, **data_args.reader_options)
+    splits = load_vqa_dataset(
+        data_args.dataset, data_args.data_dir, validation_by=data_args.validation_by, **data_args.reader_options
+    )
     splits = limit_samples(splits, data_args)
     if data_args.refit:
         splits = refit_splits(splits, data_args, training_args)
@@ -213,7 +222,7 @@ def main() -> None:
     model, processor = build_model(model_args, data_args, splits, training_args.do_train)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
-    note_refit(model, data_args, reads_validation(data_args, training_args.do_train, eval_split))
+    note_validation(model, data_args, training_args.do_train, eval_split)
 
     if model_args.use_lora and training_args.do_train:
         if training_args.freeze_vision_encoder:
@@ -302,16 +311,27 @@ def reads_validation(data_args: DataArguments, training: bool, eval_split: str) 
     return training or evaluated or data_args.abstention_error_rate is not None
 
 
-def note_refit(model: AmifForVisualQuestionAnswering, data_args: DataArguments, choosing: bool) -> None:
-    """Keep in the checkpoint on which validation questions it was trained, and refuse to choose by them later."""
-    refit_on = getattr(model.config, "refit_on", [])
+def note_validation(
+    model: AmifForVisualQuestionAnswering, data_args: DataArguments, training: bool, eval_split: str
+) -> None:
+    """Keep in the checkpoint which validation questions it was not trained on, and refuse to choose by others later."""
+    name, config = data_args.dataset, model.config
+    refit_on, validation_by = getattr(config, "refit_on", []), getattr(config, "validation_by", {})
+    if not data_args.refit and reads_validation(data_args, training, eval_split):
+        if name in refit_on:
+            raise ValueError(
+                f"This checkpoint was trained on {name}'s validation questions too (--refit): they say "
+                "nothing of it any more. Evaluate it on test, or start from another checkpoint."
+            )
+        if validation_by.get(name, data_args.validation_by) != data_args.validation_by:
+            raise ValueError(
+                f"This checkpoint was trained with --validation_by {validation_by[name]}: --validation_by "
+                f"{data_args.validation_by} may ask it {name}'s training questions. Give the same."
+            )
+    if training:
+        config.validation_by = validation_by | {name: data_args.validation_by}
     if data_args.refit:
-        model.config.refit_on = sorted({*refit_on, data_args.dataset})
-    elif choosing and data_args.dataset in refit_on:
-        raise ValueError(
-            f"This checkpoint was trained on {data_args.dataset}'s validation questions too (--refit): they say "
-            "nothing of it any more. Evaluate it on test, or start from another checkpoint."
-        )
+        config.refit_on = sorted({*refit_on, name})
 
 
 def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:

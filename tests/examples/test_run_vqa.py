@@ -178,6 +178,13 @@ def test_paper_protocol_and_ablation_say_so(trained, tmp_path):
     assert "--image_size 48 is for new models: the checkpoint's images keep 96 pixels a side." in done.stderr
 
 
+def test_validation_made_in_another_way_is_refused(trained, tmp_path):
+    arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", *SMALL]
+    done = run(*arguments, "--validation_by", "question", "--eval_split", "validation", folder=tmp_path)
+    assert done.returncode != 0
+    assert "trained with --validation_by image: --validation_by question may ask it phantom's training" in done.stderr
+
+
 def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path):
     Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
     (tmp_path / "questions.csv").write_text("image,question\none.png,is there a mass?\none.png,what organ is this?\n")

@@ -1,4 +1,4 @@
-"""Validation splits made by image: a picture's questions all go to the same side."""
+"""Validation splits made by image, or by another column: rows of one value all go to the same side."""
 
 import hashlib
 from collections import Counter

@@ -33,7 +33,7 @@ def load_vqa_dataset(
     name_or_path: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
-    make_validation: bool = True,
+    validation_by: str | None = "image",
     on_bad_row: str = "error",
     **column_names: Any,
 ) -> DatasetDict:
@@ -44,27 +44,29 @@ def load_vqa_dataset(
             CSV, JSON, JSON Lines or Parquet file, or a folder of such files.
         data_dir: the local copy, for the readers that need one.
         strict: raise where the rows are not as many as published; otherwise the difference is logged.
-        make_validation: whether a missing validation split is made from training images.
+        validation_by: how a missing validation split is made from the training rows: of whole images ("image"), of
+            questions with their rephrasings about images that training shows too ("question"), or not at all (None).
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
         **column_names: `image_column`, `question_column`, `answer_column` and `image_dir` for one's own data; for the
             named ones what their reader takes: slake's `language`, phantom's `num_studies`, `image_size` and `seed`.
 
     Returns:
-        Splits "train", "validation" and "test", as far as the source has them. Without a validation split, one is made
-        from the training images, so that all of a picture's questions are on one side; `make_validation` tells whether.
+        Splits "train", "validation" and "test", as far as the source has them, and validation as `validation_by` says.
 
     Raises:
-        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form; for damaged files, and for
-            bad rows unless they are skipped.
+        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form; for another
+            `validation_by`; for damaged files, and for bad rows unless they are skipped.
         FileNotFoundError: when a file or an image is missing.
     """
+    if validation_by not in ("image", "question", None):
+        raise ValueError(f"validation_by {validation_by!r} is none of image, question and None.")
     name = str(name_or_path)
     if name == "phantom":
         return DatasetDict(_generate_phantom(**column_names))
     if name in READERS:
         splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
-        return add_validation(splits) if make_validation else splits
+        return _with_validation(splits, validation_by)
     if not Path(name).exists() and not may_be_hub_id(name):
         raise ValueError(
             f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give a Hub id, or "
@@ -72,7 +74,15 @@ def load_vqa_dataset(
             "answer_column."
         )
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
-    return add_validation(splits) if make_validation else splits
+    return _with_validation(splits, validation_by)
+
+
+def _with_validation(splits: DatasetDict, by: str | None) -> DatasetDict:
+    if by is None or "train" not in splits:
+        return splits
+    # Wordings of one question must not stand on both sides: they have one answer.
+    question = "rephrasing_of" if "rephrasing_of" in splits["train"].column_names else "question_id"
+    return add_validation(splits, column="image_id" if by == "image" else question)
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -108,6 +108,17 @@ def test_real_validation_is_by_image(data_dir):
     assert 0.15 * 3064 <= len(splits["validation"]) <= 0.16 * 3064
 
 
+def test_real_validation_by_question_shares_images_and_no_wording(data_dir):
+    by_image = load_vqa_dataset("vqa_rad", data_dir / "vqa_rad")
+    splits = load_vqa_dataset("vqa_rad", data_dir / "vqa_rad", validation_by="question")
+    train, validation = splits["train"], splits["validation"]
+    assert (len(train), len(validation)) == (2604, 460)
+    assert set(validation["image_id"]) <= set(train["image_id"])
+    assert not set(validation["rephrasing_of"]) & set(train["rephrasing_of"])
+    both = [[*parts["train"]["question_id"], *parts["validation"]["question_id"]] for parts in (splits, by_image)]
+    assert sorted(both[0]) == sorted(both[1])
+
+
 def test_answered_test_file(tmp_path):
     splits = load_vqa_rad(
         small_copy(
