@@ -136,8 +136,9 @@ class DataArguments:
     validation_by: str = field(
         default="image",
         metadata={
-            "help": "Where the data has no validation split: make one of whole images (image), or of questions with "
-            "their rephrasings about images that training shows too (question), as in VQA-RAD's official test."
+            "help": "Where the data has no validation split, what one is made of: whole images (image); or, about "
+            "images that training shows too, questions with all their rephrasings (question) or single rows (wording), "
+            "as in VQA-RAD's official test."
         },
     )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})

@@ -25,6 +25,8 @@ READERS: dict[str, Callable[..., DatasetDict]] = {
 }
 # The data sets that are known by name.
 NAMED = ("phantom", *READERS)
+# How a validation split is made: the column whose values stay on one side.
+VALIDATION_BY = {"image": "image_id", "question": "rephrasing_of", "wording": "question_id"}
 # Once a process, and a forked one has its parent's: a data set is never changed in place.
 _generate_phantom = cache(load_phantom_vqa)
 
@@ -44,8 +46,9 @@ def load_vqa_dataset(
             CSV, JSON, JSON Lines or Parquet file, or a folder of such files.
         data_dir: the local copy, for the readers that need one.
         strict: raise where the rows are not as many as published; otherwise the difference is logged.
-        validation_by: how a missing validation split is made from the training rows: of whole images ("image"), of
-            questions with their rephrasings about images that training shows too ("question"), or not at all (None).
+        validation_by: how a missing validation split is made from the training rows: of whole images ("image"); of
+            questions with all their rephrasings about images that training shows too ("question"); of single rows,
+            whose images and rephrasings stay in training ("wording"); or not at all (None).
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
         **column_names: `image_column`, `question_column`, `answer_column` and `image_dir` for one's own data; for the
@@ -59,8 +62,8 @@ def load_vqa_dataset(
             `validation_by`; for damaged files, and for bad rows unless they are skipped.
         FileNotFoundError: when a file or an image is missing.
     """
-    if validation_by not in ("image", "question", None):
-        raise ValueError(f"validation_by {validation_by!r} is none of image, question and None.")
+    if validation_by not in (*VALIDATION_BY, None):
+        raise ValueError(f"validation_by {validation_by!r} is none of {', '.join(VALIDATION_BY)} and None.")
     name = str(name_or_path)
     if name == "phantom":
         return DatasetDict(_generate_phantom(**column_names))
@@ -80,9 +83,8 @@ def load_vqa_dataset(
 def _with_validation(splits: DatasetDict, by: str | None) -> DatasetDict:
     if by is None or "train" not in splits:
         return splits
-    # Wordings of one question must not stand on both sides: they have one answer.
-    question = "rephrasing_of" if "rephrasing_of" in splits["train"].column_names else "question_id"
-    return add_validation(splits, column="image_id" if by == "image" else question)
+    column = VALIDATION_BY[by]
+    return add_validation(splits, column=column if column in splits["train"].column_names else "question_id")
 
 
 def may_be_hub_id(name: str) -> bool:

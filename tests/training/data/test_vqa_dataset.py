@@ -36,7 +36,7 @@ def test_own_data_gets_a_validation_split_by_question_or_none(tmp_path):
     splits = load_vqa_dataset(tmp_path / "own.json", validation_by="question")
     assert {name: len(split) for name, split in splits.items()} == {"train": 17, "validation": 3}
     assert list(load_vqa_dataset(tmp_path / "own.json", validation_by=None)) == ["train"]
-    with pytest.raises(ValueError, match="validation_by 'patient' is none of image, question and None"):
+    with pytest.raises(ValueError, match="validation_by 'patient' is none of image, question, wording and None"):
         load_vqa_dataset(tmp_path / "own.json", validation_by="patient")
 
 
