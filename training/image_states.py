@@ -1,5 +1,8 @@
 """Encoder states of a data set's pictures, computed once where the vision encoder does not change."""
 
+from collections.abc import Callable
+
+import PIL.Image
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Subset
@@ -18,6 +21,8 @@ def encode_unique_images(
     dataset: Dataset,
     batch_size: int,
     progress: bool = True,
+    augmentation: Callable[..., PIL.Image.Image] | None = None,
+    epoch: int = 0,
 ) -> dict[str, torch.Tensor]:
     """Encode each picture of a data set once, in the model's own number format (call under autocast for another).
 
@@ -27,18 +32,21 @@ def encode_unique_images(
         dataset: rows of the schema.
         batch_size: pictures a step.
         progress: whether to show a progress bar.
+        augmentation: changes each picture first, with its draw of `epoch`; see `AmifVqaCollator`.
+        epoch: of the draws.
 
     Returns:
-        By `image_id`, states (tokens, vision width) on the CPU, pooled as the configuration says.
+        By `image_id`, states (tokens, vision width) in shared memory, pooled as the configuration says.
     """
     rows = VqaRows(dataset)
+    rows.set_epoch(epoch)
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows.image_ids)))}
     pictures = Subset(rows, list(first_rows.values()))
-    loader = DataLoader(pictures, batch_size=batch_size, collate_fn=AmifVqaCollator(processor))
+    loader = DataLoader(pictures, batch_size=batch_size, collate_fn=AmifVqaCollator(processor, augmentation))
     was_training = model.training
     model.eval()
     encoded = []
     for batch in tqdm(loader, desc="Encoding images", disable=not progress):
         encoded.extend(model.model.encode_images(batch["pixel_values"].to(model.device)).cpu())
     model.train(was_training)
-    return dict(zip(first_rows, encoded, strict=True))
+    return dict(zip(first_rows, torch.stack(encoded).share_memory_(), strict=True))

@@ -93,7 +93,10 @@ class AmifVqaArguments(TrainingArguments):
     label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Leave as it is."})
     freeze_vision_encoder: bool = field(
         default=False,
-        metadata={"help": "Keep the vision encoder as it is. Without augmentation each image is then encoded once."},
+        metadata={
+            "help": "Keep the vision encoder as it is. Each image is then encoded once, or with augment_images once an "
+            "epoch, in one draw for all its questions."
+        },
     )
     augment_images: bool = field(
         default=False,
@@ -128,7 +131,7 @@ class AmifVqaTrainer(ResumableTrainer):
     """Trains `AmifForVisualQuestionAnswering`, and evaluates it by the answers it gives.
 
     Data sets are rows of the package's schema. Each image is encoded once a batch, however many questions it has; where
-    the vision encoder is frozen and images are not augmented, once a run.
+    the vision encoder is frozen, once a run, or, augmented, once an epoch in one draw for all its questions.
 
     Args:
         model: The model to train.
@@ -168,7 +171,7 @@ class AmifVqaTrainer(ResumableTrainer):
         self.candidates = candidates
         self._prepared_rows: dict[tuple[str, bool], VqaRows] = {}
         self._train_sampler: ImageGroupedSampler | LengthGroupedSampler | None = None
-        self.add_callback(_EpochOfRows(self))
+        self.add_callback(_StartEpoch(self))
 
     def compute_loss(
         self,
@@ -231,7 +234,7 @@ class AmifVqaTrainer(ResumableTrainer):
         return list(texts), list(scores)
 
     def _answers_of_rows(self, dataset: Dataset, folder: str | Path | None) -> dict[int, Answer]:
-        rows = self._rows(dataset, self.args.freeze_vision_encoder)
+        rows = self._rows(dataset)
         order, size = list(self._get_eval_sampler(rows)), self.args.per_device_eval_batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         partial_predictions = None if folder is None else self._partial_predictions(dataset, folder)
@@ -319,23 +322,26 @@ class AmifVqaTrainer(ResumableTrainer):
 
     def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         self.data_collator = self._training_collator() if is_training else self.collator
-        cached = self.args.freeze_vision_encoder and not (is_training and self.args.augment_images)
-        return super()._get_dataloader(self._rows(dataset, cached), *args, is_training=is_training, **kwargs)
+        rows = self._rows(dataset, is_training and self.args.augment_images)
+        return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
 
     def _training_collator(self) -> AmifVqaCollator:
-        if not self.args.augment_images:
-            return self.collator
-        image_size = self.model.config.vision_config.image_size
-        return AmifVqaCollator(self.processing_class, LateralitySafeAugmentation(image_size, self.args.seed))
+        return AmifVqaCollator(self.processing_class, self._augmentation())
 
-    def _rows(self, dataset: Dataset, cached: bool) -> VqaRows:
+    def _augmentation(self) -> LateralitySafeAugmentation | None:
+        if not self.args.augment_images:
+            return None
+        return LateralitySafeAugmentation(self.model.config.vision_config.image_size, self.args.seed)
+
+    def _rows(self, dataset: Dataset, augmented: bool = False) -> VqaRows:
         # The same data may be trained on with augmentation and evaluated without.
-        key = (dataset._fingerprint, cached)
+        key = (dataset._fingerprint, augmented)
         if key not in self._prepared_rows:
+            cached = self.args.freeze_vision_encoder and not augmented
             self._prepared_rows[key] = VqaRows(dataset, self._image_states(dataset) if cached else None)
         return self._prepared_rows[key]
 
-    def _image_states(self, dataset: Dataset) -> dict[str, torch.Tensor]:
+    def _image_states(self, dataset: Dataset, **augmentation: Any) -> dict[str, torch.Tensor]:
         model = self.accelerator.unwrap_model(self.model)
         with self.accelerator.autocast():
             return encode_unique_images(
@@ -344,7 +350,18 @@ class AmifVqaTrainer(ResumableTrainer):
                 dataset,
                 self.args.per_device_eval_batch_size,
                 progress=self.is_local_process_zero() and not self.args.disable_tqdm,
+                **augmentation,
             )
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tell rows and sampler of an epoch, counted from 0, and draw its augmentation of images encoded once."""
+        for (_, augmented), rows in self._prepared_rows.items():
+            rows.set_epoch(epoch)
+            if augmented and self.args.freeze_vision_encoder:
+                states = self._image_states(rows.dataset, augmentation=self._augmentation(), epoch=epoch)
+                rows.set_image_states(states)
+        if self._train_sampler is not None:
+            self._train_sampler.set_epoch(epoch)
 
     def _get_train_sampler(self, train_dataset: VqaRows | None = None) -> Sampler:
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
@@ -365,19 +382,15 @@ class AmifVqaTrainer(ResumableTrainer):
         return ImageGroupedSampler(eval_dataset.image_ids)
 
 
-class _EpochOfRows(TrainerCallback):
-    """Tells rows and sampler of each new epoch; accelerate does not reliably where there are several processes."""
+class _StartEpoch(TrainerCallback):
+    """Tells the trainer of each new epoch; accelerate does not tell rows reliably where there are several processes."""
 
     def __init__(self, trainer: AmifVqaTrainer) -> None:
         self.trainer = trainer
 
     def on_epoch_begin(self, args: AmifVqaArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Set the epoch, counted from 0, also after a resume in the middle of one."""
-        for rows in self.trainer._prepared_rows.values():
-            rows.set_epoch(int(state.epoch))
-        sampler = self.trainer._train_sampler
-        if sampler is not None:
-            sampler.set_epoch(int(state.epoch))
+        """Also after a resume in the middle of an epoch."""
+        self.trainer.start_epoch(int(state.epoch))
 
 
 def _answered(dataset: Dataset) -> Dataset:

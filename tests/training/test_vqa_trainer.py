@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 from small_models import small_model
@@ -5,7 +7,8 @@ from small_runs import CANDIDATES, build_data, build_processor, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from amif import AmifVqaArguments
-from amif.training.data import ablate_images
+from amif.training.data import LateralitySafeAugmentation, ablate_images
+from amif.training.image_states import encode_unique_images
 
 
 @pytest.fixture(scope="module")
@@ -244,13 +247,49 @@ def test_groups_that_cannot_be_are_refused(tmp_path):
         AmifVqaArguments(str(tmp_path), **by_length)
 
 
-def test_augmented_training_reads_pictures_and_evaluation_cached_states(tmp_path, processor, data, monkeypatch):
-    frozen = {"freeze_vision_encoder": True, "augment_images": True}
-    run = trainer(tmp_path, processor, data, num_train_epochs=1, **frozen)
+FROZEN_AUGMENTED = {"freeze_vision_encoder": True, "augment_images": True}
+
+
+def states_an_epoch(run, data, monkeypatch):
+    """What the model is given of each image, by epoch and `image_id`."""
+    states, compute_loss = {}, run.compute_loss
+
+    def record(model, inputs, *args, **kwargs):
+        for row, place in zip(inputs["row"].tolist(), inputs["image_index"].tolist(), strict=True):
+            states[int(run.state.epoch), data["image_id"][row]] = inputs["image_states"][place].clone()
+        return compute_loss(model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(run, "compute_loss", record)
+    run.train()
+    return states
+
+
+@pytest.mark.parametrize("workers", [{}, {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}])
+def test_frozen_encoder_sees_each_image_once_an_epoch_in_a_new_draw(tmp_path, processor, data, monkeypatch, workers):
+    run = trainer(tmp_path, processor, data, num_train_epochs=2, **FROZEN_AUGMENTED, **workers)
+    encoded, encode = [], run.model.model.encode_images
+    monkeypatch.setattr(run.model.model, "encode_images", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
+    states = states_an_epoch(run, data, monkeypatch)
+    images = list(dict.fromkeys(data["image_id"]))
+    assert sum(encoded) == 2 * len(images)
+    augmentation = LateralitySafeAugmentation(run.model.config.vision_config.image_size, run.args.seed)
+    run.model.eval()
+    for epoch, image_id in product((0, 1), images):
+        row = data["image_id"].index(image_id)
+        picture = augmentation(data[row]["image"].convert("RGB"), epoch=epoch, row=row)
+        with torch.no_grad():
+            expected = encode(processor(images=picture)["pixel_values"])[0]
+        torch.testing.assert_close(states[epoch, image_id], expected, rtol=0, atol=1e-5)
+    assert not torch.equal(states[0, images[0]], states[1, images[0]])
+
+
+def test_evaluation_after_augmented_training_reads_plain_states(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, num_train_epochs=1, **FROZEN_AUGMENTED)
+    run.train()
     run.evaluate(data)
-    assert not any(cached for *_, cached in epochs_and_rows(run, monkeypatch))
-    monkeypatch.setattr(run.model.model, "encode_images", None)
-    run.evaluate(data)
+    plain = encode_unique_images(run.model, processor, data, batch_size=4, progress=False)
+    for image_id, states in run._rows(data).image_states.items():
+        torch.testing.assert_close(states, plain[image_id], rtol=0, atol=1e-5)
 
 
 def test_paper_defaults(tmp_path):

@@ -37,6 +37,13 @@ class VqaRows(torch.utils.data.Dataset):
         """The epoch that rows carry from now on, in every worker."""
         self._epoch.fill_(epoch)
 
+    def set_image_states(self, image_states: Mapping[str, torch.Tensor]) -> None:
+        """Other states of the same pictures from now on; in every worker, if those so far are in shared memory."""
+        if self.image_states is None:
+            self.image_states = image_states
+        for image_id, states in self.image_states.items():
+            states.copy_(image_states[image_id])
+
     def __len__(self) -> int:
         return len(self.dataset)
 
