@@ -317,20 +317,24 @@ def note_validation(
 ) -> None:
     """Keep in the checkpoint which validation questions it was not trained on, and refuse to choose by others later."""
     name, config = data_args.dataset, model.config
-    refit_on, validation_by = getattr(config, "refit_on", []), getattr(config, "validation_by", {})
+    refit_on, known = getattr(config, "refit_on", []), getattr(config, "validation_by", {})
+    further = data_args.also_train_on if training else None
+    used = {source.partition("=")[0]: "image" for source in further or ()} | {name: data_args.validation_by}
     if not data_args.refit and reads_validation(data_args, training, eval_split):
         if name in refit_on:
             raise ValueError(
                 f"This checkpoint was trained on {name}'s validation questions too (--refit): they say "
                 "nothing of it any more. Evaluate it on test, or start from another checkpoint."
             )
-        if validation_by.get(name, data_args.validation_by) != data_args.validation_by:
-            raise ValueError(
-                f"This checkpoint was trained with --validation_by {validation_by[name]}: --validation_by "
-                f"{data_args.validation_by} may ask it {name}'s training questions. Give the same."
-            )
+        for other, by in used.items():
+            if known.get(other, by) != by:
+                raise ValueError(
+                    f"This checkpoint was trained on {other} with --validation_by {known[other]}: with {by}, training "
+                    f"and validation of {other} may share questions. Give --validation_by {known[other]}, or leave "
+                    f"{other} out of --also_train_on."
+                )
     if training:
-        config.validation_by = validation_by | {name: data_args.validation_by}
+        config.validation_by = known | used
     if data_args.refit:
         config.refit_on = sorted({*refit_on, name})
 

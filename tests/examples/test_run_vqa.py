@@ -182,7 +182,7 @@ def test_validation_made_in_another_way_is_refused(trained, tmp_path):
     arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", *SMALL]
     done = run(*arguments, "--validation_by", "question", "--eval_split", "validation", folder=tmp_path)
     assert done.returncode != 0
-    assert "trained with --validation_by image: --validation_by question may ask it phantom's training" in done.stderr
+    assert "trained on phantom with --validation_by image: with question, training and validation" in done.stderr
 
 
 def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path):

@@ -93,3 +93,28 @@ def test_output_folder_is_tried_before_anything_else(script, tmp_path, monkeypat
     monkeypatch.setattr(script, "load_vqa_dataset", None)
     with pytest.raises(OSError, match="Choose another --output_dir"):
         script.main()
+
+
+def test_a_checkpoint_knows_how_validation_of_all_its_sets_was_made(script):
+    model = small_model()
+    joint = script.DataArguments("slake", also_train_on=["vqa_rad=folder"])
+    script.note_validation(model, joint, training=True, eval_split="validation")
+    assert model.config.validation_by == {"slake": "image", "vqa_rad": "image"}
+    other = script.DataArguments("vqa_rad", validation_by="question")
+    with pytest.raises(ValueError, match="trained on vqa_rad with --validation_by image: with question, training and"):
+        script.note_validation(model, other, training=True, eval_split="validation")
+
+
+def test_a_set_whose_validation_was_made_otherwise_is_not_trained_on_beside(script):
+    model = small_model()
+    model.config.validation_by = {"vqa_rad": "wording"}
+    joint = script.DataArguments("slake", also_train_on=["vqa_rad=folder"])
+    with pytest.raises(ValueError, match="or leave vqa_rad out of --also_train_on"):
+        script.note_validation(model, joint, training=True, eval_split="validation")
+
+
+def test_training_leaves_out_images_that_are_evaluated_later(script, splits, monkeypatch):
+    monkeypatch.setattr(script, "leave_out_shown_images", lambda rows, sources: rows.select(range(len(sources))))
+    assert len(script.training_rows(splits, script.DataArguments())) == len(splits["train"])
+    arguments = script.DataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
+    assert len(script.training_rows(splits, arguments)) == 2
