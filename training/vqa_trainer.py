@@ -32,6 +32,7 @@ from .evaluation.partial_predictions import Answer, PartialPredictions
 from .evaluation.prediction_fingerprint import prediction_fingerprint
 from .image_states import encode_unique_images
 from .resumable_trainer import ResumableTrainer
+from .trained_blocks import train_last_blocks
 
 logger = logging.get_logger(__name__)
 
@@ -98,6 +99,9 @@ class AmifVqaArguments(TrainingArguments):
             "epoch, in one draw for all its questions."
         },
     )
+    trained_vision_blocks: int | None = field(
+        default=None, metadata={"help": "Train only so many last blocks of the vision encoder; None trains all of it."}
+    )
     augment_images: bool = field(
         default=False,
         metadata={"help": "Random crops, shifts, brightness and contrast in training; left and right never change."},
@@ -110,6 +114,11 @@ class AmifVqaArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.train_sampling_strategy == "group_by_length":
             self._check_grouping_by_length()
+        if self.freeze_vision_encoder and self.trained_vision_blocks is not None:
+            raise ValueError(
+                f"--freeze_vision_encoder trains none of the vision encoder, --trained_vision_blocks "
+                f"{self.trained_vision_blocks} a part of it: drop one of them."
+            )
         choose_device_and_precision(self)
         super().__post_init__()
 
@@ -158,6 +167,8 @@ class AmifVqaTrainer(ResumableTrainer):
     ) -> None:
         if args.freeze_vision_encoder:
             model.model.vision_model.requires_grad_(False)
+        elif args.trained_vision_blocks is not None:
+            train_last_blocks(model.model.vision_model, args.trained_vision_blocks)
         self.collator = AmifVqaCollator(processing_class)
         super().__init__(
             model=model,

@@ -57,6 +57,18 @@ def test_frozen_encoder_sees_each_image_once(tmp_path, processor, data, monkeypa
     assert sum(seen) == 12
 
 
+def test_the_last_block_of_the_vision_encoder_is_trained_alone(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, num_train_epochs=1, learning_rate=3e-3, trained_vision_blocks=1)
+    before = {name: value.clone() for name, value in run.model.model.vision_model.state_dict().items()}
+    run.train()
+    after = run.model.model.vision_model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert {name for name in changed if name.startswith("layers.")} == {n for n in after if n.startswith("layers.1.")}
+    assert not any(name.startswith("embeddings.") for name in changed)
+    with pytest.raises(ValueError, match="trains none of the vision encoder"):
+        AmifVqaArguments(str(tmp_path), freeze_vision_encoder=True, trained_vision_blocks=1)
+
+
 def test_answers_come_in_the_order_of_the_rows(tmp_path, processor, data):
     run = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
     shuffled = data.shuffle(seed=3)
