@@ -41,6 +41,7 @@ class VqaRows(torch.utils.data.Dataset):
         """Other states of the same pictures from now on; in every worker, if those so far are in shared memory."""
         if self.image_states is None:
             self.image_states = image_states
+            return
         for image_id, states in self.image_states.items():
             states.copy_(image_states[image_id])
 
