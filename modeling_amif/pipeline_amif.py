@@ -20,7 +20,8 @@ class AmifVqaPipeline(Pipeline):
 
     Args:
         top_k: How many answers to return for a question, best first; at most all candidates.
-        candidates: Answers to choose from; None means the processor's own.
+        candidates: Answers to choose from, scored in their normalised form and returned as written; None means the
+            processor's own.
         generate: Generate freely instead, by beam search of `top_k` beams.
         generate_kwargs: Further options of transformers' `generate`, such as `max_new_tokens`.
         abstain: Where the best score is below the checkpoint's `abstention_threshold`, return the one answer None. The
@@ -104,7 +105,9 @@ class AmifVqaPipeline(Pipeline):
         candidates = self.processor.answers if candidates is None else list(candidates)
         if not candidates:
             raise ValueError("there are no candidates: pass candidates=, set processor.answers, or pass generate=True")
-        ranking = self.model.rank_answers(**inputs, answers=self.processor.encode_answers(candidates), top_k=top_k)
+        # The model learned normalised answers: another wording of one, a comma more, would rank far below all others.
+        encoded = self.processor.encode_answers([self.processor.normalize_answer(answer) for answer in candidates])
+        ranking = self.model.rank_answers(**inputs, answers=encoded, top_k=top_k)
         answers = [[candidates[index] for index in row] for row in ranking.indices.tolist()]
         return {"answers": answers, "scores": ranking.scores}
 

@@ -96,7 +96,8 @@ class AmifProcessor(ProcessorMixin):
         """Tokenizes answers, as labels of the decoder or as candidates to rank.
 
         Args:
-            answers: N strings, taken as they are: neither normalised nor lower-cased, order and duplicates kept. None
+            answers: N strings, taken as they are: neither normalised nor lower-cased, order and duplicates kept.
+                Models are trained on normalised answers; bring others to that form by `normalize_answer` first. None
                 means the processor's own `answers`.
 
         Returns:

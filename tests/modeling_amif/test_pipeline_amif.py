@@ -117,6 +117,14 @@ def test_own_candidates_and_parameters_of_the_whole_pipeline(answer, checkpoint)
     assert len(always_two(picture(0), QUESTIONS[0], top_k=1)) == 1
 
 
+def test_own_candidates_are_scored_in_the_form_that_training_taught(answer):
+    written, plain = ["Left, lung.", "MASS", "right lung"], ["left lung", "mass", "right lung"]
+    as_written = answer(picture(0), QUESTIONS[0], candidates=written, top_k=3)
+    expected = answer(picture(0), QUESTIONS[0], candidates=plain, top_k=3)
+    assert [one["score"] for one in as_written] == [one["score"] for one in expected]
+    assert [plain[written.index(one["answer"])] for one in as_written] == [one["answer"] for one in expected]
+
+
 @pytest.mark.parametrize("top_k", [1, 3])
 def test_generated_answers_are_scored_as_candidates_are(answer, top_k):
     options = {"max_new_tokens": 3}
