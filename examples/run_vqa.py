@@ -26,6 +26,7 @@ from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments
 from amif.training.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
 from amif.training.checkpoints import check_model, check_output_folder, is_pretrained_only
 from amif.training.data import NAMED, ablate_images, load_questions, load_vqa_dataset
+from amif.training.data.question_types import of_question_types
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import (
@@ -125,6 +126,12 @@ class DataArguments:
         metadata={
             "help": "Data sets on which the model will be evaluated later, each as name=folder: training images that "
             "their validation or test split shows too are left out."
+        },
+    )
+    train_question_types: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Train on these question types alone; what is evaluated, candidates and knowledge stay as they are."
         },
     )
     refit: bool = field(
@@ -344,6 +351,9 @@ def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
     if data_args.also_train_on is not None:
         rows = add_training_sets(splits, data_args.also_train_on)
         logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
+    if data_args.train_question_types is not None:
+        rows = of_question_types(rows, data_args.train_question_types)
+        logger.info(f"Of types {', '.join(data_args.train_question_types)}: {len(rows)} training questions")
     return leave_out_shown_images(rows, data_args.leave_out_images_of) if data_args.leave_out_images_of else rows
 
 

@@ -118,3 +118,13 @@ def test_training_leaves_out_images_that_are_evaluated_later(script, splits, mon
     assert len(script.training_rows(splits, script.DataArguments())) == len(splits["train"])
     arguments = script.DataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
     assert len(script.training_rows(splits, arguments)) == 2
+
+
+def test_training_on_some_question_types_leaves_candidates_whole(script, splits):
+    types = ["plane", "organ"] * (len(splits["train"]) // 2)
+    rows = splits["train"].select(range(len(types))).remove_columns("question_type").add_column("question_type", types)
+    splits = DatasetDict({"train": rows, "validation": rows})
+    before = script.candidate_answers("clean", splits, "validation")
+    trained = script.training_rows(splits, script.DataArguments(train_question_types=["plane"]))
+    assert trained["question_id"] == rows["question_id"][::2]
+    assert script.candidate_answers("clean", splits, "validation") == before
