@@ -305,7 +305,8 @@ def split_sizes(num_studies: int) -> dict[str, int]:
 def encode_png(picture: np.ndarray) -> dict[str, Any]:
     """Return a (height, width) uint8 picture as `datasets.Image` stores it."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    # No larger than at the usual level, on these pictures, in less than half of its time.
+    Image.fromarray(picture).save(buffer, format="PNG", compress_level=4)
     return {"bytes": buffer.getvalue(), "path": None}
 
 

@@ -404,13 +404,18 @@ def draw_anatomy(
 def window(shape: Shape, image_size: int) -> tuple[slice, slice]:
     """Return the rows and columns outside which the shape covers nothing."""
     cos, sin = math.cos(shape.angle), math.sin(shape.angle)
-    half_width = np.hypot(shape.rx * cos, shape.ry * sin) + LARGEST_WARP + shape.rim
-    half_height = np.hypot(shape.rx * sin, shape.ry * cos) + LARGEST_WARP + shape.rim
+    half_width = math.hypot(shape.rx * cos, shape.ry * sin) + LARGEST_WARP + shape.rim
+    half_height = math.hypot(shape.rx * sin, shape.ry * cos) + LARGEST_WARP + shape.rim
     if shape.square:
         half_width, half_height = 1.2 * half_width, 1.2 * half_height
-    ends = np.array([shape.y - half_height, shape.y + half_height, shape.x - half_width, shape.x + half_width])
-    top, bottom, left, right = np.clip((ends + 1) * image_size / 2, 0, image_size).astype(int)
-    return slice(top, bottom + 1), slice(left, right + 1)
+    return _pixels(shape.y, half_height, image_size), _pixels(shape.x, half_width, image_size)
+
+
+def _pixels(centre: float, half_length: float, image_size: int) -> slice:
+    first, last = (
+        int(min(max((end + 1) * image_size / 2, 0), image_size)) for end in (centre - half_length, centre + half_length)
+    )
+    return slice(first, last + 1)
 
 
 def coverage(shape: Shape, x: np.ndarray, y: np.ndarray, softness: float) -> np.ndarray:
