@@ -15,7 +15,7 @@ def test_rows_of_the_types_stay_in_their_order(rows):
 
 
 def test_a_type_that_no_row_has_is_named_beside_those_there_are(rows):
-    with pytest.raises(ValueError, match="is of type planes. Types of this data set: abnormality, organ, plane"):
+    with pytest.raises(ValueError, match=r"is of type planes\. Types of this data set: abnormality, organ, plane"):
         of_question_types(rows, ["planes", "organ"])
 
 
