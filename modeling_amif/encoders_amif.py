@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
 
 from .configuration_amif import AmifConfig
+
+logger = logging.get_logger(__name__)
 
 # Encoders whose blocks know a patch's place from its embedding alone: patches can be left out before the blocks.
 VISIBLE_PATCH_ENCODERS = ("vit", "clip_vision_model", "dinov2", "siglip_vision_model")
@@ -49,7 +52,7 @@ def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
 
 def load_encoders(
     vision: str, text: str, image_size: int | None
-) -> tuple[PreTrainedModel, PreTrainedModel, dict[str, dict[str, Any]]]:
+) -> tuple[PreTrainedModel, PreTrainedModel, dict[str, Any]]:
     """Load an image and a text encoder in float32.
 
     Args:
@@ -58,7 +61,8 @@ def load_encoders(
         image_size: Pixels on a side that the image encoder's configuration shall say; None keeps its own.
 
     Returns:
-        Both encoders, and `vision_config` and `text_config` as `AmifConfig` takes them.
+        Both encoders; `vision_config`, `text_config` and the ids with which answers begin, end and are padded, as
+        `AmifConfig` takes them.
 
     Raises:
         ValueError: If the image encoder has no token states, or its patches do not divide another `image_size`.
@@ -69,7 +73,22 @@ def load_encoders(
         check_image_size(image_size, getattr(vision_model.config, "patch_size", None))
     vision_config = vision_model.config.to_dict()
     vision_config["image_size"] = image_size or vision_config.get("image_size")
-    return vision_model, text_model, {"vision_config": vision_config, "text_config": text_model.config.to_dict()}
+    configs = {"vision_config": vision_config, "text_config": text_model.config.to_dict()}
+    return vision_model, text_model, configs | _special_token_ids(text)
+
+
+def _special_token_ids(text: str) -> dict[str, int]:
+    """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(text)
+    except (OSError, ValueError):
+        logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
+        return {}
+    return {
+        "decoder_start_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def check_image_size(image_size: int, patch_size: Any) -> None:

@@ -8,14 +8,12 @@ import torch
 from torch import nn
 from transformers import (
     AutoModel,
-    AutoTokenizer,
     DynamicCache,
     EncoderDecoderCache,
     PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers import initialization as init
-from transformers.utils import logging
 
 from .answer_ranking_amif import (
     AmifRankingOutput,
@@ -29,6 +27,7 @@ from .configuration_amif import AmifConfig
 from .encoders_amif import (
     build_decoder,
     build_encoder,
+    check_image_size,
     copy_weights,
     image_token_states,
     load_encoders,
@@ -37,8 +36,6 @@ from .encoders_amif import (
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .outputs_amif import AmifModelOutput, AmifVisualQuestionAnsweringOutput
 from .pipeline_amif import TASK, AmifVqaPipeline
-
-logger = logging.get_logger(__name__)
 
 RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
 SCORES = ("sum", "mean")
@@ -158,7 +155,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
     Example:
         >>> model = AmifForVisualQuestionAnswering.from_encoders("facebook/dinov2-small", "bert-base-uncased")
         >>> inputs = processor(images=image, text="is the heart enlarged?")
-        >>> ranking = model.rank_answers(**inputs, answers=processor.encode_answers(["yes", "no"]))
+        >>> ranking = model.rank_answers(**inputs, answers=processor.encode_candidates(["yes", "no"]))
     """
 
     def __init__(self, config: AmifConfig) -> None:
@@ -205,12 +202,13 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             **config: Further fields of `AmifConfig`.
 
         Raises:
-            ValueError: If the decoder's vocabulary is not the text encoder's.
+            ValueError: If the decoder's vocabulary is not the text encoder's, the decoder has fewer layers than
+                `decoder_layers`, or the patches do not divide `image_size`.
         """
         vision_model, text_model, configs = load_encoders(vision, text, image_size)
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
         configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
-        model = cls(AmifConfig(**(configs | _special_token_ids(text) | config)))
+        model = cls(AmifConfig(**(configs | config)))
         copy_weights(vision_model, model.model.vision_model)
         copy_weights(text_model, model.model.text_model)
         copy_weights(decoder_source, model.decoder.base_model)
@@ -240,7 +238,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             **config: Further fields of `AmifConfig`.
 
         Raises:
-            ValueError: If the checkpoint was not pre-trained, or the decoder's vocabulary is not the text encoder's.
+            ValueError: If the checkpoint was not pre-trained, the decoder's vocabulary is not the text encoder's, the
+                decoder has fewer layers than `decoder_layers`, or the patches do not divide `image_size`.
         """
         pretrained = AutoModel.from_pretrained(path, dtype=torch.float32)
         if isinstance(pretrained, cls) or not isinstance(pretrained, AmifPreTrainedModel):
@@ -249,7 +248,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
         fields = signature(AmifConfig.__init__).parameters
         configs = {name: value for name, value in pretrained.config.to_dict().items() if name in fields}
-        configs["vision_config"]["image_size"] = image_size or configs["vision_config"]["image_size"]
+        if image_size is not None and image_size != configs["vision_config"]["image_size"]:
+            check_image_size(image_size, configs["vision_config"].get("patch_size"))
+            configs["vision_config"]["image_size"] = image_size
         configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
         model = cls(AmifConfig(**(configs | config)))
         if new_co_attention:
@@ -429,7 +430,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             attention_mask: (B, t).
             image_index: (B,) int64.
             image_states: (U, tokens, vision width), in place of `pixel_values`.
-            answers: `processor.encode_answers(list_of_strings)`: `input_ids` and `attention_mask`, (N, T).
+            answers: `processor.encode_candidates(list_of_strings)`: `input_ids` and `attention_mask`, (N, T).
             top_k: How many candidates to return; at most all N of them.
             method: "exhaustive" scores every candidate, "search" finds the same result with less work.
             score: "sum" of the tokens' log-likelihoods, or their "mean".
@@ -495,22 +496,13 @@ def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layer
             f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
             "choose a decoder with the same vocabulary."
         )
-    config = decoder.to_dict() | {"is_decoder": True, "add_cross_attention": True}
-    return config | {"num_hidden_layers": num_layers or decoder.num_hidden_layers}
-
-
-def _special_token_ids(text: str) -> dict[str, int]:
-    """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(text)
-    except (OSError, ValueError):
-        logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
-        return {}
-    return {
-        "decoder_start_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
+    num_layers = decoder.num_hidden_layers if num_layers is None else num_layers
+    if not 1 <= num_layers <= decoder.num_hidden_layers:
+        raise ValueError(
+            f"decoder_layers={num_layers}: the decoder's weights have {decoder.num_hidden_layers} layers, give 1 to "
+            f"{decoder.num_hidden_layers}."
+        )
+    return decoder.to_dict() | {"is_decoder": True, "add_cross_attention": True, "num_hidden_layers": num_layers}
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

@@ -163,6 +163,9 @@ def test_fewer_decoder_layers_and_another_decoder(text, tmp_path):
     clip().save_pretrained(tmp_path / "clip")
     model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, decoder_layers=1, **heads())
     assert len(model.decoder.bert.encoder.layer) == 1
+    for layers in (0, 3):
+        with pytest.raises(ValueError, match=f"decoder_layers={layers}: .* have 2 layers, give 1 to 2"):
+            AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, decoder_layers=layers, **heads())
     BertModel(BertConfig(**(WIDTH | {"hidden_size": 40, "vocab_size": 120}))).save_pretrained(tmp_path / "decoder")
     wider = AmifForVisualQuestionAnswering.from_encoders(
         str(tmp_path / "clip"), text, str(tmp_path / "decoder"), **heads()

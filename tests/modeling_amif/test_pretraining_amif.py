@@ -6,9 +6,9 @@ from remote_loading import check_loads_without_amif
 from safetensors.torch import load_file, save_file
 from small_models import WIDTH, small_config, small_model
 from torch.testing import assert_close
-from transformers import AutoModel, SiglipVisionConfig
+from transformers import AutoModel, BertConfig, BertModel, BertTokenizer, SiglipVisionConfig, ViTConfig, ViTModel
 
-from amif import AmifForPreTraining, AmifForVisualQuestionAnswering
+from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
 from amif.modeling_amif.co_attention_amif import IMAGE, TEXT
 
 REPORTS = torch.tensor(
@@ -218,9 +218,23 @@ def test_pretraining_at_another_image_size_and_from_no_pretraining(model, tmp_pa
     model.save_pretrained(tmp_path / "pretrained")
     larger = AmifForVisualQuestionAnswering.from_pretraining(str(tmp_path / "pretrained"), image_size=48)
     assert larger.model.vision_model.embeddings.position_embeddings.shape[1] == 1 + 36
+    with pytest.raises(ValueError, match="image_size=44 is not a multiple of the patch size 8; use 40 or 48"):
+        AmifForVisualQuestionAnswering.from_pretraining(str(tmp_path / "pretrained"), image_size=44)
     small_model().save_pretrained(tmp_path / "vqa")
     with pytest.raises(ValueError, match="holds AmifForVisualQuestionAnswering"):
         AmifForVisualQuestionAnswering.from_pretraining(str(tmp_path / "vqa"))
+
+
+@pytest.mark.parametrize("model_class", [AmifForPreTraining, AgaForPreTraining, MpmaForPreTraining])
+def test_answers_begin_and_end_with_the_text_encoders_own_tokens(model_class, tmp_path):
+    vision, text, pretrained = (str(tmp_path / name) for name in ("vision", "text", "pretrained"))
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **WIDTH)).save_pretrained(vision)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mass"]
+    BertModel(BertConfig(vocab_size=len(words), **WIDTH)).save_pretrained(text)
+    BertTokenizer(vocab={word: place for place, word in enumerate(words)}).save_pretrained(text)
+    model_class.from_encoders(vision, text, num_attention_heads=4).save_pretrained(pretrained)
+    config = AmifForVisualQuestionAnswering.from_pretraining(pretrained).config
+    assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (2, 3, 0)
 
 
 def test_from_real_encoders(models_dir):
