@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 from datasets import Dataset, Image
 
+from ...processing_amif import to_rgb
 from ..data.images import open_image
 
 # A re-encoded or resized copy differs from its original in 0 to 2 of the 64 bits; unrelated images in about 32.
@@ -46,7 +47,7 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     ids = sorted(first_rows)
     pixels, hashes, thumbnails = [], np.zeros(len(ids), dtype=np.uint64), np.zeros((len(ids), 4096), dtype=np.float32)
     for place in progress(range(len(ids))):
-        picture = open_image(undecoded[first_rows[ids[place]]]["image"]).convert("RGB")
+        picture = to_rgb(open_image(undecoded[first_rows[ids[place]]]["image"]))
         pixels.append(hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest())
         hashes[place] = int(str(imagehash.dhash(picture)), 16)
         thumbnails[place] = _thumbnail(picture)

@@ -24,7 +24,8 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def read_jsonl(path: str | Path) -> list[Row]:
     """The rows that `write_jsonl` wrote."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    # Not splitlines, which also breaks at the line separators of Unicode, and JSON leaves these inside its strings.
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
 
 
 def write_jsonl(path: str | Path, rows: Sequence[Row]) -> None:

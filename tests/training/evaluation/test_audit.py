@@ -100,6 +100,12 @@ def test_answers_that_nobody_knows_have_no_ceiling():
     assert unseen_answers(TRAIN, rows(("a", "?", None))) is None
 
 
+def test_splits_of_other_names_come_last():
+    found = shared_images({"testmini": prints(a="1"), "test": prints(a="1"), "train": prints(b="1")}, "test")
+    assert list(found["shared_images_by_id"]["by_splits"]) == ["train/test", "train/testmini", "test/testmini"]
+    assert found["shared_images_by_id"]["by_splits"]["test/testmini"]["items"] == ["a"]
+
+
 def test_pair_of_sets_names_both():
     audit = audit_pair(
         {"train": prints(a="1", b="2"), "validation": prints(c="3")},

@@ -38,6 +38,15 @@ def test_same_pixels_are_found_under_another_name(folder):
     assert shared_pixels(known, evaluated) == {"same.png": ["a.png"], "c.png": ["c.png"]}
 
 
+def test_radiographs_of_16_bits_are_told_apart(tmp_path):
+    for name, seed in (("a", 1), ("b", 2), ("copy", 1)):
+        wide = 1000 + 20 * np.asarray(picture(seed), dtype=np.uint16)
+        PIL.Image.fromarray(wide).save(tmp_path / f"{name}.png")
+    known, evaluated = prints(tmp_path, "a.png"), prints(tmp_path, "b.png", "copy.png")
+    assert shared_pixels(known, evaluated) == {"copy.png": ["a.png"]}
+    assert near_duplicates(known, prints(tmp_path, "b.png")) == {}
+
+
 def test_a_smaller_reencoded_copy_is_near_and_the_same_pixels_are_not_counted_again(folder):
     known = prints(folder, "a.png", "b.png", "c.png")
     near = near_duplicates(known, prints(folder, "same.png", "copy.jpg", "c.png", "grey.png"))
