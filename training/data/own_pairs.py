@@ -105,7 +105,12 @@ def _read_file(file: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str], file: Path) -> Dataset:
-    names = list(dict.fromkeys(name for row in rows for name in row if name is not None))
+    for number, row in enumerate(rows):
+        if None in row:  # where csv puts the cells that no column names
+            raise ValueError(
+                f"{file}, row {number}: {row[None]} stand behind the last column: quote texts that hold a comma."
+            )
+    names = list(dict.fromkeys(name for row in rows for name in row))
     _check_columns(names, columns, str(file))
     others = [name for name in names if name not in columns.values() and name not in PRETRAINING_FEATURES]
     table = keep_usable([_row_to_schema(row, columns, others, file.parent) for row in rows], str(file))

@@ -65,30 +65,26 @@ def _read_layout(folder: Path, bad_rows: BadRows) -> tuple[str, DatasetDict]:
         return "mirror", load_own_data(folder, on_bad_row="skip" if bad_rows.skip else "error")
     train_file = find_first(folder, ("trainset.json", PUBLIC_FILE), "vqa_rad")
     images = find_first(folder, ("images", "VQA_RAD Image Folder"), "vqa_rad")
-    rows = read_json(train_file)
+    usable = partial(_usable_rows, images=images, bad_rows=bad_rows)
+    rows = usable(train_file)
     if train_file.name == PUBLIC_FILE:
-        splits = {"train": [], "test": []}
-        for row in rows:
-            splits["test" if _is_public_test(row) else "train"].append(row)
-        return "public", _build(splits, images, {name: train_file for name in splits}, bad_rows)
+        parts = {name: [row for row in rows if _is_public_test(row) == (name == "test")] for name in ("train", "test")}
+        return "public", _build(parts)
     test_file = find_first(folder, ("testset.json", "testset_questions.json"), "vqa_rad")
-    files = {"train": train_file, "test": test_file}
-    return "papers", _build({"train": rows, "test": read_json(test_file)}, images, files, bad_rows)
+    return "papers", _build({"train": rows, "test": usable(test_file)})
 
 
-def _is_public_test(row: Any) -> bool:
-    return isinstance(row, dict) and str(row.get("phrase_type")).startswith("test_")
+def _usable_rows(file: Path, images: Path, bad_rows: BadRows) -> list[dict[str, Any]]:
+    return usable_files(read_json(file), partial(_to_schema, images), file, bad_rows)
 
 
-def _build(splits: dict[str, list[Any]], images: Path, files: dict[str, Path], bad_rows: BadRows) -> DatasetDict:
-    convert = partial(_to_schema, images)
+def _is_public_test(row: Mapping[str, Any]) -> bool:
+    return str(row["phrase_type"]).startswith("test_")
+
+
+def _build(splits: dict[str, list[dict[str, Any]]]) -> DatasetDict:
     return DatasetDict(
-        {
-            name: build_vqa_dataset(
-                _link_rephrasings(usable_files(rows, convert, files[name], bad_rows)), EXTRA_COLUMNS
-            )
-            for name, rows in splits.items()
-        }
+        {name: build_vqa_dataset(_link_rephrasings(rows), EXTRA_COLUMNS) for name, rows in splits.items()}
     )
 
 

@@ -172,6 +172,16 @@ def test_original_release(tmp_path):
     assert splits["test"]["phrase_type"] == ["test_freeform", "test_para"]
 
 
+def test_a_bad_row_of_the_original_release_is_named_by_its_place_in_the_file(tmp_path):
+    (tmp_path / "images").mkdir()
+    Pictures.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
+    rows = [raw_row(row, phrase_type=phrase) for row, phrase in enumerate(("test_freeform", "freeform", "freeform"))]
+    rows[2]["question"] = " "
+    (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match=r"Public\.json: row 2 "):
+        load_vqa_rad(tmp_path)
+
+
 def test_hub_mirror(tmp_path):
     features = Features({"image": Image(), "question": Value("string"), "answer": Value("string")})
     pictures = [Pictures.new("L", (4, 4), shade) for shade in (0, 0, 200)]
