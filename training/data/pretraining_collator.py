@@ -59,9 +59,9 @@ class AmifPreTrainingCollator:
             and `attention_mask` (B, L) of the reports; int64 (B,) `row`, `study_ids` (equal for equal study ids) and
             `text_group` (equal for two rows of this batch of the same study or with the same normalised report, which
             must not be each other's hard negatives; between batches, equal for equal reports whose studies stand once).
-            With a teacher, or where the rows hold `teacher_image_embeds` (one of d values a study, or one for each
-            image): (B, d), or (2B, d) in the order of `pixel_values`; the same with `teacher_text_embeds`: (B, d); both
-            float32.
+            With a teacher, or where the rows hold `teacher_image_embeds` (d values a study, which stand for each of its
+            views, or d for each image): (2B, d) in the order of `pixel_values`; the same with `teacher_text_embeds`:
+            (B, d); both float32.
             With `word_pieces`: `continued` (B, L) bool, True where a token continues the word of the token before.
 
         Raises:
@@ -128,11 +128,12 @@ def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int
     embeds = {}
     if "teacher_image_embeds" in rows[0]:
         images = [torch.as_tensor(row["teacher_image_embeds"], dtype=torch.float32) for row in rows]
-        if images[0].ndim == 2:
-            images = [
-                image[pair[view]] for view in range(len(pairs[0])) for image, pair in zip(images, pairs, strict=True)
-            ]
-        embeds["teacher_image_embeds"] = torch.stack(images)
+        views = [
+            image if image.ndim == 1 else image[pair[view]]
+            for view in range(len(pairs[0]))
+            for image, pair in zip(images, pairs, strict=True)
+        ]
+        embeds["teacher_image_embeds"] = torch.stack(views)
     if "teacher_text_embeds" in rows[0]:
         texts = [torch.as_tensor(row["teacher_text_embeds"], dtype=torch.float32) for row in rows]
         embeds["teacher_text_embeds"] = torch.stack(texts)

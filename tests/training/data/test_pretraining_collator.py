@@ -131,7 +131,7 @@ def test_teacher_embeddings_of_a_study_or_of_each_image(processor):
     assert batch["teacher_image_embeds"].tolist() == [[0, 0], [1, 0], [0, 2], [1, 0]]
     assert batch["teacher_text_embeds"].tolist() == [[1, 2], [1, 2]]
     whole = AmifPreTrainingCollator(processor)([row | {"teacher_image_embeds": [5.0]} for row in rows])
-    assert whole["teacher_image_embeds"].tolist() == [[5], [5]]
+    assert whole["teacher_image_embeds"].tolist() == [[5], [5], [5], [5]], "for each of the two views"
     assert batch["teacher_image_embeds"].dtype == whole["teacher_text_embeds"].dtype == torch.float32
 
 
