@@ -69,7 +69,7 @@ class Answerer:
         self.processor: AmifProcessor = AutoProcessor.from_pretrained(name_or_path)
         if not self.processor.answers:
             raise ValueError(f"{name_or_path} brings no answers to choose from: set processor.answers and save it.")
-        self.candidates = self.processor.encode_answers()
+        self.candidates = self.processor.encode_candidates()
 
     @torch.no_grad()
     def __call__(self, picture: Image.Image, question: str) -> Answered:

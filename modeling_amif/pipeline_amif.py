@@ -102,12 +102,10 @@ class AmifVqaPipeline(Pipeline):
         inputs = {**inputs, "pixel_values": inputs["pixel_values"].to(self.model.dtype)}
         if generate:
             return self._generate(inputs, top_k, generate_kwargs or {})
-        candidates = self.processor.answers if candidates is None else list(candidates)
+        candidates = self.processor.answers if candidates is None else candidates
         if not candidates:
             raise ValueError("there are no candidates: pass candidates=, set processor.answers, or pass generate=True")
-        # The model learned normalised answers: another wording of one, a comma more, would rank far below all others.
-        encoded = self.processor.encode_answers([self.processor.normalize_answer(answer) for answer in candidates])
-        ranking = self.model.rank_answers(**inputs, answers=encoded, top_k=top_k)
+        ranking = self.model.rank_answers(**inputs, answers=self.processor.encode_candidates(candidates), top_k=top_k)
         answers = [[candidates[index] for index in row] for row in ranking.indices.tolist()]
         return {"answers": answers, "scores": ranking.scores}
 
@@ -115,8 +113,10 @@ class AmifVqaPipeline(Pipeline):
         """Generate, and score what came as candidates are scored."""
         states = {"image_states": self.model.model.encode_images(inputs.pop("pixel_values"))}
         # Length must not count: a score is a sum over tokens.
-        defaults = {"num_beams": top_k, "num_return_sequences": top_k, "length_penalty": 0.0 if top_k > 1 else None}
-        tokens = self.model.generate(**inputs, **states, **(defaults | dict(options)))
+        options = {"num_beams": top_k, "num_return_sequences": top_k, **options}
+        if options["num_beams"] > 1:
+            options.setdefault("length_penalty", 0.0)
+        tokens = self.model.generate(**inputs, **states, **options)
         repeats = len(tokens) // len(inputs["input_ids"])
         repeated = {name: tensor.repeat_interleave(repeats, dim=0) for name, tensor in inputs.items()}
         log_probs = self.model(**repeated, **states, labels=tokens).logits[:, :-1].float().log_softmax(dim=-1)
@@ -155,6 +155,8 @@ class AmifVqaPipeline(Pipeline):
 def _paired(image: Any, question: str | Sequence[str]) -> list[dict[str, Any]]:
     images = list(image) if isinstance(image, list | tuple) else [image]
     questions = [question] if isinstance(question, str) else list(question)
+    if not images or not questions:
+        raise ValueError(f"{len(images)} images and {len(questions)} questions: give at least one of each")
     if len(images) != len(questions) and 1 not in (len(images), len(questions)):
         raise ValueError(f"{len(images)} images and {len(questions)} questions do not pair up")
     size = max(len(images), len(questions))

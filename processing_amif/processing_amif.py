@@ -97,8 +97,8 @@ class AmifProcessor(ProcessorMixin):
 
         Args:
             answers: N strings, taken as they are: neither normalised nor lower-cased, order and duplicates kept.
-                Models are trained on normalised answers; bring others to that form by `normalize_answer` first. None
-                means the processor's own `answers`.
+                Models are trained on normalised answers: `encode_candidates` brings others to that form. None means the
+                processor's own `answers`.
 
         Returns:
             `input_ids` (N, T) int64, each row [CLS] a1 .. an [SEP] and padding; `attention_mask` (N, T) int64.
@@ -106,10 +106,29 @@ class AmifProcessor(ProcessorMixin):
         Raises:
             ValueError: there are no answers, or one is not a string or is empty.
         """
+        return self._tokenize(self._given_or_own(answers), "pt", truncation=False)
+
+    def encode_candidates(self, answers: Sequence[str] | None = None) -> BatchEncoding:
+        """Tokenizes answers to be ranked, each normalised first, as those that models learn are.
+
+        A comma that the normaliser would have taken out makes an answer far less likely than all others.
+
+        Args:
+            answers: N strings in any wording, order and duplicates kept. None means the processor's own `answers`.
+
+        Returns:
+            As `encode_answers`.
+
+        Raises:
+            ValueError: there are no answers, or one is not a string or holds no word or number.
+        """
+        return self.encode_answers([normalize_answer(answer) for answer in self._given_or_own(answers)])
+
+    def _given_or_own(self, answers: Sequence[str] | None) -> list[str]:
         answers = self.answers if answers is None else answers
         if answers is None:
             raise ValueError("this processor holds no answers: pass answers=, or set processor.answers")
-        return self._tokenize(_checked_texts(answers, "answer"), "pt", truncation=False)
+        return _checked_texts(answers, "answer")
 
     def encode_reports(self, reports: Sequence[str], max_length: int = 120) -> BatchEncoding:
         """Tokenizes reports or captions as pre-training reads them: normalised by `normalize_report`.

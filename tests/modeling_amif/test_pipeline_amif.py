@@ -125,6 +125,25 @@ def test_own_candidates_are_scored_in_the_form_that_training_taught(answer):
     assert [plain[written.index(one["answer"])] for one in as_written] == [one["answer"] for one in expected]
 
 
+def test_beams_may_be_more_than_answers(answer):
+    options = {"num_beams": 3, "max_new_tokens": 3}
+    (best,) = answer(picture(0), QUESTIONS[0], generate=True, generate_kwargs=options)
+    assert [best] == answer(picture(0), QUESTIONS[0], generate=True, top_k=3, generate_kwargs=options)[:1]
+
+
+@pytest.mark.parametrize(
+    ("image", "question", "parameters", "message"),
+    [
+        (picture(0), QUESTIONS[0], {"candidates": "yes"}, "not the single string 'yes': put it in a list"),
+        (picture(0), [], {}, "1 images and 0 questions: give at least one of each"),
+        ([], QUESTIONS, {}, "0 images and 3 questions: give at least one of each"),
+    ],
+)
+def test_wrong_input_is_named(answer, image, question, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        answer(image, question, **parameters)
+
+
 @pytest.mark.parametrize("top_k", [1, 3])
 def test_generated_answers_are_scored_as_candidates_are(answer, top_k):
     options = {"max_new_tokens": 3}

@@ -170,6 +170,14 @@ def test_answers_are_never_cut(processor):
     assert processor.encode_answers(["in the left lung in the right lung"])["input_ids"].shape == (1, 10)
 
 
+def test_candidates_are_encoded_as_training_encodes_answers(processor):
+    candidates = processor.encode_candidates(["Left, lung.", "YES"])
+    assert candidates["input_ids"].tolist() == processor.encode_answers(["left lung", "yes"])["input_ids"].tolist()
+    assert processor.encode_candidates()["input_ids"].tolist() == processor.encode_answers()["input_ids"].tolist()
+    with pytest.raises(ValueError, match="holds no word or number"):
+        processor.encode_candidates(["yes", "?"])
+
+
 def test_encode_answers_defaults_to_the_processors_own(processor):
     assert (
         processor.encode_answers()["input_ids"].tolist()
