@@ -10,7 +10,7 @@ import PIL.Image
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers import EvalPrediction, PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from transformers.utils import ModelOutput
 
@@ -20,13 +20,13 @@ from .data.pretraining_collator import AmifPreTrainingCollator
 from .data.pretraining_rows import PretrainingRows
 from .distributed import choose_device_and_precision, gather_rows
 from .losses import cosine_similarities, info_nce, retrieval_recall
-from .resumable_trainer import ResumableTrainer
+from .resumable_trainer import ResumableArguments, ResumableTrainer
 
 MAX_REPORT_LENGTH = 120
 
 
 @dataclass
-class BasePreTrainingArguments(TrainingArguments):
+class BasePreTrainingArguments(ResumableArguments):
     """Training arguments of every objective, so that objectives can be compared.
 
     The defaults are AMiF's recipe (supplement 6 of arXiv 2510.08791; the warm-up is its authors' code's).

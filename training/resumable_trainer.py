@@ -1,6 +1,7 @@
 """What every trainer here shares: checkpoints that an interrupted run can be resumed from, and nothing pickled."""
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ from .model_card import parameter_facts
 from .publishing import PublishingTrainer
 
 logger = logging.get_logger(__name__)
+
+
+@dataclass
+class ResumableArguments(TrainingArguments):
+    """Training arguments of every trainer here."""
+
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "nargs": "?",
+            "const": "true",
+            "help": "Go on with an interrupted run: a checkpoint's folder, or true (or nothing) for the newest "
+            "complete one of output_dir, else from the beginning.",
+        },
+    )
 
 
 class ResumableTrainer(CheckpointLoading, PublishingTrainer):

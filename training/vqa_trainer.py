@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
-from transformers import EvalPrediction, TrainerCallback, TrainingArguments
+from transformers import EvalPrediction, TrainerCallback
 from transformers.utils import logging
 
 from ..modeling_amif.modeling_amif import (
@@ -31,7 +31,7 @@ from .evaluation.accuracy import VqaAccuracy
 from .evaluation.partial_predictions import Answer, PartialPredictions
 from .evaluation.prediction_fingerprint import prediction_fingerprint
 from .image_states import encode_unique_images
-from .resumable_trainer import ResumableTrainer
+from .resumable_trainer import ResumableArguments, ResumableTrainer
 from .trained_blocks import train_last_blocks
 
 logger = logging.get_logger(__name__)
@@ -43,7 +43,7 @@ NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[2:])
 
 
 @dataclass
-class AmifVqaArguments(TrainingArguments):
+class AmifVqaArguments(ResumableArguments):
     """Training arguments whose defaults are the paper's recipe (supplement 6; the warm-up is its authors' code's).
 
     A checkpoint is kept and evaluated on the validation split every epoch, and the best one is loaded at the end.
@@ -74,15 +74,6 @@ class AmifVqaArguments(TrainingArguments):
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
     metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "What makes a checkpoint best."})
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of it is better."})
-    resume_from_checkpoint: str | None = field(
-        default=None,
-        metadata={
-            "nargs": "?",
-            "const": "true",
-            "help": "Go on with an interrupted run: a checkpoint's folder, or true (or nothing) for the newest "
-            "complete one of output_dir, else from the beginning.",
-        },
-    )
     restore_callback_states_from_checkpoint: bool = field(
         default=True, metadata={"help": "Whether a resumed run remembers how long early stopping has waited."}
     )
@@ -311,7 +302,7 @@ class AmifVqaTrainer(ResumableTrainer):
         if self.candidates is None:
             tokens = model.generate(**inputs)
             return tokens, torch.full((len(tokens),), torch.nan, device=tokens.device)
-        ranking = model.rank_answers(**inputs, answers=self.processing_class.encode_answers(self.candidates))
+        ranking = model.rank_answers(**inputs, answers=self.processing_class.encode_candidates(self.candidates))
         return ranking.indices, ranking.scores[:, 0]
 
     def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from small_models import small_model
 from small_runs import build_data, build_processor, trainer
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, HfArgumentParser, Trainer, TrainerCallback
 from transformers import trainer as transformers_trainer
 from transformers.trainer_callback import TrainerState
 
+from amif import AgaPreTrainingArguments, AmifPreTrainingArguments, AmifVqaArguments, MpmaPreTrainingArguments
 from amif.training import resumable_trainer
 from amif.training.checkpoints import newest_complete_checkpoint
 from amif.training.resumable_trainer import training_has_ended
@@ -42,6 +43,17 @@ def whole(tmp_path_factory, processor, data):
     run = trainer(tmp_path_factory.mktemp("whole"), processor, data, **SCHEDULE)
     run.train()
     return run.model.state_dict()
+
+
+@pytest.mark.parametrize(
+    "arguments", [AmifVqaArguments, AmifPreTrainingArguments, AgaPreTrainingArguments, MpmaPreTrainingArguments]
+)
+@pytest.mark.parametrize(
+    ("given", "read"), [(["--resume_from_checkpoint"], "true"), (["--resume_from_checkpoint", "a"], "a"), ([], None)]
+)
+def test_every_trainer_takes_the_newest_checkpoint_where_none_is_named(arguments, given, read, tmp_path):
+    (parsed,) = HfArgumentParser(arguments).parse_args_into_dataclasses([*given, "--output_dir", str(tmp_path)])
+    assert parsed.resume_from_checkpoint == read
 
 
 def assert_same_weights(model, expected):
