@@ -35,6 +35,9 @@ class AuditArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    image_dir: str | None = field(
+        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
+    )
     languages: list[str] | None = field(default=None, metadata={"help": "SLAKE's languages, read as one set: en zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     against: str | None = field(default=None, metadata={"help": "Another data set, to find what they share."})
@@ -70,7 +73,7 @@ def main() -> None:
 
 
 def load_splits(args: AuditArguments) -> DatasetDict:
-    names = ("image_column", "question_column", "answer_column", "num_studies")
+    names = ("image_column", "question_column", "answer_column", "image_dir", "num_studies")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.languages is None:
         return load_vqa_dataset(args.dataset, args.data_dir, validation_by=None, **options)

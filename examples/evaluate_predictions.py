@@ -47,6 +47,9 @@ class EvaluationArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    image_dir: str | None = field(
+        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
+    )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     split: str | None = field(default=None, metadata={"help": "Which split; default: test where it has answers."})
@@ -112,7 +115,7 @@ def main() -> None:
 
 
 def load_splits(args: EvaluationArguments) -> DatasetDict:
-    names = ("image_column", "question_column", "answer_column", "language", "num_studies")
+    names = ("image_column", "question_column", "answer_column", "image_dir", "language", "num_studies")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     return load_vqa_dataset(args.dataset, args.data_dir, **options)
 

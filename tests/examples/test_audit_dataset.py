@@ -52,3 +52,15 @@ def test_audit_of_a_folder_and_of_what_it_shares_with_another(data, tmp_path):
     assert line.split()[-1] == "1"
     assert "\x1b" not in done.stdout
     assert "│" not in done.stdout
+
+
+def test_images_may_lie_in_another_folder(data, tmp_path):
+    folder, _ = data
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for file in folder.glob("*.png"):
+        file.rename(pictures / file.name)
+    command = [sys.executable, str(SCRIPT), "--dataset", str(folder), "--image_dir", str(pictures)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "audit" / "audit.json").read_text())["shared_images_by_id"]["count"] == 1
