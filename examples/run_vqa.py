@@ -24,7 +24,7 @@ from transformers import AutoProcessor, EarlyStoppingCallback, set_seed
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
 from amif.training.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
-from amif.training.checkpoints import check_model, check_output_folder, is_pretrained_only
+from amif.training.checkpoints import check_model, check_output_folder, is_pretrained_only, local_folder
 from amif.training.data import NAMED, ablate_images, load_questions, load_vqa_dataset
 from amif.training.data.question_types import of_question_types
 from amif.training.distributed import use_all_cpu_cores
@@ -45,6 +45,7 @@ from amif.training.evaluation import (
     write_json,
     write_jsonl,
 )
+from amif.training.evaluation.protocols import ANSWERING_PROTOCOLS
 from amif.training.joint_training import add_training_sets, leave_out_shown_images
 from amif.training.knowledge import knowledge_ids
 from amif.training.lora import add_lora, finish_lora
@@ -175,6 +176,12 @@ class DataArguments:
         default=None, metadata={"help": "Stop after so many evaluations on validation without a better one."}
     )
 
+    def __post_init__(self) -> None:
+        if self.protocol not in ANSWERING_PROTOCOLS:
+            raise ValueError(f"--protocol {self.protocol}: it is one of {', '.join(ANSWERING_PROTOCOLS)}.")
+        if self.ablate_image not in (None, "blank", "shuffle"):
+            raise ValueError(f"--ablate_image {self.ablate_image}: it is blank or shuffle.")
+
     @property
     def column_names(self) -> dict[str, str]:
         """The columns named for one's own data, and where its images are."""
@@ -200,6 +207,9 @@ def main() -> None:
     types = (ModelArguments, DataArguments, AmifVqaArguments)
     model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
 
+    check_evaluation(model_args, training_args)
+    start = model_args.model_name_or_path or model_args.vision_model
+
     # 2. Logging, threads, seed
     main_process = training_args.process_index == 0
     logging.basicConfig(level=logging.INFO if main_process else logging.WARNING, format="%(message)s")
@@ -211,15 +221,16 @@ def main() -> None:
     if resuming and training_has_ended(training_args):
         logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
         training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
+    if not training_args.do_train:
+        training_args.eval_strategy = "no"  # or the Trainer asks for a validation split
 
     # 3. Data
-    splits = load_vqa_dataset(
-        data_args.dataset, data_args.data_dir, validation_by=data_args.validation_by, **data_args.reader_options
-    )
-    splits = limit_samples(splits, data_args)
+    splits = limit_samples(load_splits(data_args, training_args.do_train), data_args)
     if data_args.refit:
         splits = refit_splits(splits, data_args, training_args)
     eval_split = data_args.eval_split or default_eval_split(splits)
+    if eval_split not in splits:
+        raise ValueError(f"--eval_split {eval_split}: {data_args.dataset} has {', '.join(splits)}.")
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
 
@@ -238,13 +249,14 @@ def main() -> None:
         add_lora(model, model_args.lora_rank, new_modules(model_args))
 
     # 5. Trainer, which chooses among checkpoints on the validation split alone
+    choosing = training_args.do_train and data_args.protocol != "generate"
     trainer = AmifVqaTrainer(
         model=model,
         args=training_args,
         train_dataset=training_rows(splits, data_args) if training_args.do_train else None,
         eval_dataset=splits.get("validation"),
         processing_class=processor,
-        candidates=candidate_answers("clean", splits, "validation") if data_args.protocol != "generate" else None,
+        candidates=candidate_answers("clean", splits, "validation") if choosing else None,
     )
     if data_args.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
@@ -257,18 +269,20 @@ def main() -> None:
         trainer.save_model()
         trainer.save_state()
 
+    checkpoint = training_args.output_dir if training_args.do_train else model_args.model_name_or_path
+    # Nothing is written beside a checkpoint of the Hub, which lies in its cache.
+    checkpoint_folder = checkpoint if Path(checkpoint).is_dir() else training_args.output_dir
     if data_args.abstention_error_rate is not None:
         set_abstention_threshold(trainer, splits, data_args)
         if trainer.is_world_process_zero():
-            processor.save_pretrained(
-                training_args.output_dir if training_args.do_train else model_args.model_name_or_path
-            )
+            processor.save_pretrained(checkpoint_folder)
 
     # 7. Evaluation
-    if data_args.predict_file is not None:
+    if data_args.predict_file is not None and training_args.do_train:
         questions = load_questions(data_args.predict_file, **data_args.question_options)
-        splits = DatasetDict(splits | {"test": questions})
-        data_args.dataset, eval_split = data_args.predict_file, "test"
+        splits, eval_split = DatasetDict(splits | {"test": questions}), "test"
+    if data_args.predict_file is not None:
+        data_args.dataset = data_args.predict_file
     rows, metrics = evaluate(trainer, splits, eval_split, data_args)
 
     # 8. Results, and a record of any look at a test split
@@ -276,14 +290,36 @@ def main() -> None:
         output = Path(training_args.output_dir)
         write_jsonl(output / "predictions.jsonl", rows)
         write_json(output / "metrics.json", metrics)
-        start = model_args.model_name_or_path or model_args.vision_model
         write_model_card(output, metrics, start, model_args.text_model, trainer)
         if eval_split == "test" and metrics["overall"] is not None:
-            append_test_evaluation(output if training_args.do_train else model_args.model_name_or_path, metrics)
+            append_test_evaluation(checkpoint_folder, metrics, local_folder(checkpoint))
         remove_partial_predictions(output)
         print(format_table(metrics))
     if training_args.push_to_hub:
         trainer.push_to_hub()
+
+
+def check_evaluation(model_args: ModelArguments, training_args: AmifVqaArguments) -> None:
+    """Without training there must be a checkpoint that answers, and its folder must stay as training left it."""
+    if training_args.do_train:
+        return
+    name = model_args.model_name_or_path
+    if name is None or is_pretrained_only(name):
+        raise ValueError("--do_train false evaluates a checkpoint that answers: name one as --model_name_or_path.")
+    if Path(name).resolve() == Path(training_args.output_dir).resolve():
+        raise ValueError(
+            f"--output_dir {training_args.output_dir} is the checkpoint itself, whose metrics, predictions and card "
+            "would be replaced: give another folder."
+        )
+
+
+def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
+    """The splits of the data set; or, where new questions are only to be answered, these alone."""
+    if data_args.predict_file is not None and not training and data_args.abstention_error_rate is None:
+        return DatasetDict({"test": load_questions(data_args.predict_file, **data_args.question_options)})
+    return load_vqa_dataset(
+        data_args.dataset, data_args.data_dir, validation_by=data_args.validation_by, **data_args.reader_options
+    )
 
 
 def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
@@ -475,10 +511,10 @@ def evaluate(
     trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments
 ) -> tuple[list[dict], dict]:
     """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
-    dataset = splits[eval_split]
+    dataset, known = splits[eval_split], known_splits(splits, eval_split)
     if data_args.ablate_image is not None:
         dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
-    trainer.candidates = candidate_answers(data_args.protocol, splits, eval_split)
+    trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol)
     acceptable = acceptable_answers_of(data_args.dataset)
     if trainer.candidates is not None:
         count_unreachable(dataset, trainer.candidates, acceptable)
@@ -490,7 +526,7 @@ def evaluate(
         protocol=data_args.protocol,
         dataset_name=data_args.dataset,
         split=eval_split,
-        baselines=baseline_accuracies(concatenate_datasets(known_splits(splits, eval_split)), dataset, acceptable),
+        baselines=baseline_accuracies(concatenate_datasets(known), dataset, acceptable) if known else {},
         fingerprint=evaluation_fingerprint(
             rows, protocol=data_args.protocol, seed=trainer.args.seed, command=" ".join(sys.argv)
         ),
@@ -499,6 +535,17 @@ def evaluate(
     if data_args.grounding_shuffles is not None:
         metrics["grounding"] = measure_grounding(trainer, dataset, rows, data_args)
     return rows, metrics | {"ablate_image": data_args.ablate_image, "refit": data_args.refit}
+
+
+def evaluation_candidates(
+    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, protocol: str
+) -> list[str] | None:
+    """The protocol's candidates; where no other split is there, those that the checkpoint brings are the clean ones."""
+    own = trainer.processing_class.answers
+    if protocol == "clean" and own and not known_splits(splits, eval_split):
+        logger.info(f"Candidates: the {len(own)} answers that the checkpoint brings.")
+        return own
+    return candidate_answers(protocol, splits, eval_split)
 
 
 def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
 
 logger = logging.get_logger(__name__)
 
@@ -106,6 +106,12 @@ def is_pretrained_only(name_or_path: str) -> bool:
     check_model(name_or_path)
     config = PreTrainedConfig.get_config_dict(name_or_path)[0]
     return "AmifForVisualQuestionAnswering" not in config.get("architectures", [])
+
+
+def local_folder(name_or_path: str) -> Path:
+    """The folder of a checkpoint's files; of one of the Hub, their place in the cache, not to be written to."""
+    folder = Path(name_or_path)
+    return folder if folder.is_dir() else Path(cached_file(name_or_path, CONFIG_NAME)).parent
 
 
 def check_model(name_or_path: str) -> None:

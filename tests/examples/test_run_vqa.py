@@ -199,6 +199,19 @@ def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path
     assert all(row["prediction"] and row["correct"] is None for row in rows)
     assert metrics["overall"] is None
     assert metrics["unscored"] == 2
+    assert {row["prediction"] for row in rows} <= set(AutoProcessor.from_pretrained(trained[0] / "amif-vqa").answers)
+    assert "phantom" not in done.stderr, "no data set is needed to answer"
+
+
+def test_a_labelled_test_file_alone_is_scored_among_the_checkpoints_answers(trained, tmp_path):
+    Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
+    (tmp_path / "test.csv").write_text("image,question,answer\none.png,is there a mass?,no\none.png,is it?,purple\n")
+    arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", "--dataset", "test.csv"]
+    done = run(*arguments, "--output_dir", "o", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert (metrics["overall"]["n"], metrics["protocol"], metrics["baselines"]) == (2, "clean", {})
+    assert "The answers of 1 of 2 questions are not among the" in done.stderr
 
 
 def test_refit_trains_on_validation_and_chooses_nothing_there(tmp_path):

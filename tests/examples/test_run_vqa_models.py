@@ -8,6 +8,8 @@ from datasets import DatasetDict
 from small_models import small_model
 from small_runs import build_data, build_processor
 
+from amif.training.small_model import small_pretraining_model
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "run_vqa.py"
 
 
@@ -128,3 +130,22 @@ def test_training_on_some_question_types_leaves_candidates_whole(script, splits)
     trained = script.training_rows(splits, script.DataArguments(train_question_types=["plane"]))
     assert trained["question_id"] == rows["question_id"][::2]
     assert script.candidate_answers("clean", splits, "validation") == before
+
+
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(script, checkpoint, tmp_path):
+    def check(name, output_dir, do_train=False):
+        model_args = script.ModelArguments(model_name_or_path=name and str(name))
+        script.check_evaluation(model_args, script.AmifVqaArguments(output_dir=str(output_dir), do_train=do_train))
+
+    pretrained = tmp_path / "pretrained"
+    small_pretraining_model(build_processor(), 32).save_pretrained(pretrained)
+    for name in (None, pretrained):
+        check(name, tmp_path / "out", do_train=True)
+        with pytest.raises(ValueError, match="evaluates a checkpoint that answers: name one as --model_name_or_path"):
+            check(name, tmp_path / "out")
+    check(checkpoint, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"is the checkpoint itself, whose metrics, .* give another folder"):
+        check(checkpoint, checkpoint / ".")
+    for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is"):
+            script.DataArguments(**wrong)

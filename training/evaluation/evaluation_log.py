@@ -25,19 +25,20 @@ def checkpoint_sha256(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
-def append_test_evaluation(folder: str | Path, metrics: Row) -> None:
+def append_test_evaluation(folder: str | Path, metrics: Row, weights: str | Path | None = None) -> None:
     """Append one line to `test_evaluations.jsonl` in a checkpoint's folder, so that no look at a test split is lost.
 
     Args:
-        folder: the checkpoint's folder, with its safetensors files.
+        folder: where the log is; the checkpoint's own folder, unless that is the Hub's cache.
         metrics: `build_metrics` of an evaluation of that checkpoint on a test split.
+        weights: the folder with its safetensors files; None means `folder`.
 
     Raises:
-        FileNotFoundError: where the folder holds no checkpoint.
+        FileNotFoundError: where there are no weights.
     """
     entry = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "checkpoint_sha256": checkpoint_sha256(folder),
+        "checkpoint_sha256": checkpoint_sha256(folder if weights is None else weights),
         **{name: metrics[name] for name in ("protocol", "dataset", "split", "n")},
         "result": metrics["overall"],
     }

@@ -62,7 +62,10 @@ def knowledge_answers(splits: DatasetDict, eval_split: str) -> list[str]:
     """
     answers = distinct_answers(*known_splits(splits, eval_split))
     if not answers:
-        raise ValueError(f"No split that may be known when {eval_split} is evaluated has answers.")
+        raise ValueError(
+            f"No split that may be known when {eval_split} is evaluated has answers to choose from: give the data set "
+            "that has them, set the answers of the checkpoint's processor, or decode freely (protocol generate)."
+        )
     return answers
 
 

@@ -19,6 +19,17 @@ def test_test_evaluations_accumulate_with_the_checkpoints_hash(metrics, tmp_path
     assert datetime.fromisoformat(first["date"]).utcoffset().total_seconds() == 0
 
 
+def test_the_log_may_lie_apart_from_the_weights(metrics, tmp_path):
+    weights, log = tmp_path / "cache", tmp_path / "out"
+    for folder in (weights, log):
+        folder.mkdir()
+    (weights / "model.safetensors").write_bytes(b"weights")
+    append_test_evaluation(log, metrics, weights)
+    entry = json.loads((log / "test_evaluations.jsonl").read_text())
+    assert entry["checkpoint_sha256"] == checkpoint_sha256(weights)
+    assert [file.name for file in weights.iterdir()] == ["model.safetensors"]
+
+
 def test_every_shard_counts_in_the_checkpoints_hash(tmp_path):
     with pytest.raises(FileNotFoundError, match="safetensors"):
         checkpoint_sha256(tmp_path)
