@@ -19,6 +19,7 @@ With another objective on the same encoders (`--help` shows the arguments of the
 Arguments may come from a JSON or YAML file, and those on the command line go before it.
 """
 
+import json
 import logging
 import math
 import sys
@@ -161,8 +162,11 @@ def main() -> None:
         logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
     set_seed(training_args.seed)
     check_output_folder(training_args.output_dir)
+    start = model_args.model_name_or_path or model_args.vision_model
+    metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
     resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
     if resuming and training_has_ended(training_args):
+        metrics["training"] = json.loads(metrics_file.read_text(encoding="utf-8"))["training"]
         logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
         training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
 
@@ -198,23 +202,24 @@ def main() -> None:
     if training_args.do_train:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         trainer.save_model()
+        metrics["training"] = trainer.cost
+        if main_process:
+            write_json(metrics_file, metrics)  # before what marks the end: a run that is killed now is only evaluated
         trainer.save_state()
 
     # 6. Results: retrieval between images and reports that training never saw
-    metrics = {}
-    for split in ("validation", "test"):
-        if split in splits:
-            metrics[split] = trainer.evaluate(splits[split], metric_key_prefix=split)
-            truth = known_truth_metrics(trainer, splits[split])
-            metrics[split] |= {name: value for name, value in truth.items() if not math.isnan(value)}
-    if trainer.is_world_process_zero():
-        output, start = training_args.output_dir, model_args.model_name_or_path or model_args.vision_model
-        for split, values in metrics.items():
-            recalls = {key: round(100 * value, 2) for key, value in values.items() if "recall" in key and "@" in key}
+    for split in [name for name in ("validation", "test") if name in splits]:
+        metrics[split] = trainer.evaluate(splits[split], metric_key_prefix=split)
+        truth = known_truth_metrics(trainer, splits[split])
+        metrics[split] |= {name: value for name, value in truth.items() if not math.isnan(value)}
+        recalls = {
+            key: round(100 * value, 2) for key, value in metrics[split].items() if "recall" in key and "@" in key
+        }
+        if main_process:
             print(f"{data_args.dataset}, {split}, {len(splits[split])} studies: {recalls}")
-        if training_args.do_train:
-            metrics["training"] = trainer.cost
-        write_json(Path(output) / "metrics.json", metrics)
+    if main_process:
+        output = training_args.output_dir
+        write_json(metrics_file, metrics)
         write_pretraining_card(
             output, metrics, data_args.dataset, start, model_args.text_model, trainer, objective.description
         )

@@ -1,6 +1,7 @@
 """The pre-training script, as a user starts it, on a small phantom: both stages, and a question about the result."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,19 @@ def test_both_stages_leave_a_checkpoint_and_its_retrieval(stages):
         assert 0 <= metrics["test"]["test_recall_i2t@1"] <= metrics["test"]["test_recall_i2t@5"] <= 1
     assert "phantom, test, 12 studies" in first.stdout
     assert "test_matching_accuracy_image_text" in (folder / "two/metrics.json").read_text()
+
+
+def test_a_run_that_was_killed_behind_its_training_keeps_what_training_cost(stages, tmp_path):
+    folder, _ = stages
+    shutil.copytree(folder / "one", tmp_path / "one")
+    before = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    (tmp_path / "one" / "metrics.json").write_text(json.dumps({"training": before["training"]}))
+    done = run(*SMALL, "--output_dir", "one", "--resume_from_checkpoint", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Training had ended" in done.stderr
+    after = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert after["training"] == before["training"]
+    assert after["test"]["test_recall_i2t@1"] == before["test"]["test_recall_i2t@1"]
 
 
 def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
