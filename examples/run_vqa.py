@@ -74,7 +74,13 @@ class ModelArguments:
     )
     decoder_layers: int | None = field(default=None, metadata={"help": "Keep only so many decoder layers."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
-    image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
+    image_pooling: int | None = field(
+        default=None,
+        metadata={
+            "help": "Average squares of so many patches on a side into one; default: 1, or as the checkpoint was "
+            "pre-trained."
+        },
+    )
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     new_co_attention: bool = field(
         default=False, metadata={"help": "From pre-training, take encoders and projections alone."}
@@ -418,11 +424,12 @@ def build_model(
         else:
             build = build_small_model if model_args.vision_model is None else build_model_on_encoders
         config = {
-            "image_pooling": model_args.image_pooling,
             "num_co_attention_layers": model_args.num_co_attention_layers,
             "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
             "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
         }
+        if model_args.image_pooling is not None:
+            config["image_pooling"] = model_args.image_pooling
         model, processor = build(model_args, splits, config)
     if model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)

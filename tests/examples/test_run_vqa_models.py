@@ -149,3 +149,13 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(script, c
     for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is"):
             script.DataArguments(**wrong)
+
+
+@pytest.mark.parametrize("asked", [None, 1])
+def test_images_are_pooled_as_in_pretraining_unless_another_pooling_is_asked_for(script, splits, tmp_path, asked):
+    processor = build_processor()
+    small_pretraining_model(processor, 32, image_pooling=2).save_pretrained(tmp_path / "pretrained")
+    processor.save_pretrained(tmp_path / "pretrained")
+    model_args = script.ModelArguments(model_name_or_path=str(tmp_path / "pretrained"), image_pooling=asked)
+    model, _ = script.build_model(model_args, script.DataArguments(), splits, training=True)
+    assert model.config.image_pooling == (asked or 2)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Value
+from datasets import Dataset, DatasetDict, LargeList, List
 
 # What a row without a label is labelled with where each row has one, such as a normal study's finding.
 NO_LABEL = "none"
@@ -67,7 +67,7 @@ def find_labels(
     train = splits["train"]
     if column not in train.column_names:
         raise ValueError(f"There is no column {column!r} of labels; there are {', '.join(train.column_names)}.")
-    several = separator is not None or not isinstance(train.features[column], Value)
+    several = separator is not None or isinstance(train.features[column], List | LargeList)
     counts = Counter(label for cell in train[column] for label in _labels_of(cell, separator, several))
     names = sorted(name for name, count in counts.items() if count >= min_count and (not wanted or name in wanted))
     if len(names) < (1 if several else 2):

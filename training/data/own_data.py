@@ -31,6 +31,7 @@ from .schema import (
     as_question,
     build_vqa_dataset,
     read_json,
+    with_class_names,
 )
 from .zipped_images import is_zipped, list_zip, zipped_path
 
@@ -187,6 +188,7 @@ def _read_split(
     parts, sources = [], []
     for source, table in tables:
         _check_columns(table, columns, source)
+        table = with_class_names(table) if isinstance(table, Dataset) else table
         read = _read_embedded if _has_embedded_images(table, columns["image"], source) else _read_paths
         parts.append(read(table, columns, source, image_dir, bad_rows, question_ids))
         sources.append(str(source))

@@ -24,7 +24,7 @@ from .pretraining_schema import (
     keep_usable,
     report_left_out,
 )
-from .schema import as_text
+from .schema import as_text, with_class_names
 
 Table = Dataset | IterableDataset
 
@@ -96,7 +96,7 @@ def _read_files(files: list[Path], columns: Mapping[str, str]) -> Dataset:
 
 def _read_file(file: Path, columns: Mapping[str, str]) -> Dataset:
     if file.suffix == ".parquet":
-        table = Dataset.from_parquet(str(file))
+        table = with_class_names(Dataset.from_parquet(str(file)))
         if not isinstance(table.features.get(columns["images"]), Value):
             return _convert_table(table, columns, str(file))
         # Not by `map`, whose cache would not notice a picture that was added.
@@ -149,6 +149,8 @@ def _convert_splits(
 
 
 def _convert_table(table: Table, columns: Mapping[str, str], source: str, folder: Path | None = None) -> Table:
+    if isinstance(table, Dataset):
+        table = with_class_names(table)
     if table.features is None:
         table = table._resolve_features()
     _check_columns(table.column_names, columns, source)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, Image, Value
+from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from .plain_answer import plain_answer
 
@@ -24,6 +24,15 @@ VQA_FEATURES = Features(
         "question_id": Value("string"),
     }
 )
+
+
+def with_class_names(table: Dataset) -> Dataset:
+    """`table` with the names of its `ClassLabel` columns in place of their numbers; -1 stands for no name."""
+    for column, feature in table.features.items():
+        if isinstance(feature, ClassLabel):
+            names = [None if number in (None, -1) else feature.int2str(number) for number in table[column]]
+            table = table.remove_columns(column).add_column(column, names, feature=Value("string"))
+    return table
 
 
 def as_text(value: Any) -> str | None:

@@ -2,7 +2,7 @@ import csv
 import json
 
 import pytest
-from datasets import Dataset, DatasetDict, Features, Image, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Pictures
 
 from amif.training.data.own_data import load_own_data
@@ -109,3 +109,12 @@ def test_errors(folder):
     (folder / "own.xlsx").touch()
     with pytest.raises(ValueError, match=r"xlsx is none of \.csv"):
         load_own_data(folder / "own.xlsx")
+
+
+def test_answers_kept_as_class_numbers_get_their_names(folder):
+    features = Features(
+        {"image": Value("string"), "question": Value("string"), "answer": ClassLabel(names=["no", "yes"])}
+    )
+    table = {"image": ["pictures/8.png"] * 3, "question": ["a?", "b?", "c?"], "answer": [1, 0, -1]}
+    Dataset.from_dict(table, features=features).to_parquet(folder / "train.parquet")
+    assert load_own_data(folder)["train"]["answer"] == ["yes", "no", None]

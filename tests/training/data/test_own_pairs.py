@@ -3,11 +3,12 @@ import json
 import zipfile
 
 import pytest
-from datasets import Dataset, Features, Image, IterableDatasetDict, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDatasetDict, List, Value
 from PIL import Image as Pictures
 
 from amif.training.data import PretrainingStream, load_pretraining_dataset, own_pairs
 from amif.training.data import pretraining_schema as schema
+from amif.training.data.labels import find_labels
 from amif.training.data.own_pairs import load_own_pairs
 
 ROWS = [
@@ -210,3 +211,12 @@ def test_a_report_with_a_comma_that_is_not_quoted_is_refused(folder):
     (folder / "own.csv").write_text("image,text\npictures/8.png,Normal.\npictures/8.png,Large heart, with effusion\n")
     with pytest.raises(ValueError, match=r"own\.csv, row 1: \[' with effusion'\] stand behind the last column: quote"):
         load_own_pairs(folder / "own.csv")
+
+
+def test_labels_kept_as_numbers_get_their_names(folder):
+    features = Features({"image": Value("string"), "text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    table = {"image": ["pictures/8.png"] * 3, "text": ["a", "b", "c"], "label": [1, 0, -1]}
+    Dataset.from_dict(table, features=features).to_parquet(folder / "own.parquet")
+    rows = load_own_pairs(folder / "own.parquet")["train"]
+    assert rows["label"] == ["yes", "no", None]
+    assert find_labels(DatasetDict(train=rows.select([0, 1])), "label").names == ("no", "yes")
