@@ -231,6 +231,14 @@ def test_refit_trains_on_validation_and_chooses_nothing_there(tmp_path):
     assert "which --refit trains on: drop one" in done.stderr
 
 
+def test_output_folder_is_tried_before_the_data_are_read(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("--output_dir", "file/out", folder=tmp_path)
+    assert done.returncode != 0
+    assert "Choose another --output_dir" in done.stderr
+    assert "phantom train" not in done.stderr
+
+
 def test_unknown_recipe_arguments_are_named(tmp_path):
     (tmp_path / "recipe.yaml").write_text("dataset: phantom\nlerning_rate: 1\n")
     done = run("recipe.yaml", folder=tmp_path)

@@ -1,0 +1,37 @@
+"""What can be evaluated; the evaluation itself is tested where the script runs it."""
+
+import pytest
+from small_models import small_model
+from small_runs import build_processor
+
+from amif import AmifVqaArguments
+from amif.training.small_model import small_pretraining_model
+from amif.training.vqa_arguments import DataArguments, ModelArguments
+from amif.training.vqa_evaluation import check_evaluation
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint"
+    small_model(knowledge=7).save_pretrained(folder)
+    build_processor().save_pretrained(folder)
+    return folder
+
+
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoint, tmp_path):
+    def check(name, output_dir, do_train=False):
+        model_args = ModelArguments(model_name_or_path=name and str(name))
+        check_evaluation(model_args, AmifVqaArguments(output_dir=str(output_dir), do_train=do_train))
+
+    pretrained = tmp_path / "pretrained"
+    small_pretraining_model(build_processor(), 32).save_pretrained(pretrained)
+    for name in (None, pretrained):
+        check(name, tmp_path / "out", do_train=True)
+        with pytest.raises(ValueError, match="evaluates a checkpoint that answers: name one as --model_name_or_path"):
+            check(name, tmp_path / "out")
+    check(checkpoint, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"is the checkpoint itself, whose metrics, .* give another folder"):
+        check(checkpoint, checkpoint / ".")
+    for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is"):
+            DataArguments(**wrong)

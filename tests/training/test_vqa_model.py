@@ -1,0 +1,90 @@
+"""Which model a run starts from, and what it knows."""
+
+import pytest
+from datasets import DatasetDict
+from small_models import small_model
+from small_runs import build_data, build_processor
+
+from amif.training import vqa_model
+from amif.training.small_model import small_pretraining_model
+from amif.training.vqa_arguments import DataArguments, ModelArguments
+from amif.training.vqa_model import build_model, new_modules
+from amif.training.vqa_trainer import FUSION_MODULES
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint"
+    small_model(knowledge=7).save_pretrained(folder)
+    build_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def splits(tmp_path):
+    return DatasetDict({"train": build_data(tmp_path)})
+
+
+def built(checkpoint, splits, training, use_lora=False, **data_arguments):
+    model_args = ModelArguments(model_name_or_path=str(checkpoint), use_lora=use_lora)
+    return build_model(model_args, DataArguments(**data_arguments), splits, training)
+
+
+def test_training_on_takes_the_knowledge_of_its_data(checkpoint, splits, caplog):
+    with caplog.at_level("INFO"):
+        model, processor = built(checkpoint, splits, training=True)
+    tokens = processor.tokenizer.convert_ids_to_tokens(model.knowledge_ids)
+    assert {token for token in tokens if token != "[SEP]"} == {"dark", "grey", "bright", "yes", "no"}
+    assert "Knowledge: the training answers, 10 tokens." in caplog.text
+    assert model.config.knowledge_size == 10
+
+
+def test_evaluating_keeps_the_knowledge_of_the_checkpoint(checkpoint, splits, caplog):
+    with caplog.at_level("INFO"):
+        model, _ = built(checkpoint, splits, training=False)
+    assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()
+    assert "Knowledge: the checkpoint's, 7 tokens." in caplog.text
+
+
+def test_an_adapter_keeps_the_knowledge_of_what_it_adapts(checkpoint, splits):
+    model, _ = built(checkpoint, splits, training=True, use_lora=True)
+    assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()
+
+
+def test_what_is_new_beside_adapters_depends_on_the_start(checkpoint, monkeypatch):
+    encoders = ModelArguments(vision_model="v", text_model="t", use_lora=True)
+    assert new_modules(encoders) == FUSION_MODULES
+    ours = ModelArguments(model_name_or_path=str(checkpoint), use_lora=True)
+    assert new_modules(ours) == ()
+    monkeypatch.setattr(vqa_model, "is_pretrained_only", lambda name: True)
+    assert "co_attention" not in new_modules(ours)
+    assert "crossattention" in new_modules(ours)
+
+
+def test_knowledge_cannot_be_taken_away(checkpoint, splits):
+    with pytest.raises(ValueError, match="--knowledge none: the checkpoint was trained with knowledge"):
+        built(checkpoint, splits, training=True, knowledge="none")
+
+
+def test_code_beside_a_checkpoint_does_not_run(checkpoint, splits, tmp_path):
+    mark = tmp_path / "executed"
+    for path in checkpoint.glob("*.py"):
+        path.write_text(f"open({str(mark)!r}, 'w')\n{path.read_text()}")
+    assert list(checkpoint.glob("*.py"))
+    built(checkpoint, splits, training=False)
+    assert not mark.exists()
+
+
+def test_empty_folder_is_named(tmp_path, splits):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json, so no model"):
+        built(tmp_path, splits, training=False)
+
+
+@pytest.mark.parametrize("asked", [None, 1])
+def test_images_are_pooled_as_in_pretraining_unless_another_pooling_is_asked_for(splits, tmp_path, asked):
+    processor = build_processor()
+    small_pretraining_model(processor, 32, image_pooling=2).save_pretrained(tmp_path / "pretrained")
+    processor.save_pretrained(tmp_path / "pretrained")
+    model_args = ModelArguments(model_name_or_path=str(tmp_path / "pretrained"), image_pooling=asked)
+    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    assert model.config.image_pooling == (asked or 2)

@@ -1,0 +1,51 @@
+"""Which questions are trained on and evaluated, and which say nothing of a checkpoint any more."""
+
+import pytest
+from datasets import DatasetDict
+from small_models import small_model
+from small_runs import build_data
+
+from amif.training import vqa_splits
+from amif.training.evaluation import candidate_answers
+from amif.training.vqa_arguments import DataArguments
+from amif.training.vqa_splits import note_validation, training_rows
+
+
+@pytest.fixture
+def splits(tmp_path):
+    return DatasetDict({"train": build_data(tmp_path)})
+
+
+def test_a_checkpoint_knows_how_validation_of_all_its_sets_was_made():
+    model = small_model()
+    joint = DataArguments("slake", also_train_on=["vqa_rad=folder"])
+    note_validation(model, joint, training=True, eval_split="validation")
+    assert model.config.validation_by == {"slake": "image", "vqa_rad": "image"}
+    other = DataArguments("vqa_rad", validation_by="question")
+    with pytest.raises(ValueError, match="trained on vqa_rad with --validation_by image: with question, training and"):
+        note_validation(model, other, training=True, eval_split="validation")
+
+
+def test_a_set_whose_validation_was_made_otherwise_is_not_trained_on_beside():
+    model = small_model()
+    model.config.validation_by = {"vqa_rad": "wording"}
+    joint = DataArguments("slake", also_train_on=["vqa_rad=folder"])
+    with pytest.raises(ValueError, match="or leave vqa_rad out of --also_train_on"):
+        note_validation(model, joint, training=True, eval_split="validation")
+
+
+def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch):
+    monkeypatch.setattr(vqa_splits, "leave_out_shown_images", lambda rows, sources: rows.select(range(len(sources))))
+    assert len(training_rows(splits, DataArguments())) == len(splits["train"])
+    arguments = DataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
+    assert len(training_rows(splits, arguments)) == 2
+
+
+def test_training_on_some_question_types_leaves_candidates_whole(splits):
+    types = ["plane", "organ"] * (len(splits["train"]) // 2)
+    rows = splits["train"].select(range(len(types))).remove_columns("question_type").add_column("question_type", types)
+    splits = DatasetDict({"train": rows, "validation": rows})
+    before = candidate_answers("clean", splits, "validation")
+    trained = training_rows(splits, DataArguments(train_question_types=["plane"]))
+    assert trained["question_id"] == rows["question_id"][::2]
+    assert candidate_answers("clean", splits, "validation") == before

@@ -1,0 +1,157 @@
+"""The arguments of fine-tuning and evaluating, beside those of the trainer."""
+
+from dataclasses import dataclass, field
+
+from .data import NAMED
+from .evaluation.protocols import ANSWERING_PROTOCOLS
+
+
+@dataclass
+class ModelArguments:
+    """Which model to start from, and how to build it."""
+
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A checkpoint to continue or evaluate, or one of pre-training."}
+    )
+    vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
+    text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
+    decoder_model: str | None = field(
+        default=None, metadata={"help": "Decoder's weights; default: the text encoder's."}
+    )
+    decoder_layers: int | None = field(default=None, metadata={"help": "Keep only so many decoder layers."})
+    image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
+    image_pooling: int | None = field(
+        default=None,
+        metadata={
+            "help": "Average squares of so many patches on a side into one; default: 1, or as the checkpoint was "
+            "pre-trained."
+        },
+    )
+    hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
+    new_co_attention: bool = field(
+        default=False, metadata={"help": "From pre-training, take encoders and projections alone."}
+    )
+    num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
+    attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
+    )
+    knowledge_fusion: str = field(default="gated", metadata={"help": "How knowledge is fused: gated, add or none."})
+    use_lora: bool = field(
+        default=False,
+        metadata={
+            "help": "Train low-rank adapters of the pretrained weights alone; what is new is trained as it is. Leaves "
+            "the adapter in output_dir/adapter, and the whole model with the adapter merged in output_dir."
+        },
+    )
+    lora_rank: int = field(default=8, metadata={"help": "Rank of the adapters."})
+
+    def __post_init__(self) -> None:
+        if (self.vision_model is None) != (self.text_model is None):
+            raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
+
+
+@dataclass
+class DataArguments:
+    """Which data to learn from, and how to evaluate."""
+
+    dataset: str = field(default="phantom", metadata={"help": f"{', '.join(NAMED)}, or your own file or Hub id."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
+    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
+    question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
+    answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    image_dir: str | None = field(
+        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
+    )
+    on_bad_row: str = field(
+        default="error",
+        metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."},
+    )
+    also_train_on: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Further data sets whose training questions are trained on, each as name=folder. Images "
+            "that the validation or test split shows too are left out; candidates stay those of --dataset."
+        },
+    )
+    leave_out_images_of: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Data sets on which the model will be evaluated later, each as name=folder: training images that "
+            "their validation or test split shows too are left out."
+        },
+    )
+    train_question_types: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Train on these question types alone; what is evaluated, candidates and knowledge stay as they are."
+        },
+    )
+    refit: bool = field(
+        default=False,
+        metadata={
+            "help": "Train on the validation questions too. Fix the epochs beforehand: nothing is chosen on validation."
+        },
+    )
+    validation_by: str = field(
+        default="image",
+        metadata={
+            "help": "Where the data has no validation split, what one is made of: whole images (image); or, about "
+            "images that training shows too, questions with all their rephrasings (question) or single rows (wording), "
+            "as in VQA-RAD's official test."
+        },
+    )
+    language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
+    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+    knowledge: str = field(
+        default="answers", metadata={"help": "Vocabulary fused as knowledge: answers, questions or none."}
+    )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "validation or test; default: test where it has answers, else validation."}
+    )
+    protocol: str = field(default="clean", metadata={"help": "Where candidates come from: clean, paper or generate."})
+    ablate_image: str | None = field(default=None, metadata={"help": "Evaluate on blank or shuffled (shuffle) images."})
+    grounding_shuffles: int | None = field(
+        default=None, metadata={"help": "Also answer on blank and on so many shuffles of the images: does it look?"}
+    )
+    abstention_error_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Choose on validation, and save with the checkpoint, the score below which an answer can be "
+            "withheld, so that at most this share of the answers given is wrong (0 to 1)."
+        },
+    )
+    predict_file: str | None = field(default=None, metadata={"help": "File of questions to answer; none is scored."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training questions."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated questions."})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations on validation without a better one."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ANSWERING_PROTOCOLS:
+            raise ValueError(f"--protocol {self.protocol}: it is one of {', '.join(ANSWERING_PROTOCOLS)}.")
+        if self.ablate_image not in (None, "blank", "shuffle"):
+            raise ValueError(f"--ablate_image {self.ablate_image}: it is blank or shuffle.")
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """The columns named for one's own data, and where its images are."""
+        return self._given("image_column", "question_column", "answer_column", "image_dir")
+
+    @property
+    def reader_options(self) -> dict[str, str | int]:
+        """What the data set's reader is told beside its folder."""
+        own = {} if self.dataset in NAMED else self.column_names
+        return own | self._given("on_bad_row", "language", "num_studies")
+
+    @property
+    def question_options(self) -> dict[str, str | int]:
+        """How `predict_file` is read."""
+        return self._given("image_column", "question_column", "image_dir", "on_bad_row")
+
+    def _given(self, *names: str) -> dict[str, str | int]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+__all__ = ["DataArguments", "ModelArguments"]

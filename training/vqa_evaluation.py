@@ -1,0 +1,108 @@
+"""Answering a split and measuring the answers."""
+
+import sys
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers.utils import logging
+
+from .answer_checks import check_predictions_differ, count_unreachable
+from .checkpoints import is_pretrained_only
+from .data import ablate_images
+from .evaluation import (
+    acceptable_answers_of,
+    baseline_accuracies,
+    build_metrics,
+    candidate_answers,
+    choose_abstention_threshold,
+    evaluation_fingerprint,
+    grounding,
+    known_splits,
+    prediction_rows,
+)
+from .vqa_arguments import DataArguments, ModelArguments
+from .vqa_trainer import AmifVqaArguments, AmifVqaTrainer
+
+logger = logging.get_logger(__name__)
+
+
+def check_evaluation(model_args: ModelArguments, training_args: AmifVqaArguments) -> None:
+    """Without training there must be a checkpoint that answers, and its folder must stay as training left it."""
+    if training_args.do_train:
+        return
+    name = model_args.model_name_or_path
+    if name is None or is_pretrained_only(name):
+        raise ValueError("--do_train false evaluates a checkpoint that answers: name one as --model_name_or_path.")
+    if Path(name).resolve() == Path(training_args.output_dir).resolve():
+        raise ValueError(
+            f"--output_dir {training_args.output_dir} is the checkpoint itself, whose metrics, predictions and card "
+            "would be replaced: give another folder."
+        )
+
+
+def evaluate(
+    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments
+) -> tuple[list[dict], dict]:
+    """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
+    dataset, known = splits[eval_split], known_splits(splits, eval_split)
+    if data_args.ablate_image is not None:
+        dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
+    trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol)
+    acceptable = acceptable_answers_of(data_args.dataset)
+    if trainer.candidates is not None:
+        count_unreachable(dataset, trainer.candidates, acceptable)
+    answers, scores = trainer.predict_answers(dataset, trainer.args.output_dir)
+    check_predictions_differ(answers, dataset["answer"])
+    rows = prediction_rows(dataset, answers, scores, acceptable)
+    metrics = build_metrics(
+        rows,
+        protocol=data_args.protocol,
+        dataset_name=data_args.dataset,
+        split=eval_split,
+        baselines=baseline_accuracies(concatenate_datasets(known), dataset, acceptable) if known else {},
+        fingerprint=evaluation_fingerprint(
+            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=" ".join(sys.argv)
+        ),
+        abstention_threshold=trainer.processing_class.abstention_threshold,
+    )
+    if data_args.grounding_shuffles is not None:
+        metrics["grounding"] = measure_grounding(trainer, dataset, rows, data_args)
+    return rows, metrics | {"ablate_image": data_args.ablate_image, "refit": data_args.refit}
+
+
+def evaluation_candidates(
+    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, protocol: str
+) -> list[str] | None:
+    """The protocol's candidates; where no other split is there, those that the checkpoint brings are the clean ones."""
+    own = trainer.processing_class.answers
+    if protocol == "clean" and own and not known_splits(splits, eval_split):
+        logger.info(f"Candidates: the {len(own)} answers that the checkpoint brings.")
+        return own
+    return candidate_answers(protocol, splits, eval_split)
+
+
+def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:
+    """The same questions on blank images and on several shuffles, beside `rows` on the real ones."""
+    seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
+    ablated = [ablate_images(dataset, "blank"), *(ablate_images(dataset, "shuffle", seed) for seed in seeds)]
+    acceptable = acceptable_answers_of(data_args.dataset)
+    blank, *shuffled = (prediction_rows(other, *trainer.predict_answers(other), acceptable) for other in ablated)
+    return grounding(rows, blank, shuffled)
+
+
+def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_args: DataArguments) -> None:
+    """The processor's threshold, from answers to the validation split under the clean protocol."""
+    if "validation" not in splits:
+        raise ValueError("--abstention_error_rate chooses a threshold on the validation split, and there is none.")
+    trainer.candidates = candidate_answers("clean", splits, "validation")
+    answers = trainer.predict_answers(splits["validation"])
+    rows = prediction_rows(splits["validation"], *answers, acceptable_answers_of(data_args.dataset))
+    threshold = choose_abstention_threshold(rows, data_args.abstention_error_rate)
+    trainer.processing_class.abstention_threshold = threshold
+    if threshold is None:
+        logger.warning("No threshold reaches --abstention_error_rate on validation: no answer would be withheld.")
+    else:
+        logger.info(f"Answers can be withheld below the score {threshold:.4f}, chosen on validation.")
+
+
+__all__ = ["check_evaluation", "evaluate", "set_abstention_threshold"]

@@ -1,0 +1,129 @@
+"""The model that a run starts from: a checkpoint, or a new one on pre-training, on encoders or from nothing."""
+
+from datasets import DatasetDict
+from transformers import AutoProcessor
+from transformers.utils import logging
+
+from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
+from ..processing_amif import AmifProcessor
+from .checkpoints import check_model, is_pretrained_only
+from .encoder_processor import encoder_processor
+from .knowledge import knowledge_ids
+from .small_model import small_model, small_processor
+from .vqa_arguments import DataArguments, ModelArguments
+from .vqa_trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
+
+logger = logging.get_logger(__name__)
+
+
+def build_model(
+    model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict, training: bool
+) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A checkpoint, or a new model on pre-training, on pretrained encoders or from nothing; with its processor.
+
+    What is trained gets its knowledge from the training data; a checkpoint that is only evaluated, or adapted by LoRA,
+    keeps its own.
+    """
+    if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
+        model, processor = load_model(model_args.model_name_or_path)
+        note_kept_image_size(model, model_args.image_size)
+        if not training or (model_args.use_lora and model.config.knowledge_size):
+            logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
+            return model, processor
+    else:
+        if model_args.model_name_or_path is not None:
+            build = build_model_on_pretraining
+        else:
+            build = build_small_model if model_args.vision_model is None else build_model_on_encoders
+        config = {
+            "num_co_attention_layers": model_args.num_co_attention_layers,
+            "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+            "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
+        }
+        if model_args.image_pooling is not None:
+            config["image_pooling"] = model_args.image_pooling
+        model, processor = build(model_args, splits, config)
+    if model.knowledge_fusion is not None:
+        set_knowledge(model, data_args.knowledge, splits, processor)
+    return model, processor
+
+
+def new_modules(model_args: ModelArguments) -> tuple[str, ...]:
+    """Parts of names of the modules that the checkpoint or the encoders one starts from do not bring."""
+    name = model_args.model_name_or_path
+    if name is None:
+        if model_args.vision_model is None:
+            raise ValueError("--use_lora adapts pretrained weights: give --model_name_or_path, or both encoders.")
+        return FUSION_MODULES
+    return NEW_AFTER_PRETRAINING if is_pretrained_only(name) else ()
+
+
+def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A checkpoint in float32, from safetensors alone, with its processor."""
+    check_model(name_or_path)
+    model = AmifForVisualQuestionAnswering.from_pretrained(name_or_path, dtype="float32", use_safetensors=True)
+    return model, AutoProcessor.from_pretrained(name_or_path)
+
+
+def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | None) -> None:
+    kept = model.config.vision_config.image_size
+    if asked not in (None, kept):
+        logger.warning(f"--image_size {asked} is for new models: the checkpoint's images keep {kept} pixels a side.")
+
+
+def set_knowledge(
+    model: AmifForVisualQuestionAnswering, source: str, splits: DatasetDict, processor: AmifProcessor
+) -> None:
+    if source == "none":
+        raise ValueError("--knowledge none: the checkpoint was trained with knowledge; give answers or questions.")
+    model.set_knowledge(knowledge_ids(source, splits["train"], processor))
+    logger.info(f"Knowledge: the training {source}, {model.config.knowledge_size} tokens.")
+
+
+def build_small_model(
+    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A small model from random initialisation, whose tokenizer is trained on the training questions and answers."""
+    image_size = model_args.image_size or 96
+    training = splits["train"]
+    processor = small_processor([*training["question"], *filter(None, training["answer"])], image_size)
+    return small_model(processor, image_size, model_args.hidden_size, **config), processor
+
+
+def build_model_on_pretraining(
+    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A model on a pre-training checkpoint, float32; co-attention is as deep as there."""
+    name = model_args.model_name_or_path
+    processor = AutoProcessor.from_pretrained(name)
+    if model_args.image_size is not None:
+        processor.image_processor.size = {"height": model_args.image_size, "width": model_args.image_size}
+    config = {field: value for field, value in config.items() if field != "num_co_attention_layers"}
+    model = AmifForVisualQuestionAnswering.from_pretraining(
+        name,
+        model_args.decoder_model,
+        image_size=model_args.image_size,
+        decoder_layers=model_args.decoder_layers,
+        new_co_attention=model_args.new_co_attention,
+        **config,
+    )
+    return model, processor
+
+
+def build_model_on_encoders(
+    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
+    """A model on pretrained encoders, float32."""
+    processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
+    model = AmifForVisualQuestionAnswering.from_encoders(
+        model_args.vision_model,
+        model_args.text_model,
+        model_args.decoder_model,
+        image_size=processor.image_processor.size["height"],
+        decoder_layers=model_args.decoder_layers,
+        **config,
+    )
+    return model, processor
+
+
+__all__ = ["build_model", "new_modules"]

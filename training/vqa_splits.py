@@ -1,0 +1,104 @@
+"""Which questions a run trains on and which it evaluates, and that a checkpoint is never chosen by what it has seen."""
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers.utils import logging
+
+from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
+from .data import load_questions, load_vqa_dataset
+from .data.question_types import of_question_types
+from .joint_training import add_training_sets, leave_out_shown_images
+from .vqa_arguments import DataArguments
+from .vqa_trainer import AmifVqaArguments
+
+logger = logging.get_logger(__name__)
+
+
+def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
+    """The splits of the data set; or, where new questions are only to be answered, these alone."""
+    if data_args.predict_file is not None and not training and data_args.abstention_error_rate is None:
+        return DatasetDict({"test": load_questions(data_args.predict_file, **data_args.question_options)})
+    return load_vqa_dataset(
+        data_args.dataset, data_args.data_dir, validation_by=data_args.validation_by, **data_args.reader_options
+    )
+
+
+def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
+    """The first rows of each split, as many as `max_train_samples` and `max_eval_samples` say."""
+    limits = {"train": data_args.max_train_samples}
+    return DatasetDict(
+        {
+            name: split.select(range(min(limits.get(name, data_args.max_eval_samples) or len(split), len(split))))
+            for name, split in splits.items()
+        }
+    )
+
+
+def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: AmifVqaArguments) -> DatasetDict:
+    """Training and validation questions as one training split, beside the test split."""
+    if training_args.eval_strategy != "no" or training_args.load_best_model_at_end:
+        raise ValueError(
+            "--refit trains on validation, so nothing can be chosen there: add --eval_strategy no and "
+            "--load_best_model_at_end false."
+        )
+    if data_args.eval_split == "validation" or not {"validation", "test"} <= splits.keys():
+        raise ValueError("--refit takes a data set with a validation and a test split, and evaluates on test.")
+    if data_args.abstention_error_rate is not None:
+        raise ValueError(
+            "--abstention_error_rate chooses a threshold on validation, which --refit trains on: drop one."
+        )
+    training = concatenate_datasets([splits["train"], splits["validation"]])
+    return DatasetDict({"train": training, "test": splits["test"]})
+
+
+def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
+    """The questions to train on: the training split, and what further arguments add to it or leave out."""
+    rows = splits["train"]
+    if data_args.also_train_on is not None:
+        rows = add_training_sets(splits, data_args.also_train_on)
+        logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
+    if data_args.train_question_types is not None:
+        rows = of_question_types(rows, data_args.train_question_types)
+        logger.info(f"Of types {', '.join(data_args.train_question_types)}: {len(rows)} training questions")
+    return leave_out_shown_images(rows, data_args.leave_out_images_of) if data_args.leave_out_images_of else rows
+
+
+def default_eval_split(splits: DatasetDict) -> str:
+    """test, where it has answers or there is no validation split; else validation."""
+    has_answers = "test" in splits and any(answer is not None for answer in splits["test"]["answer"])
+    return "test" if has_answers or "validation" not in splits else "validation"
+
+
+def reads_validation(data_args: DataArguments, training: bool, eval_split: str) -> bool:
+    """Whether validation says which checkpoint is best, which threshold to set, or how good a checkpoint is."""
+    evaluated = eval_split == "validation" and data_args.predict_file is None
+    return training or evaluated or data_args.abstention_error_rate is not None
+
+
+def note_validation(
+    model: AmifForVisualQuestionAnswering, data_args: DataArguments, training: bool, eval_split: str
+) -> None:
+    """Keep in the checkpoint which validation questions it was not trained on, and refuse to choose by others later."""
+    name, config = data_args.dataset, model.config
+    refit_on, known = getattr(config, "refit_on", []), getattr(config, "validation_by", {})
+    further = data_args.also_train_on if training else None
+    used = {source.partition("=")[0]: "image" for source in further or ()} | {name: data_args.validation_by}
+    if not data_args.refit and reads_validation(data_args, training, eval_split):
+        if name in refit_on:
+            raise ValueError(
+                f"This checkpoint was trained on {name}'s validation questions too (--refit): they say "
+                "nothing of it any more. Evaluate it on test, or start from another checkpoint."
+            )
+        for other, by in used.items():
+            if known.get(other, by) != by:
+                raise ValueError(
+                    f"This checkpoint was trained on {other} with --validation_by {known[other]}: with {by}, training "
+                    f"and validation of {other} may share questions. Give --validation_by {known[other]}, or leave "
+                    f"{other} out of --also_train_on."
+                )
+    if training:
+        config.validation_by = known | used
+    if data_args.refit:
+        config.refit_on = sorted({*refit_on, name})
+
+
+__all__ = ["default_eval_split", "limit_samples", "load_splits", "note_validation", "refit_splits", "training_rows"]
