@@ -133,7 +133,7 @@ def main() -> None:
             processor.save_pretrained(checkpoint_folder)
 
     # 7. Evaluation
-    if data_args.predict_file is not None and training_args.do_train:
+    if data_args.predict_file is not None and splits.keys() != {"test"}:
         questions = load_questions(data_args.predict_file, **data_args.question_options)
         splits, eval_split = DatasetDict(splits | {"test": questions}), "test"
     if data_args.predict_file is not None:

@@ -203,6 +203,17 @@ def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path
     assert "phantom" not in done.stderr, "no data set is needed to answer"
 
 
+def test_a_threshold_is_chosen_on_validation_before_new_questions_are_answered(trained, tmp_path):
+    shutil.copytree(trained[0] / "amif-vqa", tmp_path / "checkpoint")
+    Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
+    (tmp_path / "questions.csv").write_text("image,question\none.png,is there a mass?\n")
+    arguments = ["--model_name_or_path", "checkpoint", "--do_train", "false", "--abstention_error_rate", "0.9", *SMALL]
+    done = run(*arguments, "--predict_file", "questions.csv", "--output_dir", "o", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row["question"] for row in lines(tmp_path / "o" / "predictions.jsonl")] == ["is there a mass?"]
+    assert AutoProcessor.from_pretrained(tmp_path / "checkpoint").abstention_threshold is not None
+
+
 def test_a_labelled_test_file_alone_is_scored_among_the_checkpoints_answers(trained, tmp_path):
     Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
     (tmp_path / "test.csv").write_text("image,question,answer\none.png,is there a mass?,no\none.png,is it?,purple\n")
