@@ -166,7 +166,9 @@ def main() -> None:
     metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
     resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
     if resuming and training_has_ended(training_args):
-        metrics["training"] = json.loads(metrics_file.read_text(encoding="utf-8"))["training"]
+        stored = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.is_file() else {}
+        if "training" in stored:
+            metrics["training"] = stored["training"]
         logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
         training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
 

@@ -60,6 +60,9 @@ def test_a_run_that_was_killed_behind_its_training_keeps_what_training_cost(stag
     assert "Training had ended" in done.stderr
     after = json.loads((tmp_path / "one" / "metrics.json").read_text())
     assert after["training"] == before["training"]
+    (tmp_path / "one" / "metrics.json").unlink()
+    assert run(*SMALL, "--output_dir", "one", "--resume_from_checkpoint", folder=tmp_path).returncode == 0
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text()).keys() == {"validation", "test"}
     assert after["test"]["test_recall_i2t@1"] == before["test"]["test_recall_i2t@1"]
 
 
