@@ -89,6 +89,15 @@ def test_predictions_equal_ranking_each_question_alone(tmp_path, processor, data
         assert best.scores[0, 0].item() == pytest.approx(scores[row], abs=1e-4)
 
 
+def test_candidates_of_another_wording_are_ranked_as_training_taught_them(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data)
+    plain = run.predict_answers(data)
+    run.candidates = [f"{answer.upper()}," for answer in CANDIDATES]
+    answers, scores = run.predict_answers(data)
+    assert answers == [f"{answer.upper()}," for answer in plain[0]]
+    assert scores == plain[1]
+
+
 def test_generation_without_candidates(tmp_path, processor, data):
     run = trainer(tmp_path, processor, data, per_device_eval_batch_size=7)
     run.candidates = None

@@ -108,7 +108,8 @@ def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str], file: Pat
     for number, row in enumerate(rows):
         if None in row:  # where csv puts the cells that no column names
             raise ValueError(
-                f"{file}, row {number}: {row[None]} stand behind the last column: quote texts that hold a comma."
+                f"{file}: row {number} (counted from 0): {row[None]} stand behind the last column: quote "
+                "texts that hold a comma."
             )
     names = list(dict.fromkeys(name for row in rows for name in row))
     _check_columns(names, columns, str(file))

@@ -209,7 +209,7 @@ def test_errors(folder):
 
 def test_a_report_with_a_comma_that_is_not_quoted_is_refused(folder):
     (folder / "own.csv").write_text("image,text\npictures/8.png,Normal.\npictures/8.png,Large heart, with effusion\n")
-    with pytest.raises(ValueError, match=r"own\.csv, row 1: \[' with effusion'\] stand behind the last column: quote"):
+    with pytest.raises(ValueError, match=r"csv: row 1 \(counted from 0\): \[' with effusion'\] .* column: quote"):
         load_own_pairs(folder / "own.csv")
 
 
