@@ -207,7 +207,7 @@ def test_a_threshold_is_chosen_on_validation_before_new_questions_are_answered(t
     shutil.copytree(trained[0] / "amif-vqa", tmp_path / "checkpoint")
     Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
     (tmp_path / "questions.csv").write_text("image,question\none.png,is there a mass?\n")
-    arguments = ["--model_name_or_path", "checkpoint", "--do_train", "false", "--abstention_error_rate", "0.9", *SMALL]
+    arguments = ["--model_name_or_path", "checkpoint", "--do_train", "false", "--abstention_error_rate", "1", *SMALL]
     done = run(*arguments, "--predict_file", "questions.csv", "--output_dir", "o", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [row["question"] for row in lines(tmp_path / "o" / "predictions.jsonl")] == ["is there a mass?"]
