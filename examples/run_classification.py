@@ -46,7 +46,11 @@ class ClassificationArguments(EvaluatedPairArguments):
 
     model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
     label_column: str | None = field(
-        default=None, metadata={"help": "Column of labels; default: phantom's finding, rocov2's concepts."}
+        default=None,
+        metadata={
+            "help": "Column of labels; default: phantom's finding, rocov2's concepts. Your own, if they are lists, "
+            "need --text_column too."
+        },
     )
     label_separator: str | None = field(
         default=None, metadata={"help": "What parts the labels of a row, where it may have several in one text."}

@@ -56,7 +56,7 @@ def load_own_pairs(
 
     Raises:
         FileNotFoundError: when nothing that can be read is there, or no row is usable.
-        ValueError: when a column that was asked for does not exist.
+        ValueError: when a column that was asked for does not exist, or its texts are lists.
     """
     path, source = Path(name_or_path), str(name_or_path)
     columns = {"images": image_column, "text": text_column, "study_id": study_column}
@@ -106,11 +106,11 @@ def _read_file(file: Path, columns: Mapping[str, str]) -> Dataset:
 
 def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str], file: Path) -> Dataset:
     for number, row in enumerate(rows):
+        place, text = f"{file}: row {number} (counted from 0)", row.get(columns["text"])
         if None in row:  # where csv puts the cells that no column names
-            raise ValueError(
-                f"{file}: row {number} (counted from 0): {row[None]} stand behind the last column: quote "
-                "texts that hold a comma."
-            )
+            raise ValueError(f"{place}: {row[None]} stand behind the last column: quote texts that hold a comma.")
+        if isinstance(text, list | dict):
+            raise ValueError(f"{place}: {columns['text']!r} is {text}: it must be one text.")
     names = list(dict.fromkeys(name for row in rows for name in row))
     _check_columns(names, columns, str(file))
     others = [name for name in names if name not in columns.values() and name not in PRETRAINING_FEATURES]
@@ -155,6 +155,8 @@ def _convert_table(table: Table, columns: Mapping[str, str], source: str, folder
     if table.features is None:
         table = table._resolve_features()
     _check_columns(table.column_names, columns, source)
+    if not isinstance(table.features[columns["text"]], Value):
+        raise ValueError(f"{source}: column {columns['text']!r} holds {table.features[columns['text']]}, not texts.")
     replaced = {*columns.values(), *PRETRAINING_FEATURES}
     others = {name: feature for name, feature in table.features.items() if name not in replaced}
     features = Features({**PRETRAINING_FEATURES, **others})

@@ -213,6 +213,18 @@ def test_a_report_with_a_comma_that_is_not_quoted_is_refused(folder):
         load_own_pairs(folder / "own.csv")
 
 
+def test_a_list_where_a_text_is_wanted_is_refused(folder):
+    rows = [{"image": "pictures/8.png", "text": "Normal."}, {"image": "pictures/8.png", "text": ["One.", "Two."]}]
+    with pytest.raises(ValueError, match=r"own\.jsonl: row 1 \(counted from 0\): 'text' is \['One.*: it must be"):
+        load_own_pairs(write(folder / "own.jsonl", rows))
+    features = Features({"image": Image(), "text": List(Value("string"))})
+    table = Dataset.from_list([{"image": str(folder / "pictures/8.png"), "text": ["One."]}], features=features)
+    table.to_parquet(folder / "embedded.parquet")
+    for streaming in (False, True):
+        with pytest.raises(ValueError, match=r"embedded\.parquet.*: column 'text' holds List.*, not texts"):
+            load_own_pairs(folder / "embedded.parquet", streaming=streaming)
+
+
 def test_labels_kept_as_numbers_get_their_names(folder):
     features = Features({"image": Value("string"), "text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     table = {"image": ["pictures/8.png"] * 3, "text": ["a", "b", "c"], "label": [1, 0, -1]}
