@@ -33,9 +33,10 @@ def training_cost(
 ) -> dict[str, float]:
     """Seconds, steps, studies and, where a step's were counted, floating-point operations of a run that has ended.
 
-    `cpu_seconds` are those of this process's threads, which tell more than seconds on a machine that others use. A
-    study counts each time it is seen, with however many views. `flops` is the first step's times the steps: reports of
-    other lengths, and a last batch that is not full, make it inexact by some percent.
+    `cpu_seconds` are those of this process's threads, which tell more than seconds on a machine that others use. Of a
+    resumed run both sorts of seconds are those of its last part, while steps and studies are all. A study counts each
+    time it is seen, with however many views. `flops` is the first step's times the steps: reports of other lengths, and
+    a last batch that is not full, make it inexact by some percent.
     """
     seconds = [entry["train_runtime"] for entry in state.log_history if "train_runtime" in entry]
     cost = {"seconds": seconds[-1], "cpu_seconds": round(cpu_seconds, 1), "steps": state.global_step}
