@@ -17,9 +17,15 @@ def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
     """The splits of the data set; or, where new questions are only to be answered, these alone."""
     if data_args.predict_file is not None and not training and data_args.abstention_error_rate is None:
         return DatasetDict({"test": load_questions(data_args.predict_file, **data_args.question_options)})
-    return load_vqa_dataset(
+    splits = load_vqa_dataset(
         data_args.dataset, data_args.data_dir, validation_by=data_args.validation_by, **data_args.reader_options
     )
+    if training and "train" not in splits:
+        raise ValueError(
+            f"{data_args.dataset} has no training questions, but {', '.join(splits)}: a file is of the split that its "
+            "name begins with, so rename it, or give --do_train false."
+        )
+    return splits
 
 
 def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:

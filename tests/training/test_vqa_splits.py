@@ -2,13 +2,14 @@
 
 import pytest
 from datasets import DatasetDict
+from PIL import Image
 from small_models import small_model
 from small_runs import build_data
 
 from amif.training import vqa_splits
 from amif.training.evaluation import candidate_answers
 from amif.training.vqa_arguments import DataArguments
-from amif.training.vqa_splits import note_validation, training_rows
+from amif.training.vqa_splits import load_splits, note_validation, training_rows
 
 
 @pytest.fixture
@@ -32,6 +33,15 @@ def test_a_set_whose_validation_was_made_otherwise_is_not_trained_on_beside():
     joint = DataArguments("slake", also_train_on=["vqa_rad=folder"])
     with pytest.raises(ValueError, match="or leave vqa_rad out of --also_train_on"):
         note_validation(model, joint, training=True, eval_split="validation")
+
+
+def test_training_without_training_questions_is_refused(tmp_path):
+    (tmp_path / "test_b.csv").write_text("image,question,answer\na.png,is it?,yes\n")
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    own = DataArguments(str(tmp_path / "test_b.csv"))
+    assert load_splits(own, training=False).keys() == {"test"}
+    with pytest.raises(ValueError, match=r"test_b\.csv has no training questions, but test: .* rename it"):
+        load_splits(own, training=True)
 
 
 def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch):

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from .zipped_images import is_zipped, list_zip, zipped_path
 
 logger = logging.get_logger(__name__)
 
-# What files and Hub sets call their splits, longest first: "validation" also starts with "val".
+# What files and Hub sets call their splits.
 SPLIT_NAMES = {
     "train": "train",
     "validation": "validation",
@@ -47,6 +48,8 @@ SPLIT_NAMES = {
     "dev": "validation",
     "test": "test",
 }
+# "test_b.csv" and "testset.csv" are of a split, "testicles.csv" and "valve.csv" are of none.
+_SPLIT_AHEAD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:ing|set|s)?(?![a-z])")
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 Table = Dataset | list[dict[str, Any]]
 
@@ -61,12 +64,12 @@ def load_own_data(
 ) -> DatasetDict:
     """Read a CSV, JSON, JSON Lines or Parquet file, a folder of them, or a data set of the Hub, into the schema.
 
-    A folder (or its `data/`) holds files named train*, validation* (or val*) and test*; a single file with another
-    name is "train". The image column holds pictures embedded by datasets, or paths: relative to `image_dir`, a folder
-    or a zip, where it is given; otherwise relative to the file, and those not there are looked up in the `images.zip`
-    beside it. Columns named `answer_type`, `question_type`, `image_id` and `question_id` are used where present;
-    otherwise the image id is the path as written, or a hash of the embedded picture, and the question id is
-    `<image id>|<question>`.
+    A folder (or its `data/`) holds files named train*, validation* (or val*, dev*) and test*; a single file is of
+    the split that its name begins with, as `test_b.csv`, else "train". The image column holds pictures embedded by
+    datasets, or paths: relative to `image_dir`, a folder or a zip, where it is given; otherwise relative to the
+    file, and those not there are looked up in the `images.zip` beside it. Columns named `answer_type`,
+    `question_type`, `image_id` and `question_id` are used where present; otherwise the image id is the path as
+    written, or a hash of the embedded picture, and the question id is `<image id>|<question>`.
 
     Every different picture is decoded once here, so that a damaged one does not stop a training that runs already.
 
@@ -117,19 +120,21 @@ def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str, list[tuple[P
 
 def _split_files(path: Path) -> dict[str, list[Path]]:
     if path.is_file():
-        return {_split_of(path) or "train": [path]}
+        return {split_of(path) or "train": [path]}
     found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
     files: dict[str, list[Path]] = {}
     for file in found:
-        if split := _split_of(file):
+        if split := split_of(file):
             files.setdefault(split, []).append(file)
     if not files:
         raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
     return files
 
 
-def _split_of(file: Path) -> str | None:
-    return next((split for name, split in SPLIT_NAMES.items() if file.name.lower().startswith(name)), None)
+def split_of(file: Path) -> str | None:
+    """The split that a file's name begins with; None where it begins with none."""
+    found = _SPLIT_AHEAD.match(file.name.lower())
+    return SPLIT_NAMES[found[1]] if found else None
 
 
 def _read_table(file: Path) -> Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value
 from datasets.utils.file_utils import xopen
 
-from .own_data import READERS, SPLIT_NAMES, SUFFIXES
+from .own_data import READERS, SPLIT_NAMES, SUFFIXES, split_of
 from .pretraining_schema import (
     PER_IMAGE,
     PRETRAINING_FEATURES,
@@ -82,7 +82,7 @@ def _split_files(path: Path) -> dict[str, list[Path]]:
         found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
     files: dict[str, list[Path]] = {}
     for file in found:
-        split = next((split for name, split in SPLIT_NAMES.items() if file.name.lower().startswith(name)), None)
+        split = split_of(file)
         if split or path.is_file():
             files.setdefault(split or "train", []).append(file)
     if not files or any(file.suffix not in SUFFIXES for file in found):

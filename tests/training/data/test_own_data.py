@@ -67,6 +67,19 @@ def test_column_names_and_own_ids(folder):
     )
 
 
+@pytest.mark.parametrize(
+    ("split", "names"),
+    [
+        ("train", ["questions", "train-00000-of-00001", "trainset", "training", "valve", "deviation", "testicles"]),
+        ("validation", ["validation", "val_1", "Valid", "dev2"]),
+        ("test", ["test_hospital_b", "testset_questions", "Tests", "test"]),
+    ],
+)
+def test_a_file_is_of_the_split_that_its_name_begins_with(folder, split, names):
+    for name in names:
+        assert load_own_data(write(folder / f"{name}.csv", ROWS)).keys() == {split}
+
+
 def test_a_folder_of_splits(folder):
     (folder / "data").mkdir()
     write(folder / "train.csv", ROWS)
