@@ -40,6 +40,9 @@ class AuditArguments:
     )
     languages: list[str] | None = field(default=None, metadata={"help": "SLAKE's languages, read as one set: en zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+    on_bad_row: str = field(
+        default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
+    )
     against: str | None = field(default=None, metadata={"help": "Another data set, to find what they share."})
     against_dir: str | None = field(default=None, metadata={"help": "Folder of the other data set."})
     output_dir: str = field(default="audit", metadata={"help": "Folder of audit.json."})
@@ -73,7 +76,7 @@ def main() -> None:
 
 
 def load_splits(args: AuditArguments) -> DatasetDict:
-    names = ("image_column", "question_column", "answer_column", "image_dir", "num_studies")
+    names = ("image_column", "question_column", "answer_column", "image_dir", "num_studies", "on_bad_row")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.languages is None:
         return load_vqa_dataset(args.dataset, args.data_dir, validation_by=None, **options)

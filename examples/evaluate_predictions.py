@@ -52,6 +52,12 @@ class EvaluationArguments:
     )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+    on_bad_row: str = field(
+        default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
+    )
+    validation_by: str = field(
+        default="image", metadata={"help": "How a missing validation split is made: image, question or wording."}
+    )
     split: str | None = field(default=None, metadata={"help": "Which split; default: test where it has answers."})
     compare: str | None = field(default=None, metadata={"help": "Predictions of another system, to compare with."})
     blank: str | None = field(default=None, metadata={"help": "The system's predictions on blank images."})
@@ -117,6 +123,7 @@ def main() -> None:
 def load_splits(args: EvaluationArguments) -> DatasetDict:
     names = ("image_column", "question_column", "answer_column", "image_dir", "language", "num_studies")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    options |= {"on_bad_row": args.on_bad_row, "validation_by": args.validation_by}
     return load_vqa_dataset(args.dataset, args.data_dir, **options)
 
 

@@ -89,6 +89,8 @@ def main() -> None:
     objective, model, processor = load_pretrained(args.model_name_or_path)
     splits = args.load_labelled()
     split = args.evaluated_split(splits)
+    if split == "validation":
+        logger.warning("The linear probe is chosen on validation: measured there too, it looks better than it is.")
     column = find_labels(splits, args.label_column, args.label_separator, args.labels, args.min_label_count)
     usable = {name: column.usable(splits[name]) for name in {"train", "validation", split}}
     for name, rows in usable.items():

@@ -1,4 +1,4 @@
-"""Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which goes before it."""
+"""Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which overrides it."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def parse_with_recipe(
     Args:
         dataclass_types: the dataclasses whose fields are the arguments.
         arguments: the command line; a first word that ends in .json, .yaml or .yml names a recipe.
-        default_recipe: the recipe where none is named and no `--dataset` is given.
+        default_recipe: the recipe where none is named and no `--dataset` is given; help tells the plain defaults.
         **defaults: defaults other than the dataclasses'.
     """
     parser = HfArgumentParser(dataclass_types)
@@ -25,7 +25,7 @@ def parse_with_recipe(
     recipe = None
     if _names_recipe(arguments):
         recipe = arguments.pop(0)
-    elif not any(argument.split("=")[0] == "--dataset" for argument in arguments):
+    elif not any(argument.split("=")[0] in ("--dataset", "--help", "-h") for argument in arguments):
         recipe = default_recipe
     if recipe is not None:
         values = read_recipe(recipe)

@@ -24,7 +24,10 @@ def open_image(value: PIL.Image.Image | Mapping[str, Any]) -> PIL.Image.Image:
         picture = PIL.Image.open(_file(value))
     except Exception as error:  # forty formats' plugins raise all kinds of errors for damaged files
         reason = "it is no image, or of an unknown format" if isinstance(error, PIL.UnidentifiedImageError) else error
-        raise ValueError(f"cannot read the image {name} ({reason}): give a complete image file") from None
+        cure = (
+            "save as PNG what amif.processing_amif.read_dicom gives" if ".dcm" in name else "give a complete image file"
+        )
+        raise ValueError(f"cannot read the image {name} ({reason}): {cure}") from None
     picture.filename = name  # for messages about its pixels
     return picture
 

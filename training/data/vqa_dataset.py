@@ -47,8 +47,9 @@ def load_vqa_dataset(
         data_dir: the local copy, for the readers that need one.
         strict: raise where the rows are not as many as published; otherwise the difference is logged.
         validation_by: how a missing validation split is made from the training rows: of whole images ("image"); of
-            questions with all their rephrasings about images that training shows too ("question"); of single rows,
-            whose images and rephrasings stay in training ("wording"); or not at all (None).
+            questions with all their rephrasings about images that training shows too ("question", for data with a
+            column `rephrasing_of`, as VQA-RAD's JSON files have); of single rows, whose images and rephrasings stay in
+            training ("wording"); or not at all (None).
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
         **column_names: `image_column`, `question_column`, `answer_column` and `image_dir` for one's own data; for the
@@ -59,7 +60,8 @@ def load_vqa_dataset(
 
     Raises:
         ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form; for another
-            `validation_by`; for damaged files, and for bad rows unless they are skipped.
+            `validation_by`, or one that the data have no column for; for damaged files, and for bad rows unless they
+            are skipped.
         FileNotFoundError: when a file or an image is missing.
     """
     if validation_by not in (*VALIDATION_BY, None):
@@ -81,10 +83,15 @@ def load_vqa_dataset(
 
 
 def _with_validation(splits: DatasetDict, by: str | None) -> DatasetDict:
-    if by is None or "train" not in splits:
+    if by is None or "train" not in splits or "validation" in splits:
         return splits
     column = VALIDATION_BY[by]
-    return add_validation(splits, column=column if column in splits["train"].column_names else "question_id")
+    if column not in splits["train"].column_names:
+        raise ValueError(
+            f"validation_by {by!r} keeps a question's rephrasings together, and these data have no column {column!r} "
+            "to tell them: give 'wording', which holds out single rows, or 'image'."
+        )
+    return add_validation(splits, column=column)
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from PIL import Image
 
 from amif.training.data.images import open_image
@@ -13,3 +14,12 @@ def test_every_form_of_a_cell(tmp_path):
     assert open_image(picture) is picture
     for cell in ({"path": str(tmp_path / "a.png"), "bytes": None}, {"path": "gone.png", "bytes": file.getvalue()}):
         assert open_image(cell).tobytes() == bytes([7] * 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"), [("a.png", "give a complete image file"), ("a.dcm", r"amif\.processing_amif\.read_dicom")]
+)
+def test_what_is_no_picture_is_named_with_the_cure(tmp_path, name, cure):
+    (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=rf"cannot read the image .*{name} \(it is no image, .*\): .*{cure}"):
+        open_image({"path": str(tmp_path / name), "bytes": None})

@@ -29,13 +29,15 @@ def test_own_data_gets_a_validation_split_by_image(tmp_path):
     assert list(splits["train"].features) == list(VQA_FEATURES)
 
 
-def test_own_data_gets_a_validation_split_by_question_or_none(tmp_path):
+def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
     Pictures.new("L", (4, 4)).save(tmp_path / "one.png")
     rows = [{"image": "one.png", "question": f"{row}?", "answer": row} for row in range(20)]
     (tmp_path / "own.json").write_text(json.dumps(rows))
-    splits = load_vqa_dataset(tmp_path / "own.json", validation_by="question")
+    splits = load_vqa_dataset(tmp_path / "own.json", validation_by="wording")
     assert {name: len(split) for name, split in splits.items()} == {"train": 17, "validation": 3}
     assert list(load_vqa_dataset(tmp_path / "own.json", validation_by=None)) == ["train"]
+    with pytest.raises(ValueError, match=r"validation_by 'question' .* no column 'rephrasing_of' .* give 'wording'"):
+        load_vqa_dataset(tmp_path / "own.json", validation_by="question")
     with pytest.raises(ValueError, match="validation_by 'patient' is none of image, question, wording and None"):
         load_vqa_dataset(tmp_path / "own.json", validation_by="patient")
 

@@ -1,0 +1,51 @@
+"""Where arguments come from: a recipe, the command line, the defaults."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from amif.training.recipes import choice_ahead, parse_with_recipe
+
+
+@dataclass
+class Arguments:
+    dataset: str = field(default="phantom", metadata={"help": "Which."})
+    rate: float = field(default=0.5, metadata={"help": "How fast."})
+    stage: str = field(default="global", metadata={"help": "Which part."})
+
+
+@pytest.fixture
+def recipes(tmp_path):
+    (tmp_path / "own.yaml").write_text("rate: 0.1\nstage: local\n")
+    (tmp_path / "default.json").write_text('{"rate": 0.2}')
+    return tmp_path
+
+
+def parse(recipes, *arguments):
+    (parsed,) = parse_with_recipe([Arguments], arguments, recipes / "default.json", stage="both")
+    return parsed
+
+
+def test_the_command_line_overrides_a_recipe_and_a_data_set_the_default_recipe(recipes):
+    own = str(recipes / "own.yaml")
+    assert parse(recipes).rate == 0.2
+    assert parse(recipes, own).rate == 0.1
+    assert parse(recipes, own, "--rate", "0.3").rate == 0.3
+    assert parse(recipes, "--dataset", "slake").rate == 0.5
+    assert parse(recipes, "--dataset=slake").rate == 0.5
+
+
+def test_help_tells_the_defaults_without_a_recipe(recipes, capsys):
+    with pytest.raises(SystemExit):
+        parse(recipes, "--help")
+    assert "How fast. (default: 0.5)" in capsys.readouterr().out
+
+
+def test_a_choice_is_known_before_the_other_arguments(recipes):
+    choices = ["global", "local"]
+    own = str(recipes / "own.yaml")
+    assert choice_ahead(["--rate", "1"], "stage", choices) == "global"
+    assert choice_ahead([own, "--rate", "1"], "stage", choices) == "local"
+    assert choice_ahead([own, "--stage", "global"], "stage", choices) == "global"
+    with pytest.raises(SystemExit):
+        choice_ahead(["--stage", "none"], "stage", choices)
