@@ -80,7 +80,7 @@ class Answerer:
         ranking = self.model.rank_answers(**inputs, answers=self.candidates, top_k=SHOWN_ANSWERS)
         words = question_words(self.processor, question)
         maps = question_maps(self.model, inputs, [places for _, places in words])
-        answers = [self.processor.answers[index] for index in ranking.indices[0]]
+        answers = [self.processor.answers[index] for index in ranking.indices[0].tolist()]
         return Answered(
             ranking=list(zip(answers, ranking.scores[0].tolist(), strict=True)),
             names=[WHOLE_QUESTION, *(word for word, _ in words)],

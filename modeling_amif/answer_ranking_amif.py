@@ -159,7 +159,8 @@ def rank_exhaustively(scorer: AnswerScorer, candidates: list[list[int]], top_k: 
     if score == "mean":
         scores = scores / torch.tensor([len(tokens) for tokens in candidates])
     top = scores.sort(dim=-1, descending=True, stable=True)
-    return AmifRankingOutput(indices=top.indices[:, :top_k], scores=top.values[:, :top_k].float())
+    device = scorer.states.device
+    return AmifRankingOutput(top.indices[:, :top_k].to(device), top.values[:, :top_k].float().to(device))
 
 
 def _score_all(scorer: AnswerScorer, question: int, candidates: list[list[int]]) -> torch.Tensor:

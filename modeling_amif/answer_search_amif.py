@@ -117,9 +117,10 @@ def rank_by_search(scorer: AnswerScorer, candidates: list[list[int]], top_k: int
             searches[row].choose(max(1, wave // len(active)))
         reader.read([searches[row] for row in rows])
         wave = min(2 * wave, LARGEST_WAVE)
+    device = scorer.states.device
     return AmifRankingOutput(
-        indices=torch.tensor([[index for index, _ in search.best] for search in searches]),
-        scores=torch.tensor([[value for _, value in search.best] for search in searches]),
+        indices=torch.tensor([[index for index, _ in search.best] for search in searches], device=device),
+        scores=torch.tensor([[value for _, value in search.best] for search in searches], device=device),
     )
 
 

@@ -1,5 +1,6 @@
 """Configuration of AMiF: sub-configurations of encoders and decoder, and what joins them."""
 
+import copy
 from typing import Any
 
 from transformers import AutoConfig, BertConfig, CLIPVisionConfig, PreTrainedConfig
@@ -113,11 +114,11 @@ def _sub_config(value: PreTrainedConfig | dict[str, Any] | None, default: PreTra
         return default
     if isinstance(value, dict):
         return CONFIG_MAPPING[value.get("model_type", default.model_type)](**value)
-    return value
+    return copy.deepcopy(value)  # the models change theirs, and one object may be given for two parts
 
 
 def _decoder_config(value: PreTrainedConfig | dict[str, Any] | None, text_config: PreTrainedConfig) -> PreTrainedConfig:
-    decoder_config = _sub_config(value, type(text_config)(**text_config.to_dict()))
+    decoder_config = _sub_config(value, copy.deepcopy(text_config))
     decoder_config.is_decoder = True
     decoder_config.add_cross_attention = True
     return decoder_config

@@ -1,5 +1,6 @@
 """Building and loading the encoders and the decoder; token states of any image encoder."""
 
+import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,19 @@ VISIBLE_PATCH_ENCODERS = ("vit", "clip_vision_model", "dinov2", "siglip_vision_m
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """An encoder with new weights. A pooling head is left out: it would never be trained nor used."""
+    """An encoder with new weights. A pooling head is left out: it would never be trained nor used.
+
+    Raises:
+        ValueError: If the encoder reads a random part of each image.
+    """
+    if config.model_type == "vit_mae":
+        raise ValueError(
+            "The image encoder 'vit_mae' reads a random part of each image, in evaluation too; load its weights as a "
+            "ViT (ViTModel.from_pretrained) and save those."
+        )
+    for switch in ("vision_use_head", "use_head"):  # SigLIP's, AIMv2's
+        if hasattr(config, switch):
+            setattr(config, switch, False)
     encoder = AutoModel.from_config(config)
     if isinstance(getattr(encoder, "pooler", None), nn.Module):
         encoder.pooler = None
@@ -30,11 +43,13 @@ def build_decoder(config: AmifConfig) -> PreTrainedModel:
     """A causal language model with new weights whose last half of layers reads the encoder states (section 3.4.2).
 
     Raises:
-        ValueError: If the decoder's layers are not BERT's.
+        ValueError: If the decoder's layers, positions or output layer are not BERT's.
     """
     decoder = AutoModelForCausalLM.from_config(config.decoder_config)
     encoder = getattr(decoder.base_model, "encoder", None)
-    if not hasattr(encoder, "layer") or not hasattr(encoder.layer[0], "crossattention"):
+    has_layers = hasattr(encoder, "layer") and hasattr(encoder.layer[0], "crossattention")
+    takes_positions = "position_ids" in inspect.signature(decoder.base_model.forward).parameters
+    if not (has_layers and takes_positions and (hasattr(decoder, "cls") or hasattr(decoder, "lm_head"))):
         raise ValueError(
             f"Decoder type {config.decoder_config.model_type!r} is not BERT-like; use e.g. 'bert' or 'roberta'."
         )

@@ -163,7 +163,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         self.model = AmifModel(config)
         self.knowledge_fusion = None
         if config.knowledge_fusion != "none":
-            self.knowledge_fusion = AmifKnowledgeFusion(config, config.text_config.hidden_size)
+            self.knowledge_fusion = AmifKnowledgeFusion(config, self.model.get_input_embeddings().embedding_dim)
         knowledge_ids = torch.zeros(config.knowledge_size, dtype=torch.long) if config.knowledge_size else None
         self.register_buffer("knowledge_ids", knowledge_ids)
         decoder_size = config.decoder_config.hidden_size
@@ -306,7 +306,11 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         return self.knowledge_fusion.encode_knowledge(embeddings)
 
     def _knowledge_version(self) -> tuple:
-        """Changes whenever the states would: with any write to weight or vocabulary, dtype, device or autocast."""
+        """Changes with any write to weight or vocabulary that torch counts, dtype, device or autocast.
+
+        Torch does not count writes through `.data`, which some helpers that average weights make: `eval()` after them
+        drops the states.
+        """
         tensors = (*self.knowledge_fusion.parameters(), self.model.get_input_embeddings().weight, self.knowledge_ids)
         autocast = torch.is_autocast_enabled(self.device.type), torch.get_autocast_dtype(self.device.type)
         versions = ((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors)
@@ -359,17 +363,15 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
             output_attentions: Return attention maps and the gate; needs the eager attention implementation.
         """
-        output = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
-        decoder_input_ids = self._decoder_inputs(labels, len(input_ids))
-        output.logits = self.decoder(
-            input_ids=decoder_input_ids,
-            encoder_hidden_states=output.joint_states,
-            encoder_attention_mask=output.attention_mask,
+        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
+        logits = self.decoder(
+            input_ids=self._decoder_inputs(labels, len(input_ids)),
+            encoder_hidden_states=encoded.joint_states,
+            encoder_attention_mask=encoded.attention_mask,
             use_cache=False,
         ).logits
-        if labels is not None:
-            output.loss = answer_loss(output.logits, labels, self.config.pad_token_id)
-        return output
+        loss = None if labels is None else answer_loss(logits, labels, self.config.pad_token_id)
+        return AmifVisualQuestionAnsweringOutput(loss=loss, logits=logits, **encoded)
 
     def _decoder_inputs(self, labels: torch.Tensor | None, batch_size: int) -> torch.Tensor:
         if labels is None:
@@ -389,12 +391,14 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """Generate answers freely; inputs as in `forward`, options as in transformers' `generate` (beams, ...).
 
         Returns:
-            (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens` says otherwise.
+            (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens`, `max_length` or a
+            `generation_config` says otherwise.
         """
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
         caches = (DynamicCache(config=self.decoder.config) for _ in range(2))
+        says_length = generation_options.keys() & {"max_new_tokens", "max_length", "generation_config"}
         options = {
-            "max_new_tokens": 32,
+            **({} if says_length else {"max_new_tokens": 32}),
             "bos_token_id": self.config.decoder_start_token_id,
             "eos_token_id": self.config.eos_token_id,
             "pad_token_id": self.config.pad_token_id,

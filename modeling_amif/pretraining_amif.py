@@ -70,8 +70,8 @@ class AmifForPreTraining(AmifEmbeddingModel):
                 V is 1 or 2.
             input_ids: (B, t) int64 tokens of the reports.
             attention_mask: (B, t), 1 where a token is valid; None where all are.
-            hard_negatives: (B, 3) int64: for each study the places in the batch of the report that its image, the image
-                that its image, and the report that its report is paired with; -1 where there is none.
+            hard_negatives: (B, 3) int64: for each study the places in the batch of the report that its first view, the
+                last view that its first view, and the report that its report is paired with; -1 where there is none.
 
         Raises:
             ValueError: If there are not one or two images for each report.
@@ -108,7 +108,9 @@ class AmifForPreTraining(AmifEmbeddingModel):
         fused_text, fused_image, _ = co_attention(
             torch.cat([text, text[report]]), torch.cat([image, image]), torch.cat([mask, mask[report]])
         )
-        images = co_attention.fuse_alike(IMAGE, torch.cat([image, image]), torch.cat([other_view, image[neighbour]]))
+        images = co_attention.fuse_alike(
+            IMAGE, torch.cat([image, image]), torch.cat([other_view, other_view[neighbour]])
+        )
         texts = co_attention.fuse_alike(
             TEXT,
             torch.cat([text, text]),

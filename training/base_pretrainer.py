@@ -183,9 +183,12 @@ class BasePreTrainer(ResumableTrainer):
             self._terms[self.model.training, name].append(value.detach().float())
 
     def _take_means(self, training: bool) -> dict[str, float]:
-        """Means of what was kept since the last call, over the steps that had a figure."""
-        kept = [key for key in self._terms if key[0] == training]
-        return {key[1]: torch.stack(self._terms.pop(key)).nanmean().item() for key in kept}
+        """Means of what was kept since the last call, over the steps that had one; evaluation's of all processes."""
+        kept = {key: torch.stack(self._terms.pop(key)) for key in list(self._terms) if key[0] == training}
+        sums = {key[1]: torch.stack([values.nansum(), (~values.isnan()).sum()]) for key, values in kept.items()}
+        if not training:
+            sums = self.accelerator.reduce(sums, reduction="sum")
+        return {name: (total / count).item() for name, (total, count) in sums.items()}
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log the named losses and health figures beside the loss."""

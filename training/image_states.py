@@ -42,7 +42,9 @@ def encode_unique_images(
     rows.set_epoch(epoch)
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows.image_ids)))}
     pictures = Subset(rows, list(first_rows.values()))
-    loader = DataLoader(pictures, batch_size=batch_size, collate_fn=AmifVqaCollator(processor, augmentation))
+    # A generator of its own: a resumed run, which encodes once more, must leave the global one where it was.
+    collator = AmifVqaCollator(processor, augmentation)
+    loader = DataLoader(pictures, batch_size=batch_size, collate_fn=collator, generator=torch.Generator())
     was_training = model.training
     model.eval()
     encoded = []

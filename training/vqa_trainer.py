@@ -1,6 +1,7 @@
 """Fine-tuning on visual question answering: the trainer and its arguments."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 from transformers import EvalPrediction, TrainerCallback
+from transformers.trainer_utils import PredictionOutput
 from transformers.utils import logging
 
 from ..modeling_amif.modeling_amif import (
@@ -209,13 +211,38 @@ class AmifVqaTrainer(ResumableTrainer):
         return optimizer
 
     def evaluate(
-        self, eval_dataset: Dataset | None = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+        self,
+        eval_dataset: Dataset | dict[str, Dataset] | str | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Answer the questions of a data set (the validation split by default) and measure `accuracy` in percent."""
+        """Answer the questions of a data set (the validation split by default) and measure `accuracy` in percent.
+
+        Of a dictionary each set is measured under its own prefix, as the Trainer does.
+        """
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        self.compute_metrics = partial(self._accuracy, list(dataset["answer"]))
-        with unsharded(self.model):
+        if isinstance(dataset, str):  # the Trainer's way to name one of its dictionary
+            dataset = self.eval_dataset[dataset]
+        if isinstance(dataset, dict):
             return super().evaluate(dataset, ignore_keys, metric_key_prefix)
+        with self._measuring(dataset):
+            return super().evaluate(dataset, ignore_keys, metric_key_prefix)
+
+    def predict(
+        self, test_dataset: Dataset, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """As the Trainer's, with `accuracy` in percent; `predict_answers` gives the answers as texts, in order."""
+        with self._measuring(test_dataset):
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+
+    @contextmanager
+    def _measuring(self, dataset: Dataset) -> Iterator[None]:
+        self.compute_metrics = partial(self._accuracy, list(dataset["answer"]))
+        try:
+            with unsharded(self.model):
+                yield
+        finally:
+            self.compute_metrics = None
 
     def predict_answers(
         self, dataset: Dataset, folder: str | Path | None = None

@@ -9,13 +9,16 @@ from transformers import (
     CLIPModel,
     Dinov2Config,
     Dinov2Model,
+    ElectraConfig,
     ResNetConfig,
     ResNetModel,
+    RoFormerConfig,
     SiglipVisionConfig,
     SiglipVisionModel,
     SwinConfig,
     SwinModel,
     ViTConfig,
+    ViTMAEConfig,
     ViTModel,
 )
 
@@ -64,6 +67,7 @@ def test_any_image_encoder_of_any_width(vision_model, text, tmp_path):
         expected = vision_model.eval()(pixel_values=pixels).last_hidden_state
         torch.testing.assert_close(model.model.encode_images(pixels), expected)
         logits = model(pixels, torch.tensor([[101, 5, 102]] * 2)).logits
+    assert getattr(model.model.vision_model, "head", None) is None, "a pooling head would never be trained"
     assert model.config.hidden_size == 32, "the text encoder's width"
     assert torch.isfinite(logits).all()
 
@@ -205,3 +209,36 @@ def test_an_encoders_own_size_is_taken_as_it_is(text, tmp_path):
     for size in (None, 60):
         model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, image_size=size, **heads())
         assert model.model.encode_images(torch.randn(1, 3, 60, 60)).shape[1] == 17
+
+
+def test_an_encoder_that_reads_a_random_part_of_each_image_is_refused():
+    with pytest.raises(ValueError, match="'vit_mae' reads a random part of each image"):
+        small_model(vision_config=ViTMAEConfig(**VISION))
+
+
+@pytest.mark.parametrize("config", [RoFormerConfig, ElectraConfig], ids=["positions", "output layer"])
+def test_a_decoder_whose_answers_could_not_be_ranked_is_refused(config):
+    other = config(vocab_size=120, max_position_embeddings=64, embedding_size=32, **WIDTH)
+    with pytest.raises(ValueError, match=f"Decoder type '{other.model_type}' is not BERT-like"):
+        small_model(decoder_config=other)
+
+
+def test_word_embeddings_may_be_narrower_than_the_text_encoders_states():
+    model = small_model(
+        text_config=ElectraConfig(vocab_size=120, max_position_embeddings=64, embedding_size=16, **WIDTH)
+    )
+    with torch.no_grad():
+        known = model(torch.zeros(1, 3, 32, 32), torch.tensor([[101, 5, 102]])).logits
+        model.set_knowledge([3, 4])
+        other = model(torch.zeros(1, 3, 32, 32), torch.tensor([[101, 5, 102]])).logits
+    assert torch.isfinite(known).all()
+    assert not torch.equal(known, other)
+
+
+def test_one_configuration_for_text_and_decoder_leaves_the_text_read_in_both_directions():
+    bert = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
+    model = small_model(text_config=bert, decoder_config=bert)
+    assert not bert.is_decoder, "the caller's object is as it was"
+    with torch.no_grad():
+        one, other = (model.model.encode_texts(torch.tensor([[101, 5, last]]), torch.ones(1, 3)) for last in (6, 7))
+    assert (one[:, 0] - other[:, 0]).abs().max() > 1e-3, "the first token sees the last"

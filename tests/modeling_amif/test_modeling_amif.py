@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 from small_models import padded, small_config, small_inputs, small_model
-from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering
+from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, GenerationConfig
 
 from amif import AmifConfig, AmifForVisualQuestionAnswering, AmifModel
 
@@ -266,3 +266,19 @@ def test_unknown_fusion_and_heads_are_refused():
         small_config(knowledge_fusion="sum")
     with pytest.raises(ValueError, match="does not divide"):
         small_config(num_attention_heads=5)
+
+
+def test_a_length_of_the_callers_own_is_kept_in_every_form(model, inputs):
+    unending = {"eos_token_id": -1}
+    assert model.generate(**inputs, **unending).shape[1] == 1 + 32
+    assert model.generate(**inputs, **unending, max_new_tokens=6).shape[1] == 1 + 6
+    assert model.generate(**inputs, **unending, max_length=5).shape[1] == 5
+    assert model.generate(**inputs, **unending, generation_config=GenerationConfig(max_new_tokens=3)).shape[1] == 1 + 3
+
+
+def test_the_loss_is_the_first_of_the_outputs(model, inputs):
+    labels = padded(ANSWERS)["input_ids"]
+    output = model(**inputs, labels=labels)
+    assert list(output)[:2] == ["loss", "logits"]
+    assert output[0] is output.loss
+    assert list(model(**inputs))[:2] == ["logits", "joint_states"]

@@ -61,7 +61,7 @@ def test_each_pair_is_fused_as_if_it_were_alone(model, inputs):
             text, image, _ = model.model.co_attention(texts[other], images[row][None])
             pair = image[:, 0], text[:, 0]
         elif kind == "image_image":
-            second = images[4 + row] if other == row else images[other]
+            second = images[4 + other]
             pair = [s[:, 0] for s in model.model.co_attention.fuse_alike(IMAGE, images[row][None], second[None])]
         else:
             pair = [s[:, 0] for s in model.model.co_attention.fuse_alike(TEXT, texts[row], texts[other])]

@@ -283,10 +283,14 @@ share = {name: value[mine] for name, value in whole.items() if "image" not in na
 for name in ("pixel_values", "teacher_image_embeds"):
     share[name] = torch.cat([whole[name][:8][mine], whole[name][8:][mine]])
 share["hard_negatives"] = torch.where(share["hard_negatives"] < 0, -1, share["hard_negatives"] - 4 * rank)
-ddp = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=stage == "global")
+ddp = torch.nn.parallel.DistributedDataParallel(model)  # every parameter that is trained has a gradient
 loss = pretrainer.compute_loss(ddp, share)
 loss.backward()
 dist.all_reduce(loss.detach().div_(2))
+model.eval()
+for figure in ([0.0], [3.0, float("nan")])[rank]:
+    pretrainer._keep({"figure": torch.tensor(figure)})
+assert pretrainer._take_means(training=False) == {"figure": 1.5}
 if rank == 0:
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     torch.save((loss.detach(), gradients), folder + "/two.pt")

@@ -85,9 +85,10 @@ class AmifPreTrainingCollator:
     def _ask_teacher(
         self, pictures: Sequence[PIL.Image.Image], rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, torch.Tensor]:
+        # On the CPU like the rest of the batch, which the DataLoader may pin.
         return {
-            "teacher_image_embeds": self.teacher.embed_images(pictures),
-            "teacher_text_embeds": self.teacher.embed_texts([row["text"] for row in rows]),
+            "teacher_image_embeds": self.teacher.embed_images(pictures).cpu(),
+            "teacher_text_embeds": self.teacher.embed_texts([row["text"] for row in rows]).cpu(),
         }
 
     def _choose(self, row: Mapping[str, Any]) -> tuple[int, ...]:
