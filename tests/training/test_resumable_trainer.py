@@ -74,6 +74,25 @@ class Killed(BaseException):
     """Stands for SIGKILL where the test goes on in the same process."""
 
 
+@pytest.mark.parametrize("changes", [{"augment_images": True}, {"augment_images": False, "eval_strategy": "epoch"}])
+def test_a_run_that_encodes_images_once_more_ends_the_same(tmp_path, processor, data, changes):
+    """A frozen encoder's states are not in the checkpoint; making them again must draw no random number."""
+    schedule = SCHEDULE | {"freeze_vision_encoder": True} | changes
+    frozen = trainer(tmp_path / "whole", processor, data, **schedule)
+    frozen.train()
+    first = trainer(tmp_path / "cut", processor, data, **schedule)
+    first.add_callback(StopAfterFirstEpoch())
+    first.train()
+    again = trainer(tmp_path / "cut", processor, data, small_model(seed=5), **schedule)
+    again.train(resume_from_checkpoint=True)
+    assert_same_weights(again.model, frozen.model.state_dict())
+
+
+class StopAfterFirstEpoch(TrainerCallback):
+    def on_epoch_end(self, args, state, control, **kwargs):
+        control.should_training_stop = True
+
+
 def kill_at_second_call(monkeypatch, owner, name, after=False):
     function, calls = getattr(owner, name), []
 

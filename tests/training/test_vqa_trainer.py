@@ -48,6 +48,26 @@ def test_accuracy_falls_to_that_of_the_question_alone_on_blank_images(tmp_path, 
     assert blind <= 50 < 95 <= seeing
 
 
+def test_each_data_set_is_scored_by_its_own_answers(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data)
+    answers, _ = run.predict_answers(data)
+    right = with_answers(data, answers)
+    wrong = with_answers(data, [next(other for other in CANDIDATES if other != answer) for answer in answers])
+    assert run.evaluate(wrong)["eval_accuracy"] == 0
+    predicted = run.predict(right)
+    assert predicted.metrics["test_accuracy"] == 100
+    indices, rows = predicted.predictions[0], predicted.label_ids
+    assert [CANDIDATES[index] for index in indices[rows.argsort(), 0]] == answers
+    assert run.predict(wrong.select(range(6))).metrics["test_accuracy"] == 0
+    run.eval_dataset = {"right": right, "wrong": wrong}
+    metrics = run.evaluate()
+    assert (metrics["eval_right_accuracy"], metrics["eval_wrong_accuracy"]) == (100, 0)
+
+
+def with_answers(data, answers):
+    return data.remove_columns("answer").add_column("answer", answers)
+
+
 def test_frozen_encoder_sees_each_image_once(tmp_path, processor, data, monkeypatch):
     run = trainer(tmp_path, processor, data, num_train_epochs=3, freeze_vision_encoder=True, eval_strategy="epoch")
     seen = []
