@@ -41,7 +41,7 @@ class ComparisonArguments:
         default=str(RECIPES / "comparison_fine_tuning.yaml"), metadata={"help": "Arguments of run_vqa.py."}
     )
     pretraining: list[str] = field(
-        default_factory=list, metadata={"help": "Arguments that go before the recipe's, each as name=value."}
+        default_factory=list, metadata={"help": "Arguments that override the recipe's, each as name=value."}
     )
     fine_tuning: list[str] = field(default_factory=list, metadata={"help": "The same for run_vqa.py."})
     retrieval_only: bool = field(default=False, metadata={"help": "Do not fine-tune."})

@@ -16,7 +16,7 @@ With another objective on the same encoders (`--help` shows the arguments of the
     accelerate launch examples/run_pretraining.py --objective aga --dataset rocov2 --data_dir DIR \
         --vision_model NAME --text_model NAME --output_dir AGA
 
-Arguments may come from a JSON or YAML file, and those on the command line go before it.
+Arguments may come from a JSON or YAML file, and those on the command line override it.
 """
 
 import json

@@ -9,7 +9,7 @@ With pretrained encoders on a real data set:
     accelerate launch examples/run_vqa.py --dataset vqa_rad --data_dir DIR \
         --vision_model openai/clip-vit-base-patch16 --text_model emilyalsentzer/Bio_ClinicalBERT --output_dir OUT
 
-Arguments may come from a JSON or YAML file, and those on the command line go before it:
+Arguments may come from a JSON or YAML file, and those on the command line override it:
 
     accelerate launch examples/run_vqa.py examples/recipes/slake.yaml --data_dir DIR --output_dir OUT
 """
