@@ -1,4 +1,4 @@
-"""Audit a data set, or what it shares with another one, before a number on it is believed.
+r"""Audit a data set, or what it shares with another one, before a number on it is believed.
 
     python examples/audit_dataset.py --dataset vqa_rad --data_dir DIR --output_dir OUT
 

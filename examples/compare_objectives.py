@@ -1,4 +1,4 @@
-"""Compare ways to pre-train: AMiF, AGA, MPMA, InfoNCE of whole pairs, and none.
+r"""Compare ways to pre-train: AMiF, AGA, MPMA, InfoNCE of whole pairs, and none.
 
     python examples/compare_objectives.py --output_dir comparison
     python examples/compare_objectives.py --arms none info_nce aga --seeds 1 2 3 --output_dir comparison \

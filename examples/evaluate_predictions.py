@@ -1,4 +1,4 @@
-"""Score any system's predictions on a data set, or compare two systems.
+r"""Score any system's predictions on a data set, or compare two systems.
 
     python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions FILE --output_dir OUT
     python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions FILE --compare FILE2 \

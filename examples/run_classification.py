@@ -1,4 +1,4 @@
-"""How well a pre-trained checkpoint tells images' labels: from prompts alone, and by a linear probe.
+r"""How well a pre-trained checkpoint tells images' labels: from prompts alone, and by a linear probe.
 
     python examples/run_classification.py --model_name_or_path CHECKPOINT --output_dir OUT
     python examples/run_classification.py --model_name_or_path CHECKPOINT --dataset rocov2 --data_dir DIR \

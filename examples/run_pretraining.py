@@ -1,4 +1,4 @@
-"""Pre-train on image-report pairs: AMiF in two stages, AGA or MPMA.
+r"""Pre-train on image-report pairs: AMiF in two stages, AGA or MPMA.
 
 Without arguments it trains a small model on generated studies and leaves it in `amif-pretrained/`:
 

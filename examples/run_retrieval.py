@@ -1,4 +1,4 @@
-"""How well a pre-trained checkpoint finds the report of an image, and the image of a report.
+r"""How well a pre-trained checkpoint finds the report of an image, and the image of a report.
 
     python examples/run_retrieval.py --model_name_or_path CHECKPOINT --output_dir OUT
     python examples/run_retrieval.py --model_name_or_path CHECKPOINT --dataset rocov2 --data_dir DIR --output_dir OUT

@@ -1,4 +1,4 @@
-"""Fine-tune and evaluate AMiF on medical visual question answering.
+r"""Fine-tune and evaluate AMiF on medical visual question answering.
 
 Without arguments it trains a small model on the generated data set `phantom` and leaves it in `amif-vqa/`:
 

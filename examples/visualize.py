@@ -1,4 +1,4 @@
-"""Draw what a checkpoint does: the paper's Figures 4 and 5, and the architecture from the model's own modules.
+r"""Draw what a checkpoint does: the paper's Figures 4 and 5, and the architecture from the model's own modules.
 
     python examples/visualize.py transport --models without=STAGE_TWO with=STAGE_TWO2 --image IMAGE --text REPORT \
         --words "mass" "left" --output_dir figures
@@ -11,7 +11,7 @@ Figure 5: the chosen words' attention, and beside it the gate's own values. Both
 with a report or of answering with a question. `--phantom N` takes the N-th generated test study with a finding in place
 of an image and a text, and draws its true box. `localization` measures, over the generated test studies, how much of
 the map of a finding's words lies in its true box, and how often its peak does, against chance. Figures are written as
-PNG and SVG, figures' numbers as JSON.
+PNG and SVG, what `localization` measures as JSON.
 """
 
 import argparse
