@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from transformers import HfArgumentParser, PreTrainedModel
 
 from amif import AmifProcessor
@@ -47,10 +47,7 @@ class ClassificationArguments(EvaluatedPairArguments):
     model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
     label_column: str | None = field(
         default=None,
-        metadata={
-            "help": "Column of labels; default: phantom's finding, rocov2's concepts. Your own, if they are lists, "
-            "need --text_column too."
-        },
+        metadata={"help": "Column of labels, one or a list a row; default: phantom's finding, rocov2's concepts."},
     )
     label_separator: str | None = field(
         default=None, metadata={"help": "What parts the labels of a row, where it may have several in one text."}
@@ -71,11 +68,11 @@ class ClassificationArguments(EvaluatedPairArguments):
         if self.dataset in LABEL_COLUMNS and self.prompts is None:
             self.prompts = str(PROMPTS / f"{self.dataset}.json")
 
-    def load_labelled(self) -> DatasetDict:
-        """The splits; one's own images need no text."""
-        if Path(self.dataset).exists() and self.text_column is None:
-            self.text_column, self.label_column = self.label_column, "text"
-        return self.load()
+    @property
+    def reader_options(self) -> dict[str, str | int | None]:
+        """As of any pairs, but one's own images need no text."""
+        needless = Path(self.dataset).exists() and self.text_column is None
+        return super().reader_options | ({"text_column": None} if needless else {})
 
 
 def main() -> None:
@@ -87,7 +84,7 @@ def main() -> None:
 
     # 2. Model, images and labels
     objective, model, processor = load_pretrained(args.model_name_or_path)
-    splits = args.load_labelled()
+    splits = args.load()
     split = args.evaluated_split(splits)
     if split == "validation":
         logger.warning("The linear probe is chosen on validation: measured there too, it looks better than it is.")

@@ -37,6 +37,9 @@ def folder(tmp_path_factory):
             noise = generator.integers(0, 40, (40, 40)) + (180 if label == "bright" else 20)
             Image.fromarray(noise.astype("uint8")).save(folder / f"{split}{row}.png")
             lines.append(f"{split}{row}.png,{label},{label};{('', 'third')[row % 3 == 0]}")
+        blank = 255 * np.ones((40, 40), dtype="uint8")
+        Image.fromarray(blank).save(folder / f"{split}_blank.png")
+        lines.append(f"{split}_blank.png,bright,")
         (folder / f"{split}.csv").write_text("\n".join(lines))
     return folder
 
@@ -58,7 +61,7 @@ def test_own_images_of_one_label_need_no_text(folder):
     done = run("--model_name_or_path", "model", *own, "--output_dir", "own", folder=folder)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((folder / "own/metrics.json").read_text())
-    assert metrics["linear probe"]["accuracy"] == {"accuracy": 100.0, "ci95": [100.0, 100.0], "n": 12}
+    assert metrics["linear probe"]["accuracy"] == {"accuracy": 100.0, "ci95": [100.0, 100.0], "n": 13}
     assert metrics["zero-shot"]["prompts"] == {"bright": ["a bright picture"], "dark": ["a dark picture"]}
 
 
@@ -72,6 +75,7 @@ def test_own_images_of_several_labels_and_prompts_of_some(folder):
     metrics = json.loads((folder / "tags/metrics.json").read_text())
     assert metrics["linear probe"]["by_label"]["bright"]["auroc"]["auroc"] == 100
     assert metrics["linear probe"]["by_label"]["third"]["positives"] == 4
+    assert metrics["linear probe"]["accuracy"]["n"] == 3 * 13, "an image without a label is one of none"
     assert metrics["zero-shot"]["accuracy"]["n"] == 12
     assert metrics["linear probe"]["accuracy"]["accuracy"] > metrics["most frequent label"]["accuracy"]["accuracy"]
 

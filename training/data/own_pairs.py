@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value
+from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
 from datasets.utils.file_utils import xopen
 
 from .own_data import READERS, SPLIT_NAMES, SUFFIXES, split_of
@@ -32,7 +32,7 @@ Table = Dataset | IterableDataset
 def load_own_pairs(
     name_or_path: str | os.PathLike[str],
     image_column: str = "image",
-    text_column: str = "text",
+    text_column: str | None = "text",
     study_column: str = "study_id",
     streaming: bool = False,
 ) -> DatasetDict | IterableDatasetDict:
@@ -43,13 +43,13 @@ def load_own_pairs(
     name is "train". A cell of the image column is a path relative to the file, an embedded picture, or a list of
     either, the views of a study. Other columns are kept; those of CSV, and what is no list in JSON, as text.
 
-    Rows without an image that can be read, or without text, are left out, counted and reported; a stream leaves them
-    out without a count.
+    Rows without an image that can be read, or without text where it is asked for, are left out, counted and reported; a
+    stream leaves them out without a count.
 
     Args:
         name_or_path: the file, folder or Hub id.
         image_column: the column of images.
-        text_column: the column of reports or captions.
+        text_column: the column of reports or captions; None for images alone, whose `text` is None.
         study_column: the column of study ids, if there is one; else the first image's path as written, or a hash of
             the embedded picture.
         streaming: read Parquet files and Hub sets bit by bit, without a copy on disk: an `IterableDatasetDict`.
@@ -90,21 +90,22 @@ def _split_files(path: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _read_files(files: list[Path], columns: Mapping[str, str]) -> Dataset:
+def _read_files(files: list[Path], columns: Mapping[str, str | None]) -> Dataset:
     return datasets.concatenate_datasets([_read_file(file, columns) for file in files])
 
 
-def _read_file(file: Path, columns: Mapping[str, str]) -> Dataset:
+def _read_file(file: Path, columns: Mapping[str, str | None]) -> Dataset:
     if file.suffix == ".parquet":
         table = with_class_names(Dataset.from_parquet(str(file)))
-        if not isinstance(table.features.get(columns["images"]), Value):
+        feature = table.features.get(columns["images"])
+        if not isinstance(feature.feature if isinstance(feature, List) else feature, Value):
             return _convert_table(table, columns, str(file))
         # Not by `map`, whose cache would not notice a picture that was added.
         return _from_rows(table.to_list(), columns, file)
     return _from_rows(READERS[file.suffix](file), columns, file)
 
 
-def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str], file: Path) -> Dataset:
+def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str | None], file: Path) -> Dataset:
     for number, row in enumerate(rows):
         place, text = f"{file}: row {number} (counted from 0)", row.get(columns["text"])
         if None in row:  # where csv puts the cells that no column names
@@ -120,14 +121,18 @@ def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str], file: Pat
 
 
 def _row_to_schema(
-    row: Mapping[str, Any], columns: Mapping[str, str], others: list[str], folder: Path
+    row: Mapping[str, Any], columns: Mapping[str, str | None], others: list[str], folder: Path
 ) -> dict[str, Any]:
-    images = _as_list(row.get(columns["images"]))
+    cells = _as_list(row.get(columns["images"]))
+    places = [place for place, image in enumerate(cells) if image]
+    images = [cells[place] for place in places]
+    kept = {name: value if isinstance(value := row.get(name), list) else as_text(value) for name in others}
     return {
         "images": [folder / image for image in images],
-        "text": as_text(row.get(columns["text"])),
+        **({} if columns["text"] is None else {"text": as_text(row.get(columns["text"]))}),
         "study_id": as_text(row.get(columns["study_id"])) or (images[0] if images else None),
-        **{name: value if isinstance(value := row.get(name), list) else as_text(value) for name in others},
+        **kept,
+        **{name: at_places(kept[name], places, len(cells)) for name in PER_IMAGE if name in kept},
     }
 
 
@@ -137,25 +142,27 @@ def _feature(values: list[Any]) -> Any:
 
 
 def _as_list(cell: Any) -> list[Any]:
-    cells = cell if isinstance(cell, list) else [cell]
-    return [image for image in cells if image]
+    return cell if isinstance(cell, list) else [cell]
 
 
 def _convert_splits(
-    splits: DatasetDict | IterableDatasetDict, columns: Mapping[str, str], source: str, folder: Path | None = None
+    splits: DatasetDict | IterableDatasetDict,
+    columns: Mapping[str, str | None],
+    source: str,
+    folder: Path | None = None,
 ) -> DatasetDict | IterableDatasetDict:
     tables = {name: _convert_table(table, columns, f"{source} {name}", folder) for name, table in splits.items()}
     converted = type(splits)({SPLIT_NAMES.get(name, name): table for name, table in tables.items()})
     return drop_empty(converted, source) if isinstance(converted, DatasetDict) else converted
 
 
-def _convert_table(table: Table, columns: Mapping[str, str], source: str, folder: Path | None = None) -> Table:
+def _convert_table(table: Table, columns: Mapping[str, str | None], source: str, folder: Path | None = None) -> Table:
     if isinstance(table, Dataset):
         table = with_class_names(table)
     if table.features is None:
         table = table._resolve_features()
     _check_columns(table.column_names, columns, source)
-    if not isinstance(table.features[columns["text"]], Value):
+    if columns["text"] is not None and not isinstance(table.features[columns["text"]], Value):
         raise ValueError(f"{source}: column {columns['text']!r} holds {table.features[columns['text']]}, not texts.")
     replaced = {*columns.values(), *PRETRAINING_FEATURES}
     others = {name: feature for name, feature in table.features.items() if name not in replaced}
@@ -170,18 +177,20 @@ def _convert_table(table: Table, columns: Mapping[str, str], source: str, folder
     return converted
 
 
-def _convert_batch(table: pa.Table, columns: dict[str, str], others: list[str], folder: Path | None) -> pa.Table:
+def _convert_batch(table: pa.Table, columns: dict[str, str | None], others: list[str], folder: Path | None) -> pa.Table:
     cells = [_as_list(cell) for cell in table[columns["images"]].to_pylist()]
-    found = [[_find_picture(image, folder) for image in cell] for cell in cells]
+    found = [[_find_picture(image, folder) if image else None for image in cell] for cell in cells]
     places = [[place for place, picture in enumerate(pictures) if picture] for pictures in found]
-    texts = [as_text(text) for text in table[columns["text"]].to_pylist()]
+    texts = [None] * len(cells)
+    if columns["text"] is not None:
+        texts = [as_text(text) for text in table[columns["text"]].to_pylist()]
     studies = [None] * len(cells)
     if columns["study_id"] in table.column_names:
         studies = [as_text(study) for study in table[columns["study_id"]].to_pylist()]
     new = {
         "images": [[picture for picture in pictures if picture] for pictures in found],
         "text": texts,
-        "study_id": [study or (_id(cell[0]) if cell else None) for study, cell in zip(studies, cells, strict=True)],
+        "study_id": [study or _first_id(cell) for study, cell in zip(studies, cells, strict=True)],
     }
     for name in others:
         new[name] = table[name]
@@ -189,7 +198,8 @@ def _convert_batch(table: pa.Table, columns: dict[str, str], others: list[str], 
             each = zip(table[name].to_pylist(), places, cells, strict=True)
             new[name] = pa.array([at_places(value, kept, len(cell)) for value, kept, cell in each], table[name].type)
     fields = [*PRETRAINING_FEATURES.arrow_schema, *(table.schema.field(name) for name in others)]
-    usable = [bool(kept) and has_words(text) for kept, text in zip(places, texts, strict=True)]
+    worded = [columns["text"] is None or has_words(text) for text in texts]
+    usable = [bool(kept) and words for kept, words in zip(places, worded, strict=True)]
     return pa.table(new, schema=pa.schema(fields)).filter(pa.array(usable))
 
 
@@ -212,6 +222,10 @@ def _fetch(path: str) -> bytes:
         return b""
 
 
+def _first_id(cell: list[Any]) -> str | None:
+    return next((_id(image) for image in cell if image), None)
+
+
 def _id(image: dict[str, Any] | str) -> str:
     # The path beside embedded bytes is not trusted: mirrors give every picture the same one, or none.
     if isinstance(image, str):
@@ -219,16 +233,17 @@ def _id(image: dict[str, Any] | str) -> str:
     return hashlib.sha256(image["bytes"]).hexdigest()[:16] if image["bytes"] else image["path"]
 
 
-def _report(table: Dataset, converted: Dataset, columns: Mapping[str, str], source: str) -> None:
+def _report(table: Dataset, converted: Dataset, columns: Mapping[str, str | None], source: str) -> None:
     left_out = len(table) - len(converted)
     if not left_out:
         return
-    textless = sum(not has_words(as_text(text)) for text in table[columns["text"]])
+    texts = [] if columns["text"] is None else table[columns["text"]]
+    textless = sum(not has_words(as_text(text)) for text in texts)
     report_left_out(source, len(table), left_out - textless, textless)
 
 
-def _check_columns(names: list[str], columns: Mapping[str, str], source: str) -> None:
-    missing = [columns[name] for name in ("images", "text") if columns[name] not in names]
+def _check_columns(names: list[str], columns: Mapping[str, str | None], source: str) -> None:
+    missing = [columns[name] for name in ("images", "text") if columns[name] not in (*names, None)]
     if missing:
         raise ValueError(
             f"{source} has no column {', '.join(map(repr, missing))}; it has {', '.join(names)}. "

@@ -71,7 +71,8 @@ def keep_usable(rows: Sequence[dict[str, Any]], source: str, strict: bool = Fals
     counted and reported as a warning.
 
     Args:
-        rows: studies with `images` (paths), `text` (or None), and perhaps the columns of `PER_IMAGE`.
+        rows: studies with `images` (paths), `text` (or None; without the key no report is asked for), and perhaps the
+            columns of `PER_IMAGE`.
         source: what the warning calls them.
         strict: raise where an image is missing or damaged.
 
@@ -80,7 +81,7 @@ def keep_usable(rows: Sequence[dict[str, Any]], source: str, strict: bool = Fals
     """
     unreadable = _unreadable([path for row in rows for path in row["images"]])
     seen = [_without(row, unreadable) for row in rows]
-    kept = [row for row in seen if row["images"] and has_words(row["text"])]
+    kept = [row for row in seen if row["images"] and ("text" not in row or has_words(row["text"]))]
     imageless = sum(not row["images"] for row in seen)
     report_left_out(source, len(rows), imageless, len(rows) - len(kept) - imageless, sorted(unreadable), strict)
     return kept
@@ -139,5 +140,5 @@ def _without(row: dict[str, Any], unreadable: set[Path]) -> dict[str, Any]:
 
 def at_places(values: Any, places: Sequence[int], number: int) -> Any:
     """Of a list with a value for each of `number` images those at `places`; anything else, as one vector, unchanged."""
-    each = isinstance(values, list) and len(values) == number and not isinstance(values[0], float)
+    each = isinstance(values, list) and 0 < len(values) == number and not isinstance(values[0], float)
     return [values[place] for place in places] if each else values

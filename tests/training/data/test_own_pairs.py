@@ -86,16 +86,36 @@ def test_unusable_rows_are_counted_reported_and_left_out(folder, said, suffix):
     assert str(path) in message
 
 
+def test_a_study_without_a_single_view_is_left_out(folder, said):
+    empty = {"image": [], "text": "Normal", "view_positions": [], "study_id": "1"}
+    full = {"image": ["pictures/8.png"], "text": "Normal", "view_positions": ["PA"], "study_id": "2"}
+    assert load_own_pairs(write(folder / "own.jsonl", [empty, full]))["train"]["study_id"][:] == ["2"]
+    assert "1 of 2 studies are left out: 1 without an image" in said[0]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_images_alone_need_no_text(folder, streaming):
+    rows = [{"image": "pictures/8.png", "tags": ["a", "b"]}, {"image": "pictures/007.png", "tags": []}]
+    pictures = [{"image": Pictures.open(folder / row["image"]).copy(), "tags": row["tags"]} for row in rows]
+    table = Dataset.from_list(pictures, features=Features({"image": Image(), "tags": List(Value("string"))}))
+    table.to_parquet(folder / "embedded.parquet")
+    for path in (write(folder / "own.jsonl", rows), folder / "embedded.parquet"):
+        read = list(load_own_pairs(path, text_column=None, streaming=streaming)["train"])
+        assert [(row["text"], list(row["tags"])) for row in read] == [(None, ["a", "b"]), (None, [])]
+
+
 VIEWS = List(Image())
 
 
-def test_what_goes_with_an_image_leaves_with_it(folder, said):
-    row = {"image": ["pictures/8.png", "pictures/9.png", "pictures/007.png"], "text": "Normal"}
+@pytest.mark.parametrize("gone", ["pictures/9.png", None])
+def test_what_goes_with_an_image_leaves_with_it(folder, said, gone):
+    row = {"image": ["pictures/8.png", gone, "pictures/007.png"], "text": "Normal"}
     row |= {"view_positions": ["PA", "AP", "LL"], "teacher_image_embeds": [[0.5], [1.5], [2.5]]}
     (found,) = load_own_pairs(write(folder / "own.jsonl", [row]))["train"]
     Dataset.from_list([row]).to_parquet(folder / "own.parquet")
     (streamed,) = load_own_pairs(folder / "own.parquet", streaming=True)["train"]
-    for pair in (found, streamed):
+    (read,) = load_own_pairs(folder / "own.parquet")["train"]
+    for pair in (found, streamed, read):
         assert [image.getpixel((0, 0)) for image in pair["images"]] == [1, 3]
         assert pair["view_positions"] == ["PA", "LL"]
         assert pair["teacher_image_embeds"] == [[0.5], [2.5]]
