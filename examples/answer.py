@@ -24,7 +24,7 @@ def main() -> None:
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"answer.py: {error}")
     for given in answers:
-        print(f"{given['score']:9.4f}  {given['answer'] or 'no answer: not sure enough'}")
+        print(f"{given['score']:9.4f}  {'no answer: not sure enough' if given['answer'] is None else given['answer']}")
 
 
 def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:

@@ -31,7 +31,7 @@ from datasets import DatasetDict
 from transformers import AutoModel, AutoProcessor, PreTrainedModel, set_seed
 
 from amif import AmifProcessor
-from amif.training.checkpoints import check_output_folder
+from amif.training.checkpoints import check_evaluated_checkpoint, check_output_folder
 from amif.training.data import StrongAugmentation
 from amif.training.data.pair_arguments import PairArguments
 from amif.training.data.phantom import phantom_vqa_sentences
@@ -155,6 +155,9 @@ def main() -> None:
     types = (MODEL_ARGUMENTS[chosen], DataArguments, objective.arguments)
     model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
 
+    if not training_args.do_train:
+        check_evaluated_checkpoint(model_args.model_name_or_path, training_args.output_dir)
+
     # 2. Logging, threads, seed
     main_process = training_args.process_index == 0
     logging.basicConfig(level=logging.INFO if main_process else logging.WARNING, format="%(message)s")
@@ -165,7 +168,7 @@ def main() -> None:
     start = model_args.model_name_or_path or model_args.vision_model
     metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
     resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
-    if resuming and training_has_ended(training_args):
+    if ended := resuming and training_has_ended(training_args):
         stored = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.is_file() else {}
         if "training" in stored:
             metrics["training"] = stored["training"]
@@ -201,6 +204,8 @@ def main() -> None:
         augmentation=augmentation if data_args.augment_images else None,
         **({} if teacher is None else {"teacher": teacher}),
     )
+    if ended:
+        trainer.recall_training()
     if training_args.do_train:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         trainer.save_model()

@@ -71,18 +71,19 @@ def main() -> None:
     set_seed(training_args.seed)
     check_output_folder(training_args.output_dir)
     resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
-    if resuming and training_has_ended(training_args):
+    if ended := resuming and training_has_ended(training_args):
         logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
         training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
     if not training_args.do_train:
         training_args.eval_strategy = "no"  # or the Trainer asks for a validation split
 
     # 3. Data
-    splits = limit_samples(load_splits(data_args, training_args.do_train), data_args)
-    if splits.keys() == {"test"}:
+    whole = load_splits(data_args, training_args.do_train)
+    if whole.keys() == {"test"}:
         data_args.dataset = data_args.predict_file or data_args.dataset
     if data_args.refit:
-        splits = refit_splits(splits, data_args, training_args)
+        whole = refit_splits(whole, data_args, training_args)
+    splits = limit_samples(whole, data_args)
     eval_split = data_args.eval_split or default_eval_split(splits)
     if eval_split not in splits:
         raise ValueError(f"--eval_split {eval_split}: {data_args.dataset} has {', '.join(splits)}.")
@@ -108,7 +109,7 @@ def main() -> None:
     trainer = AmifVqaTrainer(
         model=model,
         args=training_args,
-        train_dataset=training_rows(splits, data_args) if training_args.do_train else None,
+        train_dataset=training_rows(splits["train"], whole, data_args) if training_args.do_train else None,
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         candidates=candidate_answers("clean", splits, "validation") if choosing else None,
@@ -117,6 +118,8 @@ def main() -> None:
         trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
 
     # 6. Training
+    if ended:
+        trainer.recall_training()
     if training_args.do_train:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         processor.answers = candidate_answers("clean", splits, "test")
@@ -142,12 +145,12 @@ def main() -> None:
 
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
+        if eval_split == "test" and metrics["overall"] is not None:
+            append_test_evaluation(checkpoint_folder, metrics, local_folder(checkpoint))
         output = Path(training_args.output_dir)
         write_jsonl(output / "predictions.jsonl", rows)
         write_json(output / "metrics.json", metrics)
         write_model_card(output, metrics, start, model_args.text_model, trainer)
-        if eval_split == "test" and metrics["overall"] is not None:
-            append_test_evaluation(checkpoint_folder, metrics, local_folder(checkpoint))
         remove_partial_predictions(output)
         print(format_table(metrics))
     if training_args.push_to_hub:

@@ -104,8 +104,11 @@ def can_answer(model: Model) -> bool:
 
 def named(models: list[str]) -> dict[str, str]:
     """Paths by the names given as name=path; without one, by the folder's name."""
-    pairs = (model.rpartition("=") for model in models)
-    return {name or Path(path).name: path for name, _, path in pairs}
+    pairs = [("", "", model) if Path(model).exists() else model.rpartition("=") for model in models]
+    paths = {name or Path(path).name: path for name, _, path in pairs}
+    if len(paths) < len(models):
+        raise ValueError(f"--models {' '.join(models)} has two of one name: give each its own as name=path.")
+    return paths
 
 
 def file_name(name: str) -> str:

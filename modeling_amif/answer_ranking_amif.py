@@ -12,6 +12,8 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .encoders_amif import cache_option
+
 CANDIDATES_PER_PASS = 128
 
 
@@ -127,8 +129,8 @@ class AnswerScorer:
             input_ids=ids,
             encoder_hidden_states=states,
             encoder_attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
+            **cache_option(self.decoder, cache),
             **options,
         )
         return output.last_hidden_state

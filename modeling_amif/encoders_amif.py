@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from .configuration_amif import AmifConfig
@@ -57,6 +57,12 @@ def build_decoder(config: AmifConfig) -> PreTrainedModel:
         del layer.crossattention
         layer.is_decoder = False
     return decoder
+
+
+def cache_option(decoder: PreTrainedModel, cache: Cache) -> dict[str, Cache]:
+    """Keys and values to go on from, under the name that this release of transformers has for them."""
+    names = inspect.signature(decoder.base_model.forward).parameters
+    return {"cache" if "cache" in names else "past_key_values": cache}
 
 
 def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
@@ -260,6 +266,7 @@ def _square_grid(num_positions: int) -> tuple[int, int]:
 __all__ = [
     "build_decoder",
     "build_encoder",
+    "cache_option",
     "check_image_size",
     "copy_weights",
     "has_class_token",

@@ -27,6 +27,7 @@ from .configuration_amif import AmifConfig
 from .encoders_amif import (
     build_decoder,
     build_encoder,
+    cache_option,
     check_image_size,
     copy_weights,
     image_token_states,
@@ -403,7 +404,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             "eos_token_id": self.config.eos_token_id,
             "pad_token_id": self.config.pad_token_id,
             # BERT's own `generate` makes a cache without a place for the cross-attention.
-            "past_key_values": EncoderDecoderCache(*caches),
+            **cache_option(self.decoder, EncoderDecoderCache(*caches)),
         }
         return self.decoder.generate(
             input_ids=self._decoder_inputs(None, len(input_ids)),

@@ -5,7 +5,7 @@ from itertools import chain, islice
 from typing import Any
 
 import torch
-from transformers import Pipeline
+from transformers import Pipeline, PreTrainedModel
 
 TASK = "medical-vqa"
 QUESTIONS_PER_BATCH = 16
@@ -39,6 +39,15 @@ class AmifVqaPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
     _load_tokenizer = False
+
+    def __init__(self, model: PreTrainedModel, **parameters: Any) -> None:
+        architectures = model.config.architectures or [type(model).__name__]
+        if "AmifForVisualQuestionAnswering" not in architectures:
+            raise ValueError(
+                f"{model.config.name_or_path} holds {', '.join(architectures)}, whose answers would be chance: "
+                "fine-tune it on questions first."
+            )
+        super().__init__(model=model, **parameters)
 
     def __call__(
         self,

@@ -136,13 +136,15 @@ def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str | Pa
     """Stored values (H, W) as uint8, before any inversion."""
     processing = _pydicom("pydicom.pixels")
     values = processing.apply_modality_lut(pixels, header)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} holds pixels that are no finite numbers: convert it with another tool first")
     if window is None and header.get("VOILUTSequence"):
         indices = np.rint(values).astype(np.int64)
         return _full_range(processing.apply_voi(indices, header), header.VOILUTSequence[0].LUTDescriptor[2])
     chosen = _choose_window(header, window, path)
     if chosen is not None:
         return _windowed(values, *chosen)
-    if header.PixelRepresentation == 0 and header.BitsStored <= 8 and np.array_equal(values, pixels):
+    if header.get("PixelRepresentation") == 0 and header.BitsStored <= 8 and np.array_equal(values, pixels):
         return _full_range(pixels, header.BitsStored)
     padding = header.get("PixelPaddingValue")
     known = values if padding is None else values[pixels != padding]

@@ -5,19 +5,29 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # A core for each process of pytest-xdist, before torch counts them: threads that share a core block each other.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+worker = os.environ.get("PYTEST_XDIST_WORKER")
+if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
-import pytest
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from amif.training.distributed import available_cores  # noqa: E402
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> None:
+    """What a test draws depends on no test before it."""
+    torch.manual_seed(0)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process for each core; none beside this one for slow tests, whose timings others would disturb."""
     if config.option.markexpr == "not slow":
-        return len(os.sched_getaffinity(0))
+        return available_cores()
     config.option.dist = "no"
     return 0
 

@@ -108,6 +108,21 @@ def is_pretrained_only(name_or_path: str) -> bool:
     return "AmifForVisualQuestionAnswering" not in config.get("architectures", [])
 
 
+def check_evaluated_checkpoint(name_or_path: str | None, output_dir: str | Path) -> None:
+    """Make sure that an evaluation without training has a checkpoint, and leaves its folder as training left it.
+
+    Raises:
+        ValueError: where no checkpoint is named, or `output_dir` is its folder.
+    """
+    if name_or_path is None:
+        raise ValueError("--do_train false evaluates a checkpoint: name one as --model_name_or_path.")
+    if Path(name_or_path).resolve() == Path(output_dir).resolve():
+        raise ValueError(
+            f"--output_dir {output_dir} is the checkpoint itself, whose metrics, predictions and card would be "
+            "replaced: give another folder."
+        )
+
+
 def local_folder(name_or_path: str) -> Path:
     """The folder of a checkpoint's files; of one of the Hub, their place in the cache, not to be written to."""
     folder = Path(name_or_path)

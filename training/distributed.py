@@ -19,9 +19,14 @@ def use_all_cpu_cores() -> int:
 
     `accelerate launch` sets OMP_NUM_THREADS=1, which would leave all cores but one idle.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    threads = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(threads)
     return threads
+
+
+def available_cores() -> int:
+    """How many cores this process may use; on systems that do not say so, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device_and_precision(args: TrainingArguments) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from .distributed import available_cores
 from .evaluation.result_files import write_json
 
 logger = logging.getLogger(__name__)
@@ -182,10 +183,9 @@ class Experiments:
 
 def machine_facts() -> dict[str, str | int]:
     """What a time depends on: processor, cores this process may use, and versions."""
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "processor": platform.processor() or platform.machine(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": available_cores(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "accelerator": str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "none",
         **{package: version(package) for package in ("torch", "transformers")},

@@ -27,13 +27,13 @@ def parse_with_recipe(
         recipe = arguments.pop(0)
     elif not any(argument.split("=")[0] in ("--dataset", "--help", "-h") for argument in arguments):
         recipe = default_recipe
+    parser.set_defaults(**defaults)
     if recipe is not None:
         values = read_recipe(recipe)
         known = {action.dest for action in parser._actions}
         if unknown := sorted(values.keys() - known):
             parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
         parser.set_defaults(**values)
-    parser.set_defaults(**defaults)
     return parser.parse_args_into_dataclasses(arguments)
 
 
@@ -47,8 +47,11 @@ def choice_ahead(arguments: Sequence[str], name: str, choices: Sequence[str]) ->
     """
     recipe = read_recipe(arguments[0]) if _names_recipe(arguments) else {}
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{name}", choices=choices, default=recipe.get(name, choices[0]))
-    return getattr(parser.parse_known_args(arguments)[0], name)
+    parser.add_argument(f"--{name}", choices=choices)
+    chosen = getattr(parser.parse_known_args(arguments)[0], name) or recipe.get(name, choices[0])
+    if chosen not in choices:  # a recipe's, which the parser does not check
+        parser.error(f"{arguments[0]}: {name} is {chosen!r}; choose from {', '.join(choices)}")
+    return chosen
 
 
 def _names_recipe(arguments: Sequence[str]) -> bool:
@@ -57,4 +60,7 @@ def _names_recipe(arguments: Sequence[str]) -> bool:
 
 def read_recipe(recipe: str | Path) -> dict[str, Any]:
     """The arguments that a JSON or YAML file holds."""
-    return yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+    values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+    if not isinstance(values, dict):
+        raise ValueError(f"{recipe} holds no arguments: write one `name: value` a line.")
+    return values

@@ -82,6 +82,11 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         with self._stop_on_sigterm.listening():
             return super().train(resume_from_checkpoint=checkpoint, **kwargs)
 
+    def recall_training(self) -> None:
+        """Take over what a training that has ended in the output folder logged, for the card of its checkpoint."""
+        self.state = TrainerState.load_from_json(str(Path(self.args.output_dir) / TRAINER_STATE_NAME))
+        self.parameter_facts = parameter_facts(self.model)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model and its processor; an error says which checkpoints are kept."""
         if _internal_call:  # as part of a checkpoint, whose errors are explained as a whole

@@ -133,6 +133,8 @@ class DataArguments:
             raise ValueError(f"--protocol {self.protocol}: it is one of {', '.join(ANSWERING_PROTOCOLS)}.")
         if self.ablate_image not in (None, "blank", "shuffle"):
             raise ValueError(f"--ablate_image {self.ablate_image}: it is blank or shuffle.")
+        if self.ablate_image is not None and self.grounding_shuffles is not None:
+            raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
 
     @property
     def column_names(self) -> dict[str, str]:

@@ -1,13 +1,12 @@
 """Answering a split and measuring the answers."""
 
 import sys
-from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
 from .answer_checks import check_predictions_differ, count_unreachable
-from .checkpoints import is_pretrained_only
+from .checkpoints import check_evaluated_checkpoint, is_pretrained_only
 from .data import ablate_images
 from .evaluation import (
     acceptable_answers_of,
@@ -31,13 +30,9 @@ def check_evaluation(model_args: ModelArguments, training_args: AmifVqaArguments
     if training_args.do_train:
         return
     name = model_args.model_name_or_path
-    if name is None or is_pretrained_only(name):
-        raise ValueError("--do_train false evaluates a checkpoint that answers: name one as --model_name_or_path.")
-    if Path(name).resolve() == Path(training_args.output_dir).resolve():
-        raise ValueError(
-            f"--output_dir {training_args.output_dir} is the checkpoint itself, whose metrics, predictions and card "
-            "would be replaced: give another folder."
-        )
+    check_evaluated_checkpoint(name, training_args.output_dir)
+    if is_pretrained_only(name):
+        raise ValueError(f"{name} is a pre-training checkpoint: --do_train false evaluates one that answers.")
 
 
 def evaluate(

@@ -56,11 +56,16 @@ def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: A
     return DatasetDict({"train": training, "test": splits["test"]})
 
 
-def training_rows(splits: DatasetDict, data_args: DataArguments) -> Dataset:
-    """The questions to train on: the training split, and what further arguments add to it or leave out."""
-    rows = splits["train"]
+def training_rows(rows: Dataset, splits: DatasetDict, data_args: DataArguments) -> Dataset:
+    """The questions to train on: `rows`, and what further arguments add to them or leave out.
+
+    Args:
+        rows: of the training split, perhaps the first alone.
+        splits: the data set whole: what is added may show no image that any of its questions is evaluated on.
+        data_args: the arguments.
+    """
     if data_args.also_train_on is not None:
-        rows = add_training_sets(splits, data_args.also_train_on)
+        rows = add_training_sets(DatasetDict(splits | {"train": rows}), data_args.also_train_on)
         logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
     if data_args.train_question_types is not None:
         rows = of_question_types(rows, data_args.train_question_types)

@@ -102,6 +102,10 @@ def test_a_finished_run_that_is_resumed_only_evaluates(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Training had ended: amif-vqa is evaluated." in done.stderr
     assert lines(output / "predictions.jsonl") == lines(trained[0] / "amif-vqa" / "predictions.jsonl")
+    before, after = ((folder / "amif-vqa" / "README.md").read_text() for folder in (trained[0], tmp_path))
+    facts = before[before.index("## Training") : before.index("| hardware")]
+    assert "| epochs, steps | 1, 1 |" in facts
+    assert facts in after, "the card still says how it was trained"
 
 
 def test_two_processes_train_and_answer_each_question_once(trained, tmp_path):

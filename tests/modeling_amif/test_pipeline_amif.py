@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_models import CANDIDATES, save_small_checkpoint
+from small_models import CANDIDATES, save_small_checkpoint, small_config, small_processor
 from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, pipeline
 
-from amif import AmifVqaPipeline
+from amif import AmifForPreTraining, AmifVqaPipeline
 
 QUESTIONS = ["is there a mass?", "left lung?", "is the right lung in the left lung?"]
 
@@ -224,3 +224,10 @@ def test_checkpoint_answers_where_amif_is_not_installed(answer, checkpoint, tmp_
     ranked, generated = json.loads(done.stdout.splitlines()[-1])
     assert ranked == answer(picture(0), QUESTIONS[0], top_k=3)
     assert generated == answer(picture(0), QUESTIONS[0], generate=True, generate_kwargs={"max_new_tokens": 4})
+
+
+def test_a_checkpoint_that_has_not_learned_to_answer_is_refused(tmp_path):
+    small_processor().save_pretrained(tmp_path)
+    AmifForPreTraining(small_config()).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds AmifForPreTraining, whose answers would be chance: fine-tune it"):
+        pipeline("medical-vqa", model=str(tmp_path))

@@ -111,6 +111,23 @@ def test_without_a_window(tmp_path):
     np.testing.assert_allclose(pixels(path), np.clip((stored - low) / (high - low), 0, 1) * 255, atol=1)
 
 
+def test_pixels_of_floating_point(tmp_path):
+    data = pydicom.dcmread(bundled("MR_small.dcm"))
+    stored = data.pixel_array.astype("<f4") / 7
+    for name in ("PixelData", "PixelRepresentation", "BitsStored", "HighBit", "WindowWidth", "WindowCenter"):
+        if name in data:
+            delattr(data, name)
+    data.BitsAllocated, data.FloatPixelData = 32, stored.tobytes()
+    data.save_as(tmp_path / "float.dcm")
+    expected = (stored - stored.min()) / (stored.max() - stored.min()) * 255
+    np.testing.assert_allclose(pixels(tmp_path / "float.dcm"), expected, atol=1)
+    stored[0, 0] = np.nan
+    data.FloatPixelData = stored.tobytes()
+    data.save_as(tmp_path / "nan.dcm")
+    with pytest.raises(ValueError, match=r"nan\.dcm holds pixels that are no finite numbers"):
+        read_dicom(tmp_path / "nan.dcm")
+
+
 def test_colors_of_8_and_16_bits_and_palettes():
     rgb = pydicom.dcmread(bundled("SC_rgb_rle.dcm")).pixel_array
     np.testing.assert_array_equal(pixels(bundled("SC_rgb_rle.dcm")), rgb)

@@ -7,6 +7,8 @@ from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
 from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images
+from amif.training.vqa_arguments import DataArguments
+from amif.training.vqa_splits import limit_samples, training_rows
 
 
 def picture(seed):
@@ -54,6 +56,14 @@ def test_rows_are_added_but_for_images_that_are_evaluated(splits, other):
     assert rows["question_id"][1:] == [f"vqa_med_2019/new|is this {question}?" for question in ("ct", "mri")]
     assert rows["answer"] == ["left", "yes", "yes"]
     assert rows[1]["image"].size == (96, 96)
+
+
+def test_a_quick_evaluation_lets_no_other_evaluated_image_into_training(splits, other):
+    data_args = DataArguments(also_train_on=[other], max_eval_samples=1)
+    few = limit_samples(splits, data_args)
+    assert len(few["test"]) == 1
+    rows = training_rows(few["train"], splits, data_args)
+    assert set(rows["image_id"]) == {"synpic1", "vqa_med_2019/new"}
 
 
 def test_images_of_the_training_split_may_be_shared(splits, other):

@@ -29,7 +29,8 @@ def parse(recipes, *arguments):
 def test_the_command_line_overrides_a_recipe_and_a_data_set_the_default_recipe(recipes):
     own = str(recipes / "own.yaml")
     assert parse(recipes).rate == 0.2
-    assert parse(recipes, own).rate == 0.1
+    assert (parse(recipes, own).rate, parse(recipes, own).stage) == (0.1, "local")
+    assert parse(recipes).stage == "both"
     assert parse(recipes, own, "--rate", "0.3").rate == 0.3
     assert parse(recipes, "--dataset", "slake").rate == 0.5
     assert parse(recipes, "--dataset=slake").rate == 0.5
@@ -47,5 +48,10 @@ def test_a_choice_is_known_before_the_other_arguments(recipes):
     assert choice_ahead(["--rate", "1"], "stage", choices) == "global"
     assert choice_ahead([own, "--rate", "1"], "stage", choices) == "local"
     assert choice_ahead([own, "--stage", "global"], "stage", choices) == "global"
-    with pytest.raises(SystemExit):
-        choice_ahead(["--stage", "none"], "stage", choices)
+    (recipes / "wrong.yaml").write_text("stage: none")
+    for wrong in (["--stage", "none"], [str(recipes / "wrong.yaml")]):
+        with pytest.raises(SystemExit):
+            choice_ahead(wrong, "stage", choices)
+    (recipes / "empty.yaml").write_text("")
+    with pytest.raises(ValueError, match=r"empty\.yaml holds no arguments"):
+        parse(recipes, str(recipes / "empty.yaml"))

@@ -25,9 +25,10 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoin
 
     pretrained = tmp_path / "pretrained"
     small_pretraining_model(build_processor(), 32).save_pretrained(pretrained)
-    for name in (None, pretrained):
+    wanted = "--do_train false evaluates a checkpoint: name one as --model_name_or_path"
+    for name, message in ((None, wanted), (pretrained, "is a pre-training checkpoint: .* evaluates one that answers")):
         check(name, tmp_path / "out", do_train=True)
-        with pytest.raises(ValueError, match="evaluates a checkpoint that answers: name one as --model_name_or_path"):
+        with pytest.raises(ValueError, match=message):
             check(name, tmp_path / "out")
     check(checkpoint, tmp_path / "out")
     with pytest.raises(ValueError, match=r"is the checkpoint itself, whose metrics, .* give another folder"):
@@ -35,3 +36,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoin
     for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is"):
             DataArguments(**wrong)
+    with pytest.raises(
+        ValueError, match="compares with the real images: leave out --ablate_image"
+    ):
+        DataArguments(ablate_image="shuffle", grounding_shuffles=3)

@@ -46,9 +46,9 @@ def test_training_without_training_questions_is_refused(tmp_path):
 
 def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch):
     monkeypatch.setattr(vqa_splits, "leave_out_shown_images", lambda rows, sources: rows.select(range(len(sources))))
-    assert len(training_rows(splits, DataArguments())) == len(splits["train"])
+    assert len(training_rows(splits["train"], splits, DataArguments())) == len(splits["train"])
     arguments = DataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
-    assert len(training_rows(splits, arguments)) == 2
+    assert len(training_rows(splits["train"], splits, arguments)) == 2
 
 
 def test_training_on_some_question_types_leaves_candidates_whole(splits):
@@ -56,6 +56,6 @@ def test_training_on_some_question_types_leaves_candidates_whole(splits):
     rows = splits["train"].select(range(len(types))).remove_columns("question_type").add_column("question_type", types)
     splits = DatasetDict({"train": rows, "validation": rows})
     before = candidate_answers("clean", splits, "validation")
-    trained = training_rows(splits, DataArguments(train_question_types=["plane"]))
+    trained = training_rows(splits["train"], splits, DataArguments(train_question_types=["plane"]))
     assert trained["question_id"] == rows["question_id"][::2]
     assert candidate_answers("clean", splits, "validation") == before

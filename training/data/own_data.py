@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,14 @@ SPLIT_NAMES = {
 _SPLIT_AHEAD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:ing|set|s)?(?![a-z])")
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 Table = Dataset | list[dict[str, Any]]
+
+
+@dataclass
+class _Taken:
+    """Of a split, over its files: which ids of questions are taken, with where, and the first picture of image ids."""
+
+    question_ids: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
 
 
 def load_own_data(
@@ -189,13 +198,13 @@ def _read_split(
     image_dir: str | os.PathLike[str] | None,
     bad_rows: BadRows,
 ) -> Dataset:
-    question_ids: dict[str, str] = {}
+    taken = _Taken()
     parts, sources = [], []
     for source, table in tables:
         _check_columns(table, columns, source)
         table = with_class_names(table) if isinstance(table, Dataset) else table
         read = _read_embedded if _has_embedded_images(table, columns["image"], source) else _read_paths
-        parts.append(read(table, columns, source, image_dir, bad_rows, question_ids))
+        parts.append(read(table, columns, source, image_dir, bad_rows, taken))
         sources.append(str(source))
     if not any(map(len, parts)):
         raise ValueError(f"{', '.join(sources)}: no row is left to use. {len(bad_rows.skipped)} were skipped as bad.")
@@ -234,7 +243,7 @@ def _read_paths(
     source: Path | str,
     image_dir: str | os.PathLike[str] | None,
     bad_rows: BadRows,
-    question_ids: dict[str, str],
+    taken: _Taken,
 ) -> Dataset:
     find_image = _image_finder(Path(source).parent, image_dir)
     rows = usable_rows(table, partial(_row_with_path, columns, find_image), source, bad_rows)
@@ -242,7 +251,7 @@ def _read_paths(
     plain = with_present_images({number: rows[number] for number in rows.keys() - zipped.keys()}, source, bad_rows)
     rows = {number: row for number, row in rows.items() if number in zipped or number in plain}
     pictures = {number: row["image"] for number, row in rows.items()}
-    rows = _finish(rows, source, bad_rows, question_ids, pictures, path_cell)
+    rows = _finish(rows, source, bad_rows, taken, pictures, path_cell)
     return build_vqa_dataset(list(rows.values()))
 
 
@@ -288,7 +297,7 @@ def _read_embedded(
     source: Path | str,
     image_dir: str | os.PathLike[str] | None,
     bad_rows: BadRows,
-    question_ids: dict[str, str],
+    taken: _Taken,
 ) -> Dataset:
     images = table.select_columns(columns["image"])
     if columns["image"] != "image":
@@ -304,7 +313,7 @@ def _read_embedded(
     )
     first = {own: number for number, own in reversed(list(enumerate(hashes)))}
     keys = {number: hashes[number] for number in rows}
-    rows = _finish(rows, source, bad_rows, question_ids, keys, lambda own: undecoded[first[own]]["image"])
+    rows = _finish(rows, source, bad_rows, taken, keys, lambda own: undecoded[first[own]]["image"])
     features = Features({name: feature for name, feature in VQA_FEATURES.items() if name != "image"})
     columns_of_text = {name: [row[name] for row in rows.values()] for name in features}
     chosen = images.cast_column("image", Image()).select(list(rows))
@@ -328,19 +337,20 @@ def _finish(
     rows: Rows,
     source: Path | str,
     bad_rows: BadRows,
-    question_ids: dict[str, str],
+    taken: _Taken,
     pictures: Mapping[int, str],
     cell_of: Callable[[str], Any],
 ) -> Rows:
     """The checks that paths and embedded pictures share; `pictures` and `cell_of` as `with_readable_pictures` says."""
-    rows = _with_one_picture_an_id(rows, source, bad_rows, pictures)
+    rows = _with_one_picture_an_id(rows, source, bad_rows, pictures, taken.pictures)
     rows = with_readable_pictures(rows, source, bad_rows, pictures, cell_of)
-    return with_question_ids(rows, source, bad_rows, question_ids)
+    return with_question_ids(rows, source, bad_rows, taken.question_ids)
 
 
-def _with_one_picture_an_id(rows: Rows, source: Path | str, bad_rows: BadRows, pictures: Mapping[int, str]) -> Rows:
+def _with_one_picture_an_id(
+    rows: Rows, source: Path | str, bad_rows: BadRows, pictures: Mapping[int, str], first: dict[str, str]
+) -> Rows:
     # A batch holds one picture for an image id, so a second one would never be seen.
-    first: dict[str, str] = {}
     usable: Rows = {}
     for number, row in rows.items():
         if first.setdefault(row["image_id"], pictures[number]) == pictures[number]:

@@ -15,8 +15,8 @@ VALIDATION_FRACTION = 0.15
 def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "image_id") -> tuple[Dataset, Dataset]:
     """Part `dataset` into (train, validation) that share no value of `column`; rows keep their order.
 
-    Images are ordered by a hash of (seed, image id), so that neither the order of the file nor an added image moves
-    the others; they go to validation until it holds `fraction` of the questions.
+    Images are ordered by a hash of (seed, image id), whatever the order of the file; they go to validation until it
+    holds `fraction` of the questions. Where images are added, the last ones may change sides.
 
     Raises:
         ValueError: when `fraction` is not between 0 and 1 or there are fewer than two images.

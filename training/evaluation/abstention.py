@@ -15,7 +15,7 @@ def choose_abstention_threshold(rows: Sequence[Row], error_rate: float) -> float
     what comes, and the fewer answers are left, the less sure that is.
 
     Args:
-        rows: `prediction_rows` of the validation split; those without a score or a reference do not count.
+        rows: `prediction_rows` of the validation split; those without an answer, a score or a reference do not count.
         error_rate: the wanted share of wrong answers among those given, between 0 and 1.
 
     Returns:
@@ -23,11 +23,11 @@ def choose_abstention_threshold(rows: Sequence[Row], error_rate: float) -> float
         answers of the highest score are wrong more often.
 
     Raises:
-        ValueError: where `error_rate` is not between 0 and 1, or no row has a score and a reference.
+        ValueError: where `error_rate` is not between 0 and 1, or no row has an answer, a score and a reference.
     """
     if not 0 <= error_rate <= 1:
         raise ValueError(f"The wanted error rate is {error_rate}: it must lie between 0 and 1.")
-    counted = [row for row in rows if row["score"] is not None and row["correct"] is not None]
+    counted = [row for row in _scored(rows) if row["prediction"] is not None]
     if not counted:
         raise ValueError("A threshold needs rows with a score and a reference; answers decoded freely have no score.")
     scores = np.array([row["score"] for row in counted])
@@ -39,21 +39,25 @@ def choose_abstention_threshold(rows: Sequence[Row], error_rate: float) -> float
     return float(-thresholds[kept[-1]]) if len(kept) else None
 
 
+def _scored(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["score"] is not None and row["correct"] is not None]
+
+
 def abstention(rows: Sequence[Row], threshold: float) -> Row | None:
     """What a threshold does on these rows.
 
     Args:
         rows: `prediction_rows`; those without a score or a reference do not count.
-        threshold: on the score; answers below it are withheld.
+        threshold: on the score; answers below it are withheld, beside those that the system withheld itself.
 
     Returns:
         `threshold`; `coverage`, the percentage of answers given; `error_rate`, the percentage of wrong ones among
         them, None where none is given: both with intervals over images. None where no row counts.
     """
-    counted = [row for row in rows if row["score"] is not None and row["correct"] is not None]
+    counted = _scored(rows)
     if not counted:
         return None
-    given = [row["score"] >= threshold for row in counted]
+    given = [row["prediction"] is not None and row["score"] >= threshold for row in counted]
     wrong = [not row["correct"] if answered else None for row, answered in zip(counted, given, strict=True)]
     return {
         "threshold": threshold,

@@ -82,9 +82,10 @@ def shared_images(prints: Mapping[str, ImagePrints], evaluated: str | None) -> R
 
 
 def _pairs(splits: Collection[str]) -> list[tuple[str, str]]:
-    """Every two splits, the one that is learnt from first; splits of other names last."""
-    known = [name for name in _ORDER if name in splits]
-    return list(itertools.combinations([*known, *sorted(set(splits) - set(known))], 2))
+    """Every two splits, the one that is learnt from first; the evaluated one always stands second."""
+    others = sorted(set(splits) - set(_ORDER))
+    ordered = [name for name in ("train", *others, "validation", "test") if name in splits]
+    return list(itertools.combinations(ordered, 2))
 
 
 def _shared_images(prints: Mapping[str, ImagePrints], pairs: Sequence[tuple[str, str]], evaluated: str | None) -> Row:

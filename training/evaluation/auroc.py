@@ -8,6 +8,15 @@ from sklearn.metrics import roc_auc_score
 from .prediction_rows import Row
 
 
+def areas_under_roc(targets: np.ndarray, scores: np.ndarray) -> list[float]:
+    """The area of each label, between 0 and 1; labels that all rows have, or none, are left out. Arguments as below."""
+    return [roc_auc_score(targets[:, label], scores[:, label]) for label in _told_apart(targets)]
+
+
+def _told_apart(targets: np.ndarray) -> list[int]:
+    return [label for label in range(targets.shape[1]) if 0 < targets[:, label].sum() < len(targets)]
+
+
 def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str], draws: int = 1000) -> Row | None:
     """Mean over labels of the area under the ROC curve, each label against the rest.
 
@@ -19,18 +28,18 @@ def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str]
 
     Returns:
         `{"auroc", "ci95", "n", "labels"}`, areas in percent; labels that all rows have, or none, are left out, also of
-        each draw, and so is a draw that is left without labels. None where no label is left.
+        each draw, and so is a draw that is left without labels: `ci95` is None where all are. None where no label is
+        left.
     """
-    used = [label for label in range(targets.shape[1]) if 0 < targets[:, label].sum() < len(targets)]
+    used = _told_apart(targets)
     if not used:
         return None
-    areas = [roc_auc_score(targets[:, label], scores[:, label]) for label in used]
     weights = _bootstrap_weights(image_ids, draws)
     drawn = np.stack([_weighted_areas(targets[:, label], scores[:, label], weights) for label in used])
     drawn = drawn[:, ~np.isnan(drawn).all(axis=0)]
-    interval = np.percentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5])
-    mean = float(100 * np.mean(areas))
-    return {"auroc": mean, "ci95": interval.tolist(), "n": len(targets), "labels": len(used)}
+    interval = np.percentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5]).tolist() if drawn.size else None
+    mean = float(100 * np.mean(areas_under_roc(targets, scores)))
+    return {"auroc": mean, "ci95": interval, "n": len(targets), "labels": len(used)}
 
 
 def _bootstrap_weights(image_ids: Sequence[str], draws: int) -> np.ndarray:

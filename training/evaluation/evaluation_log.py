@@ -40,6 +40,7 @@ def append_test_evaluation(folder: str | Path, metrics: Row, weights: str | Path
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "checkpoint_sha256": checkpoint_sha256(folder if weights is None else weights),
         **{name: metrics[name] for name in ("protocol", "dataset", "split", "n")},
+        "ablate_image": metrics.get("ablate_image"),
         "result": metrics["overall"],
     }
     with (Path(folder) / "test_evaluations.jsonl").open("a", encoding="utf-8") as file:

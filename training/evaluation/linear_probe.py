@@ -8,7 +8,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .auroc import mean_auroc
+from .auroc import areas_under_roc
 
 # Inverse strengths of regularisation, of which validation chooses.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -23,7 +23,10 @@ class LinearProbe:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """(n, labels) probabilities."""
-        return self.classifier.predict_proba(features)
+        probabilities = self.classifier.predict_proba(features)
+        # Of a single label scikit-learn gives that it is not there, too.
+        alone = probabilities.shape[1] == 2 and isinstance(self.classifier[-1], OneVsRestClassifier)
+        return probabilities[:, 1:] if alone and len(self.classifier[-1].estimators_) == 1 else probabilities
 
 
 def fit_linear_probe(
@@ -49,9 +52,8 @@ def fit_linear_probe(
         return classifier.fit(features, targets.astype(int) if several else targets.argmax(axis=1))
 
     def area(probe: LinearProbe) -> float:
-        rows = [str(row) for row in range(len(validation_targets))]
-        found = mean_auroc(validation_targets, probe.scores(validation_features), rows, draws=1)
-        return -1.0 if found is None else found["auroc"]
+        areas = areas_under_roc(validation_targets, probe.scores(validation_features))
+        return float(np.mean(areas)) if areas else -1.0
 
     return max((LinearProbe(fitted(strength), strength) for strength in STRENGTHS), key=area)
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from datasets import Dataset
 
+from ..data.schema import as_cell
+
 ID_COLUMNS = ("question_id", "id", "qid")
 SUFFIXES = (".json", ".jsonl", ".csv")
 _LISTED = 20
@@ -135,7 +137,8 @@ def _prediction(row: Mapping[str, Any], path: Path, number: int) -> Prediction:
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
         raise ValueError(f"{path}: row {number} (counted from 0) predicts {answer!r}, which is no text or number.")
     try:
-        return Prediction(None if answer is None else str(answer), _score(row))
+        # Numbers are spelled as the data's readers spell answers: 3.0 is 3, and NaN is an empty cell.
+        return Prediction(answer if isinstance(answer, str) else as_cell(answer), _score(row))
     except ValueError as error:
         raise ValueError(f"{path}: row {number} (counted from 0): {error}") from error
 

@@ -89,6 +89,13 @@ def test_a_folder_of_splits(folder):
     assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 2}
 
 
+def test_an_image_id_names_one_picture_over_all_files_of_a_split(folder):
+    for name, picture in (("train_a", "007"), ("train_b", "8")):
+        write(folder / f"{name}.csv", [ROWS[0] | {"image": f"pictures/{picture}.png", "image_id": "1"}])
+    with pytest.raises(ValueError, match=r"train_b\.csv.*: the image id '1' names .*8\.png here and .*007\.png before"):
+        load_own_data(folder)
+
+
 def test_embedded_pictures_are_told_apart_by_content(tmp_path):
     features = Features({"image": Image(), "question": Value("string")})
     rows = {"image": [Pictures.new("L", (4, 4), shade) for shade in (5, 6, 5)], "question": ["a", "b", "c"]}

@@ -6,7 +6,7 @@ from amif.training.evaluation.abstention import abstention, choose_abstention_th
 
 def rows(scores, correct):
     return [
-        {"image_id": str(row), "score": score, "correct": right}
+        {"image_id": str(row), "prediction": "yes", "score": score, "correct": right}
         for row, (score, right) in enumerate(zip(scores, correct, strict=True))
     ]
 
@@ -59,3 +59,11 @@ def test_rows_without_score_or_reference_do_not_count():
         choose_abstention_threshold(rows([None], [True]), 0.1)
     with pytest.raises(ValueError, match=r"1\.5.*between 0 and 1"):
         choose_abstention_threshold(given, 1.5)
+
+
+def test_an_answer_that_the_system_withheld_is_not_given_whatever_its_score():
+    given = rows([-0.1, -0.2], [False, True])
+    given[0]["prediction"] = None
+    assert choose_abstention_threshold(given, 0.0) == -0.2
+    result = abstention(given, -0.3)
+    assert (result["coverage"]["share"], result["error_rate"]["share"]) == (50.0, 0.0)

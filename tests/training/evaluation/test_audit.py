@@ -100,10 +100,11 @@ def test_answers_that_nobody_knows_have_no_ceiling():
     assert unseen_answers(TRAIN, rows(("a", "?", None))) is None
 
 
-def test_splits_of_other_names_come_last():
+def test_what_the_evaluated_split_shares_with_splits_of_other_names_counts():
     found = shared_images({"testmini": prints(a="1"), "test": prints(a="1"), "train": prints(b="1")}, "test")
-    assert list(found["shared_images_by_id"]["by_splits"]) == ["train/test", "train/testmini", "test/testmini"]
-    assert found["shared_images_by_id"]["by_splits"]["test/testmini"]["items"] == ["a"]
+    assert list(found["shared_images_by_id"]["by_splits"]) == ["train/testmini", "train/test", "testmini/test"]
+    assert found["shared_images_by_id"]["by_splits"]["testmini/test"]["items"] == ["a"]
+    assert found["shared_images_by_id"]["count"] == 1
 
 
 def test_pair_of_sets_names_both():

@@ -11,10 +11,11 @@ def test_test_evaluations_accumulate_with_the_checkpoints_hash(metrics, tmp_path
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     append_test_evaluation(tmp_path, metrics)
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    append_test_evaluation(tmp_path, metrics)
+    append_test_evaluation(tmp_path, metrics | {"ablate_image": "blank"})
     first, second = map(json.loads, (tmp_path / "test_evaluations.jsonl").read_text().splitlines())
     assert first["checkpoint_sha256"] == hashlib.sha256(b"weights").hexdigest()
     assert second["checkpoint_sha256"] == hashlib.sha256(b"other weights").hexdigest()
+    assert (first["ablate_image"], second["ablate_image"]) == (None, "blank")
     assert (first["protocol"], first["dataset"], first["result"]) == ("paper", "tiny", metrics["overall"])
     assert datetime.fromisoformat(first["date"]).utcoffset().total_seconds() == 0
 

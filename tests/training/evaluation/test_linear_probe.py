@@ -33,3 +33,13 @@ def test_is_the_logistic_regression_that_validation_chooses(several):
     assert probe.strength == max(areas, key=areas.get)
     np.testing.assert_allclose(probe.scores(others), scores(probe.strength), atol=1e-3)
     assert areas[probe.strength] > 0.7
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_single_label_that_an_image_may_lack_and_few_validation_rows(place):
+    (features, targets), (others, _) = draw(80, True, 1), draw(5, True, 2)
+    alone = targets[:, :1]
+    probe = fit_linear_probe(features, alone, others, np.eye(5, dtype=bool)[:, place : place + 1], several=True)
+    scores = probe.scores(features)
+    assert scores.shape == (80, 1)
+    assert roc_auc_score(alone, scores) > 0.7

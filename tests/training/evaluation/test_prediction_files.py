@@ -43,6 +43,12 @@ def test_every_format_gives_the_same(tmp_path, name, content):
     assert read_predictions(write(tmp_path / name, content)) == EXPECTED
 
 
+def test_numbers_are_spelled_as_the_data_spell_answers(tmp_path):
+    content = '[{"id": 1, "prediction": 3.0}, {"id": 2, "prediction": 2.5}, {"id": 3, "prediction": NaN}]'
+    read = read_predictions(write(tmp_path / "rows.json", content))
+    assert [read[id_].answer for id_ in "123"] == ["3", "2.5", None]
+
+
 def test_answers_come_in_the_order_of_the_questions():
     answers, scores = match_predictions(DATASET, EXPECTED, "p.csv")
     assert answers == ["4", "yes", 'left "upper" lobe']
