@@ -34,8 +34,9 @@ def image_features(
     """Unit vectors (n, d) of the first views, and what the image encoder says of them, float32 on the CPU.
 
     The latter, (n, 2 x vision width), is the class token beside the mean of the patches, as DINOv2 is probed; of an
-    encoder without a class token, (n, vision width), the mean alone.
+    encoder without a class token, (n, vision width), the mean alone. No report is read, and none need be there.
     """
+    pairs = pairs.remove_columns("text").add_column("text", ["unread"] * len(pairs))
     embeds, features = [], []
     for batch in _batches(model, processor, pairs, batch_size):
         embeds.append(model.embed_images(batch["pixel_values"]).cpu())
