@@ -18,7 +18,7 @@ from datasets import DatasetDict, concatenate_datasets
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from amif.training.data import load_vqa_dataset
+from amif.training.data import NAMED, load_vqa_dataset
 from amif.training.evaluation import acceptable_answers_of, write_json
 from amif.training.evaluation.audit import audit_pair, audit_splits
 from amif.training.evaluation.console import print_table
@@ -76,11 +76,12 @@ def main() -> None:
 
 
 def load_splits(args: AuditArguments) -> DatasetDict:
-    names = ("image_column", "question_column", "answer_column", "image_dir", "num_studies", "on_bad_row")
-    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    own = () if args.dataset in NAMED else ("image_column", "question_column", "answer_column", "image_dir")
+    names = (*own, "num_studies", "on_bad_row")
+    options = {name: value for name in names if (value := getattr(args, name)) is not None} | {"validation_by": None}
     if args.languages is None:
-        return load_vqa_dataset(args.dataset, args.data_dir, validation_by=None, **options)
-    parts = [load_vqa_dataset(args.dataset, args.data_dir, language=language) for language in args.languages]
+        return load_vqa_dataset(args.dataset, args.data_dir, **options)
+    parts = [load_vqa_dataset(args.dataset, args.data_dir, language=lang, **options) for lang in args.languages]
     return DatasetDict({name: concatenate_datasets([part[name] for part in parts]) for name in parts[0]})
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import HfArgumentParser
 
-from amif.training.data import load_vqa_dataset
+from amif.training.data import NAMED, load_vqa_dataset
 from amif.training.evaluation import (
     acceptable_answers_of,
     baseline_accuracies,
@@ -121,8 +121,8 @@ def main() -> None:
 
 
 def load_splits(args: EvaluationArguments) -> DatasetDict:
-    names = ("image_column", "question_column", "answer_column", "image_dir", "language", "num_studies")
-    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    own = () if args.dataset in NAMED else ("image_column", "question_column", "answer_column", "image_dir")
+    options = {name: value for name in (*own, "language", "num_studies") if (value := getattr(args, name)) is not None}
     options |= {"on_bad_row": args.on_bad_row, "validation_by": args.validation_by}
     return load_vqa_dataset(args.dataset, args.data_dir, **options)
 

@@ -80,6 +80,7 @@ def main() -> None:
 
 def write_results(output: Path, name: str, result: dict) -> None:
     tables = [table for table in (accuracy_table(result), learned_table(result)) if table is not None]
+    output.mkdir(parents=True, exist_ok=True)
     write_json(output / f"{name}.json", result)
     (output / f"{name}.md").write_text("\n".join(map(markdown_text, tables)), encoding="utf-8")
     figure = ablation_figure(result)

@@ -6,6 +6,7 @@ half of the epochs each.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -184,14 +185,21 @@ def _difference(comparison: Row | None) -> str:
 
 
 def given(pairs: Iterable[str]) -> dict[str, str]:
-    """`key=value` words of a command line as a dictionary.
+    """`key=value` words of a command line as a dictionary; relative paths that exist become absolute.
+
+    Runs start in a folder of their own, where a relative path would not be found.
 
     Raises:
         ValueError: for a word without "=".
     """
     if odd := [pair for pair in pairs if "=" not in pair]:
         raise ValueError(f"{odd[0]!r} is not of the form name=value.")
-    return dict(pair.split("=", 1) for pair in pairs)
+    return {name: _from_anywhere(name, value) for name, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def _from_anywhere(name: str, value: str) -> str:
+    is_path = (name.endswith("_dir") or "/" in value) and Path(value).exists()
+    return str(Path(value).resolve()) if is_path else value
 
 
 __all__ = ["ARMS", "compare_objectives", "fine_tuning_run", "given", "objectives_table", "pretraining_runs"]

@@ -129,3 +129,13 @@ def test_unknown_arms_and_arguments_are_named(played):
     with pytest.raises(ValueError, match="'epochs' is not of the form"):
         given(["a=1=2", "epochs"])
     assert given(["a=1=2"]) == {"a": "1=2"}
+
+
+def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slake").mkdir()
+    assert given(["data_dir=slake", "dataset=slake", "text_model=user/model"]) == {
+        "data_dir": str(tmp_path / "slake"),
+        "dataset": "slake",
+        "text_model": "user/model",
+    }

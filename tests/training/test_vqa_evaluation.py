@@ -36,7 +36,5 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoin
     for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is"):
             DataArguments(**wrong)
-    with pytest.raises(
-        ValueError, match="compares with the real images: leave out --ablate_image"
-    ):
+    with pytest.raises(ValueError, match="compares with the real images: leave out --ablate_image"):
         DataArguments(ablate_image="shuffle", grounding_shuffles=3)

@@ -61,14 +61,16 @@ def find_labels(
         min_count: only labels of so many training rows or more.
 
     Raises:
-        ValueError: where there is no such column, or fewer labels than two are left, than one where a row may have
-            several.
+        ValueError: where there is no such column, a wanted label is not there, or fewer labels than two are left, than
+            one where a row may have several.
     """
     train = splits["train"]
     if column not in train.column_names:
         raise ValueError(f"There is no column {column!r} of labels; there are {', '.join(train.column_names)}.")
     several = separator is not None or isinstance(train.features[column], List | LargeList)
     counts = Counter(label for cell in train[column] for label in _labels_of(cell, separator, several))
+    if unknown := sorted(set(wanted or ()) - counts.keys()):
+        raise ValueError(f"No training row has the label {', '.join(unknown)}; there are {', '.join(sorted(counts))}.")
     names = sorted(name for name, count in counts.items() if count >= min_count and (not wanted or name in wanted))
     if len(names) < (1 if several else 2):
         raise ValueError(

@@ -107,7 +107,10 @@ def _read_file(file: Path, columns: Mapping[str, str | None]) -> Dataset:
 
 def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str | None], file: Path) -> Dataset:
     for number, row in enumerate(rows):
-        place, text = f"{file}: row {number} (counted from 0)", row.get(columns["text"])
+        place = f"{file}: row {number} (counted from 0)"
+        if not isinstance(row, dict):
+            raise ValueError(f"{place} is {row!r}: give an object with the columns' names.")
+        text = row.get(columns["text"])
         if None in row:  # where csv puts the cells that no column names
             raise ValueError(f"{place}: {row[None]} stand behind the last column: quote texts that hold a comma.")
         if isinstance(text, list | dict):

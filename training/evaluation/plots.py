@@ -62,7 +62,7 @@ def accuracy_plot(groups: dict[str, Row]) -> str:
             axes.plot(result["accuracy"], place, "o", color=_BLUE)
             axes.annotate(f"{result['accuracy']:.1f}", (result["accuracy"], place + 0.22), ha="center", fontsize=8)
         labels = [f"{name} ({result['n']})" for name, result in reversed(groups.items())]
-        axes.set_yticks(range(len(groups)), labels)
+        axes.set_yticks(range(len(groups)), labels, parse_math=False)
         axes.set(xlabel="accuracy in %, 95 % interval", xlim=(-2, 102), ylim=(-0.6, len(groups) - 0.4))
         axes.grid(axis="x", color="#e3e5e8")
 

@@ -40,3 +40,5 @@ def test_missing_columns_and_nothing_to_tell_apart_are_said():
         find_labels(splits("a", "b"), "finding")
     with pytest.raises(ValueError, match="leaves 1 labels to tell apart"):
         find_labels(splits("a", "a"), "label")
+    with pytest.raises(ValueError, match="No training row has the label abcess; there are a, b"):
+        find_labels(splits("a", "b"), "label", wanted=["a", "b", "abcess"])

@@ -252,3 +252,9 @@ def test_labels_kept_as_numbers_get_their_names(folder):
     rows = load_own_pairs(folder / "own.parquet")["train"]
     assert rows["label"] == ["yes", "no", None]
     assert find_labels(DatasetDict(train=rows.select([0, 1])), "label").names == ("no", "yes")
+
+
+def test_a_row_that_is_no_object_is_named(folder):
+    (folder / "own.json").write_text('[{"image": "pictures/8.png", "text": "Normal."}, ["pictures/8.png", "Normal."]]')
+    with pytest.raises(ValueError, match=r"own\.json: row 1 \(counted from 0\) is \['pictures"):
+        load_own_pairs(folder / "own.json")
