@@ -11,6 +11,7 @@ and `report.html`. docs/evaluation.md defines the measures.
 """
 
 import logging
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,7 @@ def main() -> None:
         dataset_name=args.dataset,
         split=split,
         baselines=baselines(splits, split, args.dataset),
-        fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=" ".join(sys.argv)),
+        fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=shlex.join(sys.argv)),
         abstention_threshold=args.abstention_threshold,
     )
     tables = [metrics_table(metrics)]

@@ -159,8 +159,12 @@ def _name(choice: str | Enum) -> str:
 
 
 def without_folders(text: str) -> str:
-    """Absolute paths cut to their last name: what is published says nothing of its author's disk."""
-    return re.sub(r"(?<![^\s=\"])/(?:[^\s/]+/)+", "", text)
+    """Absolute paths cut to their last name: what is published says nothing of its author's disk.
+
+    Those with blanks are cut where they stand in quotation marks, as in commands and JSON.
+    """
+    text = re.sub(r"(?<=(['\"]))/(?:(?:(?!\1| -)[^/\n])+/)+", "", text)
+    return re.sub(r"(?<![^\s=\"':])/(?:[^\s/]+/)+", "", text)
 
 
 def _hardware(args: Any) -> str:

@@ -1,5 +1,6 @@
 """Answering a split and measuring the answers."""
 
+import shlex
 import sys
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -56,7 +57,7 @@ def evaluate(
         split=eval_split,
         baselines=baseline_accuracies(concatenate_datasets(known), dataset, acceptable) if known else {},
         fingerprint=evaluation_fingerprint(
-            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=" ".join(sys.argv)
+            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=shlex.join(sys.argv)
         ),
         abstention_threshold=trainer.processing_class.abstention_threshold,
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from our_errors import result_or_our_error
@@ -11,7 +11,7 @@ from our_errors import result_or_our_error
 from amif.processing_amif import normalize_answer, to_rgb
 from amif.training.small_model import small_processor
 
-often = settings(max_examples=100, deadline=None)
+often = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.text()))
 
 

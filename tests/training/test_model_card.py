@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 from transformers import SchedulerType
 from transformers.training_args import OptimizerNames
 
-from amif.training.model_card import parameter_facts, write_model_card, write_pretraining_card
+from amif.training.model_card import parameter_facts, without_folders, write_model_card, write_pretraining_card
 
 
 def share(value, low, high, n):
@@ -175,3 +175,20 @@ def test_card_of_a_pretraining_checkpoint(folder):
     ):
         assert said in card.content, said
     assert "test_loss" not in card.content
+
+
+@pytest.mark.parametrize(
+    ("written", "published"),
+    [
+        ("run_vqa.py --data_dir /home/jane/rad --seed 1", "run_vqa.py --data_dir rad --seed 1"),
+        ("--data_dir '/content/My Drive/jane doe/rad' --seed 1", "--data_dir 'rad' --seed 1"),
+        ('{"dataset": "/content/My Drive/q.csv"}', '{"dataset": "q.csv"}'),
+        ("--teacher amif:/home/jane/checkpoint", "--teacher amif:checkpoint"),
+        (
+            "https://huggingface.co/user/model, left and/or right",
+            "https://huggingface.co/user/model, left and/or right",
+        ),
+    ],
+)
+def test_what_is_published_says_nothing_of_its_authors_disk(written, published):
+    assert without_folders(written) == published

@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 from datasets import Dataset
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from our_errors import result_or_our_error
 from PIL import Image as Pictures
@@ -19,8 +19,8 @@ from amif.training.data.plain_pickle import read_plain_pickle
 from amif.training.data.schema import VQA_FEATURES
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION, load_vqa_med_2019
 
-often = settings(max_examples=60, deadline=None)
-seldom = settings(max_examples=25, deadline=None)
+often = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+seldom = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 # Half of the cells are what a reader hopes for, so that whole rows get through.
 CELLS = st.one_of(
