@@ -124,7 +124,8 @@ class Passes:
 
     def note(self, module, args, kwargs):
         self.shapes.append(tuple(kwargs["input_ids"].shape))
-        self.remembered.append(kwargs["past_key_values"].get_seq_length())
+        cache = kwargs.get("cache", kwargs.get("past_key_values"))  # by the release of transformers
+        self.remembered.append(cache.get_seq_length())
 
     @property
     def tokens(self):
