@@ -81,9 +81,9 @@ def main() -> None:
     whole = load_splits(data_args, training_args.do_train)
     if whole.keys() == {"test"}:
         data_args.dataset = data_args.predict_file or data_args.dataset
-    if data_args.refit:
-        whole = refit_splits(whole, data_args, training_args)
     splits = limit_samples(whole, data_args)
+    if data_args.refit:
+        splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
     eval_split = data_args.eval_split or default_eval_split(splits)
     if eval_split not in splits:
         raise ValueError(f"--eval_split {eval_split}: {data_args.dataset} has {', '.join(splits)}.")
