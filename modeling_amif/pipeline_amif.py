@@ -28,6 +28,9 @@ class AmifVqaPipeline(Pipeline):
             threshold was chosen for the candidates that the checkpoint brings.
         batch_size: Questions answered at a time, 16 by default; each image among them is encoded once.
 
+    Raises:
+        ValueError: Where the checkpoint has not learned to answer.
+
     Example:
         >>> answer = pipeline("medical-vqa", model="amif-vqa")
         >>> answer(image="image.png", question="is there a mass?", top_k=2)

@@ -90,7 +90,7 @@ class AmifPreTrainer(BasePreTrainer):
     ) -> None:
         model.model.vision_model.requires_grad_(not args.freeze_encoders)
         model.model.text_model.requires_grad_(not args.freeze_encoders)
-        # What a stage leaves out must not wait for gradients: with several processes torch would, forever.
+        # What a stage leaves out must not wait for gradients: with several processes torch refuses the next step then.
         for unused in (model.model.co_attention, model.matching_head):
             unused.requires_grad_(args.stage == "local")
         self.collator_options = {"teacher": teacher}

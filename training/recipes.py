@@ -59,7 +59,11 @@ def _names_recipe(arguments: Sequence[str]) -> bool:
 
 
 def read_recipe(recipe: str | Path) -> dict[str, Any]:
-    """The arguments that a JSON or YAML file holds."""
+    """The arguments that a JSON or YAML file holds.
+
+    Raises:
+        ValueError: where it holds none by name.
+    """
     values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
     if not isinstance(values, dict):
         raise ValueError(f"{recipe} holds no arguments: write one `name: value` a line.")

@@ -121,13 +121,18 @@ def load_questions(
 def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str, list[tuple[Path | str, Table]]]:
     """By split, the tables of a file, folder or Hub id, each with the name that messages give it."""
     if Path(name_or_path).exists():
-        files = _split_files(Path(name_or_path))
+        files = split_files(Path(name_or_path))
         return {split: [(path, _read_table(path)) for path in paths] for split, paths in files.items()}
     hub = datasets.load_dataset(str(name_or_path))
     return {SPLIT_NAMES.get(split, split): [(str(name_or_path), table)] for split, table in hub.items()}
 
 
-def _split_files(path: Path) -> dict[str, list[Path]]:
+def split_files(path: Path) -> dict[str, list[Path]]:
+    """The table files of each split: a file itself, or those of a folder; others there are named in a warning.
+
+    Raises:
+        FileNotFoundError: where a folder has none whose name begins with a split's.
+    """
     if path.is_file():
         return {split_of(path) or "train": [path]}
     found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
@@ -137,6 +142,8 @@ def _split_files(path: Path) -> dict[str, list[Path]]:
             files.setdefault(split, []).append(file)
     if not files:
         raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
+    if ignored := [file.name for file in found if split_of(file) is None]:
+        logger.warning(f"{path}: not read, since their names begin with no split: {', '.join(ignored)}.")
     return files
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
 from datasets.utils.file_utils import xopen
 
-from .own_data import READERS, SPLIT_NAMES, SUFFIXES, split_of
+from .own_data import READERS, SPLIT_NAMES, SUFFIXES, split_files
 from .pretraining_schema import (
     PER_IMAGE,
     PRETRAINING_FEATURES,
@@ -77,16 +77,9 @@ def load_own_pairs(
 
 
 def _split_files(path: Path) -> dict[str, list[Path]]:
-    found = [path]
-    if path.is_dir():
-        found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
-    files: dict[str, list[Path]] = {}
-    for file in found:
-        split = split_of(file)
-        if split or path.is_file():
-            files.setdefault(split or "train", []).append(file)
-    if not files or any(file.suffix not in SUFFIXES for file in found):
-        raise FileNotFoundError(f"{path}: no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
+    files = split_files(path)
+    if path.is_file() and path.suffix not in SUFFIXES:
+        raise FileNotFoundError(f"{path} is none of {', '.join(SUFFIXES)}.")
     return files
 
 

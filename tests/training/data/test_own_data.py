@@ -5,6 +5,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Pictures
 
+from amif.training.data import own_data
 from amif.training.data.own_data import load_own_data
 
 ROWS = [
@@ -80,13 +81,17 @@ def test_a_file_is_of_the_split_that_its_name_begins_with(folder, split, names):
         assert load_own_data(write(folder / f"{name}.csv", ROWS)).keys() == {split}
 
 
-def test_a_folder_of_splits(folder):
+def test_a_folder_of_splits(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(own_data.logger, "warning", said.append)
     (folder / "data").mkdir()
+    write(folder / "valve.csv", ROWS)
     write(folder / "train.csv", ROWS)
     write(folder / "train_more.csv", ROWS[:1])
     write(folder / "validate.json", ROWS[:2])
     splits = load_own_data(folder)
     assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 2}
+    assert said == [f"{folder}: not read, since their names begin with no split: valve.csv."]
 
 
 def test_an_image_id_names_one_picture_over_all_files_of_a_split(folder):
