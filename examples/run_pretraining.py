@@ -64,6 +64,10 @@ class ModelArguments:
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
+    pooling_mode: str = field(
+        default="cls",
+        metadata={"help": "A whole image or text is its class token, cls, or the mean of its tokens, mean."},
+    )
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
@@ -81,7 +85,13 @@ class ModelArguments:
     @property
     def config(self) -> dict[str, object]:
         """Fields of a new model's configuration."""
-        names = ("image_pooling", "num_co_attention_layers", "attention_probs_dropout_prob", *self.own_fields)
+        names = (
+            "image_pooling",
+            "pooling_mode",
+            "num_co_attention_layers",
+            "attention_probs_dropout_prob",
+            *self.own_fields,
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

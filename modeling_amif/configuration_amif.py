@@ -9,6 +9,7 @@ from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 CLINICAL_BERT_VOCABULARY = 28_996
 KNOWLEDGE_FUSIONS = ("gated", "add", "none")
+POOLING_MODES = ("cls", "mean")
 
 
 class AmifConfig(PreTrainedConfig):
@@ -33,6 +34,8 @@ class AmifConfig(PreTrainedConfig):
         layer_norm_eps: Epsilon of the layer normalisations.
         initializer_range: Standard deviation of new weights.
         image_pooling: Side of the square of patch tokens that is averaged into one before co-attention; 1 keeps all.
+        pooling_mode: What pre-training takes for a whole image or text: "cls", its class token (the paper's), or
+            "mean", the mean of its patches or words. An image encoder without a class token always gives the mean.
         knowledge_fusion: "gated" (equations 14-16), "add" (equation 14 without the gate) or "none".
         knowledge_size: Number of tokens of the knowledge vocabulary, set by `set_knowledge`; 0 skips the fusion.
         decoder_start_token_id: Token that opens every answer ([CLS]).
@@ -40,8 +43,8 @@ class AmifConfig(PreTrainedConfig):
         pad_token_id: Token that fills answers up; never counted in a loss or score.
 
     Raises:
-        ValueError: If `knowledge_fusion` is unknown, the image encoder has no token states, or the heads do not divide
-            the width.
+        ValueError: If `knowledge_fusion` or `pooling_mode` is unknown, the image encoder has no token states, or the
+            heads do not divide the width.
     """
 
     model_type = "amif"
@@ -62,6 +65,7 @@ class AmifConfig(PreTrainedConfig):
         layer_norm_eps: float = 1e-12,
         initializer_range: float = 0.02,
         image_pooling: int = 1,
+        pooling_mode: str = "cls",
         knowledge_fusion: str = "gated",
         knowledge_size: int = 0,
         decoder_start_token_id: int = 101,
@@ -82,6 +86,7 @@ class AmifConfig(PreTrainedConfig):
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
         self.image_pooling = image_pooling
+        self.pooling_mode = pooling_mode
         self.knowledge_fusion = knowledge_fusion
         self.knowledge_size = knowledge_size
         self.decoder_start_token_id = decoder_start_token_id
@@ -98,6 +103,8 @@ class AmifConfig(PreTrainedConfig):
             raise ValueError(
                 f"knowledge_fusion={self.knowledge_fusion!r} is unknown; choose one of {KNOWLEDGE_FUSIONS}."
             )
+        if self.pooling_mode not in POOLING_MODES:
+            raise ValueError(f"pooling_mode={self.pooling_mode!r} is unknown; choose one of {POOLING_MODES}.")
         if not isinstance(getattr(self.vision_config, "hidden_size", None), int):
             raise ValueError(
                 f"The image encoder {self.vision_config.model_type!r} has no token states of one width (hidden_size); "

@@ -26,7 +26,7 @@ class MpmaConfig(AmifConfig):
 
     Raises:
         ValueError: If `fusion` is unknown, more rows are to be read than there are, a width does not fit, patches are
-            to be pooled, or the image encoder cannot read a part of the patches.
+            to be pooled, `pooling_mode` is not "cls", or the image encoder cannot read a part of the patches.
     """
 
     model_type = "amif_mpma"
@@ -68,6 +68,8 @@ class MpmaConfig(AmifConfig):
             )
         if self.image_pooling != 1:
             raise ValueError("MPMA hides single patches: image_pooling must be 1.")
+        if self.pooling_mode != "cls":
+            raise ValueError("MPMA aligns class tokens: pooling_mode must be 'cls'.")
         if self.vision_config.model_type not in VISIBLE_PATCH_ENCODERS:
             raise ValueError(
                 f"The image encoder {self.vision_config.model_type!r} cannot read a part of the patches; use one of "

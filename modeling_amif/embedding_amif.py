@@ -47,21 +47,35 @@ class AmifEmbeddingModel(AmifPreTrainedModel):
 
     def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Unit vectors (U, d) float32 of images (U, channels, height, width)."""
-        return unit(summary(self.model.project_images(self.model.encode_images(pixel_values))))
+        return unit(self.pool_images(self.model.project_images(self.model.encode_images(pixel_values))))
 
     def embed_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Unit vectors (B, d) float32 of texts, `input_ids` and `attention_mask` (B, t)."""
-        return unit(self.model.encode_texts(input_ids, attention_mask)[:, 0])
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        return unit(self.pool_texts(self.model.encode_texts(input_ids, attention_mask), attention_mask))
+
+    def pool_images(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., d) of the token states (..., p, d) of whole images, as `pooling_mode` says."""
+        extra = int(has_class_token(states.shape[-2]))
+        if extra and self.config.pooling_mode == "cls":
+            return states[..., 0, :]
+        return states[..., extra:, :].mean(dim=-2)
+
+    def pool_texts(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(B, d) of token states (B, t, d) of texts, as `pooling_mode` says; `attention_mask` (B, t).
+
+        The mean of a text without words is 0.
+        """
+        if self.config.pooling_mode == "cls":
+            return states[:, 0]
+        words = word_mask(attention_mask).unsqueeze(-1)
+        return states.masked_fill(~words, 0).sum(dim=1) / words.sum(dim=1).clamp(min=1)
 
 
 def unit(states: torch.Tensor) -> torch.Tensor:
     """`states` (..., d) divided by their lengths, float32."""
     return nn.functional.normalize(states.float(), dim=-1)
-
-
-def summary(image_states: torch.Tensor) -> torch.Tensor:
-    """The class token of (..., p, d), or the mean of the patches where the encoder has none."""
-    return image_states[..., 0, :] if has_class_token(image_states.shape[-2]) else image_states.mean(dim=-2)
 
 
 def patch_mask(image_states: torch.Tensor) -> torch.Tensor:
@@ -80,4 +94,4 @@ def word_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     return words
 
 
-__all__ = ["AmifEmbeddingModel", "patch_mask", "summary", "unit", "word_mask"]
+__all__ = ["AmifEmbeddingModel", "patch_mask", "unit", "word_mask"]

@@ -8,7 +8,7 @@ from transformers.utils import ModelOutput
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
-from .embedding_amif import AmifEmbeddingModel, patch_mask, summary, unit, word_mask
+from .embedding_amif import AmifEmbeddingModel, patch_mask, unit, word_mask
 from .modeling_amif import AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
@@ -85,7 +85,9 @@ class AmifForPreTraining(AmifEmbeddingModel):
         views = self.model.project_images(self.model.encode_images(pixel_values)).unflatten(0, (-1, len(input_ids)))
         text = self.model.encode_texts(input_ids, attention_mask)
         output = AmifPreTrainingOutput(
-            image_embeds=unit(summary(views)), text_embeds=unit(text[:, 0]), temperatures=self.temperatures
+            image_embeds=unit(self.pool_images(views)),
+            text_embeds=unit(self.pool_texts(text, attention_mask)),
+            temperatures=self.temperatures,
         )
         if hard_negatives is not None:
             # Dropout, where there is any, makes it another reading of the same report.
@@ -105,8 +107,11 @@ class AmifForPreTraining(AmifEmbeddingModel):
         image, other_view = views[0], views[-1]
         report, neighbour, similar = hard_negatives.clamp(min=0).unbind(dim=1)
         co_attention = self.model.co_attention
+        masks, report_masks, similar_masks = (
+            torch.cat([mask, second]) for second in (mask, mask[report], mask[similar])
+        )
         fused_text, fused_image, _ = co_attention(
-            torch.cat([text, text[report]]), torch.cat([image, image]), torch.cat([mask, mask[report]])
+            torch.cat([text, text[report]]), torch.cat([image, image]), report_masks
         )
         images = co_attention.fuse_alike(
             IMAGE, torch.cat([image, image]), torch.cat([other_view, other_view[neighbour]])
@@ -115,13 +120,13 @@ class AmifForPreTraining(AmifEmbeddingModel):
             TEXT,
             torch.cat([text, text]),
             torch.cat([twin, text[similar]]),
-            torch.cat([mask, mask]),
-            torch.cat([mask, mask[similar]]),
+            masks,
+            similar_masks,
         )
         pairs = (
-            (summary(fused_image), fused_text[:, 0]),
-            tuple(summary(states) for states in images),
-            tuple(states[:, 0] for states in texts),
+            (self.pool_images(fused_image), self.pool_texts(fused_text, report_masks)),
+            tuple(self.pool_images(states) for states in images),
+            (self.pool_texts(texts[0], masks), self.pool_texts(texts[1], similar_masks)),
         )
         return {
             "fused_image_states": fused_image[: len(text)],

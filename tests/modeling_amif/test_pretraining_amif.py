@@ -50,21 +50,45 @@ def test_embeddings_are_unit_vectors_of_the_projected_class_tokens(model, inputs
 
 
 @torch.no_grad()
-def test_each_pair_is_fused_as_if_it_were_alone(model, inputs):
+@pytest.mark.parametrize("cls", [AmifForPreTraining, AgaForPreTraining])
+def test_in_mode_mean_embeddings_are_means_of_patches_and_of_words(cls, inputs):
+    torch.manual_seed(0)
+    model = cls(cls.config_class(**small_config(pooling_mode="mean").to_dict())).eval()
+    pixels, ids, mask = inputs["pixel_values"][:4], inputs["input_ids"], inputs["attention_mask"]
+    output = model(pixel_values=pixels, input_ids=ids, attention_mask=mask)
+    patches = model.model.project_images(model.model.encode_images(pixels))[:, 1:]
+    words = [model.model.encode_texts(row[row > 0][None] % 120)[0, 1:-1] for row in REPORTS]
+    images, texts = (torch.stack([states.mean(dim=0) for states in items]) for items in (patches, words))
+    assert_close(output.image_embeds[0], torch.nn.functional.normalize(images, dim=-1))
+    assert_close(output.text_embeds, torch.nn.functional.normalize(texts, dim=-1))
+    assert_close(model.embed_images(pixels), output.image_embeds[0])
+    assert_close(model.embed_texts(ids, mask), output.text_embeds)
+    assert_close(model.embed_texts(ids[2:3]), output.text_embeds[2:3])
+    assert model.embed_texts(torch.tensor([[101 % 120, 102]])).count_nonzero() == 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling_mode", ["cls", "mean"])
+def test_each_pair_is_fused_as_if_it_were_alone(model, inputs, pooling_mode):
     """Pair by pair through the plain modules, without padding, against the three batched passes."""
+    model.config.pooling_mode = pooling_mode
     output = model(**inputs)
+
+    def pooled(states, last=None):
+        return states[:, 0] if pooling_mode == "cls" else states[:, 1:last].mean(dim=1)
+
     images = model.model.project_images(model.model.encode_images(inputs["pixel_values"]))
     texts = [model.model.encode_texts(row[row > 0][None] % 120) for row in REPORTS]
 
     def expected(kind, row, other):
         if kind == "image_text":
             text, image, _ = model.model.co_attention(texts[other], images[row][None])
-            pair = image[:, 0], text[:, 0]
+            pair = pooled(image), pooled(text, -1)
         elif kind == "image_image":
             second = images[4 + other]
-            pair = [s[:, 0] for s in model.model.co_attention.fuse_alike(IMAGE, images[row][None], second[None])]
+            pair = [pooled(s) for s in model.model.co_attention.fuse_alike(IMAGE, images[row][None], second[None])]
         else:
-            pair = [s[:, 0] for s in model.model.co_attention.fuse_alike(TEXT, texts[row], texts[other])]
+            pair = [pooled(s, -1) for s in model.model.co_attention.fuse_alike(TEXT, texts[row], texts[other])]
         return model.matching_head(torch.cat(list(pair), dim=-1))[0]
 
     for kind, name in enumerate(("image_text", "image_image", "text_text")):

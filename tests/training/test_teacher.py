@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import numpy as np
 import open_clip
@@ -123,6 +124,15 @@ def test_open_clip_embeddings_are_those_of_its_own_encoders(open_clip_folder):
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{open_clip_folder}")
     expected = model.encode_image(transform(picture(0)).unsqueeze(0), normalize=True)
     torch.testing.assert_close(teacher.embed_images([picture(0)]), expected.detach())
+
+
+def test_the_same_weights_pooled_in_another_way_are_another_teacher(amif_folder, tmp_path):
+    shutil.copytree(amif_folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"pooling_mode": "mean"}))
+    one, other = load_teacher(f"amif:{amif_folder}"), load_teacher(f"amif:{tmp_path}")
+    assert not torch.allclose(one.embed_texts(TEXTS), other.embed_texts(TEXTS))
+    assert one.fingerprint() != other.fingerprint()
 
 
 def test_long_texts_are_cut(spec):
