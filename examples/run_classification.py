@@ -118,7 +118,9 @@ def zero_shot(
     model: PreTrainedModel,
     processor: AmifProcessor,
 ) -> dict[str, Any] | None:
-    """Of the labels that have prompts, on images that have exactly one of them; None where fewer than two have."""
+    """Of the labels that have prompts, on images that have exactly one of them; None where that leaves fewer than two
+    labels or no image.
+    """
     prompts = {name: [args.prompt_template.format(name)] for name in column.names}
     if args.prompts is not None:
         given = read_prompts(args.prompts)
@@ -130,6 +132,9 @@ def zero_shot(
     targets = column.targets(rows)[:, places]
     kept = np.flatnonzero(targets.sum(axis=1) == 1)
     scores = (images @ label_embeddings(model, processor, prompts).T).numpy()
+    if not len(kept):
+        logger.warning("No image has exactly one of the labels with prompts: there is no zero-shot classification.")
+        return None
     ids = [rows["study_id"][row] for row in kept]
     return classification_metrics(targets[kept], scores[kept], list(prompts), ids) | {"prompts": prompts}
 

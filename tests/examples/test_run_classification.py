@@ -80,6 +80,18 @@ def test_own_images_of_several_labels_and_prompts_of_some(folder):
     assert metrics["linear probe"]["accuracy"]["accuracy"] > metrics["most frequent label"]["accuracy"]["accuracy"]
 
 
+def test_without_images_of_one_label_alone_the_probe_is_still_measured(folder):
+    (folder / "pairs").mkdir()
+    for split in ("train", "validation", "test"):
+        rows = [f"../{split}{row}.png,{('bright;dark', '')[row % 2]}" for row in range(8)]
+        (folder / "pairs" / f"{split}.csv").write_text("\n".join(["file,tags", *rows]))
+    own = ["--dataset", "pairs", "--image_column", "file", "--label_column", "tags", "--label_separator", ";"]
+    done = run("--model_name_or_path", "model", *own, "--output_dir", "none", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "No image has exactly one of the labels with prompts" in done.stderr
+    assert {"linear probe"} <= json.loads((folder / "none/metrics.json").read_text()).keys()
+
+
 def test_a_missing_column_is_named(folder):
     done = run("--model_name_or_path", "model", "--num_studies", "3", "--label_column", "age", folder=folder)
     assert "There is no column 'age' of labels; there are images, text" in done.stderr
