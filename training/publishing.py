@@ -12,12 +12,13 @@ logger = logging.get_logger(__name__)
 
 # What is not named stays: the Trainer's state and arguments are pickles, predictions hold rows of the data.
 PUBLISHED = (
-    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
+    *("*.safetensors", "*.safetensors.index.json", "generation_config.json"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
     *("processor_config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt"),
     *("*_amif.py", "README.md"),
 )
-PUBLISHED_RESULTS = ("metrics.json", "test_evaluations.jsonl")
+# These can name folders: those of the encoders that a model was built on, or those of a command.
+PUBLISHED_WITHOUT_FOLDERS = ("config.json", "metrics.json", "test_evaluations.jsonl")
 
 
 def publish_checkpoint(
@@ -30,8 +31,8 @@ def publish_checkpoint(
 ) -> CommitInfo:
     """Publish a checkpoint's weights, configuration, code, processor with its answers, metrics and card.
 
-    Of the absolute paths in metrics only the last names are published. Large files go ahead and one commit makes all of
-    them visible: what breaks off leaves the repository as it was.
+    Of the absolute paths in configuration and metrics only the last names are published. Large files go ahead and one
+    commit makes all of them visible: what breaks off leaves the repository as it was.
 
     Args:
         folder: the checkpoint's folder.
@@ -64,9 +65,9 @@ def publish_checkpoint(
 def _additions(folder: Path) -> list[CommitOperationAdd]:
     files = [file for pattern in PUBLISHED for file in folder.glob(pattern)]
     additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
-    results = [folder / name for name in PUBLISHED_RESULTS if (folder / name).is_file()]
+    texts = [folder / name for name in PUBLISHED_WITHOUT_FOLDERS if (folder / name).is_file()]
     return additions + [
-        CommitOperationAdd(file.name, without_folders(file.read_text(encoding="utf-8")).encode()) for file in results
+        CommitOperationAdd(file.name, without_folders(file.read_text(encoding="utf-8")).encode()) for file in texts
     ]
 
 

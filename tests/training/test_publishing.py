@@ -60,6 +60,7 @@ said["by pipeline"] = pipeline("medical-vqa", model="user/by-parts").processor.a
 publish_checkpoint(folder, "amif-vqa", private=True, revision="v1")
 said["private, v1"] = answers("user/amif-vqa", revision="v1")
 said["files"] = sorted(HfApi().list_repo_files("user/amif-vqa", revision="v1"))
+said["config"] = open(HfApi().hf_hub_download("user/amif-vqa", "config.json", revision="v1")).read()
 said["metrics"] = json.load(open(HfApi().hf_hub_download("user/amif-vqa", "metrics.json", revision="v1")))
 base = AutoModel.from_pretrained(folder)
 adapted = PeftModel.from_pretrained(base, "user/amif-vqa", subfolder="adapter", revision="v1")
@@ -96,6 +97,9 @@ def client_environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def said(client_environment, tmp_path_factory):
     folder = save_small_checkpoint(tmp_path_factory.mktemp("run") / "amif-vqa")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = "/home/me/encoders/bert"  # of a model that was built on it
+    (folder / "config.json").write_text(json.dumps(config))
     adapted = small_model()
     add_lora(adapted, 2)
     finish_lora(adapted, folder)
@@ -136,7 +140,9 @@ def test_what_belongs_to_a_checkpoint_is_published_and_nothing_else(said):
     assert said["main"] == [], "another revision than the one that was asked for"
 
 
-def test_published_metrics_say_nothing_of_the_disk(said):
+def test_what_is_published_says_nothing_of_the_disk(said):
+    assert '"_name_or_path": "bert"' in said["config"]
+    assert "/home/me" not in said["config"]
     assert said["metrics"] == {"command": "run_vqa.py --data_dir=slake out/here"}
 
 
