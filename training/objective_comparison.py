@@ -36,6 +36,10 @@ LABELS = {
     "aga": "AGA",
     "mpma": "MPMA",
 }
+# What the other objectives' scripts refuse.
+OF_AMIF = ("teacher", "teacher_mode")
+# Arguments whose values hold a path behind a name.
+PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "="}
 # The arms that the others are compared with.
 REFERENCES = ("none", "info_nce")
 RECALLS = tuple(f"recall_{way}@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
@@ -48,7 +52,10 @@ def pretraining_runs(arm: str, arguments: Arguments, seed: int) -> list[Run]:
         epochs = {"num_train_epochs": float(arguments["num_train_epochs"]) / len(stages)}
         start = {"model_name_or_path": Checkpoint(runs[-1])} if runs else {}
         kind = f"{arm}_pretraining_{place + 1}"
-        values = {**arguments, **epochs, **stage, **start, "seed": seed, "count_flops": True}
+        shared = {
+            name: value for name, value in arguments.items() if stage["objective"] == "amif" or name not in OF_AMIF
+        }
+        values = {**shared, **epochs, **stage, **start, "seed": seed, "count_flops": True}
         runs.append(Run(kind, "run_pretraining.py", values))
     return runs
 
@@ -166,6 +173,7 @@ def objectives_table(result: Mapping[str, Any]) -> Table:
             "interval of a paired bootstrap over images, all seeds together. Recall: among the whole split.",
             "Minutes, CPU minutes and TFLOP: of pre-training. TFLOP: torch's counter on the first step, forward and "
             "backward, times the steps.",
+            "AMiF's labels are a teacher's where `teacher` is given for pre-training, and one-hot otherwise.",
         ],
     )
 
@@ -198,8 +206,10 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _from_anywhere(name: str, value: str) -> str:
-    is_path = (name.endswith("_dir") or "/" in value) and Path(value).exists()
-    return str(Path(value).resolve()) if is_path else value
+    head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
+    names_folder = name.endswith(("_dir", "_model", "_path")) or separator or "/" in path
+    is_path = Path(path).is_file() or (names_folder and Path(path).exists())
+    return f"{head}{separator}{Path(path).resolve()}" if is_path else value
 
 
 __all__ = ["ARMS", "compare_objectives", "fine_tuning_run", "given", "objectives_table", "pretraining_runs"]

@@ -131,11 +131,25 @@ def test_unknown_arms_and_arguments_are_named(played):
     assert given(["a=1=2"]) == {"a": "1=2"}
 
 
+def test_a_teacher_is_for_amif_alone():
+    arguments = PRETRAINING | {"teacher": "hf:clip", "teacher_mode": "online"}
+    teachers = {arm: {run.arguments.get("teacher") for run in pretraining_runs(arm, arguments, 1)} for arm in ARMS}
+    given_one = {arm for arm, seen in teachers.items() if seen == {"hf:clip"}}
+    assert given_one == {"none", "amif_one", "amif_both"}
+    assert all(seen == {None} for arm, seen in teachers.items() if arm not in given_one)
+
+
 def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "slake").mkdir()
-    assert given(["data_dir=slake", "dataset=slake", "text_model=user/model"]) == {
+    (tmp_path / "own.csv").write_text("")
+    words = ["data_dir=slake", "dataset=slake", "text_model=user/model", "vision_model=slake", "teacher=amif:slake"]
+    assert given([*words, "add_vqa_pairs=slake=slake"]) == {
         "data_dir": str(tmp_path / "slake"),
         "dataset": "slake",
         "text_model": "user/model",
+        "vision_model": str(tmp_path / "slake"),
+        "teacher": f"amif:{tmp_path / 'slake'}",
+        "add_vqa_pairs": f"slake={tmp_path / 'slake'}",
     }
+    assert given(["dataset=own.csv", "teacher=none"]) == {"dataset": str(tmp_path / "own.csv"), "teacher": "none"}
