@@ -31,7 +31,9 @@ class ModelArguments:
     new_co_attention: bool = field(
         default=False, metadata={"help": "From pre-training, take encoders and projections alone."}
     )
-    num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
+    num_co_attention_layers: int | None = field(
+        default=None, metadata={"help": "Layers of each new co-attention stack; default: 6, or the checkpoint's."}
+    )
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
     attn_implementation: str | None = field(
         default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}

@@ -9,6 +9,7 @@ from ..processing_amif import AmifProcessor
 from .checkpoints import check_model, is_pretrained_only
 from .encoder_processor import encoder_processor
 from .knowledge import knowledge_ids
+from .objectives import objective_of
 from .small_model import small_model, small_processor
 from .vqa_arguments import DataArguments, ModelArguments
 from .vqa_trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
@@ -36,12 +37,11 @@ def build_model(
         else:
             build = build_small_model if model_args.vision_model is None else build_model_on_encoders
         config = {
-            "num_co_attention_layers": model_args.num_co_attention_layers,
             "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
             "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
         }
-        if model_args.image_pooling is not None:
-            config["image_pooling"] = model_args.image_pooling
+        given = {name: getattr(model_args, name) for name in ("image_pooling", "num_co_attention_layers")}
+        config |= {name: value for name, value in given.items() if value is not None}
         model, processor = build(model_args, splits, config)
     if model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
@@ -87,18 +87,20 @@ def build_small_model(
     image_size = model_args.image_size or 96
     training = splits["train"]
     processor = small_processor([*training["question"], *filter(None, training["answer"])], image_size)
+    config = {"num_co_attention_layers": 6} | config  # as on encoders
     return small_model(processor, image_size, model_args.hidden_size, **config), processor
 
 
 def build_model_on_pretraining(
     model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A model on a pre-training checkpoint, float32; co-attention is as deep as there."""
+    """A model on a pre-training checkpoint, float32; a co-attention that is taken over stays as deep as it is."""
     name = model_args.model_name_or_path
     processor = AutoProcessor.from_pretrained(name)
     if model_args.image_size is not None:
         processor.image_processor.size = {"height": model_args.image_size, "width": model_args.image_size}
-    config = {field: value for field, value in config.items() if field != "num_co_attention_layers"}
+    if not model_args.new_co_attention and objective_of(name) == "amif" and config.pop("num_co_attention_layers", None):
+        logger.warning("--num_co_attention_layers is for a new co-attention: the checkpoint's stays as deep as it is.")
     model = AmifForVisualQuestionAnswering.from_pretraining(
         name,
         model_args.decoder_model,

@@ -5,6 +5,7 @@ from datasets import DatasetDict
 from small_models import small_model
 from small_runs import build_data, build_processor
 
+from amif import AgaForPreTraining, AmifForPreTraining
 from amif.training import vqa_model
 from amif.training.small_model import small_pretraining_model
 from amif.training.vqa_arguments import DataArguments, ModelArguments
@@ -57,8 +58,8 @@ def test_what_is_new_beside_adapters_depends_on_the_start(checkpoint, monkeypatc
     ours = ModelArguments(model_name_or_path=str(checkpoint), use_lora=True)
     assert new_modules(ours) == ()
     monkeypatch.setattr(vqa_model, "is_pretrained_only", lambda name: True)
-    assert "co_attention" not in new_modules(ours)
-    assert "crossattention" in new_modules(ours)
+    assert {"co_attention", "crossattention"} <= set(new_modules(ours)), "stage one leaves co-attention untrained"
+    assert "_projection" not in new_modules(ours)
 
 
 def test_knowledge_cannot_be_taken_away(checkpoint, splits):
@@ -78,6 +79,22 @@ def test_code_beside_a_checkpoint_does_not_run(checkpoint, splits, tmp_path):
 def test_empty_folder_is_named(tmp_path, splits):
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json, so no model"):
         built(tmp_path, splits, training=False)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "new", "layers"),
+    [(AmifForPreTraining, True, 3), (AgaForPreTraining, False, 3), (AmifForPreTraining, False, 2)],
+)
+def test_a_new_co_attention_is_as_deep_as_asked_for(splits, tmp_path, caplog, model_class, new, layers):
+    processor = build_processor()
+    small_pretraining_model(processor, 32, model_class=model_class).save_pretrained(tmp_path / "pretrained")
+    processor.save_pretrained(tmp_path / "pretrained")
+    model_args = ModelArguments(
+        model_name_or_path=str(tmp_path / "pretrained"), new_co_attention=new, num_co_attention_layers=3
+    )
+    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    assert len(model.model.co_attention.text_layers) == layers
+    assert ("the checkpoint's stays as deep as it is" in caplog.text) == (layers == 2)
 
 
 @pytest.mark.parametrize("asked", [None, 1])
