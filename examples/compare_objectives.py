@@ -2,7 +2,7 @@ r"""Compare ways to pre-train: AMiF, AGA, MPMA, InfoNCE of whole pairs, and none
 
     python examples/compare_objectives.py --output_dir comparison
     python examples/compare_objectives.py --arms none info_nce aga --seeds 1 2 3 --output_dir comparison \
-        --pretraining dataset=rocov2 data_dir=DIR vision_model=NAME text_model=NAME \
+        --pretraining dataset=rocov2 data_dir=DIR vision_model=NAME text_model=NAME image_size=112 \
         --fine_tuning dataset=slake data_dir=DIR2
 
 All arms see equally many studies with the same encoders, optimiser and schedule, and are fine-tuned alike with a new

@@ -29,7 +29,8 @@ MAX_REPORT_LENGTH = 120
 class BasePreTrainingArguments(ResumableArguments):
     """Training arguments of every objective, so that objectives can be compared.
 
-    The defaults are AMiF's recipe (supplement 6 of arXiv 2510.08791; the warm-up is its authors' code's).
+    The rate is AMiF's (supplement 6 of arXiv 2510.08791, which has 20 and 10 epochs in batches of 256), the warm-up its
+    authors' code's.
     """
 
     output_dir: str = field(default="amif-pretrained", metadata={"help": "Folder of the checkpoint and all results."})
