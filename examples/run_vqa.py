@@ -136,6 +136,7 @@ def main() -> None:
             processor.save_pretrained(checkpoint_folder)
 
     # 7. Evaluation
+    trained_on = data_args.dataset if training_args.do_train or ended else None
     if data_args.predict_file is not None and splits.keys() != {"test"}:
         questions = load_questions(data_args.predict_file, **data_args.question_options)
         splits, eval_split = DatasetDict(splits | {"test": questions}), "test"
@@ -150,7 +151,7 @@ def main() -> None:
         output = Path(training_args.output_dir)
         write_jsonl(output / "predictions.jsonl", rows)
         write_json(output / "metrics.json", metrics)
-        write_model_card(output, metrics, start, model_args.text_model, trainer)
+        write_model_card(output, metrics, start, model_args.text_model, trainer, trained_on)
         remove_partial_predictions(output)
         print(format_table(metrics))
     if training_args.push_to_hub:

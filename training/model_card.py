@@ -49,6 +49,7 @@ def write_model_card(
     vision_model: str | None,
     text_model: str | None,
     trainer: Trainer | None = None,
+    trained_on: str | None = None,
 ) -> None:
     """Write README.md: use, data and licences, results, training, limits and citation, with metadata for the Hub.
 
@@ -59,20 +60,21 @@ def write_model_card(
             one.
         text_model: the same of the text encoder.
         trainer: what trained the checkpoint, after training; None where it was only evaluated.
+        trained_on: name of the training data where `metrics` are of other data; None: they are of the same.
     """
-    measured = metrics["overall"] is not None
+    measured, trained_on = metrics["overall"] is not None, trained_on or metrics["dataset"]
     data = ModelCardData(
         model_name=Path(folder).resolve().name if measured else None,
         pipeline_tag="visual-question-answering",
         eval_results=_eval_results(metrics) if measured else None,
         metrics=["accuracy"] if measured else None,
-        **_metadata(metrics["dataset"], vision_model, text_model),
+        **_metadata(trained_on, vision_model, text_model),
     )
     _write(
         folder,
         data,
         start=_start(vision_model, text_model),
-        source=_data_sentence(metrics["dataset"]) + (REFIT if metrics.get("refit") else ""),
+        source=_data_sentence(trained_on) + (REFIT if metrics.get("refit") else ""),
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
         answers="" if trainer is None else f"{len(trainer.processing_class.answers or [])} ",

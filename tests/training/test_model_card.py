@@ -119,6 +119,13 @@ def test_card_names_no_folder_of_its_authors_disk(folder):
     )
 
 
+def test_card_of_a_checkpoint_measured_on_other_data_names_the_data_it_was_trained_on(folder):
+    write_model_card(folder, METRICS | {"dataset": "questions.csv"}, None, None, trainer(), METRICS["dataset"])
+    card = ModelCard.load(folder / "README.md")
+    assert "CC-BY-4.0" in card.content
+    assert "whose licence the publisher" not in card.content
+
+
 def test_card_of_a_refit_whose_answers_nobody_could_score(folder):
     write_model_card(folder, METRICS | {"refit": True, "overall": None}, None, None, trainer())
     content = ModelCard.load(folder / "README.md").content
