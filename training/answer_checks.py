@@ -29,6 +29,23 @@ def check_training_answers(training: Dataset) -> None:
         )
 
 
+def check_validation_answers(validation: Dataset | dict[str, Dataset] | None) -> None:
+    """Make sure that there is something to choose checkpoints by.
+
+    Args:
+        validation: the rows of validation, or several sets of them by name; None where there are none.
+
+    Raises:
+        ValueError: when none of a set's rows has an answer.
+    """
+    for name, rows in (validation if isinstance(validation, dict) else {"validation": validation}).items():
+        if rows is not None and not any(answer is not None for answer in rows["answer"]):
+            raise ValueError(
+                f"None of the {len(rows)} {name} rows has an answer to measure checkpoints by. Name the column of "
+                "answers with answer_column, or train with --eval_strategy no --load_best_model_at_end false."
+            )
+
+
 def count_unreachable(
     dataset: Dataset, candidates: Collection[str], acceptable: AcceptableAnswers = acceptable_answers
 ) -> int:

@@ -78,6 +78,9 @@ class AmifPreTrainer(BasePreTrainer):
         teacher: Embeds every batch anew, as it is augmented. None takes the rows' columns `teacher_image_embeds` and
             `teacher_text_embeds`, if there are such.
         **kwargs: As for `BasePreTrainer`.
+
+    Raises:
+        ValueError: If the teacher is on an accelerator and `dataloader_num_workers` is not 0.
     """
 
     def __init__(
@@ -88,6 +91,11 @@ class AmifPreTrainer(BasePreTrainer):
         teacher: Teacher | None = None,
         **kwargs: Any,
     ) -> None:
+        if teacher is not None and teacher.device.type != "cpu" and args.dataloader_num_workers:
+            raise ValueError(
+                "An online teacher on an accelerator embeds batches as they are collated, which data-loader workers "
+                "cannot: give --dataloader_num_workers 0, or --teacher_mode cached."
+            )
         model.model.vision_model.requires_grad_(not args.freeze_encoders)
         model.model.text_model.requires_grad_(not args.freeze_encoders)
         # What a stage leaves out must not wait for gradients: with several processes torch refuses the next step then.

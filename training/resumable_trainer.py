@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, TrainOutput
@@ -80,12 +81,15 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         self.parameter_facts = parameter_facts(self.model)
         logger.info(f"Training {self.parameter_facts['parameters']}.")
         with self._stop_on_sigterm.listening():
-            return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+            output = super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        self.state.log_history.append(self.parameter_facts)
+        return output
 
     def recall_training(self) -> None:
         """Take over what a training that has ended in the output folder logged, for the card of its checkpoint."""
         self.state = TrainerState.load_from_json(str(Path(self.args.output_dir) / TRAINER_STATE_NAME))
-        self.parameter_facts = parameter_facts(self.model)
+        facts = [entry for entry in self.state.log_history if "parameters" in entry]
+        self.parameter_facts = facts[-1] if facts else parameter_facts(self.model)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model and its processor; an error says which checkpoints are kept."""
@@ -94,6 +98,15 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
             return
         with explain_failed_saving(output_dir or self.args.output_dir, self.args.output_dir):
             super().save_model(output_dir)
+
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        drop_last = self.args.dataloader_drop_last
+        # The Trainer would leave out the last evaluated rows too.
+        self.args.dataloader_drop_last = drop_last and is_training
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     def _checkpoint_to_resume(self, wanted: str | bool | None) -> str | None:
         if wanted is None or wanted is False:

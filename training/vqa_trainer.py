@@ -23,7 +23,7 @@ from ..modeling_amif.modeling_amif import (
     answer_loss,
 )
 from ..processing_amif import AmifProcessor
-from .answer_checks import check_predictions_differ
+from .answer_checks import check_predictions_differ, check_validation_answers
 from .data.augmentation import LateralitySafeAugmentation
 from .data.sampler import ImageGroupedSampler, LengthGroupedSampler
 from .data.vqa_collator import AmifVqaCollator, vqa_lengths
@@ -40,8 +40,8 @@ logger = logging.get_logger(__name__)
 
 # What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
 FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
-# What a pre-training checkpoint does not bring.
-NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[2:])
+# What a pre-training checkpoint does not bring; a co-attention it brings trained of AMiF's second stage alone.
+NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[1:])
 
 
 @dataclass
@@ -142,7 +142,10 @@ class AmifVqaTrainer(ResumableTrainer):
         eval_dataset: Rows of the validation split.
         processing_class: The processor of images, questions and answers.
         candidates: Answers to choose from when evaluating; None generates freely.
-        **kwargs: As for `transformers.Trainer`.
+        **kwargs: As for `transformers.Trainer`, but for `compute_metrics`.
+
+    Raises:
+        ValueError: If `compute_metrics` is given, or checkpoints shall be measured on rows without a single answer.
     """
 
     # The loss is a mean over the batch, so the Trainer must divide it by the accumulation steps.
@@ -162,6 +165,12 @@ class AmifVqaTrainer(ResumableTrainer):
             model.model.vision_model.requires_grad_(False)
         elif args.trained_vision_blocks is not None:
             train_last_blocks(model.model.vision_model, args.trained_vision_blocks)
+        if kwargs.get("compute_metrics") is not None:
+            raise ValueError(
+                "accuracy is measured here: leave compute_metrics out, and measure what predict_answers says."
+            )
+        if args.eval_strategy != "no":
+            check_validation_answers(eval_dataset)
         self.collator = AmifVqaCollator(processing_class)
         super().__init__(
             model=model,

@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoProcessor
 
 from amif import AmifForVisualQuestionAnswering
 from amif.training.data import load_vqa_dataset
+from amif.training.distributed import available_cores
 
 ROOT = Path(__file__).parents[2]
 STUDIES = 60
@@ -163,9 +164,12 @@ def test_the_checkpoint_answers_as_the_script_did(trained):
 
 
 def test_evaluating_a_checkpoint_repeats_its_numbers_and_records_the_look(trained, tmp_path):
-    output = trained[0] / "amif-vqa"
-    done = run("--model_name_or_path", output, "--do_train", "false", "--output_dir", "again", *SMALL, folder=tmp_path)
+    """Started by `accelerate launch`, which leaves torch one thread on a CPU."""
+    output, accelerate = trained[0] / "amif-vqa", ("-m", "accelerate.commands.launch", "--num_processes", 1)
+    again = ("--model_name_or_path", output, "--do_train", "false", "--output_dir", "again")
+    done = run(*again, *SMALL, folder=tmp_path, launcher=accelerate)
     assert done.returncode == 0, done.stderr
+    assert f"Running on the CPU with {available_cores()} threads." in done.stderr
     before, after = (json.loads((f / "metrics.json").read_text()) for f in (output, tmp_path / "again"))
     assert after["overall"] == before["overall"]
     assert after["fingerprint"]["questions_sha256"] == before["fingerprint"]["questions_sha256"]
@@ -296,7 +300,8 @@ def test_lora_leaves_the_adapter_and_a_whole_model(trained, tmp_path):
     done = run(*lora, "--model_name_or_path", base, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "lora"
-    assert "| adapters | LoRA of rank 2, alpha 4 |" in (output / "README.md").read_text()
+    card = (output / "README.md").read_text()
+    assert "| adapters | LoRA of rank 2, alpha 4 |" in card
     merged, start = AutoModel.from_pretrained(output).eval(), AutoModel.from_pretrained(base).eval()
     adapted = PeftModel.from_pretrained(AutoModel.from_pretrained(base), output / "adapter").eval()
     inputs = AutoProcessor.from_pretrained(output)(images=Image.new("L", (96, 96), 90), text="is there a mass?")
@@ -304,6 +309,9 @@ def test_lora_leaves_the_adapter_and_a_whole_model(trained, tmp_path):
     assert (merged(**inputs).logits - start(**inputs).logits).abs().max() > 0.01
     again = run(*lora, "--model_name_or_path", base, "--resume_from_checkpoint", folder=tmp_path)
     assert "Training had ended: lora is evaluated." in again.stderr
+    facts = [line for line in card.splitlines() if line.startswith(("| parameters", "| adapters"))]
+    assert len(facts) == 2
+    assert set(facts) <= set((output / "README.md").read_text().splitlines()), "what was trained, not what is evaluated"
 
 
 def test_lora_needs_something_to_adapt(tmp_path):

@@ -4,6 +4,7 @@ import string
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -259,6 +260,23 @@ def test_temperatures_are_learnt_without_decay_or_frozen(tmp_path):
     frozen = small_pretraining_model()
     trainer(tmp_path, frozen, freeze_temperatures=True)
     assert not frozen.log_temperatures.requires_grad
+
+
+def test_every_study_counts_though_training_drops_the_last(tmp_path, studies):
+    options = {"processor": processor(), "studies": studies, "per_device_eval_batch_size": 4}
+    pairs = studies["train"].select(range(6))
+    expected = pretrainer("amif", tmp_path, small_pretraining_model(), **options).evaluate(pairs)
+    dropping = pretrainer("amif", tmp_path, small_pretraining_model(), dataloader_drop_last=True, **options)
+    assert dropping.evaluate(pairs)["eval_recall_i2t@1"] == expected["eval_recall_i2t@1"]
+    assert dropping.evaluate(pairs)["eval_recall_i2t@5"] < 1, "five of six studies"
+    assert dropping.get_train_dataloader().batch_sampler.drop_last
+
+
+def test_data_loader_workers_cannot_share_an_accelerators_teacher(tmp_path):
+    teacher = SimpleNamespace(device=torch.device("cuda"))
+    args = AmifPreTrainingArguments(output_dir=str(tmp_path), report_to="none", dataloader_num_workers=2)
+    with pytest.raises(ValueError, match="--dataloader_num_workers 0, or --teacher_mode cached"):
+        AmifPreTrainer(small_pretraining_model(), args, teacher=teacher, processing_class=processor())
 
 
 def test_unknown_stage_and_intra_are_refused(tmp_path):

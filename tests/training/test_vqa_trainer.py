@@ -6,7 +6,7 @@ from small_models import small_model
 from small_runs import CANDIDATES, build_data, build_processor, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from amif import AmifVqaArguments
+from amif import AmifVqaArguments, AmifVqaTrainer
 from amif.training.data import LateralitySafeAugmentation, ablate_images
 from amif.training.image_states import encode_unique_images
 
@@ -62,6 +62,25 @@ def test_each_data_set_is_scored_by_its_own_answers(tmp_path, processor, data):
     run.eval_dataset = {"right": right, "wrong": wrong}
     metrics = run.evaluate()
     assert (metrics["eval_right_accuracy"], metrics["eval_wrong_accuracy"]) == (100, 0)
+
+
+def test_every_question_counts_though_training_drops_the_last(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, dataloader_drop_last=True, per_device_eval_batch_size=5)
+    assert len(data) % 5
+    assert len(run.predict(data).label_ids) == len(data)
+    assert run.get_train_dataloader().batch_sampler.drop_last
+
+
+def test_what_cannot_be_measured_is_refused_before_training(tmp_path, processor, data):
+    args = AmifVqaArguments(output_dir=str(tmp_path), report_to="none", eval_strategy="epoch")
+    unanswered = with_answers(data, [None] * len(data))
+    options = {"model": small_model(), "args": args, "train_dataset": data, "processing_class": processor}
+    with pytest.raises(ValueError, match="leave compute_metrics out"):
+        AmifVqaTrainer(eval_dataset=data, compute_metrics=lambda prediction: {}, **options)
+    with pytest.raises(ValueError, match=f"None of the {len(data)} validation rows has an answer"):
+        AmifVqaTrainer(eval_dataset=unanswered, **options)
+    with pytest.raises(ValueError, match="other rows has an answer"):
+        AmifVqaTrainer(eval_dataset={"one": data, "other": unanswered}, **options)
 
 
 def with_answers(data, answers):
