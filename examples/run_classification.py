@@ -124,6 +124,8 @@ def zero_shot(
     prompts = {name: [args.prompt_template.format(name)] for name in column.names}
     if args.prompts is not None:
         given = read_prompts(args.prompts)
+        if unknown := sorted(given.keys() - set(column.names)):
+            logger.warning(f"{args.prompts} has prompts of {', '.join(unknown)}, which no image has as a label.")
         prompts = {name: given[name] for name in column.names if name in given}
     if len(prompts) < 2:
         logger.warning("Fewer than two labels have prompts: there is no zero-shot classification.")

@@ -66,12 +66,13 @@ def test_own_images_of_one_label_need_no_text(folder):
 
 
 def test_own_images_of_several_labels_and_prompts_of_some(folder):
-    (folder / "prompts.json").write_text('{"bright": "bright", "dark": ["dark", "darkness"]}')
+    (folder / "prompts.json").write_text('{"bright": "bright", "dark": ["dark", "darkness"], "brigth": "bright"}')
     own = ["--dataset", ".", "--image_column", "file", "--label_column", "tags", "--label_separator", ";"]
     done = run(
         "--model_name_or_path", "model", *own, "--prompts", "prompts.json", "--output_dir", "tags", folder=folder
     )
     assert done.returncode == 0, done.stderr
+    assert "prompts.json has prompts of brigth, which no image has as a label." in done.stderr
     metrics = json.loads((folder / "tags/metrics.json").read_text())
     assert metrics["linear probe"]["by_label"]["bright"]["auroc"]["auroc"] == 100
     assert metrics["linear probe"]["by_label"]["third"]["positives"] == 4
