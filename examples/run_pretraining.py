@@ -62,6 +62,10 @@ class ModelArguments:
     )
     vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
+    vision_layers: int | None = field(
+        default=None, metadata={"help": "Keep only the first so many layers of --vision_model; default: all."}
+    )
+    text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
     pooling_mode: str = field(
@@ -81,6 +85,8 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
+        if self.vision_model is None and {self.vision_layers, self.text_layers} != {None}:
+            raise ValueError("--vision_layers and --text_layers shorten --vision_model and --text_model: give those.")
 
     @property
     def config(self) -> dict[str, object]:
@@ -261,7 +267,12 @@ def build_model(
         return model, processor
     processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
     model = model_class.from_encoders(
-        model_args.vision_model, model_args.text_model, image_size=image_size_of(processor), **model_args.config
+        model_args.vision_model,
+        model_args.text_model,
+        image_size=image_size_of(processor),
+        vision_layers=model_args.vision_layers,
+        text_layers=model_args.text_layers,
+        **model_args.config,
     )
     return model, processor
 

@@ -25,16 +25,29 @@ class AmifEmbeddingModel(AmifPreTrainedModel):
             init.copy_(module.log_temperatures, torch.tensor(module.initial_temperatures).log())
 
     @classmethod
-    def from_encoders(cls, vision: str, text: str, image_size: int | None = None, **config: Any) -> Self:
+    def from_encoders(
+        cls,
+        vision: str,
+        text: str,
+        image_size: int | None = None,
+        vision_layers: int | None = None,
+        text_layers: int | None = None,
+        **config: Any,
+    ) -> Self:
         """Build a model from pretrained encoders, in float32; all else, projections too, is new.
 
         Args:
             vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
             text: Name or path of a BERT-like text encoder.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
+            vision_layers: Keep only so many of the image encoder's layers, the first; None keeps all.
+            text_layers: Likewise of the text encoder.
             **config: Further fields of the model's configuration.
+
+        Raises:
+            ValueError: If an encoder has fewer layers than it shall keep, or the patches do not divide `image_size`.
         """
-        vision_model, text_model, configs = load_encoders(vision, text, image_size)
+        vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
         model = cls(cls.config_class(**(configs | config)))
         copy_weights(vision_model, model.model.vision_model)
         copy_weights(text_model, model.model.text_model)

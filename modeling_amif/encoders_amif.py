@@ -72,7 +72,11 @@ def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
 
 
 def load_encoders(
-    vision: str, text: str, image_size: int | None
+    vision: str,
+    text: str,
+    image_size: int | None = None,
+    vision_layers: int | None = None,
+    text_layers: int | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedModel, dict[str, Any]]:
     """Load an image and a text encoder in float32.
 
@@ -80,13 +84,16 @@ def load_encoders(
         vision: Name or path of an image encoder, or of a checkpoint of two towers.
         text: Name or path of a BERT-like text encoder.
         image_size: Pixels on a side that the image encoder's configuration shall say; None keeps its own.
+        vision_layers: Layers that the image encoder's configuration shall say, the first ones; None keeps all.
+        text_layers: Likewise of the text encoder.
 
     Returns:
-        Both encoders; `vision_config`, `text_config` and the ids with which answers begin, end and are padded, as
-        `AmifConfig` takes them.
+        Both encoders, whole; `vision_config`, `text_config` and the ids with which answers begin, end and are padded,
+        as `AmifConfig` takes them.
 
     Raises:
-        ValueError: If the image encoder has no token states, or its patches do not divide another `image_size`.
+        ValueError: If the image encoder has no token states, its patches do not divide another `image_size`, or an
+            encoder has fewer layers than it shall keep.
     """
     vision_model = load_vision_encoder(vision)
     text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
@@ -94,8 +101,29 @@ def load_encoders(
         check_image_size(image_size, getattr(vision_model.config, "patch_size", None))
     vision_config = vision_model.config.to_dict()
     vision_config["image_size"] = image_size or vision_config.get("image_size")
-    configs = {"vision_config": vision_config, "text_config": text_model.config.to_dict()}
+    configs = {
+        "vision_config": with_first_layers(vision_config, vision_layers, "vision_layers"),
+        "text_config": with_first_layers(text_model.config.to_dict(), text_layers, "text_layers"),
+    }
     return vision_model, text_model, configs | _special_token_ids(text)
+
+
+def with_first_layers(config: dict[str, Any], count: int | None, name: str) -> dict[str, Any]:
+    """The configuration of a model's first layers alone; None keeps all.
+
+    Raises:
+        ValueError: If the model has fewer, or layers in stages, as Swin has; `name` is what gave the count.
+    """
+    if count is None:
+        return config
+    depth = config.get("num_hidden_layers")
+    if depth is None:
+        raise ValueError(f"{name}={count}: {config['model_type']!r} has no row of like layers; leave {name} out.")
+    if not 1 <= count <= depth:
+        raise ValueError(f"{name}={count}: the {config['model_type']} weights have {depth} layers, give 1 to {depth}.")
+    # Backbones, such as DINOv2's, name stages by depth, and refuse a stage that is no more.
+    stages = ("stage_names", "out_features", "out_indices")
+    return {key: value for key, value in config.items() if key not in stages} | {"num_hidden_layers": count}
 
 
 def _special_token_ids(text: str) -> dict[str, int]:

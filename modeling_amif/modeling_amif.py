@@ -33,6 +33,7 @@ from .encoders_amif import (
     image_token_states,
     load_encoders,
     visible_token_states,
+    with_first_layers,
 )
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .outputs_amif import AmifModelOutput, AmifVisualQuestionAnsweringOutput
@@ -189,6 +190,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         text: str,
         decoder: str | None = None,
         image_size: int | None = None,
+        vision_layers: int | None = None,
+        text_layers: int | None = None,
         decoder_layers: int | None = None,
         **config: Any,
     ) -> Self:
@@ -199,14 +202,16 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             text: Name or path of a BERT-like text encoder.
             decoder: Name or path of the decoder's weights; None takes the text encoder's. Cross-attention is new.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
-            decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
+            vision_layers: Keep only so many of the image encoder's layers, the first; None keeps all.
+            text_layers: Likewise of the text encoder.
+            decoder_layers: Likewise of the decoder.
             **config: Further fields of `AmifConfig`.
 
         Raises:
-            ValueError: If the decoder's vocabulary is not the text encoder's, the decoder has fewer layers than
-                `decoder_layers`, or the patches do not divide `image_size`.
+            ValueError: If the decoder's vocabulary is not the text encoder's, a model has fewer layers than it shall
+                keep, or the patches do not divide `image_size`.
         """
-        vision_model, text_model, configs = load_encoders(vision, text, image_size)
+        vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
         configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
         model = cls(AmifConfig(**(configs | config)))
@@ -501,13 +506,8 @@ def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layer
             f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
             "choose a decoder with the same vocabulary."
         )
-    num_layers = decoder.num_hidden_layers if num_layers is None else num_layers
-    if not 1 <= num_layers <= decoder.num_hidden_layers:
-        raise ValueError(
-            f"decoder_layers={num_layers}: the decoder's weights have {decoder.num_hidden_layers} layers, give 1 to "
-            f"{decoder.num_hidden_layers}."
-        )
-    return decoder.to_dict() | {"is_decoder": True, "add_cross_attention": True, "num_hidden_layers": num_layers}
+    config = with_first_layers(decoder.to_dict(), num_layers, "decoder_layers")
+    return config | {"is_decoder": True, "add_cross_attention": True}
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

@@ -18,6 +18,10 @@ class ModelArguments:
     decoder_model: str | None = field(
         default=None, metadata={"help": "Decoder's weights; default: the text encoder's."}
     )
+    vision_layers: int | None = field(
+        default=None, metadata={"help": "Keep only the first so many layers of --vision_model; default: all."}
+    )
+    text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
     decoder_layers: int | None = field(default=None, metadata={"help": "Keep only so many decoder layers."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int | None = field(
@@ -51,6 +55,8 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
+        if self.vision_model is None and {self.vision_layers, self.text_layers} != {None}:
+            raise ValueError("--vision_layers and --text_layers shorten --vision_model and --text_model: give those.")
 
 
 @dataclass

@@ -122,6 +122,8 @@ def build_model_on_encoders(
         model_args.text_model,
         model_args.decoder_model,
         image_size=processor.image_processor.size["height"],
+        vision_layers=model_args.vision_layers,
+        text_layers=model_args.text_layers,
         decoder_layers=model_args.decoder_layers,
         **config,
     )

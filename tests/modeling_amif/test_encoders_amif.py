@@ -27,6 +27,7 @@ from amif.modeling_amif.encoders_amif import image_token_states, resize_position
 
 BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
 VISION = WIDTH | {"hidden_size": 48, "image_size": 56, "patch_size": 14}
+DINOV2 = {name: value for name, value in VISION.items() if name != "intermediate_size"}
 
 
 def clip(image_size=32):
@@ -51,7 +52,7 @@ def heads(**config):
     "vision_model",
     [
         ViTModel(ViTConfig(**VISION)),
-        Dinov2Model(Dinov2Config(mlp_ratio=2, **{k: v for k, v in VISION.items() if k != "intermediate_size"})),
+        Dinov2Model(Dinov2Config(mlp_ratio=2, **DINOV2)),
         SiglipVisionModel(SiglipVisionConfig(**VISION)),
         SwinModel(
             SwinConfig(image_size=56, patch_size=7, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=2)
@@ -178,6 +179,37 @@ def test_fewer_decoder_layers_and_another_decoder(text, tmp_path):
     BertModel(BertConfig(vocab_size=50, **WIDTH)).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match="has 50 tokens"):
         AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, str(tmp_path / "other"), **heads())
+
+
+def test_fewer_encoder_layers_are_the_first_ones(text, tmp_path):
+    """DINOv2's configuration names its stages by depth; the decoder keeps what the text encoder loses."""
+    source, pixels = Dinov2Model(Dinov2Config(mlp_ratio=2, **DINOV2)).eval(), torch.randn(2, 3, 56, 56)
+    source.save_pretrained(tmp_path / "vision")
+    model = AmifForVisualQuestionAnswering.from_encoders(
+        str(tmp_path / "vision"), text, vision_layers=1, text_layers=1, **heads()
+    ).eval()
+    with torch.no_grad():
+        first = source(pixels, output_hidden_states=True).hidden_states[1]
+        torch.testing.assert_close(model.model.encode_images(pixels), source.layernorm(first))
+        bert = BertModel.from_pretrained(text).eval()
+        words = torch.tensor([[101, 7, 8, 102]])
+        first = bert(words, output_hidden_states=True).hidden_states[1]
+        torch.testing.assert_close(model.model.encode_texts(words), model.model.text_projection(first))
+    assert len(model.decoder.bert.encoder.layer) == 2
+    model.save_pretrained(tmp_path / "saved")
+    again = AmifForVisualQuestionAnswering.from_pretrained(tmp_path / "saved")
+    assert (again.config.vision_config.num_hidden_layers, again.config.text_config.num_hidden_layers) == (1, 1)
+
+
+def test_layers_that_an_encoder_does_not_have_are_refused(text, tmp_path):
+    ViTModel(ViTConfig(**VISION)).save_pretrained(tmp_path / "vision")
+    swin = SwinConfig(image_size=56, patch_size=7, embed_dim=12, depths=[1, 1], num_heads=[2, 2])
+    SwinModel(swin).save_pretrained(tmp_path / "swin")
+    for name, count in (("vision_layers", 0), ("vision_layers", 3), ("text_layers", 3)):
+        with pytest.raises(ValueError, match=rf"{name}={count}: the (vit|bert) weights have 2 layers, give 1 to 2"):
+            AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, **{name: count}, **heads())
+    with pytest.raises(ValueError, match="'swin' has no row of like layers"):
+        AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "swin"), text, vision_layers=1, **heads())
 
 
 def test_real_encoders_give_their_own_states(models_dir):

@@ -256,8 +256,9 @@ def test_answers_begin_and_end_with_the_text_encoders_own_tokens(model_class, tm
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mass"]
     BertModel(BertConfig(vocab_size=len(words), **WIDTH)).save_pretrained(text)
     BertTokenizer(vocab={word: place for place, word in enumerate(words)}).save_pretrained(text)
-    model_class.from_encoders(vision, text, num_attention_heads=4).save_pretrained(pretrained)
+    model_class.from_encoders(vision, text, vision_layers=1, num_attention_heads=4).save_pretrained(pretrained)
     config = AmifForVisualQuestionAnswering.from_pretraining(pretrained).config
+    assert config.vision_config.num_hidden_layers == 1
     assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (2, 3, 0)
 
 
