@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_aga_amif import AgaConfig
-from .embedding_amif import AmifEmbeddingModel, patch_mask, unit, word_mask
+from .embedding_amif import AmifEmbeddingModel, patch_mask, word_mask
 from .modeling_amif import AmifEncoders
 
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1e-4, 0.95
@@ -124,8 +124,8 @@ class AgaForPreTraining(AmifEmbeddingModel):
         text_tokens = self.text_adaptor(text)
         text_thresholds, image_thresholds = self._thresholds(text_tokens, image_tokens, words)
         return AgaPreTrainingOutput(
-            image_embeds=unit(self.pool_images(image)).unsqueeze(0),
-            text_embeds=unit(self.pool_texts(text, attention_mask)),
+            image_embeds=self.embed_image_states(image).unsqueeze(0),
+            text_embeds=self.embed_text_states(text, attention_mask),
             temperatures=self.temperatures,
             image_tokens=image_tokens,
             text_tokens=text_tokens,

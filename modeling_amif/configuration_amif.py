@@ -35,7 +35,8 @@ class AmifConfig(PreTrainedConfig):
         initializer_range: Standard deviation of new weights.
         image_pooling: Side of the square of patch tokens that is averaged into one before co-attention; 1 keeps all.
         pooling_mode: What pre-training takes for a whole image or text: "cls", its class token (the paper's), or
-            "mean", the mean of its patches or words. An image encoder without a class token always gives the mean.
+            "mean", the mean of its patches or words, in alignment each as its unit vector. An image encoder without a
+            class token always gives a mean.
         knowledge_fusion: "gated" (equations 14-16), "add" (equation 14 without the gate) or "none".
         knowledge_size: Number of tokens of the knowledge vocabulary, set by `set_knowledge`; 0 skips the fusion.
         decoder_start_token_id: Token that opens every answer ([CLS]).

@@ -8,7 +8,7 @@ from transformers.utils import ModelOutput
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
-from .embedding_amif import AmifEmbeddingModel, patch_mask, unit, word_mask
+from .embedding_amif import AmifEmbeddingModel, patch_mask, word_mask
 from .modeling_amif import AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
@@ -85,8 +85,8 @@ class AmifForPreTraining(AmifEmbeddingModel):
         views = self.model.project_images(self.model.encode_images(pixel_values)).unflatten(0, (-1, len(input_ids)))
         text = self.model.encode_texts(input_ids, attention_mask)
         output = AmifPreTrainingOutput(
-            image_embeds=unit(self.pool_images(views)),
-            text_embeds=unit(self.pool_texts(text, attention_mask)),
+            image_embeds=self.embed_image_states(views),
+            text_embeds=self.embed_text_states(text, attention_mask),
             temperatures=self.temperatures,
         )
         if hard_negatives is not None:

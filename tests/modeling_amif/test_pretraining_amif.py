@@ -10,6 +10,7 @@ from transformers import AutoModel, BertConfig, BertModel, BertTokenizer, Siglip
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
 from amif.modeling_amif.co_attention_amif import IMAGE, TEXT
+from amif.training.losses import transport_cost
 
 REPORTS = torch.tensor(
     [[101, 5, 6, 7, 102, 0], [101, 8, 9, 102, 0, 0], [101, 10, 11, 12, 13, 102], [101, 14, 102, 0, 0, 0]]
@@ -58,13 +59,20 @@ def test_in_mode_mean_embeddings_are_means_of_patches_and_of_words(cls, inputs):
     output = model(pixel_values=pixels, input_ids=ids, attention_mask=mask)
     patches = model.model.project_images(model.model.encode_images(pixels))[:, 1:]
     words = [model.model.encode_texts(row[row > 0][None] % 120)[0, 1:-1] for row in REPORTS]
-    images, texts = (torch.stack([states.mean(dim=0) for states in items]) for items in (patches, words))
+    images, texts = (
+        torch.stack([torch.nn.functional.normalize(states, dim=-1).mean(dim=0) for states in items])
+        for items in (patches, words)
+    )
     assert_close(output.image_embeds[0], torch.nn.functional.normalize(images, dim=-1))
     assert_close(output.text_embeds, torch.nn.functional.normalize(texts, dim=-1))
     assert_close(model.embed_images(pixels), output.image_embeds[0])
     assert_close(model.embed_texts(ids, mask), output.text_embeds)
     assert_close(model.embed_texts(ids[2:3]), output.text_embeds[2:3])
     assert model.embed_texts(torch.tensor([[101 % 120, 102]])).count_nonzero() == 0
+    # Up to the lengths of the means, two are as alike as any plan of equal shares finds their tokens.
+    plan_of_equal_shares = 1 - transport_cost(patches[:1], words[0][None]).mean()
+    similarity = (output.image_embeds[0, 0] @ output.text_embeds[0]) * images[0].norm() * texts[0].norm()
+    assert_close(similarity, plan_of_equal_shares)
 
 
 @torch.no_grad()
