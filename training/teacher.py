@@ -194,7 +194,7 @@ def _load_amif(path: str) -> Teacher:
         texts=lambda texts: dict(processor.encode_reports(texts, max_length=min(120, limit))),
         encode_images=model.embed_images,
         encode_texts=lambda input_ids, attention_mask, **_: model.embed_texts(input_ids, attention_mask),
-        preprocessing=f"amif {processor.image_processor.to_json_string()} {limit} {model.config.pooling_mode}",
+        preprocessing=f"amif {processor.image_processor.to_json_string()} {limit} pooling: {model.config.pooling_mode}",
     )
 
 

@@ -76,6 +76,18 @@ def test_code_beside_a_checkpoint_does_not_run(checkpoint, splits, tmp_path):
     assert not mark.exists()
 
 
+def test_a_model_on_encoders_has_as_many_layers_as_asked_for(models_dir, splits):
+    vision, text = str(models_dir / "dinov2-small"), str(models_dir / "minilm-l6")
+    layers = {"vision_layers": 2, "text_layers": 1, "decoder_layers": 3}
+    model_args = ModelArguments(vision_model=vision, text_model=text, image_size=28, **layers)
+    config = build_model(model_args, DataArguments(), splits, training=True)[0].config
+    assert [part.num_hidden_layers for part in (config.vision_config, config.text_config, config.decoder_config)] == [
+        *layers.values()
+    ]
+    with pytest.raises(ValueError, match="shorten --vision_model and --text_model: give those"):
+        ModelArguments(vision_layers=2)
+
+
 def test_empty_folder_is_named(tmp_path, splits):
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json, so no model"):
         built(tmp_path, splits, training=False)
