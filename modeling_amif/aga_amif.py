@@ -124,8 +124,8 @@ class AgaForPreTraining(AmifEmbeddingModel):
         text_tokens = self.text_adaptor(text)
         text_thresholds, image_thresholds = self._thresholds(text_tokens, image_tokens, words)
         return AgaPreTrainingOutput(
-            image_embeds=self.embed_image_states(image).unsqueeze(0),
-            text_embeds=self.embed_text_states(text, attention_mask),
+            image_embeds=self._embed_image_states(image).unsqueeze(0),
+            text_embeds=self._embed_text_states(text, attention_mask),
             temperatures=self.temperatures,
             image_tokens=image_tokens,
             text_tokens=text_tokens,

@@ -60,23 +60,23 @@ class AmifEmbeddingModel(AmifPreTrainedModel):
 
     def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Unit vectors (U, d) float32 of images (U, channels, height, width)."""
-        return self.embed_image_states(self.model.project_images(self.model.encode_images(pixel_values)))
+        return self._embed_image_states(self.model.project_images(self.model.encode_images(pixel_values)))
 
     def embed_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Unit vectors (B, d) float32 of texts, `input_ids` and `attention_mask` (B, t)."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        return self.embed_text_states(self.model.encode_texts(input_ids, attention_mask), attention_mask)
+        return self._embed_text_states(self.model.encode_texts(input_ids, attention_mask), attention_mask)
 
-    def embed_image_states(self, states: torch.Tensor) -> torch.Tensor:
+    def _embed_image_states(self, states: torch.Tensor) -> torch.Tensor:
         """Unit vectors (..., d) float32 of the projected token states (..., p, d) of whole images.
 
-        With `pooling_mode` "mean" each token counts as its unit vector. Two means are then as near as their tokens are
-        on average, by the cosines of equation 10: a long token would else outweigh others that transport takes alike.
+        With `pooling_mode` "mean" each token counts as its unit vector. Up to their lengths two means are then as near
+        as their tokens are on average: a long token would outweigh others, which equation 10 takes alike.
         """
         return unit(self.pool_images(self._with_equal_lengths(states)))
 
-    def embed_text_states(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def _embed_text_states(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The same of texts, (B, t, d) to (B, d); `attention_mask` (B, t)."""
         return unit(self.pool_texts(self._with_equal_lengths(states), attention_mask))
 

@@ -112,18 +112,23 @@ def with_first_layers(config: dict[str, Any], count: int | None, name: str) -> d
     """The configuration of a model's first layers alone; None keeps all.
 
     Raises:
-        ValueError: If the model has fewer, or layers in stages, as Swin has; `name` is what gave the count.
+        ValueError: If the model has fewer, or its configuration does not count them in `num_hidden_layers`, as Swin's
+            does not; `name` is what gave the count.
     """
     if count is None:
         return config
     depth = config.get("num_hidden_layers")
     if depth is None:
-        raise ValueError(f"{name}={count}: {config['model_type']!r} has no row of like layers; leave {name} out.")
+        raise ValueError(f"{name}={count}: {config['model_type']!r} states no num_hidden_layers; leave {name} out.")
     if not 1 <= count <= depth:
-        raise ValueError(f"{name}={count}: the {config['model_type']} weights have {depth} layers, give 1 to {depth}.")
+        weights = f"the {config['model_type']} weights have {depth} layers"
+        raise ValueError(f"{name}={count}: {weights}; give 1 to {depth}, or other weights.")
     # Backbones, such as DINOv2's, name stages by depth, and refuse a stage that is no more.
     stages = ("stage_names", "out_features", "out_indices")
-    return {key: value for key, value in config.items() if key not in stages} | {"num_hidden_layers": count}
+    shortened = {key: value for key, value in config.items() if key not in stages} | {"num_hidden_layers": count}
+    if config.get("layer_types"):
+        shortened["layer_types"] = config["layer_types"][:count]
+    return shortened
 
 
 def _special_token_ids(text: str) -> dict[str, int]:

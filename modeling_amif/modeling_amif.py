@@ -236,7 +236,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
 
         Args:
             path: Name or path of a pre-training checkpoint, of whichever objective.
-            decoder: Name or path of the decoder's weights; None takes the pre-trained text encoder's.
+            decoder: Name or path of the decoder's weights; None takes the pre-trained text encoder's, with as few
+                layers as that has.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the checkpoint's size.
             decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
             new_co_attention: Leave the checkpoint's co-attention behind, so that objectives that train one and those

@@ -84,14 +84,6 @@ class MpmaForPreTraining(AmifEmbeddingModel):
             config |= _mask_token_id(text)
         return super().from_encoders(vision, text, image_size, **config)
 
-    def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Unit vectors (U, e) float32 of whole images (U, channels, height, width)."""
-        return self._embed_image_states(self.model.project_images(self.model.encode_images(pixel_values)))
-
-    def embed_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Unit vectors (B, e) float32 of texts, `input_ids` and `attention_mask` (B, t)."""
-        return unit(self.text_summary_adaptor(self.model.encode_texts(input_ids, attention_mask)[:, 0]))
-
     def forward(
         self,
         pixel_values: torch.Tensor,
@@ -154,7 +146,7 @@ class MpmaForPreTraining(AmifEmbeddingModel):
         """Embeddings and tokens for alignment from states (B, p, d) and (B, t, d)."""
         return {
             "image_embeds": self._embed_image_states(image).unsqueeze(0),
-            "text_embeds": unit(self.text_summary_adaptor(text[:, 0])),
+            "text_embeds": self._embed_text_states(text, words),
             "image_tokens": self.image_adaptor(image[:, int(self._has_class_token) :]),
             "text_tokens": self.text_adaptor(text),
             "text_token_mask": words,
@@ -165,9 +157,12 @@ class MpmaForPreTraining(AmifEmbeddingModel):
         # SigLIP is the one visible-patch encoder without; the number of visible states does not tell.
         return self.config.vision_config.model_type != "siglip_vision_model"
 
-    def _embed_image_states(self, image_states: torch.Tensor) -> torch.Tensor:
-        whole = image_states[:, 0] if self._has_class_token else image_states.mean(dim=1)
+    def _embed_image_states(self, states: torch.Tensor) -> torch.Tensor:
+        whole = states[:, 0] if self._has_class_token else states.mean(dim=1)
         return unit(self.image_summary_adaptor(whole))
+
+    def _embed_text_states(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return unit(self.text_summary_adaptor(states[:, 0]))
 
 
 def _mask_token_id(text: str) -> dict[str, int]:

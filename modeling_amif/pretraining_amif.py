@@ -85,8 +85,8 @@ class AmifForPreTraining(AmifEmbeddingModel):
         views = self.model.project_images(self.model.encode_images(pixel_values)).unflatten(0, (-1, len(input_ids)))
         text = self.model.encode_texts(input_ids, attention_mask)
         output = AmifPreTrainingOutput(
-            image_embeds=self.embed_image_states(views),
-            text_embeds=self.embed_text_states(text, attention_mask),
+            image_embeds=self._embed_image_states(views),
+            text_embeds=self._embed_text_states(text, attention_mask),
             temperatures=self.temperatures,
         )
         if hard_negatives is not None:

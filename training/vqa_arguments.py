@@ -22,7 +22,7 @@ class ModelArguments:
         default=None, metadata={"help": "Keep only the first so many layers of --vision_model; default: all."}
     )
     text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
-    decoder_layers: int | None = field(default=None, metadata={"help": "Keep only so many decoder layers."})
+    decoder_layers: int | None = field(default=None, metadata={"help": "Keep only the first so many decoder layers."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     image_pooling: int | None = field(
         default=None,

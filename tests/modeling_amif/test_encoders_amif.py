@@ -169,7 +169,7 @@ def test_fewer_decoder_layers_and_another_decoder(text, tmp_path):
     model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, decoder_layers=1, **heads())
     assert len(model.decoder.bert.encoder.layer) == 1
     for layers in (0, 3):
-        with pytest.raises(ValueError, match=f"decoder_layers={layers}: .* have 2 layers, give 1 to 2"):
+        with pytest.raises(ValueError, match=f"decoder_layers={layers}: .* have 2 layers; give 1 to 2"):
             AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, decoder_layers=layers, **heads())
     BertModel(BertConfig(**(WIDTH | {"hidden_size": 40, "vocab_size": 120}))).save_pretrained(tmp_path / "decoder")
     wider = AmifForVisualQuestionAnswering.from_encoders(
@@ -206,9 +206,9 @@ def test_layers_that_an_encoder_does_not_have_are_refused(text, tmp_path):
     swin = SwinConfig(image_size=56, patch_size=7, embed_dim=12, depths=[1, 1], num_heads=[2, 2])
     SwinModel(swin).save_pretrained(tmp_path / "swin")
     for name, count in (("vision_layers", 0), ("vision_layers", 3), ("text_layers", 3)):
-        with pytest.raises(ValueError, match=rf"{name}={count}: the (vit|bert) weights have 2 layers, give 1 to 2"):
+        with pytest.raises(ValueError, match=rf"{name}={count}: the (vit|bert) weights have 2 layers; give 1 to 2"):
             AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, **{name: count}, **heads())
-    with pytest.raises(ValueError, match="'swin' has no row of like layers"):
+    with pytest.raises(ValueError, match="'swin' states no num_hidden_layers"):
         AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "swin"), text, vision_layers=1, **heads())
 
 

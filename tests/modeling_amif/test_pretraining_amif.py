@@ -264,9 +264,14 @@ def test_answers_begin_and_end_with_the_text_encoders_own_tokens(model_class, tm
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mass"]
     BertModel(BertConfig(vocab_size=len(words), **WIDTH)).save_pretrained(text)
     BertTokenizer(vocab={word: place for place, word in enumerate(words)}).save_pretrained(text)
-    model_class.from_encoders(vision, text, vision_layers=1, num_attention_heads=4).save_pretrained(pretrained)
+    layers = {"vision_layers": 1, "text_layers": 1}
+    model_class.from_encoders(vision, text, **layers, num_attention_heads=4).save_pretrained(pretrained)
     config = AmifForVisualQuestionAnswering.from_pretraining(pretrained).config
-    assert config.vision_config.num_hidden_layers == 1
+    assert config.vision_config.num_hidden_layers == config.decoder_config.num_hidden_layers == 1
+    with pytest.raises(ValueError, match=r"decoder_layers=2: .* give 1 to 1, or other weights"):
+        AmifForVisualQuestionAnswering.from_pretraining(pretrained, decoder_layers=2)
+    whole = AmifForVisualQuestionAnswering.from_pretraining(pretrained, decoder=text, decoder_layers=2)
+    assert len(whole.decoder.bert.encoder.layer) == 2
     assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (2, 3, 0)
 
 
