@@ -65,7 +65,8 @@ def add_vqa_pairs(pairs: Dataset, sources: Sequence[str], progress: bool = True)
     """Image-text pairs and, behind them, pairs made of the training questions of VQA sets (see `to_pairs`).
 
     Of a VQA set, images that the validation or test split of any of the sources shows are left out. VQA-RAD's official
-    test shows training images alone, so that many of its pairs go. Study ids begin with the set's name.
+    test shows training images alone, so that many of its pairs go. Those that stay hold all questions of their images:
+    what `validation_by` "question" or "wording" holds out later is among them. Study ids begin with the set's name.
 
     Args:
         pairs: rows of image-text pairs.

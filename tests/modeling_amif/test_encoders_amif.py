@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from amif import AmifForVisualQuestionAnswering
-from amif.modeling_amif.encoders_amif import image_token_states, resize_position_embeddings
+from amif.modeling_amif.encoders_amif import image_token_states, resize_position_embeddings, with_first_layers
 
 BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
 VISION = WIDTH | {"hidden_size": 48, "image_size": 56, "patch_size": 14}
@@ -199,6 +199,13 @@ def test_fewer_encoder_layers_are_the_first_ones(text, tmp_path):
     model.save_pretrained(tmp_path / "saved")
     again = AmifForVisualQuestionAnswering.from_pretrained(tmp_path / "saved")
     assert (again.config.vision_config.num_hidden_layers, again.config.text_config.num_hidden_layers) == (1, 1)
+
+
+def test_types_of_layers_are_shortened_with_them():
+    config = {"model_type": "modernbert", "num_hidden_layers": 3, "layer_types": ["full", "sliding", "full"]}
+    shortened = {"num_hidden_layers": 2, "layer_types": ["full", "sliding"]}
+    assert with_first_layers(config, 2, "text_layers") == config | shortened
+    assert with_first_layers(config, None, "text_layers") == config
 
 
 def test_layers_that_an_encoder_does_not_have_are_refused(text, tmp_path):
