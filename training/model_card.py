@@ -128,13 +128,22 @@ def write_card_without_results(folder: str | Path, trainer: Trainer) -> None:
 
 
 def parameter_facts(model: torch.nn.Module) -> dict[str, str]:
-    """How many parameters a model has, how many of them are trained, and through which adapters."""
+    """How many parameters a model has, how many are trained, through which adapters, and how deep its encoders are."""
     parameters = list(model.parameters())
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(map(torch.numel, parameters))
     facts = {"parameters": f"{total:,}, of them {trained:,} trained ({100 * trained / total:.2f} %)"}
+    facts |= _encoder_layers(model)
     adapters = describe_lora(model)
     return facts if adapters is None else facts | {"adapters": adapters}
+
+
+def _encoder_layers(model: torch.nn.Module) -> dict[str, str]:
+    # Of a pretrained encoder the first layers alone may have been kept, which its name does not tell.
+    configs = {name: getattr(getattr(model, "config", None), f"{name}_config", None) for name in ("vision", "text")}
+    depths = {name: getattr(config, "num_hidden_layers", None) for name, config in configs.items()}
+    stated = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth is not None)
+    return {"encoder layers": stated} if stated else {}
 
 
 def training_facts(trainer: Trainer | None) -> dict[str, str]:

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import SchedulerType
+from small_models import WIDTH, small_model
+from transformers import BertConfig, SchedulerType
 from transformers.training_args import OptimizerNames
 
 from amif.training.model_card import parameter_facts, without_folders, write_model_card, write_pretraining_card
@@ -106,6 +107,14 @@ def test_card_says_what_was_measured_how_and_on_what(folder, tmp_path):
     assert str(tmp_path) not in card.content
     assert "{{" not in card.content
     assert "{%" not in card.content
+
+
+def test_card_says_how_many_layers_of_an_encoder_were_kept(folder):
+    shortened = small_model(text_config=BertConfig(vocab_size=120, **WIDTH | {"num_hidden_layers": 1}))
+    trained = trainer()
+    trained.parameter_facts = parameter_facts(shortened)
+    write_model_card(folder, METRICS, "models/dinov2-small", "models/minilm-l6", trained)
+    assert "| encoder layers | vision 2, text 1 |" in ModelCard.load(folder / "README.md").content
 
 
 def test_card_names_no_folder_of_its_authors_disk(folder):
