@@ -134,8 +134,9 @@ def parameter_facts(model: torch.nn.Module) -> dict[str, str]:
     total = sum(map(torch.numel, parameters))
     facts = {"parameters": f"{total:,}, of them {trained:,} trained ({100 * trained / total:.2f} %)"}
     facts |= _encoder_layers(model)
-    adapters = describe_lora(model)
-    return facts if adapters is None else facts | {"adapters": adapters}
+    if (adapters := describe_lora(model)) is not None:
+        facts["adapters"] = adapters
+    return dict(sorted(facts.items()))  # as the Trainer's state gives them back, which sorts its names
 
 
 def _encoder_layers(model: torch.nn.Module) -> dict[str, str]:
