@@ -312,6 +312,8 @@ assert pretrainer._take_means(training=False)["figure"] == 1.5
 if rank == 0:
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     torch.save((loss.detach(), gradients), folder + "/two.pt")
+dist.barrier()
+dist.destroy_process_group()  # gloo's threads, left to the end of the process, can abort it
 """
 
 
