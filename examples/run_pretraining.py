@@ -75,6 +75,9 @@ class ModelArguments:
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
+    hidden_dropout_prob: float | None = field(
+        default=None, metadata={"help": "Dropout on co-attention's outputs; default: 0.1, 0 in a small new model."}
+    )
     attn_implementation: str | None = field(
         default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
     )
@@ -96,6 +99,7 @@ class ModelArguments:
             "pooling_mode",
             "num_co_attention_layers",
             "attention_probs_dropout_prob",
+            "hidden_dropout_prob",
             *self.own_fields,
         )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

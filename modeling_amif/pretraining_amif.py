@@ -27,8 +27,8 @@ class AmifPreTrainingOutput(ModelOutput):
         fused_text_states: (B, t, d), the report after reading the first view.
         image_token_mask: (B, p) bool, True for patches.
         text_token_mask: (B, t) bool, True for words: not [CLS], [SEP] or padding.
-        matching_logits: (3, 2B, 2), by kind as in `MATCHING_KINDS`: B positive pairs, then B hard negatives. Where a
-            hard negative was skipped its logits mean nothing.
+        matching_logits: (K, 2B, 2), by kind, the first K of `MATCHING_KINDS`: B positive pairs, then B hard negatives.
+            Where a hard negative was skipped its logits mean nothing.
     """
 
     image_embeds: torch.FloatTensor | None = None
@@ -72,6 +72,7 @@ class AmifForPreTraining(AmifEmbeddingModel):
             attention_mask: (B, t), 1 where a token is valid; None where all are.
             hard_negatives: (B, 3) int64: for each study the places in the batch of the report that its first view, the
                 last view that its first view, and the report that its report is paired with; -1 where there is none.
+                (B, 1) pairs images with reports alone.
 
         Raises:
             ValueError: If there are not one or two images for each report.
@@ -90,51 +91,56 @@ class AmifForPreTraining(AmifEmbeddingModel):
             temperatures=self.temperatures,
         )
         if hard_negatives is not None:
-            # Dropout, where there is any, makes it another reading of the same report.
-            twin = self.model.encode_texts(input_ids, attention_mask)
-            output |= self._match(views, text, twin, attention_mask, hard_negatives)
+            output |= self._match_image_text(views[0], text, attention_mask, hard_negatives[:, 0].clamp(min=0))
+            if hard_negatives.shape[1] > 1:
+                # Dropout, where there is any, makes it another reading of the same report.
+                twin = self.model.encode_texts(input_ids, attention_mask)
+                neighbour, similar = hard_negatives[:, 1:].clamp(min=0).unbind(dim=1)
+                logits = self._match_alike(views, text, twin, attention_mask, neighbour, similar)
+                output["matching_logits"] = torch.cat([output.matching_logits, logits])
         return output
 
-    def _match(
-        self,
-        views: torch.Tensor,
-        text: torch.Tensor,
-        twin: torch.Tensor,
-        mask: torch.Tensor,
-        hard_negatives: torch.Tensor,
+    def _match_image_text(
+        self, image: torch.Tensor, text: torch.Tensor, mask: torch.Tensor, report: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Fuse positive pairs and hard negatives of the three kinds, each kind in one pass, and classify them."""
-        image, other_view = views[0], views[-1]
-        report, neighbour, similar = hard_negatives.clamp(min=0).unbind(dim=1)
-        co_attention = self.model.co_attention
-        masks, report_masks, similar_masks = (
-            torch.cat([mask, second]) for second in (mask, mask[report], mask[similar])
+        """Fuse images with their reports and with hard negatives in one pass, and classify the pairs."""
+        masks = torch.cat([mask, mask[report]])
+        fused_text, fused_image, _ = self.model.co_attention(
+            torch.cat([text, text[report]]), torch.cat([image, image]), masks
         )
-        fused_text, fused_image, _ = co_attention(
-            torch.cat([text, text[report]]), torch.cat([image, image]), report_masks
-        )
-        images = co_attention.fuse_alike(
-            IMAGE, torch.cat([image, image]), torch.cat([other_view, other_view[neighbour]])
-        )
-        texts = co_attention.fuse_alike(
-            TEXT,
-            torch.cat([text, text]),
-            torch.cat([twin, text[similar]]),
-            masks,
-            similar_masks,
-        )
-        pairs = (
-            (self.pool_images(fused_image), self.pool_texts(fused_text, report_masks)),
-            tuple(self.pool_images(states) for states in images),
-            (self.pool_texts(texts[0], masks), self.pool_texts(texts[1], similar_masks)),
-        )
+        pair = self.pool_images(fused_image), self.pool_texts(fused_text, masks)
         return {
             "fused_image_states": fused_image[: len(text)],
             "fused_text_states": fused_text[: len(text)],
             "image_token_mask": patch_mask(image),
             "text_token_mask": word_mask(mask),
-            "matching_logits": torch.stack([self.matching_head(torch.cat(pair, dim=-1)) for pair in pairs]),
+            "matching_logits": self.matching_head(torch.cat(pair, dim=-1)).unsqueeze(0),
         }
+
+    def _match_alike(
+        self,
+        views: torch.Tensor,
+        text: torch.Tensor,
+        twin: torch.Tensor,
+        mask: torch.Tensor,
+        neighbour: torch.Tensor,
+        similar: torch.Tensor,
+    ) -> torch.Tensor:
+        """Logits (2, 2B, 2) of two views and of two reports, each kind in one pass."""
+        image, other_view = views[0], views[-1]
+        masks, similar_masks = torch.cat([mask, mask]), torch.cat([mask, mask[similar]])
+        co_attention = self.model.co_attention
+        images = co_attention.fuse_alike(
+            IMAGE, torch.cat([image, image]), torch.cat([other_view, other_view[neighbour]])
+        )
+        texts = co_attention.fuse_alike(
+            TEXT, torch.cat([text, text]), torch.cat([twin, text[similar]]), masks, similar_masks
+        )
+        pairs = (
+            tuple(self.pool_images(states) for states in images),
+            (self.pool_texts(texts[0], masks), self.pool_texts(texts[1], similar_masks)),
+        )
+        return torch.stack([self.matching_head(torch.cat(pair, dim=-1)) for pair in pairs])
 
 
 AmifForPreTraining.register_for_auto_class("AutoModel")

@@ -49,6 +49,10 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
     )
     local_weight: float = field(default=1.0, metadata={"help": "Weight of L_local in stage local."})
     hard_negative_weight: float = field(default=1.0, metadata={"help": "Weight of L_HN in stage local."})
+    matching_kinds: str = field(
+        default="all",
+        metadata={"help": "Pairs that are matched: all, or image_text alone, as the authors' code has it."},
+    )
     transport_solver: str = field(default="auto", metadata={"help": "auto, emd, ipot or sinkhorn."})
     freeze_encoders: bool | None = field(
         default=None, metadata={"help": "Train projections, co-attention and head alone; None: in stage local."}
@@ -57,6 +61,7 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "stage": ("global", "local"),
         "intra": tuple(TERMS_OF_INTRA),
+        "matching_kinds": ("all", "image_text"),
     }
 
     def __post_init__(self) -> None:
@@ -117,6 +122,7 @@ class AmifPreTrainer(BasePreTrainer):
             hard_negatives = inputs.get("hard_negatives")
             if hard_negatives is None:
                 hard_negatives = self.draw_hard_negatives(inputs)
+            hard_negatives = hard_negatives[:, : len(self._matching_kinds)]
         output = model(
             pixel_values=inputs["pixel_values"],
             input_ids=inputs["input_ids"],
@@ -127,7 +133,7 @@ class AmifPreTrainer(BasePreTrainer):
         loss = self.args.global_weight * global_loss(terms)
         if hard_negatives is not None:
             local = self._local_terms(output, hard_negatives)
-            matching = sum(local[f"matching_{kind}"] for kind in MATCHING_KINDS)
+            matching = sum(local[f"matching_{kind}"] for kind in self._matching_kinds)
             loss = loss + self.args.local_weight * local["transport"] + self.args.hard_negative_weight * matching
             terms |= local
         self._keep(terms)
@@ -150,9 +156,13 @@ class AmifPreTrainer(BasePreTrainer):
             similarity, self.args.soft_label_temperature, self.args.flexibility_weight, self.args.soft_label_form
         )
 
+    @property
+    def _matching_kinds(self) -> tuple[str, ...]:
+        return MATCHING_KINDS if self.args.matching_kinds == "all" else MATCHING_KINDS[:1]
+
     @torch.no_grad()
     def draw_hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(B, 3) places in this process's batch, -1 where nothing can be drawn (equation 11).
+        """(B, K) places in this process's batch, one for each of K kinds, -1 where nothing can be drawn (equation 11).
 
         A softmax over a part of a batch is the softmax over the whole, rescaled: drawing among local studies needs no
         other process. Without a teacher all negatives are alike.
@@ -164,6 +174,7 @@ class AmifPreTrainer(BasePreTrainer):
             teacher = batch_similarities(inputs["teacher_image_embeds"].unflatten(0, (-1, len(texts))), texts)
             weights = torch.stack([self._labels(teacher[name][0]) for name in ("i2t", "i2i", "t2t")])
         generator = self._evaluation_generator(same.device)
+        weights = weights[: len(self._matching_kinds)]
         return torch.stack([sample_hard_negatives(weight, same, generator) for weight in weights], dim=1)
 
     def _global_terms(
@@ -193,7 +204,7 @@ class AmifPreTrainer(BasePreTrainer):
         plan = transport_plan(cost, *masks, solver=self.args.transport_solver)
         terms = {"transport": (plan * cost).sum(dim=(1, 2)).mean()}
         labels = [matching_labels(negatives) for negatives in hard_negatives.unbind(dim=1)]
-        matches = list(zip(MATCHING_KINDS, output.matching_logits, labels, strict=True))
+        matches = list(zip(self._matching_kinds, output.matching_logits, labels, strict=True))
         terms |= {f"matching_{kind}": matching_loss(logits, label) for kind, logits, label in matches}
         if self._reports_health():
             self._keep({f"matching_accuracy_{kind}": matching_accuracy(*match) for kind, *match in matches})

@@ -157,9 +157,11 @@ def test_a_checkpoint_goes_on_with_its_own_objective_alone(objective):
 def test_the_first_layers_of_pretrained_encoders_and_means(models_dir, tmp_path):
     encoders = ["--vision_model", models_dir / "dinov2-small", "--text_model", models_dir / "minilm-l6"]
     shortened = ["--vision_layers", "2", "--text_layers", "1", "--image_size", "28", "--pooling_mode", "mean"]
-    done = run(*SMALL, *encoders, *shortened, "--output_dir", "one", folder=tmp_path)
+    dropout = ["--hidden_dropout_prob", "0.3"]
+    done = run(*SMALL, *encoders, *shortened, *dropout, "--output_dir", "one", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     config = AutoModel.from_pretrained(tmp_path / "one").config
+    assert config.hidden_dropout_prob == 0.3
     assert (config.vision_config.num_hidden_layers, config.text_config.num_hidden_layers) == (2, 1)
     assert config.pooling_mode == "mean"
 

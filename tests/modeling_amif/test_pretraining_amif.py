@@ -51,6 +51,15 @@ def test_embeddings_are_unit_vectors_of_the_projected_class_tokens(model, inputs
 
 
 @torch.no_grad()
+def test_image_text_negatives_alone_are_matched_as_beside_the_other_kinds(model, inputs):
+    all_kinds = model(**inputs)
+    alone = model(**(inputs | {"hard_negatives": HARD_NEGATIVES[:, :1]}))
+    assert_close(alone.matching_logits, all_kinds.matching_logits[:1])
+    assert_close(alone.fused_text_states, all_kinds.fused_text_states)
+    assert not torch.allclose(all_kinds.matching_logits[0], all_kinds.matching_logits[1])
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("cls", [AmifForPreTraining, AgaForPreTraining])
 def test_in_mode_mean_embeddings_are_means_of_patches_and_of_words(cls, inputs):
     torch.manual_seed(0)

@@ -126,12 +126,15 @@ def test_without_a_teacher_labels_are_one_hot(tmp_path):
 
 
 @torch.no_grad()
-def test_local_stage_is_equations_9_and_13(tmp_path):
+@pytest.mark.parametrize(("matching_kinds", "count"), [("all", 3), ("image_text", 1)])
+def test_local_stage_is_equations_9_and_13(tmp_path, matching_kinds, count):
     inputs = batch() | {"hard_negatives": HARD_NEGATIVES}
     arguments = {"stage": "local", "local_weight": 0.5, "hard_negative_weight": 3.0, "global_weight": 0.25}
-    loss, output = trainer(tmp_path, **arguments).compute_loss(small_pretraining_model(), inputs, return_outputs=True)
+    run = trainer(tmp_path, matching_kinds=matching_kinds, **arguments)
+    loss, output = run.compute_loss(small_pretraining_model(), inputs, return_outputs=True)
+    assert output.matching_logits.shape == (count, 8, 2)
     matching = 0.0
-    for kind in range(3):
+    for kind in range(count):
         logits = output.matching_logits[kind].double()
         for row in range(4):
             matching += -logits[row].log_softmax(0)[0].item() / 8
@@ -175,6 +178,8 @@ def test_hard_negatives_come_from_the_teacher_and_never_from_the_same_report(tmp
     model = small_pretraining_model()
     negatives = drawn(trainer(tmp_path, model, stage="local"), model, inputs)
     assert negatives[[0, 2]].tolist() == [[2, 2, 2], [0, 0, 0]]
+    negatives = drawn(trainer(tmp_path, model, stage="local", matching_kinds="image_text"), model, inputs)
+    assert negatives[[0, 2]].tolist() == [[2], [0]]
     inputs["text_group"] = torch.tensor([7, 1, 7, 3])
     negatives = drawn(trainer(tmp_path, model, stage="local"), model, inputs)
     assert not (negatives[0] == 2).any()
