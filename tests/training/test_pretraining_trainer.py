@@ -200,6 +200,16 @@ def test_evaluation_meets_the_same_negatives_and_leaves_the_random_state(tmp_pat
     assert not torch.equal(drawn(local, model, batch(studies=16)), drawn(local, model, batch(studies=16)))
 
 
+@torch.no_grad()
+def test_the_flexibility_weight_does_not_change_which_negatives_are_drawn(tmp_path):
+    model = small_pretraining_model().eval()
+    some, much = (
+        drawn(trainer(tmp_path, model, stage="local", flexibility_weight=weight), model, batch(studies=16))
+        for weight in (0.01, 10.0)
+    )
+    assert torch.equal(some, much)
+
+
 def test_uniform_negatives_without_a_teacher():
     """What the trainer hands to the sampler without a teacher: equal weights, so each other study equally often."""
     draws = sample_hard_negatives(torch.ones(4000, 5), torch.zeros(4000, 5), torch.Generator().manual_seed(0))
