@@ -14,6 +14,7 @@ from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ..modeling_amif.pretraining_amif import AmifForPreTraining
 from ..processing_amif import AmifProcessor
 
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY_SIZE = 2_000
 PATCH_SIZE = 16
 # What only the configurations of further objectives have, by model type.
@@ -31,12 +32,26 @@ OBJECTIVE_SIZES = {
 
 def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
     """A processor with a lower-casing WordPiece tokenizer trained on `sentences`; for dark grey pictures."""
-    trained = BertWordPieceTokenizer(lowercase=True)
-    trained.train_from_iterator(sentences, vocab_size=VOCABULARY_SIZE, min_frequency=1, show_progress=False)
     image_processor = ViTImageProcessor(
         size={"height": image_size, "width": image_size}, image_mean=[0.25] * 3, image_std=[0.25] * 3
     )
-    return AmifProcessor(image_processor, BertTokenizer(vocab=trained.get_vocab()))
+    return AmifProcessor(image_processor, _small_tokenizer(list(sentences)))
+
+
+def _small_tokenizer(sentences: list[str]) -> BertTokenizer:
+    trained = BertWordPieceTokenizer(lowercase=True)
+    split = trained.pre_tokenizer.pre_tokenize_str
+    # The trainer numbers letters inside words as it meets them, in an order that changes from run to run, and settles
+    # equal counts by number: given beforehand, they make one vocabulary of the same sentences.
+    inner_letters = {letter for text in sentences for word, _ in split(trained.normalize(text)) for letter in word[1:]}
+    trained.train_from_iterator(
+        sentences,
+        vocab_size=VOCABULARY_SIZE,
+        min_frequency=1,
+        special_tokens=[*SPECIAL_TOKENS, *sorted(f"##{letter}" for letter in inner_letters)],
+        show_progress=False,
+    )
+    return BertTokenizer(vocab=trained.get_vocab())
 
 
 def small_config(processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object) -> AmifConfig:
