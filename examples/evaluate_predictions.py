@@ -22,7 +22,7 @@ from transformers import HfArgumentParser
 from amif.training.data import NAMED, load_vqa_dataset
 from amif.training.evaluation import (
     acceptable_answers_of,
-    baseline_accuracies,
+    baseline_rows,
     build_metrics,
     compare_predictions,
     evaluation_fingerprint,
@@ -143,7 +143,7 @@ def baselines(splits: DatasetDict, split: str, name: str) -> dict:
     if split not in ("validation", "test") or "train" not in splits:
         return {}
     known: Dataset = concatenate_datasets(known_splits(splits, split))
-    return baseline_accuracies(known, splits[split], acceptable_answers_of(name))
+    return baseline_rows(known, splits[split], acceptable_answers_of(name))
 
 
 if __name__ == "__main__":

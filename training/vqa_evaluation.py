@@ -11,7 +11,7 @@ from .checkpoints import check_evaluated_checkpoint, is_pretrained_only
 from .data import ablate_images
 from .evaluation import (
     acceptable_answers_of,
-    baseline_accuracies,
+    baseline_rows,
     build_metrics,
     candidate_answers,
     choose_abstention_threshold,
@@ -55,7 +55,7 @@ def evaluate(
         protocol=data_args.protocol,
         dataset_name=data_args.dataset,
         split=eval_split,
-        baselines=baseline_accuracies(concatenate_datasets(known), dataset, acceptable) if known else {},
+        baselines=baseline_rows(concatenate_datasets(known), dataset, acceptable) if known else {},
         fingerprint=evaluation_fingerprint(
             rows, protocol=data_args.protocol, seed=trainer.args.seed, command=shlex.join(sys.argv)
         ),

@@ -1,6 +1,6 @@
 from .abstention import abstention, choose_abstention_threshold
 from .accuracy import VqaAccuracy, acceptable_answers, is_correct, is_yes_no, normal_form
-from .baselines import baseline_accuracies, most_frequent_by_question_type, question_only
+from .baselines import baseline_rows, most_frequent_by_question_type, question_only
 from .bleu import bleu1
 from .bootstrap import bootstrap_ci95
 from .calibration import brier_score, expected_calibration_error, reliability
@@ -31,7 +31,7 @@ __all__ = [
     "accuracy_with_interval",
     "answer_alternatives",
     "append_test_evaluation",
-    "baseline_accuracies",
+    "baseline_rows",
     "bleu1",
     "bootstrap_ci95",
     "brier_score",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from datasets import Dataset
 
 from .accuracy import AcceptableAnswers, acceptable_answers, normal_form
-from .grouped_accuracy import accuracy_with_interval
 from .prediction_rows import Row, prediction_rows
 
 Question = Mapping[str, str | None]
@@ -83,10 +82,10 @@ def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
     return _predict(training, evaluation, [_question, _first_two_words, _question_type])
 
 
-def baseline_accuracies(
+def baseline_rows(
     training: Dataset, evaluation: Dataset, acceptable: AcceptableAnswers = acceptable_answers
-) -> dict[str, Row | None]:
-    """Accuracies of the systems that see no image, for the field `baselines`.
+) -> dict[str, list[Row]]:
+    """The scored answers of systems that see no image.
 
     Args:
         training: rows whose answers may be known (concatenate `known_splits`).
@@ -94,8 +93,8 @@ def baseline_accuracies(
         acceptable: how the references are read, as for `prediction_rows`.
 
     Returns:
-        `most_frequent_by_question_type` and `question_only` over all questions, `always_no` over those whose reference
-        is exactly yes or no; None where there are no such questions or no references.
+        `prediction_rows` of `most_frequent_by_question_type` and `question_only` for all questions in their order, and
+        of `always_no` for those whose reference is exactly yes or no.
     """
     answers = {
         "most_frequent_by_question_type": most_frequent_by_question_type(training, evaluation),
@@ -104,4 +103,4 @@ def baseline_accuracies(
     }
     rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
     rows["always_no"] = [row for row in rows["always_no"] if row["yes_no"]]
-    return {name: accuracy_with_interval(baseline) for name, baseline in rows.items()}
+    return rows

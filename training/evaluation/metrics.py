@@ -7,7 +7,7 @@ from .bleu import bleu1
 from .calibration import brier_score, expected_calibration_error
 from .confidence import confidences_and_verdicts
 from .consistency import consistency
-from .grouped_accuracy import mean_with_interval, score_rows
+from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
 from .prediction_rows import Row
 from .protocols import protocol_note
 from .risk_coverage import risk_coverage_area
@@ -21,7 +21,7 @@ def build_metrics(
     protocol: str,
     dataset_name: str,
     split: str,
-    baselines: Mapping[str, Row | None],
+    baselines: Mapping[str, Sequence[Row]],
     fingerprint: Row,
     abstention_threshold: float | None = None,
 ) -> Row:
@@ -32,14 +32,15 @@ def build_metrics(
         protocol: "clean", "paper", "generate" or "unstated"; its note stands beside it.
         dataset_name: name or path of the data.
         split: the evaluated split.
-        baselines: `baseline_accuracies` of the same questions, empty where there is nothing to learn them from.
+        baselines: `baseline_rows` of the same questions, empty where there is nothing to learn them from.
         fingerprint: `evaluation_fingerprint` of the same rows.
         abstention_threshold: the score below which answers would be withheld, as chosen on validation.
 
     Returns:
-        Beside `score_rows`: `text_overlap` (`bleu1` and `token_f1`), `vqa_med` (the task's `strict_accuracy` and
-        `bleu`, for VQA-Med-2019 alone), `confidence` (`confidence_measures`) and `consistency`; each None where the
-        rows do not have what it needs.
+        Beside `score_rows`: `baselines`, the accuracy of each, and `above_question_only`, what the overall accuracy has
+        more than that baseline, in percentage points with an interval of the paired difference; `text_overlap` (`bleu1`
+        and `token_f1`), `vqa_med` (the task's `strict_accuracy` and `bleu`, for VQA-Med-2019 alone), `confidence`
+        (`confidence_measures`) and `consistency`; each None where the rows do not have what it needs.
 
     Raises:
         ValueError: where the protocol is unknown.
@@ -54,9 +55,16 @@ def build_metrics(
         "vqa_med": vqa_med_measures(rows) if dataset_name == "vqa_med_2019" else None,
         "confidence": confidence_measures(rows, abstention_threshold),
         "consistency": consistency(rows),
-        "baselines": dict(baselines),
+        "baselines": {name: accuracy_with_interval(answers) for name, answers in baselines.items()},
+        "above_question_only": _difference(rows, baselines["question_only"]) if baselines else None,
         "fingerprint": fingerprint,
     }
+
+
+def _difference(rows: Sequence[Row], others: Sequence[Row]) -> Row | None:
+    pairs = zip(rows, others, strict=True)
+    points = [None if row["correct"] is None else row["correct"] - other["correct"] for row, other in pairs]
+    return mean_with_interval(rows, points, "difference")
 
 
 def text_overlap(rows: Sequence[Row], dataset_name: str) -> Row:

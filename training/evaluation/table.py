@@ -82,6 +82,8 @@ def _labelled_results(metrics: Row) -> list[tuple[str, Row | None]]:
     if metrics["consistency"] is not None:
         labelled.append(("agreement of wordings", metrics["consistency"]["agreement"]))
     labelled += [(f"baseline {name}", result) for name, result in metrics["baselines"].items()]
+    if metrics["above_question_only"] is not None:
+        labelled.append(("above question_only, points", metrics["above_question_only"]))
     return labelled
 
 

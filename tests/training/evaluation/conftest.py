@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from small_evaluations import table
 
-from amif.training.evaluation import baseline_accuracies, build_metrics, evaluation_fingerprint, prediction_rows
+from amif.training.evaluation import baseline_rows, build_metrics, evaluation_fingerprint, prediction_rows
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def metrics(rows, dataset):
         protocol="paper",
         dataset_name="tiny",
         split="test",
-        baselines=baseline_accuracies(dataset, dataset),
+        baselines=baseline_rows(dataset, dataset),
         fingerprint=evaluation_fingerprint(rows, protocol="paper", seed=3, command="run_vqa.py --seed 3"),
     )

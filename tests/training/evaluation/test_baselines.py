@@ -3,7 +3,7 @@ import small_evaluations
 from datasets import Dataset
 
 from amif.training.evaluation.baselines import (
-    baseline_accuracies,
+    baseline_rows,
     most_frequent_by_question_type,
     question_only,
 )
@@ -75,9 +75,9 @@ def test_baselines_are_scored_by_the_same_rule(dataset):
         ("2", "z", "Is it clear?", "no", None, "size"),
         ("3", "z", "Is it clear?", "no", None, "size"),
     )
-    result = baseline_accuracies(training, dataset)
-    assert {name: (value["accuracy"], value["n"]) for name, value in result.items()} == {
-        "most_frequent_by_question_type": (25.0, 4),
-        "question_only": (50.0, 4),
-        "always_no": (50.0, 2),
+    result = baseline_rows(training, dataset)
+    assert {name: [row["correct"] for row in rows] for name, rows in result.items()} == {
+        "most_frequent_by_question_type": [False, False, False, True, None],
+        "question_only": [True, False, False, True, None],
+        "always_no": [False, True],
     }

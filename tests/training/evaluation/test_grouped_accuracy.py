@@ -5,7 +5,7 @@ from small_evaluations import table
 
 from amif.training.evaluation import (
     accuracy_with_interval,
-    baseline_accuracies,
+    baseline_rows,
     evaluation_fingerprint,
     prediction_rows,
     score_rows,
@@ -83,4 +83,4 @@ def test_without_references_nothing_is_scored_and_the_log_says_so(dataset, caplo
     assert (scores["n"], scores["unscored"]) == (5, 5)
     assert scores["by_answer_type"] == scores["by_yes_no"] == scores["by_question_type"] == {}
     assert "None of the 5 questions" in caplog.text
-    assert baseline_accuracies(dataset, unanswered)["question_only"] is None
+    assert {row["correct"] for row in baseline_rows(dataset, unanswered)["question_only"]} == {None}

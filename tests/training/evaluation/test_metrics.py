@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from amif.training.evaluation import build_metrics, write_json
+from amif.training.evaluation import baseline_rows, build_metrics, compare_predictions, write_json
 
 
 def test_metrics_hold_the_contract_and_survive_json(metrics, tmp_path):
@@ -10,6 +10,13 @@ def test_metrics_hold_the_contract_and_survive_json(metrics, tmp_path):
     assert set(metrics) >= set(contract.split())
     write_json(tmp_path / "metrics.json", metrics)
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == metrics
+
+
+def test_what_is_above_the_question_alone_is_a_paired_difference(metrics, rows, dataset):
+    comparison = compare_predictions(rows, baseline_rows(dataset, dataset)["question_only"])
+    assert metrics["above_question_only"] == {name: comparison[name] for name in ("difference", "ci95", "n")}
+    assert metrics["above_question_only"]["difference"] == -50
+    assert metrics["baselines"]["question_only"]["accuracy"] == 100
 
 
 def test_unknown_protocol_is_refused(rows):

@@ -1,7 +1,7 @@
 import pytest
 from datasets import Image
 
-from amif.training.evaluation import baseline_accuracies, prediction_rows
+from amif.training.evaluation import baseline_rows, prediction_rows
 
 CONTRACT = {
     *("question_id", "image_id", "question", "answer", "prediction", "score", "correct", "answer_type", "yes_no")
@@ -24,4 +24,4 @@ def test_prediction_rows_refuse_a_lost_prediction(dataset):
 def test_images_are_not_opened(dataset):
     with_images = dataset.add_column("image", ["/nowhere.png"] * 5).cast_column("image", Image())
     assert len(prediction_rows(with_images, ["yes"] * 5)) == 5
-    assert baseline_accuracies(with_images, with_images)
+    assert baseline_rows(with_images, with_images)
