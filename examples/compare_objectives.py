@@ -22,8 +22,8 @@ from amif.training.evaluation.console import print_table
 from amif.training.evaluation.plots import seeds_plot
 from amif.training.evaluation.table import markdown_text
 from amif.training.experiments import Experiments
-from amif.training.objective_comparison import ARMS, LABELS, compare_objectives, given, objectives_table
-from amif.training.recipes import read_recipe
+from amif.training.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
+from amif.training.recipes import given, read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 

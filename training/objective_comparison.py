@@ -5,8 +5,7 @@ projections alone: co-attention and decoder of the model that answers are new in
 half of the epochs each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -38,8 +37,6 @@ LABELS = {
 }
 # What the other objectives' scripts refuse.
 OF_AMIF = ("teacher", "teacher_mode")
-# Arguments whose values hold a path behind a name.
-PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "="}
 # The arms that the others are compared with.
 REFERENCES = ("none", "info_nce")
 RECALLS = tuple(f"recall_{way}@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
@@ -192,24 +189,4 @@ def _difference(comparison: Row | None) -> str:
     return f"{comparison['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def given(pairs: Iterable[str]) -> dict[str, str]:
-    """`key=value` words of a command line as a dictionary; relative paths that exist become absolute.
-
-    Runs start in a folder of their own, where a relative path would not be found.
-
-    Raises:
-        ValueError: for a word without "=".
-    """
-    if odd := [pair for pair in pairs if "=" not in pair]:
-        raise ValueError(f"{odd[0]!r} is not of the form name=value.")
-    return {name: _from_anywhere(name, value) for name, value in (pair.split("=", 1) for pair in pairs)}
-
-
-def _from_anywhere(name: str, value: str) -> str:
-    head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
-    names_folder = name.endswith(("_dir", "_model", "_path")) or separator or "/" in path
-    is_path = Path(path).is_file() or (names_folder and Path(path).exists())
-    return f"{head}{separator}{Path(path).resolve()}" if is_path else value
-
-
-__all__ = ["ARMS", "compare_objectives", "fine_tuning_run", "given", "objectives_table", "pretraining_runs"]
+__all__ = ["ARMS", "compare_objectives", "fine_tuning_run", "objectives_table", "pretraining_runs"]

@@ -1,12 +1,15 @@
 """Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which overrides it."""
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from transformers import HfArgumentParser
+
+# Arguments whose values hold a path behind a name.
+PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "="}
 
 
 def parse_with_recipe(
@@ -68,3 +71,23 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{recipe} holds no arguments: write one `name: value` a line.")
     return values
+
+
+def given(pairs: Iterable[str]) -> dict[str, str]:
+    """`key=value` words of a command line as a dictionary; relative paths that exist become absolute.
+
+    Runs start in a folder of their own, where a relative path would not be found.
+
+    Raises:
+        ValueError: for a word without "=".
+    """
+    if odd := [pair for pair in pairs if "=" not in pair]:
+        raise ValueError(f"{odd[0]!r} is not of the form name=value.")
+    return {name: _from_anywhere(name, value) for name, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def _from_anywhere(name: str, value: str) -> str:
+    head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
+    names_folder = name.endswith(("_dir", "_model", "_path")) or separator or "/" in path
+    is_path = Path(path).is_file() or (names_folder and Path(path).exists())
+    return f"{head}{separator}{Path(path).resolve()}" if is_path else value

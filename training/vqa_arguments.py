@@ -109,6 +109,10 @@ class DataArguments:
             "as in VQA-RAD's official test."
         },
     )
+    validation_fold: int | None = field(
+        default=None,
+        metadata={"help": "Hold out this fifth (1 to 5) for validation, for cross-validation; default: a fixed 15 %."},
+    )
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     knowledge: str = field(
@@ -154,6 +158,12 @@ class DataArguments:
         """What the data set's reader is told beside its folder."""
         own = {} if self.dataset in NAMED else self.column_names
         return own | self._given("on_bad_row", "language", "num_studies")
+
+    @property
+    def validation_made_by(self) -> str:
+        """What makes the validation split, as it stands after --validation_by."""
+        fold = "" if self.validation_fold is None else f" --validation_fold {self.validation_fold}"
+        return self.validation_by + fold
 
     @property
     def question_options(self) -> dict[str, str | int]:

@@ -18,7 +18,11 @@ def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
     if data_args.predict_file is not None and not training and data_args.abstention_error_rate is None:
         return DatasetDict({"test": load_questions(data_args.predict_file, **data_args.question_options)})
     splits = load_vqa_dataset(
-        data_args.dataset, data_args.data_dir, validation_by=data_args.validation_by, **data_args.reader_options
+        data_args.dataset,
+        data_args.data_dir,
+        validation_by=data_args.validation_by,
+        validation_fold=data_args.validation_fold,
+        **data_args.reader_options,
     )
     if training and "train" not in splits:
         raise ValueError(
@@ -92,7 +96,7 @@ def note_validation(
     name, config = data_args.dataset, model.config
     refit_on, known = getattr(config, "refit_on", []), getattr(config, "validation_by", {})
     further = data_args.also_train_on if training else None
-    used = {source.partition("=")[0]: "image" for source in further or ()} | {name: data_args.validation_by}
+    used = {source.partition("=")[0]: "image" for source in further or ()} | {name: data_args.validation_made_by}
     if not data_args.refit and reads_validation(data_args, training, eval_split):
         if name in refit_on:
             raise ValueError(

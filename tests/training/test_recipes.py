@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from amif.training.recipes import choice_ahead, parse_with_recipe
+from amif.training.recipes import choice_ahead, given, parse_with_recipe
 
 
 @dataclass
@@ -55,3 +55,25 @@ def test_a_choice_is_known_before_the_other_arguments(recipes):
     (recipes / "empty.yaml").write_text("")
     with pytest.raises(ValueError, match=r"empty\.yaml holds no arguments"):
         parse(recipes, str(recipes / "empty.yaml"))
+
+
+def test_words_without_an_equals_sign_are_refused():
+    with pytest.raises(ValueError, match="'epochs' is not of the form"):
+        given(["a=1=2", "epochs"])
+    assert given(["a=1=2"]) == {"a": "1=2"}
+
+
+def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slake").mkdir()
+    (tmp_path / "own.csv").write_text("")
+    words = ["data_dir=slake", "dataset=slake", "text_model=user/model", "vision_model=slake", "teacher=amif:slake"]
+    assert given([*words, "add_vqa_pairs=slake=slake"]) == {
+        "data_dir": str(tmp_path / "slake"),
+        "dataset": "slake",
+        "text_model": "user/model",
+        "vision_model": str(tmp_path / "slake"),
+        "teacher": f"amif:{tmp_path / 'slake'}",
+        "add_vqa_pairs": f"slake={tmp_path / 'slake'}",
+    }
+    assert given(["dataset=own.csv", "teacher=none"]) == {"dataset": str(tmp_path / "own.csv"), "teacher": "none"}

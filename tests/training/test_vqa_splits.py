@@ -35,6 +35,16 @@ def test_a_set_whose_validation_was_made_otherwise_is_not_trained_on_beside():
         note_validation(model, joint, training=True, eval_split="validation")
 
 
+def test_a_checkpoint_of_one_fold_is_not_evaluated_on_another():
+    model = small_model()
+    first = DataArguments("vqa_rad", validation_fold=1)
+    note_validation(model, first, training=True, eval_split="validation")
+    note_validation(model, first, training=False, eval_split="validation")
+    for other in (DataArguments("vqa_rad", validation_fold=2), DataArguments("vqa_rad")):
+        with pytest.raises(ValueError, match="Give --validation_by image --validation_fold 1, or leave"):
+            note_validation(model, other, training=False, eval_split="validation")
+
+
 def test_training_without_training_questions_is_refused(tmp_path):
     (tmp_path / "test_b.csv").write_text("image,question,answer\na.png,is it?,yes\n")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")

@@ -10,6 +10,7 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 VALIDATION_FRACTION = 0.15
+NUM_FOLDS = 5
 
 
 def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "image_id") -> tuple[Dataset, Dataset]:
@@ -28,16 +29,42 @@ def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "
     return _select_images(dataset, image_ids, chosen, False), _select_images(dataset, image_ids, chosen, True)
 
 
+def split_fold(dataset: Dataset, fold: int, seed: int, column: str = "image_id") -> tuple[Dataset, Dataset]:
+    """Part `dataset` into (train, validation) for round `fold` of a cross-validation, counted from 1 to `NUM_FOLDS`.
+
+    Over all rounds each row is in validation once, and rows of one value of `column` always together. Folds have about
+    as many rows each, and the order of the rows does not matter.
+
+    Raises:
+        ValueError: for another fold, or when `column` has fewer values than there are folds.
+    """
+    if fold not in range(1, NUM_FOLDS + 1):
+        raise ValueError(f"validation_fold must lie between 1 and {NUM_FOLDS}, got {fold}.")
+    image_ids = list(dataset[column])
+    chosen = _images_of_fold(Counter(image_ids), fold, seed)
+    return _select_images(dataset, image_ids, chosen, False), _select_images(dataset, image_ids, chosen, True)
+
+
 def add_validation(
-    splits: DatasetDict, fraction: float = VALIDATION_FRACTION, column: str = "image_id", seed: int = 0
+    splits: DatasetDict,
+    fraction: float = VALIDATION_FRACTION,
+    column: str = "image_id",
+    seed: int = 0,
+    fold: int | None = None,
 ) -> DatasetDict:
-    """`splits` with a validation split made from "train" by `column`, where there is "train" and no validation."""
+    """`splits` with a validation split made from "train" by `column`, where there is "train" and no validation.
+
+    With `fold` the split is that round of a cross-validation, and `fraction` does not matter.
+    """
     if "validation" in splits or "train" not in splits:
         return splits
     if len(set(splits["train"][column])) < 2:
         logger.warning(f"No validation split: the training rows have a single {column}, and splits are made by it.")
         return splits
-    train, validation = split_by_image(splits["train"], fraction, seed, column)
+    if fold is None:
+        train, validation = split_by_image(splits["train"], fraction, seed, column)
+    else:
+        train, validation = split_fold(splits["train"], fold, seed, column)
     others = {name: split for name, split in splits.items() if name != "train"}
     return DatasetDict({"train": train, "validation": validation, **others})
 
@@ -45,17 +72,32 @@ def add_validation(
 def _choose_images(questions: Mapping[str, int], fraction: float, seed: int) -> set[str]:
     if len(questions) < 2:
         raise ValueError(f"A split by image needs two images or more, got {len(questions)}.")
-    ordered = sorted(questions, key=lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).digest())
     target = fraction * sum(questions.values())
     chosen: set[str] = set()
     held = 0
     # One image always stays for training, however many questions the others lack.
-    for image_id in ordered[:-1]:
+    for image_id in _shuffle(questions, seed)[:-1]:
         if held >= target:
             break
         chosen.add(image_id)
         held += questions[image_id]
     return chosen
+
+
+def _images_of_fold(questions: Mapping[str, int], fold: int, seed: int) -> set[str]:
+    if len(questions) < NUM_FOLDS:
+        raise ValueError(f"{NUM_FOLDS} folds by image need {NUM_FOLDS} images or more, got {len(questions)}.")
+    folds: list[set[str]] = [set() for _ in range(NUM_FOLDS)]
+    held = [0] * NUM_FOLDS
+    for image_id in _shuffle(questions, seed):
+        emptiest = held.index(min(held))
+        folds[emptiest].add(image_id)
+        held[emptiest] += questions[image_id]
+    return folds[fold - 1]
+
+
+def _shuffle(image_ids: Collection[str], seed: int) -> list[str]:
+    return sorted(image_ids, key=lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).digest())
 
 
 def _select_images(dataset: Dataset, image_ids: list[str], chosen: Collection[str], inside: bool) -> Dataset:

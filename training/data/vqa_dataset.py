@@ -36,6 +36,7 @@ def load_vqa_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
     validation_by: str | None = "image",
+    validation_fold: int | None = None,
     on_bad_row: str = "error",
     **column_names: Any,
 ) -> DatasetDict:
@@ -50,6 +51,8 @@ def load_vqa_dataset(
             questions with all their rephrasings about images that training shows too ("question", for data with a
             column `rephrasing_of`, as VQA-RAD's JSON files have); of single rows, whose images and rephrasings stay in
             training ("wording"); or not at all (None).
+        validation_fold: which fifth of the training rows is held out, 1 to 5, for cross-validation; by default a fixed
+            15 % is. The fifths are made of whole images, or as `validation_by` says.
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
         **column_names: `image_column`, `question_column`, `answer_column` and `image_dir` for one's own data; for the
@@ -60,18 +63,18 @@ def load_vqa_dataset(
 
     Raises:
         ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form; for another
-            `validation_by`, or one that the data have no column for; for damaged files, and for bad rows unless they
-            are skipped.
+            `validation_by` or `validation_fold`, or one that the data have no column for or that have a validation
+            split of their own; for damaged files, and for bad rows unless they are skipped.
         FileNotFoundError: when a file or an image is missing.
     """
     if validation_by not in (*VALIDATION_BY, None):
         raise ValueError(f"validation_by {validation_by!r} is none of {', '.join(VALIDATION_BY)} and None.")
     name = str(name_or_path)
     if name == "phantom":
-        return DatasetDict(_generate_phantom(**column_names))
+        return _with_validation(DatasetDict(_generate_phantom(**column_names)), validation_by, validation_fold)
     if name in READERS:
         splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
-        return _with_validation(splits, validation_by)
+        return _with_validation(splits, validation_by, validation_fold)
     if not Path(name).exists() and not may_be_hub_id(name):
         raise ValueError(
             f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give a Hub id, or "
@@ -79,10 +82,15 @@ def load_vqa_dataset(
             "answer_column."
         )
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
-    return _with_validation(splits, validation_by)
+    return _with_validation(splits, validation_by, validation_fold)
 
 
-def _with_validation(splits: DatasetDict, by: str | None) -> DatasetDict:
+def _with_validation(splits: DatasetDict, by: str | None, fold: int | None) -> DatasetDict:
+    if fold is not None and (by is None or "validation" in splits):
+        raise ValueError(
+            f"validation_fold {fold} makes a validation split from the training rows: leave it out where the data has "
+            "one of its own or validation_by is None."
+        )
     if by is None or "train" not in splits or "validation" in splits:
         return splits
     column = VALIDATION_BY[by]
@@ -91,7 +99,7 @@ def _with_validation(splits: DatasetDict, by: str | None) -> DatasetDict:
             f"validation_by {by!r} keeps a question's rephrasings together, and these data have no column {column!r} "
             "to tell them: give 'wording', which holds out single rows, or 'image'."
         )
-    return add_validation(splits, column=column)
+    return add_validation(splits, column=column, fold=fold)
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -1,10 +1,11 @@
 import random
+from collections import Counter
 
 import pytest
 from datasets import DatasetDict
 
 from amif.training.data.schema import build_vqa_dataset
-from amif.training.data.splits import add_validation, split_by_image
+from amif.training.data.splits import NUM_FOLDS, add_validation, split_by_image, split_fold
 
 
 def questions(images, per_image=None, seed=0):
@@ -45,6 +46,34 @@ def test_two_images_part_and_one_cannot():
         split_by_image(questions(1), 0.5, 0)
     with pytest.raises(ValueError, match="between 0 and 1"):
         split_by_image(questions(2), 1.0, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_hold_each_row_once_and_no_image_twice(seed):
+    dataset = questions(60, seed=seed)
+    held, images = Counter(), Counter()
+    for fold in range(1, NUM_FOLDS + 1):
+        train, validation = split_fold(dataset, fold, seed)
+        assert sorted([*train["question_id"], *validation["question_id"]]) == sorted(dataset["question_id"])
+        assert abs(len(validation) - len(dataset) / NUM_FOLDS) < 12
+        held.update(validation["question_id"])
+        images.update(set(validation["image_id"]))
+    assert held == Counter(dataset["question_id"])
+    assert images == Counter(set(dataset["image_id"]))
+
+
+def test_a_fold_does_not_depend_on_the_order_of_rows():
+    dataset = questions(40)
+    _, once = split_fold(dataset, 2, 0)
+    _, again = split_fold(dataset.select(reversed(range(len(dataset)))), 2, 0)
+    assert set(once["image_id"]) == set(again["image_id"])
+
+
+def test_folds_that_cannot_be_made_are_refused():
+    with pytest.raises(ValueError, match="validation_fold must lie between 1 and 5, got 0"):
+        split_fold(questions(20), 0, 0)
+    with pytest.raises(ValueError, match="5 folds by image need 5 images or more, got 4"):
+        split_fold(questions(4), 1, 0)
 
 
 def test_validation_is_added_only_where_it_can_and_must():

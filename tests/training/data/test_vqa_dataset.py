@@ -42,6 +42,11 @@ def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
         load_vqa_dataset(tmp_path / "own.json", validation_by="patient")
 
 
+def test_a_fold_of_data_with_a_validation_split_is_refused():
+    with pytest.raises(ValueError, match=r"validation_fold 1 makes a validation split .* leave it out"):
+        load_vqa_dataset("phantom", num_studies=40, validation_fold=1)
+
+
 @pytest.mark.parametrize("name", ["vqa_rad", "slake", "vqa_med_2019"])
 def test_real_sets_share_the_schema(name, data_dir):
     splits = load_vqa_dataset(name, data_dir / name, strict=True)

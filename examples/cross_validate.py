@@ -1,0 +1,60 @@
+r"""Cross-validate fine-tuning: five models, each asked about the images that it was trained without.
+
+    python examples/cross_validate.py --recipe examples/recipes/vqa_rad_by_question.yaml --output_dir folds \
+        --arguments data_dir=DIR validation_by=image model_name_or_path=START
+
+The arguments are those of run_vqa.py, each as name=value, and override the recipe's. The last weights of each fold are
+evaluated, and nothing is chosen on its questions; each is also asked on blank images. Runs are kept in `--output_dir`:
+what is finished is never done again, so the same command goes on after an interruption. It leaves `predictions.jsonl`
+and `metrics.json` of all questions together.
+"""
+
+import logging
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from amif.training.cross_validation import cross_validate
+from amif.training.evaluation import write_json, write_jsonl
+from amif.training.evaluation.console import print_table
+from amif.training.evaluation.table import comparison_table, grounding_table, metrics_table
+from amif.training.experiments import Experiments
+from amif.training.recipes import given, read_recipe
+
+
+@dataclass
+class CrossValidationArguments:
+    """What is trained five times."""
+
+    recipe: str = field(metadata={"help": "JSON or YAML file of arguments of run_vqa.py."})
+    arguments: list[str] = field(
+        default_factory=list, metadata={"help": "Arguments that override the recipe's, each as name=value."}
+    )
+    output_dir: str = field(default="folds", metadata={"help": "Folder of the runs and the results."})
+
+
+def main() -> None:
+    # 1. Arguments
+    (args,) = HfArgumentParser(CrossValidationArguments).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = read_recipe(args.recipe) | given(args.arguments)
+
+    # 2. Runs
+    experiments = Experiments(args.output_dir, Path(__file__).parent)
+    rows, metrics = cross_validate(experiments, arguments, shlex.join(sys.argv))
+
+    # 3. Results
+    output = Path(args.output_dir)
+    write_jsonl(output / "predictions.jsonl", rows)
+    write_json(output / "metrics.json", metrics)
+    print_table(metrics_table(metrics))
+    print_table(grounding_table(metrics["grounding"]))
+    for name, comparison in metrics["comparisons"].items():
+        print_table(comparison_table(comparison, "the model", name))
+
+
+if __name__ == "__main__":
+    main()

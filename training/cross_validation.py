@@ -1,0 +1,100 @@
+"""Cross-validation: each question is answered by a model that was trained without its image."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import chain
+from typing import Any
+
+from transformers import HfArgumentParser
+
+from .data.splits import NUM_FOLDS
+from .evaluation import (
+    acceptable_answers_of,
+    accuracy_with_interval,
+    baseline_rows,
+    build_metrics,
+    compare_predictions,
+    evaluation_fingerprint,
+    grounding,
+)
+from .evaluation.prediction_rows import Row
+from .evaluation.result_files import read_jsonl
+from .experiments import Checkpoint, Experiments, Run
+from .vqa_arguments import DataArguments, ModelArguments
+from .vqa_splits import load_splits
+
+# Each fold's last weights are evaluated: nothing is chosen on the questions that the result is about.
+_NOTHING_CHOSEN = {"eval_strategy": "no", "load_best_model_at_end": False}
+
+
+def fold_runs(arguments: Mapping[str, Any], fold: int) -> tuple[Run, Run]:
+    """Training without one fold and answering it; and answering it on blank images."""
+    held_out = {"validation_fold": fold, "eval_split": "validation"}
+    trained = Run("fold", "run_vqa.py", {**arguments, **_NOTHING_CHOSEN, **held_out})
+    of_start = {field.name for field in fields(ModelArguments)} - {"attn_implementation"}
+    evaluating = {name: value for name, value in trained.arguments.items() if name not in of_start}
+    blank = {"model_name_or_path": Checkpoint(trained), "do_train": False, "ablate_image": "blank"}
+    return trained, Run("fold_blank", "run_vqa.py", {**evaluating, **blank})
+
+
+def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], command: str) -> tuple[list[Row], Row]:
+    """Do what is not done, fold by fold, and measure the answers to all questions together.
+
+    Args:
+        experiments: where runs are kept.
+        arguments: of `run_vqa.py` by name, of a data set without a validation split of its own.
+        command: the command line, for the fingerprint.
+
+    Returns:
+        The rows of `predictions.jsonl`, fold after fold, and `build_metrics` of them, where every baseline has learnt
+        from the rows that the fold's model was trained on. Beside these `folds`, the accuracy of each; `grounding`, by
+        the blank images; `comparisons`, `compare_predictions` with the baseline "question_only" and "blank images".
+
+    Raises:
+        ValueError: for data with a validation split of their own.
+        RuntimeError: where a run fails.
+    """
+    runs = [fold_runs(arguments, fold) for fold in range(1, NUM_FOLDS + 1)]
+    baselines = _baselines(arguments)
+    experiments.complete([run for of_fold in runs for run in of_fold])
+    folds, blank_folds = (
+        [read_jsonl(experiments.path(run) / "predictions.jsonl") for run in kind] for kind in zip(*runs, strict=True)
+    )
+    rows, blank = list(chain.from_iterable(folds)), list(chain.from_iterable(blank_folds))
+    protocol = arguments.get("protocol", "clean")
+    metrics = build_metrics(
+        rows,
+        protocol=protocol,
+        dataset_name=arguments["dataset"],
+        split=f"{NUM_FOLDS} folds",
+        baselines=baselines,
+        fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=arguments.get("seed"), command=command),
+    )
+    return rows, metrics | {
+        "folds": [accuracy_with_interval(fold) for fold in folds],
+        "grounding": grounding(rows, blank, []),
+        "comparisons": {
+            "question_only": compare_predictions(rows, baselines["question_only"]),
+            "blank images": compare_predictions(rows, blank),
+        },
+    }
+
+
+def _baselines(arguments: Mapping[str, Any]) -> dict[str, list[Row]]:
+    pooled: dict[str, list[Row]] = {}
+    for fold in range(1, NUM_FOLDS + 1):
+        data_args = _data_arguments({**arguments, "validation_fold": fold})
+        splits = load_splits(data_args, training=True)
+        acceptable = acceptable_answers_of(data_args.dataset)
+        for name, rows in baseline_rows(splits["train"], splits["validation"], acceptable).items():
+            pooled.setdefault(name, []).extend(rows)
+    return pooled
+
+
+def _data_arguments(arguments: Mapping[str, Any]) -> DataArguments:
+    names = [field.name for field in fields(DataArguments) if field.name in arguments]
+    words = [word for name in names for word in (f"--{name}", str(arguments[name]))]
+    return HfArgumentParser(DataArguments).parse_args_into_dataclasses(words)[0]
+
+
+__all__ = ["cross_validate", "fold_runs"]
