@@ -20,7 +20,7 @@ from transformers import HfArgumentParser
 from amif.training.cross_validation import cross_validate
 from amif.training.evaluation import write_json, write_jsonl
 from amif.training.evaluation.console import print_table
-from amif.training.evaluation.table import comparison_table, grounding_table, metrics_table
+from amif.training.evaluation.table import comparison_table, metrics_table
 from amif.training.experiments import Experiments
 from amif.training.recipes import given, read_recipe
 
@@ -51,7 +51,6 @@ def main() -> None:
     write_jsonl(output / "predictions.jsonl", rows)
     write_json(output / "metrics.json", metrics)
     print_table(metrics_table(metrics))
-    print_table(grounding_table(metrics["grounding"]))
     for name, comparison in metrics["comparisons"].items():
         print_table(comparison_table(comparison, "the model", name))
 

@@ -15,7 +15,6 @@ from .evaluation import (
     build_metrics,
     compare_predictions,
     evaluation_fingerprint,
-    grounding,
 )
 from .evaluation.prediction_rows import Row
 from .evaluation.result_files import read_jsonl
@@ -47,8 +46,9 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], comma
 
     Returns:
         The rows of `predictions.jsonl`, fold after fold, and `build_metrics` of them, where every baseline has learnt
-        from the rows that the fold's model was trained on. Beside these `folds`, the accuracy of each; `grounding`, by
-        the blank images; `comparisons`, `compare_predictions` with the baseline "question_only" and "blank images".
+        from the rows that the fold's model was trained on, and the models themselves on blank images are one,
+        "blank_images". Beside these `folds`, the accuracy of each, and `comparisons`: `compare_predictions` with
+        "question_only" and with "blank_images".
 
     Raises:
         ValueError: for data with a validation split of their own.
@@ -61,21 +61,20 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], comma
         [read_jsonl(experiments.path(run) / "predictions.jsonl") for run in kind] for kind in zip(*runs, strict=True)
     )
     rows, blank = list(chain.from_iterable(folds)), list(chain.from_iterable(blank_folds))
-    protocol = arguments.get("protocol", "clean")
+    protocol, seed = arguments.get("protocol", "clean"), int(arguments.get("seed", 42))
     metrics = build_metrics(
         rows,
         protocol=protocol,
         dataset_name=arguments["dataset"],
         split=f"{NUM_FOLDS} folds",
-        baselines=baselines,
-        fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=arguments.get("seed"), command=command),
+        baselines=baselines | {"blank_images": blank},
+        fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=seed, command=command),
     )
     return rows, metrics | {
         "folds": [accuracy_with_interval(fold) for fold in folds],
-        "grounding": grounding(rows, blank, []),
         "comparisons": {
             "question_only": compare_predictions(rows, baselines["question_only"]),
-            "blank images": compare_predictions(rows, blank),
+            "blank_images": compare_predictions(rows, blank),
         },
     }
 
