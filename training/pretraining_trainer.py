@@ -115,14 +115,12 @@ class AmifPreTrainer(BasePreTrainer):
         """The weighted sum of the stage's losses; each is kept under its name for the log.
 
         A batch without `hard_negatives` gets them here, drawn from the teacher's labels before the model runs.
+
+        Raises:
+            ValueError: where the batch's `hard_negatives` has fewer columns than there are kinds of pairs to match.
         """
         teacher = self._teacher_similarities(inputs)
-        hard_negatives = None
-        if self.args.stage == "local":
-            hard_negatives = inputs.get("hard_negatives")
-            if hard_negatives is None:
-                hard_negatives = self.draw_hard_negatives(inputs)
-            hard_negatives = hard_negatives[:, : len(self._matching_kinds)]
+        hard_negatives = self._hard_negatives(inputs) if self.args.stage == "local" else None
         output = model(
             pixel_values=inputs["pixel_values"],
             input_ids=inputs["input_ids"],
@@ -159,6 +157,17 @@ class AmifPreTrainer(BasePreTrainer):
     @property
     def _matching_kinds(self) -> tuple[str, ...]:
         return MATCHING_KINDS if self.args.matching_kinds == "all" else MATCHING_KINDS[:1]
+
+    def _hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        negatives, num_kinds = inputs.get("hard_negatives"), len(self._matching_kinds)
+        if negatives is None:
+            return self.draw_hard_negatives(inputs)
+        if negatives.shape[1] < num_kinds:
+            raise ValueError(
+                f"hard_negatives has {negatives.shape[1]} columns, and --matching_kinds {self.args.matching_kinds} "
+                f"matches {num_kinds} kinds of pairs: give a column for each kind, or --matching_kinds image_text."
+            )
+        return negatives[:, :num_kinds]
 
     @torch.no_grad()
     def draw_hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -145,6 +145,12 @@ def test_local_stage_is_equations_9_and_13(tmp_path, matching_kinds, count):
     assert loss.item() == pytest.approx(0.5 * transport + 3 * matching + 0.25 * global_loss, rel=1e-4)
 
 
+def test_hard_negatives_of_too_few_kinds_are_refused(tmp_path):
+    inputs = batch() | {"hard_negatives": HARD_NEGATIVES[:, :1]}
+    with pytest.raises(ValueError, match="1 columns, and --matching_kinds all matches 3 kinds of pairs"):
+        trainer(tmp_path, stage="local").compute_loss(small_pretraining_model(), inputs)
+
+
 def test_local_stage_trains_what_reads_both_modalities(tmp_path):
     model = small_pretraining_model()
     trainer(tmp_path, model, stage="local").compute_loss(model, batch()).backward()
