@@ -65,7 +65,7 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], comma
     metrics = build_metrics(
         rows,
         protocol=protocol,
-        dataset_name=arguments["dataset"],
+        dataset_name=_data_arguments(arguments).dataset,
         split=f"{NUM_FOLDS} folds",
         baselines=baselines | {"blank_images": blank},
         fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=seed, command=command),
