@@ -23,7 +23,7 @@ from amif.training.evaluation.plots import seeds_plot
 from amif.training.evaluation.table import markdown_text
 from amif.training.experiments import Experiments
 from amif.training.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
-from amif.training.recipes import given, read_recipe
+from amif.training.recipes import absolute_paths, given, read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -52,8 +52,8 @@ def main() -> None:
     # 1. Arguments
     (args,) = HfArgumentParser(ComparisonArguments).parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    pretraining = read_recipe(args.pretraining_recipe) | given(args.pretraining)
-    fine_tuning = read_recipe(args.fine_tuning_recipe) | given(args.fine_tuning)
+    pretraining = absolute_paths(read_recipe(args.pretraining_recipe)) | given(args.pretraining)
+    fine_tuning = absolute_paths(read_recipe(args.fine_tuning_recipe)) | given(args.fine_tuning)
 
     # 2. Runs
     experiments = Experiments(args.output_dir, Path(__file__).parent)

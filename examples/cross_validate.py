@@ -1,9 +1,10 @@
-r"""Cross-validate fine-tuning: five models, each asked about the images that it was trained without.
+r"""Cross-validate fine-tuning: five models, each asked about the fifth that it was trained without.
 
     python examples/cross_validate.py --recipe examples/recipes/vqa_rad_by_question.yaml --output_dir folds \
         --arguments data_dir=DIR validation_by=image model_name_or_path=START
 
-The arguments are those of run_vqa.py, each as name=value, and override the recipe's. The last weights of each fold are
+The arguments are those of run_vqa.py, each as name=value, and override the recipe's. Folds are of whole images, unless
+`validation_by` says otherwise; data with a validation split of their own are refused. The last weights of each fold are
 evaluated, and nothing is chosen on its questions; each is also asked on blank images. Runs are kept in `--output_dir`:
 what is finished is never done again, so the same command goes on after an interruption. It leaves `predictions.jsonl`
 and `metrics.json` of all questions together.
@@ -22,7 +23,7 @@ from amif.training.evaluation import write_json, write_jsonl
 from amif.training.evaluation.console import print_table
 from amif.training.evaluation.table import comparison_table, metrics_table
 from amif.training.experiments import Experiments
-from amif.training.recipes import given, read_recipe
+from amif.training.recipes import absolute_paths, given, read_recipe
 
 
 @dataclass
@@ -40,7 +41,7 @@ def main() -> None:
     # 1. Arguments
     (args,) = HfArgumentParser(CrossValidationArguments).parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    arguments = read_recipe(args.recipe) | given(args.arguments)
+    arguments = absolute_paths(read_recipe(args.recipe)) | given(args.arguments)
 
     # 2. Runs
     experiments = Experiments(args.output_dir, Path(__file__).parent)

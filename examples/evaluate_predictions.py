@@ -57,8 +57,13 @@ class EvaluationArguments:
         default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
     )
     validation_by: str = field(
-        default="image", metadata={"help": "How a missing validation split is made: image, question or wording."}
+        default="image",
+        metadata={
+            "help": "How a missing validation split is made: image, question or wording; none: not at all, as for "
+            "--split train and the predictions of cross_validate.py."
+        },
     )
+    validation_fold: int | None = field(default=None, metadata={"help": "Which fold (1 to 5) was held out."})
     split: str | None = field(default=None, metadata={"help": "Which split; default: test where it has answers."})
     compare: str | None = field(default=None, metadata={"help": "Predictions of another system, to compare with."})
     blank: str | None = field(default=None, metadata={"help": "The system's predictions on blank images."})
@@ -124,7 +129,8 @@ def main() -> None:
 def load_splits(args: EvaluationArguments) -> DatasetDict:
     own = () if args.dataset in NAMED else ("image_column", "question_column", "answer_column", "image_dir")
     options = {name: value for name in (*own, "language", "num_studies") if (value := getattr(args, name)) is not None}
-    options |= {"on_bad_row": args.on_bad_row, "validation_by": args.validation_by}
+    validation_by = None if args.validation_by == "none" else args.validation_by
+    options |= {"on_bad_row": args.on_bad_row, "validation_by": validation_by, "validation_fold": args.validation_fold}
     return load_vqa_dataset(args.dataset, args.data_dir, **options)
 
 

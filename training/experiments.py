@@ -53,7 +53,7 @@ class Run:
 
     kind: str
     script: str
-    arguments: Mapping[str, str | int | float | bool | Checkpoint] = field(default_factory=dict)
+    arguments: Mapping[str, str | int | float | bool | list[str] | Checkpoint] = field(default_factory=dict)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Experiments:
 
     def arguments(self, run: Run) -> list[str]:
         """The run's command line, to be started in this folder of runs."""
-        words = [word for name, value in sorted(run.arguments.items()) for word in (f"--{name}", _word(value))]
+        words = [word for name, value in sorted(run.arguments.items()) for word in (f"--{name}", *_words(value))]
         return [*words, "--output_dir", run.name, "--resume_from_checkpoint", "true"]
 
     def record(self, run: Run) -> dict[str, Any] | None:
@@ -192,9 +192,11 @@ def machine_facts() -> dict[str, str | int]:
     }
 
 
-def _word(value: object) -> str:
+def _words(value: object) -> list[str]:
     value = _plain(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 
 def _can_fork() -> bool:

@@ -1,15 +1,18 @@
 """Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which overrides it."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from transformers import HfArgumentParser
 
+from .data import NAMED
+
 # Arguments whose values hold a path behind a name.
-PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "="}
+PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
 
 
 def parse_with_recipe(
@@ -74,20 +77,37 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
 
 
 def given(pairs: Iterable[str]) -> dict[str, str]:
-    """`key=value` words of a command line as a dictionary; relative paths that exist become absolute.
-
-    Runs start in a folder of their own, where a relative path would not be found.
+    """`key=value` words of a command line as a dictionary, with `absolute_paths`.
 
     Raises:
-        ValueError: for a word without "=".
+        ValueError: for a word without "=", or a key that comes twice.
     """
     if odd := [pair for pair in pairs if "=" not in pair]:
         raise ValueError(f"{odd[0]!r} is not of the form name=value.")
-    return {name: _from_anywhere(name, value) for name, value in (pair.split("=", 1) for pair in pairs)}
+    named = [pair.split("=", 1) for pair in pairs]
+    if repeated := [name for name, count in Counter(name for name, _ in named).items() if count > 1]:
+        raise ValueError(f"{repeated[0]} is given twice: write several values as a list into the recipe.")
+    return absolute_paths(dict(named))
 
 
-def _from_anywhere(name: str, value: str) -> str:
+def absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arguments, with relative paths that exist made absolute, those in lists too.
+
+    Runs start in a folder of their own, where a relative path would not be found.
+    """
+    return {name: _from_anywhere(name, value) for name, value in arguments.items()}
+
+
+def _from_anywhere(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_anywhere(name, item) for item in value]
+    return _absolute(name, value) if isinstance(value, str) else value
+
+
+def _absolute(name: str, value: str) -> str:
+    if name == "dataset" and value in NAMED:
+        return value
     head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
-    names_folder = name.endswith(("_dir", "_model", "_path")) or separator or "/" in path
+    names_folder = name.endswith(("_dir", "_model", "_path", "dataset")) or separator or "/" in path
     is_path = Path(path).is_file() or (names_folder and Path(path).exists())
     return f"{head}{separator}{Path(path).resolve()}" if is_path else value

@@ -107,8 +107,8 @@ def note_validation(
             if known.get(other, by) != by:
                 raise ValueError(
                     f"This checkpoint was trained on {other} with --validation_by {known[other]}: with {by}, training "
-                    f"and validation of {other} may share questions. Give --validation_by {known[other]}, or leave "
-                    f"{other} out of --also_train_on."
+                    f"and validation of {other} may share questions. Give --validation_by {known[other]}, start from "
+                    f"another checkpoint, or leave {other} out of --also_train_on."
                 )
     if training:
         config.validation_by = known | used

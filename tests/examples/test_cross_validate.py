@@ -24,18 +24,19 @@ disable_tqdm: true
 
 @pytest.fixture
 def folder(tmp_path):
-    with open(tmp_path / "train.csv", "w", newline="", encoding="utf-8") as file:
+    (tmp_path / "questions").mkdir()
+    with open(tmp_path / "questions" / "train.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "question", "answer"])
         for image in range(10):
-            Image.new("L", (32, 32), 25 * image).save(tmp_path / f"{image}.png")
+            Image.new("L", (32, 32), 25 * image).save(tmp_path / "questions" / f"{image}.png")
             writer.writerow([f"{image}.png", "is it dark?", "yes" if image < 5 else "no"])
     (tmp_path / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
     return tmp_path
 
 
 def cross_validate(folder):
-    words = ["--recipe", "tiny.yaml", "--arguments", "dataset=train.csv", "seed=7", "--output_dir", "out"]
+    words = ["--recipe", "tiny.yaml", "--arguments", "dataset=questions", "seed=7", "--output_dir", "out"]
     command = [sys.executable, str(ROOT / "examples" / "cross_validate.py"), *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
@@ -45,14 +46,14 @@ def test_five_folds_are_trained_once_and_measured_together(folder):
     assert first.returncode == 0, first.stderr
     assert "10 runs to do" in first.stderr
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
-    assert (metrics["n"], metrics["split"], metrics["fingerprint"]["seed"]) == (10, "5 folds", 7)
+    assert (metrics["n"], metrics["split"], metrics["fingerprint"]["seed"]) == (10, "5 folds by image", 7)
     assert [fold["n"] for fold in metrics["folds"]] == [2] * 5
     predictions = [json.loads(line) for line in (folder / "out" / "predictions.jsonl").read_text().splitlines()]
     assert len({row["question_id"] for row in predictions}) == 10
     for record in (folder / "out").glob("fold-*/record.json"):
         asked = [json.loads(line) for line in (record.parent / "predictions.jsonl").read_text().splitlines()]
         log = (record.parent / "log.txt").read_text()
-        assert "train.csv train: 8 questions, 8 images" in log
+        assert "questions train: 8 questions, 8 images" in log
         assert len(asked) == 2
     assert "the model less question_only, the same 10 questions" in first.stdout
     assert "the model less blank_images, the same 10 questions" in first.stdout

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -90,8 +91,24 @@ def test_nothing_is_chosen_and_blank_images_are_shown_to_the_model_of_their_fold
     assert len(player.calls) == 2 * NUM_FOLDS, "what is done is not done again"
 
 
+def test_what_chooses_on_the_evaluated_questions_is_refused(data, tmp_path):
+    player = Player()
+    arguments = {"dataset": data, "refit": True, "early_stopping_patience": 2}
+    with pytest.raises(ValueError, match="leave out early_stopping_patience, refit"):
+        cross_validate(Experiments(tmp_path, tmp_path, player), arguments, "")
+    assert player.calls == []
+
+
+def test_data_that_have_changed_since_the_runs_are_refused(played, data):
+    *_, experiments, arguments = played
+    text = Path(data).read_text()
+    Path(data).write_text(text.replace("0.png,is there a mass?,no", "0.png,is there a mass?,yes"))
+    with pytest.raises(ValueError, match="data have changed since these runs were made: give another --output_dir"):
+        cross_validate(experiments, arguments, "command")
+
+
 def test_data_with_a_validation_split_of_their_own_are_refused_before_any_run(tmp_path):
     player = Player()
-    with pytest.raises(ValueError, match="makes a validation split from the training rows"):
+    with pytest.raises(ValueError, match="these data have train, validation, test: leave it out"):
         cross_validate(Experiments(tmp_path, tmp_path, player), {"dataset": "phantom", "num_studies": "40"}, "")
     assert player.calls == []

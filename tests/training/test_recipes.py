@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from amif.training.recipes import choice_ahead, given, parse_with_recipe
+from amif.training.recipes import absolute_paths, choice_ahead, given, parse_with_recipe
 
 
 @dataclass
@@ -60,6 +60,8 @@ def test_a_choice_is_known_before_the_other_arguments(recipes):
 def test_words_without_an_equals_sign_are_refused():
     with pytest.raises(ValueError, match="'epochs' is not of the form"):
         given(["a=1=2", "epochs"])
+    with pytest.raises(ValueError, match="a is given twice: write several values as a list into the recipe"):
+        given(["a=1", "b=1", "a=2"])
     assert given(["a=1=2"]) == {"a": "1=2"}
 
 
@@ -76,4 +78,8 @@ def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
         "teacher": f"amif:{tmp_path / 'slake'}",
         "add_vqa_pairs": f"slake={tmp_path / 'slake'}",
     }
+    (tmp_path / "questions").mkdir()
+    assert given(["dataset=questions"]) == {"dataset": str(tmp_path / "questions")}
+    sets = {"also_train_on": ["slake=slake", "vqa_rad=elsewhere"], "num_train_epochs": 2}
+    assert absolute_paths(sets) == sets | {"also_train_on": [f"slake={tmp_path / 'slake'}", "vqa_rad=elsewhere"]}
     assert given(["dataset=own.csv", "teacher=none"]) == {"dataset": str(tmp_path / "own.csv"), "teacher": "none"}

@@ -41,7 +41,7 @@ def test_a_checkpoint_of_one_fold_is_not_evaluated_on_another():
     note_validation(model, first, training=True, eval_split="validation")
     note_validation(model, first, training=False, eval_split="validation")
     for other in (DataArguments("vqa_rad", validation_fold=2), DataArguments("vqa_rad")):
-        with pytest.raises(ValueError, match="Give --validation_by image --validation_fold 1, or leave"):
+        with pytest.raises(ValueError, match="Give --validation_by image --validation_fold 1, start from"):
             note_validation(model, other, training=False, eval_split="validation")
 
 

@@ -55,10 +55,13 @@ def add_validation(
     """`splits` with a validation split made from "train" by `column`, where there is "train" and no validation.
 
     With `fold` the split is that round of a cross-validation, and `fraction` does not matter.
+
+    Raises:
+        ValueError: as `split_fold` does.
     """
     if "validation" in splits or "train" not in splits:
         return splits
-    if len(set(splits["train"][column])) < 2:
+    if fold is None and len(set(splits["train"][column])) < 2:
         logger.warning(f"No validation split: the training rows have a single {column}, and splits are made by it.")
         return splits
     if fold is None:

@@ -86,10 +86,10 @@ def load_vqa_dataset(
 
 
 def _with_validation(splits: DatasetDict, by: str | None, fold: int | None) -> DatasetDict:
-    if fold is not None and (by is None or "validation" in splits):
+    if fold is not None and (by is None or "validation" in splits or "train" not in splits):
         raise ValueError(
-            f"validation_fold {fold} makes a validation split from the training rows: leave it out where the data has "
-            "one of its own or validation_by is None."
+            f"validation_fold {fold} makes a validation split from the training rows, and these data have "
+            f"{', '.join(splits)}: leave it out. Neither can it be where validation_by is None."
         )
     if by is None or "train" not in splits or "validation" in splits:
         return splits

@@ -37,13 +37,14 @@ def build_metrics(
         abstention_threshold: the score below which answers would be withheld, as chosen on validation.
 
     Returns:
-        Beside `score_rows`: `baselines`, the accuracy of each, and `above_question_only`, what the overall accuracy has
-        more than that baseline, in percentage points with an interval of the paired difference; `text_overlap` (`bleu1`
-        and `token_f1`), `vqa_med` (the task's `strict_accuracy` and `bleu`, for VQA-Med-2019 alone), `confidence`
-        (`confidence_measures`) and `consistency`; each None where the rows do not have what it needs.
+        Beside `score_rows`: `baselines`, the accuracy of each, and `above_question_only`, the overall accuracy less
+        that of the baseline `question_only`, in percentage points with the interval of the paired difference;
+        `text_overlap` (`bleu1` and `token_f1`), `vqa_med` (the task's `strict_accuracy` and `bleu`, for VQA-Med-2019
+        alone), `confidence` (`confidence_measures`) and `consistency`; each None where the rows do not have what it
+        needs.
 
     Raises:
-        ValueError: where the protocol is unknown.
+        ValueError: where the protocol is unknown, or a baseline is of other questions.
     """
     return {
         "protocol": protocol,
@@ -62,6 +63,8 @@ def build_metrics(
 
 
 def _difference(rows: Sequence[Row], others: Sequence[Row]) -> Row | None:
+    if [row["question_id"] for row in rows] != [row["question_id"] for row in others]:
+        raise ValueError("A baseline must answer the same questions in the same order.")
     pairs = zip(rows, others, strict=True)
     points = [None if row["correct"] is None else row["correct"] - other["correct"] for row, other in pairs]
     return mean_with_interval(rows, points, "difference")

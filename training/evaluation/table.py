@@ -62,7 +62,8 @@ def interval_cells(label: str, result: Row | None) -> tuple[str, str, str, str]:
         return label, "-", "-", "0"
     value = next(value for name, value in result.items() if name not in ("ci95", "n"))
     low, high = result["ci95"]
-    return label, f"{value:.2f}", f"{low:.2f} - {high:.2f}", str(result["n"])
+    separator = "to" if low < 0 else "-"
+    return label, f"{value:.2f}", f"{low:.2f} {separator} {high:.2f}", str(result["n"])
 
 
 def _labelled_results(metrics: Row) -> list[tuple[str, Row | None]]:

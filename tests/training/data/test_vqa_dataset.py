@@ -43,8 +43,16 @@ def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
 
 
 def test_a_fold_of_data_with_a_validation_split_is_refused():
-    with pytest.raises(ValueError, match=r"validation_fold 1 makes a validation split .* leave it out"):
+    with pytest.raises(ValueError, match="these data have train, validation, test: leave it out"):
         load_vqa_dataset("phantom", num_studies=40, validation_fold=1)
+
+
+def test_a_fold_that_cannot_be_made_is_not_left_out_silently(tmp_path):
+    Pictures.new("L", (4, 4)).save(tmp_path / "a.png")
+    for name, error in (("test.csv", "these data have test: leave it out"), ("train.csv", "5 images or more, got 1")):
+        (tmp_path / name).write_text("image,question,answer\na.png,which?,left\n")
+        with pytest.raises(ValueError, match=error):
+            load_vqa_dataset(tmp_path / name, validation_fold=2)
 
 
 @pytest.mark.parametrize("name", ["vqa_rad", "slake", "vqa_med_2019"])
