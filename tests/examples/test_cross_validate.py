@@ -35,10 +35,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def cross_validate(folder):
-    words = ["--recipe", "tiny.yaml", "--arguments", "dataset=questions", "seed=7", "--output_dir", "out"]
-    command = [sys.executable, str(ROOT / "examples" / "cross_validate.py"), *words]
+def run(folder, script, *words):
+    command = [sys.executable, str(ROOT / "examples" / script), *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+def cross_validate(folder):
+    arguments = ["--arguments", "dataset=questions", "seed=7"]
+    return run(folder, "cross_validate.py", "--recipe", "tiny.yaml", *arguments, "--output_dir", "out")
 
 
 def test_five_folds_are_trained_once_and_measured_together(folder):
@@ -62,3 +66,14 @@ def test_five_folds_are_trained_once_and_measured_together(folder):
     assert "0 runs to do" in second.stderr
     assert json.loads((folder / "out" / "metrics.json").read_text()) == metrics
     assert second.stdout == first.stdout
+
+    columns = ["--image_column", "image", "--question_column", "question", "--answer_column", "answer"]
+    scored = run(
+        *(folder, "evaluate_predictions.py", "--dataset", "questions", *columns),
+        *("--split", "train", "--validation_by", "none"),
+        *("--predictions", "out/predictions.jsonl", "--compare", "out/predictions.jsonl"),
+    )
+    assert scored.returncode == 0, scored.stderr
+    again = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    assert again["overall"] == metrics["overall"]
+    assert (again["comparison"]["n"], again["comparison"]["difference"]) == (10, 0)
