@@ -10,6 +10,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from .data import NAMED
+from .data.pretraining_dataset import READERS as PAIR_READERS
 
 # Arguments whose values hold a path behind a name.
 PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
@@ -105,7 +106,7 @@ def _from_anywhere(name: str, value: Any) -> Any:
 
 
 def _absolute(name: str, value: str) -> str:
-    if name == "dataset" and value in NAMED:
+    if name == "dataset" and value in (*NAMED, *PAIR_READERS):  # these are names, whatever lies in this folder
         return value
     head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
     names_folder = name.endswith(("_dir", "_model", "_path", "dataset")) or separator or "/" in path

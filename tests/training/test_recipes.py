@@ -78,6 +78,8 @@ def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
         "teacher": f"amif:{tmp_path / 'slake'}",
         "add_vqa_pairs": f"slake={tmp_path / 'slake'}",
     }
+    (tmp_path / "rocov2").mkdir()
+    assert given(["dataset=rocov2"]) == {"dataset": "rocov2"}
     (tmp_path / "questions").mkdir()
     assert given(["dataset=questions"]) == {"dataset": str(tmp_path / "questions")}
     sets = {"also_train_on": ["slake=slake", "vqa_rad=elsewhere"], "num_train_epochs": 2}
