@@ -27,8 +27,7 @@ class ModelArguments:
     image_pooling: int | None = field(
         default=None,
         metadata={
-            "help": "Average squares of so many patches on a side into one; default: 1, or as the checkpoint was "
-            "pre-trained."
+            "help": "Average squares of so many patches on a side into one; default: 1, or as in the checkpoint."
         },
     )
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})

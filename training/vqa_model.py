@@ -1,9 +1,12 @@
 """The model that a run starts from: a checkpoint, or a new one on pre-training, on encoders or from nothing."""
 
+import copy
+
 from datasets import DatasetDict
 from transformers import AutoProcessor
 from transformers.utils import logging
 
+from ..modeling_amif.encoders_amif import check_image_size, copy_weights
 from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ..processing_amif import AmifProcessor
 from .checkpoints import check_model, is_pretrained_only
@@ -27,7 +30,10 @@ def build_model(
     """
     if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
         model, processor = load_model(model_args.model_name_or_path)
-        note_kept_image_size(model, model_args.image_size)
+        if training:
+            model = at_image_size(model, processor, model_args.image_size, model_args.image_pooling)
+        else:
+            note_kept_image_size(model, model_args.image_size)
         if not training or (model_args.use_lora and model.config.knowledge_size):
             logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
             return model, processor
@@ -65,10 +71,45 @@ def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifP
     return model, AutoProcessor.from_pretrained(name_or_path)
 
 
+def at_image_size(
+    model: AmifForVisualQuestionAnswering,
+    processor: AmifProcessor,
+    image_size: int | None = None,
+    image_pooling: int | None = None,
+) -> AmifForVisualQuestionAnswering:
+    """The same weights for images of another size: position embeddings are resized, and the processor told.
+
+    Args:
+        model: A trained model; where size and pooling stay as they are, it is returned itself.
+        processor: Its processor, changed in place.
+        image_size: Pixels on a side; None keeps the model's.
+        image_pooling: Side of the square of patches that is averaged into one; None keeps the model's.
+
+    Raises:
+        ValueError: If the patches do not divide `image_size`, or `image_pooling` not the grid of patches.
+    """
+    kept = model.config.vision_config.image_size
+    size, pooling = image_size or kept, image_pooling or model.config.image_pooling
+    if (size, pooling) == (kept, model.config.image_pooling):
+        return model
+    patch_size = getattr(model.config.vision_config, "patch_size", None)
+    check_image_size(size, patch_size)
+    if isinstance(patch_size, int) and size // patch_size % pooling:
+        raise ValueError(
+            f"--image_pooling {pooling} does not divide the {size // patch_size} patches on a side of {size} pixels."
+        )
+    config = copy.deepcopy(model.config)
+    config.vision_config.image_size, config.image_pooling = size, pooling
+    resized = type(model)(config)
+    copy_weights(model, resized)
+    processor.image_processor.size = {"height": size, "width": size}
+    return resized
+
+
 def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | None) -> None:
     kept = model.config.vision_config.image_size
     if asked not in (None, kept):
-        logger.warning(f"--image_size {asked} is for new models: the checkpoint's images keep {kept} pixels a side.")
+        logger.warning(f"--image_size {asked} is for training: the checkpoint's images keep {kept} pixels a side.")
 
 
 def set_knowledge(

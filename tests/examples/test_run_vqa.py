@@ -183,7 +183,7 @@ def test_paper_protocol_and_ablation_say_so(trained, tmp_path):
     metrics = json.loads((tmp_path / "o" / "metrics.json").read_text())
     assert (metrics["protocol"], metrics["ablate_image"]) == ("paper", "blank")
     assert "the published protocol" in done.stdout
-    assert "--image_size 48 is for new models: the checkpoint's images keep 96 pixels a side." in done.stderr
+    assert "--image_size 48 is for training: the checkpoint's images keep 96 pixels a side." in done.stderr
 
 
 def test_validation_made_in_another_way_is_refused(trained, tmp_path):

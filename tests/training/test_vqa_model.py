@@ -1,16 +1,21 @@
 """Which model a run starts from, and what it knows."""
 
 import pytest
+import torch
 from datasets import DatasetDict
+from PIL import Image
 from small_models import small_model
 from small_runs import build_data, build_processor
 
 from amif import AgaForPreTraining, AmifForPreTraining
+from amif.modeling_amif.encoders_amif import resize_position_embeddings
 from amif.training import vqa_model
 from amif.training.small_model import small_pretraining_model
 from amif.training.vqa_arguments import DataArguments, ModelArguments
 from amif.training.vqa_model import build_model, new_modules
 from amif.training.vqa_trainer import FUSION_MODULES
+
+POSITIONS = "model.vision_model.embeddings.position_embeddings"
 
 
 @pytest.fixture
@@ -86,6 +91,40 @@ def test_a_model_on_encoders_has_as_many_layers_as_asked_for(models_dir, splits)
     ]
     with pytest.raises(ValueError, match="shorten --vision_model and --text_model: give those"):
         ModelArguments(vision_layers=2)
+
+
+def test_training_on_at_another_image_size_keeps_all_but_the_positions(checkpoint, splits):
+    model_args = ModelArguments(model_name_or_path=str(checkpoint), image_size=64, image_pooling=2, use_lora=True)
+    model, processor = build_model(model_args, DataArguments(), splits, training=True)
+    old, new = small_model(knowledge=7).state_dict(), model.state_dict()
+    changed = {name for name in new if not torch.equal(old.get(name, torch.empty(0)), new[name])}
+    assert changed == {POSITIONS}
+    assert torch.equal(new[POSITIONS], resize_position_embeddings(old[POSITIONS], 65))
+    assert (model.config.vision_config.image_size, model.config.image_pooling) == (64, 2)
+    inputs = processor(images=[Image.new("RGB", (90, 40))], text=["is there a mass?"])
+    assert inputs["pixel_values"].shape[-2:] == (64, 64)
+    assert model.encode(**inputs)[0].shape[-1] == 32
+
+
+def test_pooling_alone_changes_no_weight(checkpoint, splits):
+    model_args = ModelArguments(model_name_or_path=str(checkpoint), image_pooling=2, use_lora=True)
+    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    assert model.config.image_pooling == 2
+    old = small_model(knowledge=7).state_dict()
+    assert all(torch.equal(old[name], weight) for name, weight in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("size", "pooling", "message"),
+    [
+        (36, None, "image_size=36 is not a multiple of the patch size 8; use 32 or 40"),
+        (40, 2, "--image_pooling 2 does not divide the 5 patches on a side of 40 pixels"),
+    ],
+)
+def test_an_image_size_that_the_patches_do_not_divide_is_refused(checkpoint, splits, size, pooling, message):
+    model_args = ModelArguments(model_name_or_path=str(checkpoint), image_size=size, image_pooling=pooling)
+    with pytest.raises(ValueError, match=message):
+        build_model(model_args, DataArguments(), splits, training=True)
 
 
 def test_empty_folder_is_named(tmp_path, splits):
