@@ -162,6 +162,14 @@ class DataArguments(PairArguments):
             "that one of them shows in validation or test are left out."
         },
     )
+    validation_by: str = field(
+        default="image",
+        metadata={
+            "help": "Where a set of --add_vqa_pairs has no validation split, what one is made of: image, question or "
+            "wording. With the last two the images that it evaluates stay, as in VQA-RAD's official split, without the "
+            "validation questions about them."
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.teacher_mode not in ("cached", "online"):
@@ -198,7 +206,7 @@ def main() -> None:
     # 3. Data
     splits = data_args.load()
     if data_args.add_vqa_pairs is not None:
-        splits["train"] = add_vqa_pairs(splits["train"], data_args.add_vqa_pairs)
+        splits["train"] = add_vqa_pairs(splits["train"], data_args.add_vqa_pairs, data_args.validation_by)
     for split, studies in splits.items():
         logger.info(f"{data_args.dataset} {split}: {len(studies)} studies")
     if chosen != "amif" and data_args.teacher != "none":

@@ -61,39 +61,47 @@ def leave_out_shown_images(rows: Dataset, sources: Sequence[str], progress: bool
     return _without_shown(rows, evaluated, _prints(rows, "training", progress), "Training")
 
 
-def add_vqa_pairs(pairs: Dataset, sources: Sequence[str], progress: bool = True) -> Dataset:
+def add_vqa_pairs(
+    pairs: Dataset, sources: Sequence[str], validation_by: str = "image", progress: bool = True
+) -> Dataset:
     """Image-text pairs and, behind them, pairs made of the training questions of VQA sets (see `to_pairs`).
 
     Of a VQA set, images that the validation or test split of any of the sources shows are left out. VQA-RAD's official
-    test shows training images alone, so that many of its pairs go. Those that stay hold all questions of their images:
-    what `validation_by` "question" or "wording" holds out later is among them. Study ids begin with the set's name.
+    test shows training images alone, so that many of its pairs go. Those that stay hold all questions of their images.
+    With another `validation_by`, a set without a validation split of its own keeps the images that it evaluates itself,
+    as its official split has it, and its pairs hold no question of that validation.
+
+    Study ids begin with the set's name.
 
     Args:
         pairs: rows of image-text pairs.
         sources: VQA sets by name, each as "name=folder".
+        validation_by: what a missing validation split is made of, as `load_vqa_dataset` takes it.
         progress: whether to show progress bars.
 
     Returns:
         Rows of `images`, `text` and `study_id` alone.
 
     Raises:
-        ValueError: where a source is not of that form, or its data set is not known.
+        ValueError: where a source is not of that form, its data set is not known, or no split can be made that way.
     """
-    added = [_pairs_of(source, sources, progress) for source in sources]
+    added = [_pairs_of(source, sources, validation_by, progress) for source in sources]
     return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
 
 
-def _pairs_of(source: str, sources: Sequence[str], progress: bool) -> Dataset:
-    pairs = to_pairs(leave_out_shown_images(_load(source)["train"], sources, progress))
+def _pairs_of(source: str, sources: Sequence[str], validation_by: str, progress: bool) -> Dataset:
+    shares_images = validation_by != "image" and "validation" not in _load(source, None)
+    evaluated = [other for other in sources if other != source or not shares_images]
+    pairs = to_pairs(leave_out_shown_images(_load(source, validation_by)["train"], evaluated, progress))
     name = source.partition("=")[0]
     return pairs.map(lambda study_id: {"study_id": f"{name}/{study_id}"}, input_columns="study_id")
 
 
-def _load(source: str) -> DatasetDict:
+def _load(source: str, validation_by: str | None = "image") -> DatasetDict:
     name, separator, folder = source.partition("=")
     if not separator:
         raise ValueError(f"{source!r} does not say where the data set is: give name=folder, as in slake=DIR.")
-    return load_vqa_dataset(name, folder)
+    return load_vqa_dataset(name, folder, validation_by=validation_by)
 
 
 def _without_shown(rows: Dataset, evaluated: Sequence[ImagePrints], prints: ImagePrints, what: str) -> Dataset:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from datasets import DatasetDict
@@ -5,6 +7,7 @@ from PIL import Image
 
 from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.schema import build_vqa_dataset
+from amif.training.data.vqa_dataset import load_vqa_dataset
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
 from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images
 from amif.training.vqa_arguments import DataArguments
@@ -25,6 +28,11 @@ def own_rows(folder, seeds):
         row = {"image": str(path), "question": "where?", "answer": "left", "image_id": f"synpic{seed}"}
         rows.append(row | {"question_id": str(seed)})
     return build_vqa_dataset(rows, ["organ"])
+
+
+def own_pairs(folder):
+    picture(1).save(folder / "1.png")
+    return build_pretraining_dataset([{"images": [folder / "1.png"], "text": "a report", "study_id": "1"}])
 
 
 @pytest.fixture
@@ -81,8 +89,7 @@ def test_training_rows_lose_images_that_another_set_will_show(tmp_path, other):
 
 
 def test_pairs_of_vqa_sets_come_behind_without_images_that_are_evaluated(tmp_path, other):
-    pairs = build_pretraining_dataset([{"images": [tmp_path / "1.png"], "text": "a report", "study_id": "1"}])
-    picture(1).save(tmp_path / "1.png")
+    pairs = own_pairs(tmp_path)
     images = tmp_path / "med" / TRAINING / "Train_images"
     picture(12).save(images / "unseen.jpg", format="PNG")
     with open(images.parent / "All_QA_Pairs_train.txt", "a") as file:
@@ -91,6 +98,55 @@ def test_pairs_of_vqa_sets_come_behind_without_images_that_are_evaluated(tmp_pat
     assert joined["study_id"] == ["1", "vqa_med_2019/unseen"]
     assert joined["text"] == ["a report", "There is no mass. what is the plane: axial."]
     assert joined[1]["images"][0].size == (96, 96)
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """VQA-RAD's form: fourteen questions about seven training images, all of which its test shows too."""
+    (tmp_path / "rad" / "images").mkdir(parents=True)
+    rows = []
+    for seed in range(20, 27):
+        picture(seed).save(tmp_path / "rad" / "images" / f"synpic{seed}.jpg", format="PNG")
+        for word in ("mass", "cyst"):
+            rows.append(
+                {
+                    "qid": len(rows),
+                    "image_name": f"synpic{seed}.jpg",
+                    "question": f"is there a {word}?",
+                    "answer": "yes",
+                    "answer_type": "CLOSED",
+                    "question_type": "PRES",
+                    "phrase_type": "freeform",
+                }
+            )
+    (tmp_path / "rad" / "trainset.json").write_text(json.dumps(rows))
+    test = [{name: value for name, value in row.items() if name != "answer"} for row in rows]
+    (tmp_path / "rad" / "testset_questions.json").write_text(json.dumps(test))
+    return f"vqa_rad={tmp_path / 'rad'}"
+
+
+def test_pairs_of_images_that_are_shared_by_design(tmp_path, shared, other):
+    """By wording, VQA-RAD's pairs keep images that its own validation and test show, without validation questions."""
+    pairs = own_pairs(tmp_path)
+    by_image = add_vqa_pairs(pairs, [shared, other], progress=False)
+    assert by_image["study_id"] == ["1"]
+    joined = add_vqa_pairs(pairs, [shared, other], "wording", progress=False)
+    splits = load_vqa_dataset("vqa_rad", shared.partition("=")[2], validation_by="wording")
+    expected = {}
+    for row in splits["train"]:
+        expected.setdefault(f"vqa_rad/{row['image_id']}", []).append(f"There is a {row['question'][11:-1]}.")
+    texts = dict(zip(joined["study_id"][1:], joined["text"][1:], strict=True))
+    assert texts == {study_id: " ".join(sentences) for study_id, sentences in expected.items()}
+    assert sum(text.count("There") for text in texts.values()) == 14 - len(splits["validation"])
+
+
+def test_images_that_another_set_shows_are_left_out_of_shared_ones_too(tmp_path, shared, other):
+    picture(20).save(tmp_path / "med" / VALIDATION / "Val_images" / "copied.jpg", format="PNG")
+    with open(tmp_path / "med" / VALIDATION / "All_QA_Pairs_val.txt", "a") as file:
+        file.write("copied|is this ct?|yes\n")
+    pairs = own_pairs(tmp_path)
+    assert "vqa_rad/synpic20" in add_vqa_pairs(pairs, [shared], "wording", progress=False)["study_id"]
+    assert "vqa_rad/synpic20" not in add_vqa_pairs(pairs, [shared, other], "wording", progress=False)["study_id"]
 
 
 def test_a_source_without_a_folder(splits):
