@@ -89,8 +89,15 @@ def add_vqa_pairs(
     return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
 
 
+def sharing_images(sources: Sequence[str], validation_by: str) -> list[str]:
+    """The sources, "name=folder", whose validation split is made so that it shows training images."""
+    if validation_by == "image":
+        return []
+    return [source for source in sources if "validation" not in _load(source, None)]
+
+
 def _pairs_of(source: str, sources: Sequence[str], validation_by: str, progress: bool) -> Dataset:
-    shares_images = validation_by != "image" and "validation" not in _load(source, None)
+    shares_images = source in sharing_images([source], validation_by)
     evaluated = [other for other in sources if other != source or not shares_images]
     pairs = to_pairs(leave_out_shown_images(_load(source, validation_by)["train"], evaluated, progress))
     name = source.partition("=")[0]

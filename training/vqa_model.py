@@ -3,7 +3,7 @@
 import copy
 
 from datasets import DatasetDict
-from transformers import AutoProcessor
+from transformers import AutoConfig, AutoProcessor
 from transformers.utils import logging
 
 from ..modeling_amif.encoders_amif import check_image_size, copy_weights
@@ -150,6 +150,7 @@ def build_model_on_pretraining(
         new_co_attention=model_args.new_co_attention,
         **config,
     )
+    model.config.validation_by = getattr(AutoConfig.from_pretrained(name), "validation_by", {})
     return model, processor
 
 

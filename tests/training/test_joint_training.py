@@ -9,7 +9,7 @@ from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_dataset import load_vqa_dataset
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
-from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images
+from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images, sharing_images
 from amif.training.vqa_arguments import DataArguments
 from amif.training.vqa_splits import limit_samples, training_rows
 
@@ -138,6 +138,11 @@ def test_pairs_of_images_that_are_shared_by_design(tmp_path, shared, other):
     texts = dict(zip(joined["study_id"][1:], joined["text"][1:], strict=True))
     assert texts == {study_id: " ".join(sentences) for study_id, sentences in expected.items()}
     assert sum(text.count("There") for text in texts.values()) == 14 - len(splits["validation"])
+
+
+def test_only_a_set_without_validation_shares_images_by_design(shared, other):
+    assert sharing_images([shared, other], "wording") == [shared]
+    assert sharing_images([shared, other], "image") == []
 
 
 def test_images_that_another_set_shows_are_left_out_of_shared_ones_too(tmp_path, shared, other):

@@ -13,6 +13,7 @@ from amif.training import vqa_model
 from amif.training.small_model import small_pretraining_model
 from amif.training.vqa_arguments import DataArguments, ModelArguments
 from amif.training.vqa_model import build_model, new_modules
+from amif.training.vqa_splits import note_validation
 from amif.training.vqa_trainer import FUSION_MODULES
 
 POSITIONS = "model.vision_model.embeddings.position_embeddings"
@@ -146,6 +147,19 @@ def test_a_new_co_attention_is_as_deep_as_asked_for(splits, tmp_path, caplog, mo
     model, _ = build_model(model_args, DataArguments(), splits, training=True)
     assert len(model.model.co_attention.text_layers) == layers
     assert ("the checkpoint's stays as deep as it is" in caplog.text) == (layers == 2)
+
+
+def test_what_pretraining_read_of_a_data_set_is_remembered(splits, tmp_path):
+    processor = build_processor()
+    pretrained = small_pretraining_model(processor, 32)
+    pretrained.config.validation_by = {"vqa_rad": "wording"}
+    pretrained.save_pretrained(tmp_path / "pretrained")
+    processor.save_pretrained(tmp_path / "pretrained")
+    model_args = ModelArguments(model_name_or_path=str(tmp_path / "pretrained"))
+    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    note_validation(model, DataArguments("vqa_rad", validation_by="wording"), True, "validation")
+    with pytest.raises(ValueError, match="trained on vqa_rad with --validation_by wording: with image, training and"):
+        note_validation(model, DataArguments("vqa_rad"), True, "validation")
 
 
 @pytest.mark.parametrize("asked", [None, 1])
