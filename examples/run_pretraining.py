@@ -38,7 +38,7 @@ from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
-from amif.training.joint_training import add_vqa_pairs, sharing_images
+from amif.training.joint_training import add_vqa_pairs, note_held_out
 from amif.training.known_truth import known_truth_metrics
 from amif.training.model_card import write_pretraining_card
 from amif.training.objectives import OBJECTIVES, objective_of
@@ -220,9 +220,8 @@ def main() -> None:
     model, processor = build_model(model_args, data_args, splits)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
-    if shared := sharing_images(data_args.add_vqa_pairs or [], data_args.validation_by):
-        # Fine-tuning then refuses another validation split, whose questions were read here.
-        model.config.validation_by = {source.partition("=")[0]: data_args.validation_by for source in shared}
+    if data_args.add_vqa_pairs is not None and training_args.do_train:
+        note_held_out(model.config, data_args.add_vqa_pairs, data_args.validation_by)
 
     # 5. Training
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)

@@ -1,6 +1,6 @@
 """The processor that belongs to a pair of pretrained encoders."""
 
-from transformers import AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer, BaseImageProcessor
 
 from ..processing_amif import AmifProcessor
 
@@ -14,10 +14,14 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
         image_size: pixels on a side; None takes the image processor's.
     """
     image_processor = AutoImageProcessor.from_pretrained(vision_model)
-    size = image_size or _crop_or_size(image_processor)
-    image_processor.size = {"height": size, "width": size}
-    image_processor.do_center_crop = False
+    set_image_size(image_processor, image_size or _crop_or_size(image_processor))
     return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(text_model))
+
+
+def set_image_size(image_processor: BaseImageProcessor, image_size: int) -> None:
+    """Make pictures squares of `image_size` pixels a side, of which nothing is cropped away."""
+    image_processor.size = {"height": image_size, "width": image_size}
+    image_processor.do_center_crop = False
 
 
 def _crop_or_size(image_processor: object) -> int:

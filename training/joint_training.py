@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from tqdm.auto import tqdm
+from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from .data.pretraining_schema import PRETRAINING_FEATURES
@@ -38,7 +39,9 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
     return concatenate_datasets([_schema_rows(splits["train"]), *added])
 
 
-def leave_out_shown_images(rows: Dataset, sources: Sequence[str], progress: bool = True) -> Dataset:
+def leave_out_shown_images(
+    rows: Dataset, sources: Sequence[str], validation_by: str = "image", progress: bool = True
+) -> Dataset:
     """Training rows without those about an image that other data sets, evaluated later, show in validation or test.
 
     A model that is trained on these rows may then be fine-tuned on any of the sources and evaluated there.
@@ -46,12 +49,13 @@ def leave_out_shown_images(rows: Dataset, sources: Sequence[str], progress: bool
     Args:
         rows: training rows of the schema.
         sources: data sets by name, each as "name=folder".
+        validation_by: what their missing validation splits are made of, as `load_vqa_dataset` takes it.
         progress: whether to show progress bars.
 
     Raises:
-        ValueError: where a source is not of that form, or its data set is not known.
+        ValueError: where a source is not of that form, its data set is not known, or no split can be made that way.
     """
-    splits = {source: _load(source) for source in sources}
+    splits = {source: _load(source, validation_by) for source in sources}
     evaluated = [
         _prints(split, source.partition("=")[0], progress)
         for source, named in splits.items()
@@ -67,7 +71,9 @@ def add_vqa_pairs(
     """Image-text pairs and, behind them, pairs made of the training questions of VQA sets (see `to_pairs`).
 
     Of a VQA set, images that the validation or test split of any of the sources shows are left out. VQA-RAD's official
-    test shows training images alone, so that many of its pairs go. Those that stay hold all questions of their images.
+    test shows training images alone, so that many of its pairs go. Those that stay hold all questions of their images:
+    what another `validation_by`, or a `validation_fold`, holds out later is among them.
+
     With another `validation_by`, a set without a validation split of its own keeps the images that it evaluates itself,
     as its official split has it, and its pairs hold no question of that validation.
 
@@ -89,19 +95,39 @@ def add_vqa_pairs(
     return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
 
 
-def sharing_images(sources: Sequence[str], validation_by: str) -> list[str]:
-    """The sources, "name=folder", whose validation split is made so that it shows training images."""
-    if validation_by == "image":
-        return []
-    return [source for source in sources if "validation" not in _load(source, None)]
+def note_held_out(config: PreTrainedConfig, sources: Sequence[str], validation_by: str) -> None:
+    """Keep in a checkpoint's configuration which validation its pairs held out, for fine-tuning to refuse another.
+
+    Args:
+        config: of the model that learns from the pairs; its `validation_by` may tell of earlier ones.
+        sources: VQA sets by name, each as "name=folder". What has a validation split of its own needs no note.
+        validation_by: what the others' was made of.
+
+    Raises:
+        ValueError: where earlier pairs of a set held out another validation.
+    """
+    known = getattr(config, "validation_by", {})
+    made = [source.partition("=")[0] for source in sources if not _has_validation(source)]
+    for name in made:
+        if known.get(name, validation_by) != validation_by:
+            raise ValueError(
+                f"This checkpoint read pairs of {name} with --validation_by {known[name]}: with {validation_by} it "
+                f"reads what those held out. Give --validation_by {known[name]}, or start from another checkpoint."
+            )
+    config.validation_by = known | dict.fromkeys(made, validation_by)
 
 
 def _pairs_of(source: str, sources: Sequence[str], validation_by: str, progress: bool) -> Dataset:
-    shares_images = source in sharing_images([source], validation_by)
+    shares_images = validation_by != "image" and not _has_validation(source)
     evaluated = [other for other in sources if other != source or not shares_images]
-    pairs = to_pairs(leave_out_shown_images(_load(source, validation_by)["train"], evaluated, progress))
+    rows = _load(source, validation_by)["train"]
+    pairs = to_pairs(leave_out_shown_images(rows, evaluated, validation_by, progress))
     name = source.partition("=")[0]
     return pairs.map(lambda study_id: {"study_id": f"{name}/{study_id}"}, input_columns="study_id")
+
+
+def _has_validation(source: str) -> bool:
+    return "validation" in _load(source, None)
 
 
 def _load(source: str, validation_by: str | None = "image") -> DatasetDict:

@@ -23,11 +23,15 @@ class ModelArguments:
     )
     text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
     decoder_layers: int | None = field(default=None, metadata={"help": "Keep only the first so many decoder layers."})
-    image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
+    image_size: int | None = field(
+        default=None,
+        metadata={"help": "Pixels on a side in training; default: the checkpoint's, or the image processor's."},
+    )
     image_pooling: int | None = field(
         default=None,
         metadata={
-            "help": "Average squares of so many patches on a side into one; default: 1, or as in the checkpoint."
+            "help": "In training, average squares of so many patches on a side into one; default: as the checkpoint, "
+            "or 1."
         },
     )
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})

@@ -3,14 +3,15 @@
 import copy
 
 from datasets import DatasetDict
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoProcessor, PreTrainedConfig
 from transformers.utils import logging
 
+from ..modeling_amif.configuration_amif import AmifConfig
 from ..modeling_amif.encoders_amif import check_image_size, copy_weights
 from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ..processing_amif import AmifProcessor
 from .checkpoints import check_model, is_pretrained_only
-from .encoder_processor import encoder_processor
+from .encoder_processor import encoder_processor, set_image_size
 from .knowledge import knowledge_ids
 from .objectives import objective_of
 from .small_model import small_model, small_processor
@@ -88,22 +89,31 @@ def at_image_size(
     Raises:
         ValueError: If the patches do not divide `image_size`, or `image_pooling` not the grid of patches.
     """
-    kept = model.config.vision_config.image_size
-    size, pooling = image_size or kept, image_pooling or model.config.image_pooling
-    if (size, pooling) == (kept, model.config.image_pooling):
-        return model
-    patch_size = getattr(model.config.vision_config, "patch_size", None)
-    check_image_size(size, patch_size)
-    if isinstance(patch_size, int) and size // patch_size % pooling:
-        raise ValueError(
-            f"--image_pooling {pooling} does not divide the {size // patch_size} patches on a side of {size} pixels."
-        )
     config = copy.deepcopy(model.config)
-    config.vision_config.image_size, config.image_pooling = size, pooling
+    if image_size is not None:
+        check_image_size(image_size, getattr(config.vision_config, "patch_size", None))
+        set_image_size(processor.image_processor, image_size)
+        config.vision_config.image_size = image_size
+    if image_pooling is not None:
+        check_pooling(image_pooling, config.vision_config)
+        config.image_pooling = image_pooling
+    if (old := _size_and_pooling(model.config)) == (new := _size_and_pooling(config)):
+        return model
+    logger.info("Images: {} pixels a side, pooled by {}; the checkpoint's: {}, {}.".format(*new, *old))
     resized = type(model)(config)
     copy_weights(model, resized)
-    processor.image_processor.size = {"height": size, "width": size}
     return resized
+
+
+def check_pooling(image_pooling: int, vision_config: PreTrainedConfig) -> None:
+    image_size, patch_size = vision_config.image_size, getattr(vision_config, "patch_size", None)
+    if isinstance(image_size, int) and isinstance(patch_size, int) and image_size // patch_size % image_pooling:
+        patches = f"{image_size // patch_size} patches on a side of {image_size} pixels"
+        raise ValueError(f"--image_pooling {image_pooling} does not divide the {patches}.")
+
+
+def _size_and_pooling(config: AmifConfig) -> tuple[int, int]:
+    return config.vision_config.image_size, config.image_pooling
 
 
 def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | None) -> None:
@@ -139,7 +149,7 @@ def build_model_on_pretraining(
     name = model_args.model_name_or_path
     processor = AutoProcessor.from_pretrained(name)
     if model_args.image_size is not None:
-        processor.image_processor.size = {"height": model_args.image_size, "width": model_args.image_size}
+        set_image_size(processor.image_processor, model_args.image_size)
     if not model_args.new_co_attention and objective_of(name) == "amif" and config.pop("num_co_attention_layers", None):
         logger.warning("--num_co_attention_layers is for a new co-attention: the checkpoint's stays as deep as it is.")
     model = AmifForVisualQuestionAnswering.from_pretraining(
@@ -150,7 +160,6 @@ def build_model_on_pretraining(
         new_co_attention=model_args.new_co_attention,
         **config,
     )
-    model.config.validation_by = getattr(AutoConfig.from_pretrained(name), "validation_by", {})
     return model, processor
 
 

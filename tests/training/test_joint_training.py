@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from datasets import DatasetDict
 from PIL import Image
+from transformers import PreTrainedConfig
 
 from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_dataset import load_vqa_dataset
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
-from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images, sharing_images
+from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images, note_held_out
 from amif.training.vqa_arguments import DataArguments
 from amif.training.vqa_splits import limit_samples, training_rows
 
@@ -140,9 +141,31 @@ def test_pairs_of_images_that_are_shared_by_design(tmp_path, shared, other):
     assert sum(text.count("There") for text in texts.values()) == 14 - len(splits["validation"])
 
 
-def test_only_a_set_without_validation_shares_images_by_design(shared, other):
-    assert sharing_images([shared, other], "wording") == [shared]
-    assert sharing_images([shared, other], "image") == []
+def test_a_checkpoint_remembers_what_its_pairs_held_out(shared, other):
+    config = PreTrainedConfig()
+    note_held_out(config, [shared, other], "wording")
+    assert config.validation_by == {"vqa_rad": "wording"}, "the other set has a validation split of its own"
+    note_held_out(config, [other], "image")
+    assert config.validation_by == {"vqa_rad": "wording"}
+    with pytest.raises(ValueError, match="read pairs of vqa_rad with --validation_by wording: with image it"):
+        note_held_out(config, [shared, other], "image")
+
+
+def test_images_of_a_validation_made_by_wording_are_left_out_of_other_sets(tmp_path, shared, other):
+    """An image that validation by wording shows; validation by image and the test do not."""
+    (tmp_path / "rad" / "testset_questions.json").write_text("[]")
+    folder, modes = shared.partition("=")[2], ("image", "wording")
+    by_image, by_wording = (
+        set(load_vqa_dataset("vqa_rad", folder, validation_by=by)["validation"]["image_id"]) for by in modes
+    )
+    name = min(by_wording - by_image)
+    images = tmp_path / "med" / TRAINING / "Train_images"
+    (images / "copied.jpg").write_bytes((tmp_path / "rad" / "images" / f"{name}.jpg").read_bytes())
+    with open(images.parent / "All_QA_Pairs_train.txt", "a") as file:
+        file.write("copied|is this ct?|yes\n")
+    pairs = own_pairs(tmp_path)
+    ids = [add_vqa_pairs(pairs, [shared, other], by, progress=False)["study_id"] for by in modes]
+    assert ["vqa_med_2019/copied" in study_ids for study_ids in ids] == [True, False]
 
 
 def test_images_that_another_set_shows_are_left_out_of_shared_ones_too(tmp_path, shared, other):
