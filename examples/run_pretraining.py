@@ -42,6 +42,7 @@ from amif.training.joint_training import add_vqa_pairs, note_held_out
 from amif.training.known_truth import known_truth_metrics
 from amif.training.model_card import write_pretraining_card
 from amif.training.objectives import OBJECTIVES, objective_of
+from amif.training.provenance import note_trained_on
 from amif.training.recipes import choice_ahead, parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.small_model import small_pretraining_model, small_processor
@@ -220,8 +221,9 @@ def main() -> None:
     model, processor = build_model(model_args, data_args, splits)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
-    if data_args.add_vqa_pairs is not None and training_args.do_train:
-        note_held_out(model.config, data_args.add_vqa_pairs, data_args.validation_by)
+    if training_args.do_train:
+        note_held_out(model.config, data_args.add_vqa_pairs or [], data_args.validation_by)
+        note_trained_on(model.config, [data_args.dataset, *(data_args.add_vqa_pairs or [])])
 
     # 5. Training
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)

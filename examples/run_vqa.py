@@ -36,6 +36,7 @@ from amif.training.evaluation import (
 )
 from amif.training.lora import add_lora, finish_lora
 from amif.training.model_card import write_model_card
+from amif.training.provenance import note_trained_on
 from amif.training.recipes import parse_with_recipe
 from amif.training.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.vqa_arguments import DataArguments, ModelArguments
@@ -98,6 +99,8 @@ def main() -> None:
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
     note_validation(model, data_args, training_args.do_train, eval_split)
+    if training_args.do_train:
+        note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])
 
     if model_args.use_lora and training_args.do_train:
         if training_args.freeze_vision_encoder:

@@ -260,8 +260,10 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             configs["vision_config"]["image_size"] = image_size
         configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
         model = cls(AmifConfig(**(configs | config)))
-        # Which questions its pairs held out: fine-tuning refuses to evaluate on others.
-        model.config.validation_by = getattr(pretrained.config, "validation_by", {})
+        # What its pairs were and held out: its card names the data, and fine-tuning refuses what was not held out.
+        for name in ("trained_on", "validation_by"):
+            if hasattr(pretrained.config, name):
+                setattr(model.config, name, getattr(pretrained.config, name))
         if new_co_attention:
             pretrained.model.co_attention = None
         copy_weights(pretrained.model, model.model)

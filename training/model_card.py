@@ -15,6 +15,7 @@ from transformers import Trainer
 
 from .evaluation.table import format_table
 from .lora import describe_lora
+from .provenance import datasets_of
 
 # Beside the packages, in a clone as in an installation.
 TEMPLATE = Path(__file__).parents[1] / "model_cards" / "template.md"
@@ -38,7 +39,7 @@ SOURCES = {
     "vqa_med_2019": _Source("CC-BY-4.0"),
     "mimic_cxr": _Source("PhysioNet's credentialed health data licence: check whether weights may be shared"),
     "roco": _Source("the figures have the licences of their articles"),
-    "rocov2": _Source("the figures are CC BY or CC BY-NC, each as its article"),
+    "rocov2": _Source("the figures are CC BY or CC BY-NC, each as its article: weights not for commercial use"),
     "medicat": _Source("the figures have the licences of their articles"),
 }
 
@@ -74,7 +75,8 @@ def write_model_card(
         folder,
         data,
         start=_start(vision_model, text_model),
-        source=_data_sentence(trained_on) + (REFIT if metrics.get("refit") else ""),
+        source=_licence_sentence(trained_on) + (REFIT if metrics.get("refit") else ""),
+        further_sources=_further_sources(trained_on, trainer),
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
         answers="" if trainer is None else f"{len(trainer.processing_class.answers or [])} ",
@@ -113,7 +115,8 @@ def write_pretraining_card(
         folder,
         data,
         start=f"{_start(vision_model, text_model)} {objective}",
-        source=_data_sentence(dataset_name),
+        source=_licence_sentence(dataset_name),
+        further_sources=_further_sources(dataset_name, trainer),
         results="\n".join(["recall in %, within the split", *recalls]) if recalls else None,
         training=training_facts(trainer),
     )
@@ -204,7 +207,12 @@ def _start(vision_model: str | None, text_model: str | None) -> str:
     return f"Started from {' and '.join(names)}." if names else "Trained from random initialisation."
 
 
-def _data_sentence(name: str) -> str:
+def _further_sources(name: str, trainer: Trainer | None) -> list[str]:
+    config = None if trainer is None else getattr(trainer.model, "config", None)
+    return [_licence_sentence(other) for other in datasets_of(config) if other != Path(name).name]
+
+
+def _licence_sentence(name: str) -> str:
     if name not in SOURCES:
         return f"`{Path(name).name}`, whose licence the publisher of this checkpoint must see to."
     source = SOURCES[name]

@@ -4,10 +4,11 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from small_models import WIDTH, small_model
-from transformers import BertConfig, SchedulerType
+from transformers import BertConfig, PreTrainedConfig, SchedulerType
 from transformers.training_args import OptimizerNames
 
 from amif.training.model_card import parameter_facts, without_folders, write_model_card, write_pretraining_card
+from amif.training.provenance import datasets_of, note_trained_on
 
 
 def share(value, low, high, n):
@@ -134,6 +135,21 @@ def test_card_of_a_checkpoint_measured_on_other_data_names_the_data_it_was_train
     card = ModelCard.load(folder / "README.md")
     assert "CC-BY-4.0" in card.content
     assert "whose licence the publisher" not in card.content
+
+
+def test_card_names_what_the_starts_learned_from(folder):
+    trained = trainer()
+    trained.model.config = PreTrainedConfig()
+    note_trained_on(trained.model.config, ["rocov2", "vqa_rad=/home/jane/rad"])
+    note_trained_on(trained.model.config, ["slake", "/home/jane/questions.csv"])
+    assert datasets_of(trained.model.config) == ["rocov2", "vqa_rad", "slake", "questions.csv"]
+    write_model_card(folder, METRICS, "stage-one", None, trained)
+    content = ModelCard.load(folder / "README.md").content
+    assert "CC BY or CC BY-NC, each as its article: weights not for commercial use." in content
+    assert "- `vqa_rad`. Licence: CC0-1.0.\n" in content
+    assert "- `questions.csv`, whose licence the publisher" in content
+    assert content.count("`slake`") == 1
+    assert "jane" not in content
 
 
 def test_card_of_a_refit_whose_answers_nobody_could_score(folder):

@@ -10,6 +10,7 @@ from small_runs import build_data, build_processor
 from amif import AgaForPreTraining, AmifForPreTraining
 from amif.modeling_amif.encoders_amif import resize_position_embeddings
 from amif.training import vqa_model
+from amif.training.provenance import datasets_of, note_trained_on
 from amif.training.small_model import small_pretraining_model
 from amif.training.vqa_arguments import DataArguments, ModelArguments
 from amif.training.vqa_model import build_model, new_modules
@@ -154,10 +155,12 @@ def test_what_pretraining_read_of_a_data_set_is_remembered(splits, tmp_path):
     processor = build_processor()
     pretrained = small_pretraining_model(processor, 32)
     pretrained.config.validation_by = {"vqa_rad": "wording"}
+    note_trained_on(pretrained.config, ["rocov2"])
     pretrained.save_pretrained(tmp_path / "pretrained")
     processor.save_pretrained(tmp_path / "pretrained")
     model_args = ModelArguments(model_name_or_path=str(tmp_path / "pretrained"))
     model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    assert datasets_of(model.config) == ["rocov2"]
     note_validation(model, DataArguments("vqa_rad", validation_by="wording"), True, "validation")
     with pytest.raises(ValueError, match="trained on vqa_rad with --validation_by wording: with image, training and"):
         note_validation(model, DataArguments("vqa_rad"), True, "validation")
