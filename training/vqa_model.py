@@ -95,10 +95,10 @@ def at_image_size(
         set_image_size(processor.image_processor, image_size)
         config.vision_config.image_size = image_size
     if image_pooling is not None:
-        check_pooling(image_pooling, config.vision_config)
         config.image_pooling = image_pooling
     if (old := _size_and_pooling(model.config)) == (new := _size_and_pooling(config)):
         return model
+    check_pooling(config.image_pooling, config.vision_config)
     logger.info("Images: {} pixels a side, pooled by {}; the checkpoint's: {}, {}.".format(*new, *old))
     resized = type(model)(config)
     copy_weights(model, resized)
@@ -106,6 +106,8 @@ def at_image_size(
 
 
 def check_pooling(image_pooling: int, vision_config: PreTrainedConfig) -> None:
+    if image_pooling < 1:
+        raise ValueError(f"--image_pooling {image_pooling}: give the side of a square of patches, 1 or more.")
     image_size, patch_size = vision_config.image_size, getattr(vision_config, "patch_size", None)
     if isinstance(image_size, int) and isinstance(patch_size, int) and image_size // patch_size % image_pooling:
         patches = f"{image_size // patch_size} patches on a side of {image_size} pixels"

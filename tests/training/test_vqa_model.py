@@ -121,7 +121,10 @@ def test_pooling_alone_changes_no_weight(checkpoint, splits):
     ("size", "pooling", "message"),
     [
         (36, None, "image_size=36 is not a multiple of the patch size 8; use 32 or 40"),
+        (0, None, "image_size=0 is no size"),
         (40, 2, "--image_pooling 2 does not divide the 5 patches on a side of 40 pixels"),
+        (None, 3, "--image_pooling 3 does not divide the 4 patches on a side of 32 pixels"),
+        (None, 0, "--image_pooling 0: give the side of a square of patches"),
     ],
 )
 def test_an_image_size_that_the_patches_do_not_divide_is_refused(checkpoint, splits, size, pooling, message):
