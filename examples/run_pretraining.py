@@ -223,7 +223,7 @@ def main() -> None:
         model.set_attn_implementation(model_args.attn_implementation)
     if training_args.do_train:
         note_held_out(model.config, data_args.add_vqa_pairs or [], data_args.validation_by)
-        note_trained_on(model.config, [data_args.dataset, *(data_args.add_vqa_pairs or [])])
+        note_trained_on(model.config, [data_args.vqa_dataset or data_args.dataset, *(data_args.add_vqa_pairs or [])])
 
     # 5. Training
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)

@@ -98,14 +98,14 @@ def at_image_size(
         config.image_pooling = image_pooling
     if (old := _size_and_pooling(model.config)) == (new := _size_and_pooling(config)):
         return model
-    check_pooling(config.image_pooling, config.vision_config)
+    _check_pooling(config.image_pooling, config.vision_config)
     logger.info("Images: {} pixels a side, pooled by {}; the checkpoint's: {}, {}.".format(*new, *old))
     resized = type(model)(config)
     copy_weights(model, resized)
     return resized
 
 
-def check_pooling(image_pooling: int, vision_config: PreTrainedConfig) -> None:
+def _check_pooling(image_pooling: int, vision_config: PreTrainedConfig) -> None:
     if image_pooling < 1:
         raise ValueError(f"--image_pooling {image_pooling}: give the side of a square of patches, 1 or more.")
     image_size, patch_size = vision_config.image_size, getattr(vision_config, "patch_size", None)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
@@ -66,6 +67,24 @@ def test_a_run_that_was_killed_behind_its_training_keeps_what_training_cost(stag
     assert after["test"]["test_recall_i2t@1"] == before["test"]["test_recall_i2t@1"]
 
 
+def test_a_checkpoint_says_what_it_learned_from_and_what_its_pairs_held_out(tmp_path):
+    (tmp_path / "rad" / "images").mkdir(parents=True)
+    rows = []
+    for number in range(7):
+        Image.new("RGB", (32, 32), (30 * number,) * 3).save(tmp_path / "rad" / "images" / f"{number}.jpg")
+        row = {"qid": number, "image_name": f"{number}.jpg", "question": "is there a mass?", "answer": "yes"}
+        rows.append(row | {"answer_type": "CLOSED", "question_type": "PRES", "phrase_type": "freeform"})
+    (tmp_path / "rad" / "trainset.json").write_text(json.dumps(rows))
+    (tmp_path / "rad" / "testset_questions.json").write_text("[]")
+    shared = ["--add_vqa_pairs", "vqa_rad=rad", "--validation_by", "wording"]
+    done = run(*SMALL, *shared, "--output_dir", "one", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["trained_on"] == ["phantom", "vqa_rad"]
+    assert config["validation_by"] == {"vqa_rad": "wording"}
+    assert "- `vqa_rad`. Licence: CC0-1.0." in (tmp_path / "one" / "README.md").read_text()
+
+
 def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
     folder, _ = stages
     one, two = (AutoModel.from_pretrained(folder / name) for name in ("one", "two"))
@@ -87,6 +106,7 @@ def test_answering_is_fine_tuned_from_either_stage(stages):
     assert done.returncode == 0, done.stderr
     pretrained, answering = (AutoModel.from_pretrained(folder / name) for name in ("two", "vqa"))
     assert type(answering) is AmifForVisualQuestionAnswering
+    assert answering.config.trained_on == ["phantom"]
     weights = answering.model.state_dict()
     assert all((weights[name] == weight).all() for name, weight in pretrained.model.state_dict().items())
     assert answering.config.knowledge_size > 0

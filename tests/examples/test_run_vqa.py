@@ -84,6 +84,7 @@ def test_without_arguments_a_checkpoint_with_everything_beside_it(trained):
         "test_evaluations.jsonl",
     }
     assert "training_args.bin" not in written
+    assert json.loads((output / "config.json").read_text())["trained_on"] == ["phantom"]
     assert "Protocol clean" in done.stdout
 
 
