@@ -5,9 +5,9 @@ r"""Score any system's predictions on a data set, or compare two systems.
         --output_dir OUT
 
 A file is JSON, JSON Lines or CSV with `id` and `prediction` a row, and `score` or `confidence` where there is one; the
-`predictions.jsonl` of run_vqa.py is one. Answers to the same questions on blank and on exchanged images, `--blank FILE`
-and `--shuffled FILE FILE ...`, tell whether the system looks at the image. It prints a table and writes `metrics.json`
-and `report.html`. docs/evaluation.md defines the measures.
+`predictions.jsonl` of run_vqa.py is one. Answers to the same questions on blank and exchanged images (`--blank FILE`,
+`--shuffled FILE FILE ...`, `--shuffled_alike FILE FILE ...`) tell whether the system looks at the image. It prints a
+table and writes `metrics.json` and `report.html`. docs/evaluation.md defines the measures.
 """
 
 import logging
@@ -19,7 +19,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import HfArgumentParser
 
-from amif.training.data import NAMED, load_vqa_dataset
+from amif.training.data import NAMED, load_vqa_dataset, rows_with_alike_images
 from amif.training.evaluation import (
     acceptable_answers_of,
     baseline_rows,
@@ -70,6 +70,9 @@ class EvaluationArguments:
     shuffled: list[str] | None = field(
         default=None, metadata={"help": "Its predictions on exchanged images, a file a shuffle."}
     )
+    shuffled_alike: list[str] | None = field(
+        default=None, metadata={"help": "Likewise, exchanged among images of one modality and organ."}
+    )
     protocol: str = field(
         default="unstated", metadata={"help": "What the system could choose from: clean, paper, generate or unstated."}
     )
@@ -95,6 +98,7 @@ def main() -> None:
         other_rows = None if args.compare is None else read_rows(args.compare, args, splits, split)
         blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
         shuffled = [read_rows(file, args, splits, split) for file in args.shuffled or []]
+        alike = [read_rows(file, args, splits, split, alike=True) for file in args.shuffled_alike or []]
     except (ValueError, FileNotFoundError) as error:
         sys.exit(str(error))
 
@@ -112,8 +116,8 @@ def main() -> None:
     if other_rows is not None:
         metrics["comparison"] = compare_predictions(rows, other_rows)
         tables.append(comparison_table(metrics["comparison"], Path(args.predictions).name, Path(args.compare).name))
-    if blank is not None or shuffled:
-        metrics["grounding"] = grounding(rows, blank, shuffled)
+    if blank is not None or shuffled or alike:
+        metrics["grounding"] = grounding(rows, blank, shuffled, alike)
         tables.append(grounding_table(metrics["grounding"]))
     published = published_table(metrics)
 
@@ -139,10 +143,11 @@ def default_split(splits: DatasetDict) -> str:
     return "test" if has_answers else "validation"
 
 
-def read_rows(file: str, args: EvaluationArguments, splits: DatasetDict, split: str) -> list[dict]:
+def read_rows(file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False) -> list[dict]:
+    dataset = rows_with_alike_images(splits[split]) if alike else splits[split]
     others = {name: rows for name, rows in splits.items() if name != split}
-    answers, scores = match_predictions(splits[split], read_predictions(file), file, others)
-    return prediction_rows(splits[split], answers, scores, acceptable_answers_of(args.dataset))
+    answers, scores = match_predictions(dataset, read_predictions(file), file, others)
+    return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.dataset))
 
 
 def baselines(splits: DatasetDict, split: str, name: str) -> dict:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from .data import NAMED
+from .data import ABLATIONS, NAMED
 from .evaluation.protocols import ANSWERING_PROTOCOLS
 
 
@@ -125,9 +125,19 @@ class DataArguments:
         default=None, metadata={"help": "validation or test; default: test where it has answers, else validation."}
     )
     protocol: str = field(default="clean", metadata={"help": "Where candidates come from: clean, paper or generate."})
-    ablate_image: str | None = field(default=None, metadata={"help": "Evaluate on blank or shuffled (shuffle) images."})
+    ablate_image: str | None = field(
+        default=None,
+        metadata={
+            "help": "Evaluate on blank images, on other questions' (shuffle) or on others of the same modality and "
+            "organ (shuffle_alike)."
+        },
+    )
     grounding_shuffles: int | None = field(
-        default=None, metadata={"help": "Also answer on blank and on so many shuffles of the images: does it look?"}
+        default=None,
+        metadata={
+            "help": "Does it look? Also answer on blank images and on so many shuffles, of all and of those of one "
+            "modality and organ."
+        },
     )
     abstention_error_rate: float | None = field(
         default=None,
@@ -146,8 +156,8 @@ class DataArguments:
     def __post_init__(self) -> None:
         if self.protocol not in ANSWERING_PROTOCOLS:
             raise ValueError(f"--protocol {self.protocol}: it is one of {', '.join(ANSWERING_PROTOCOLS)}.")
-        if self.ablate_image not in (None, "blank", "shuffle"):
-            raise ValueError(f"--ablate_image {self.ablate_image}: it is blank or shuffle.")
+        if self.ablate_image not in (None, *ABLATIONS):
+            raise ValueError(f"--ablate_image {self.ablate_image}: it is one of {', '.join(ABLATIONS)}.")
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
 

@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from .answer_checks import check_predictions_differ, count_unreachable
 from .checkpoints import check_evaluated_checkpoint, is_pretrained_only
-from .data import ablate_images
+from .data import ablate_images, rows_with_alike_images
 from .evaluation import (
     acceptable_answers_of,
     baseline_rows,
@@ -80,10 +80,14 @@ def evaluation_candidates(
 def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:
     """The same questions on blank images and on several shuffles, beside `rows` on the real ones."""
     seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
-    ablated = [ablate_images(dataset, "blank"), *(ablate_images(dataset, "shuffle", seed) for seed in seeds)]
     acceptable = acceptable_answers_of(data_args.dataset)
-    blank, *shuffled = (prediction_rows(other, *trainer.predict_answers(other), acceptable) for other in ablated)
-    return grounding(rows, blank, shuffled)
+
+    def answered(how: str, seed: int = 0) -> list[dict]:
+        ablated = ablate_images(dataset, how, seed)
+        return prediction_rows(ablated, *trainer.predict_answers(ablated), acceptable)
+
+    alike = [answered("shuffle_alike", seed) for seed in seeds] if len(rows_with_alike_images(dataset)) else []
+    return grounding(rows, answered("blank"), [answered("shuffle", seed) for seed in seeds], alike)
 
 
 def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_args: DataArguments) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from amif.training.data import load_vqa_dataset
+from amif.training.data import load_vqa_dataset, rows_with_alike_images
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "evaluate_predictions.py"
 STUDIES = 30
@@ -30,6 +30,8 @@ def files(splits, tmp_path_factory):
         writer.writerow(["id", "prediction", "confidence"])
         writer.writerows((row["question_id"], row["answer"].upper(), 1.0) for row in reversed(list(test)))
     (folder / "no.json").write_text(json.dumps({row["question_id"]: "no" for row in test}))
+    paired = rows_with_alike_images(splits["test"])["question_id"][:]
+    (folder / "no_alike.json").write_text(json.dumps(dict.fromkeys(paired, "no")))
     return folder
 
 
@@ -53,7 +55,8 @@ class Sources(HTMLParser):
 
 
 def test_two_systems_are_scored_and_compared(files, splits):
-    done = run(files, "--predictions", "right.csv", "--compare", "no.json", "--shuffled", "no.json", "no.json")
+    shuffled = ("--shuffled", "no.json", "no.json", "--shuffled_alike", "no_alike.json")
+    done = run(files, "--predictions", "right.csv", "--compare", "no.json", *shuffled)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((files / "evaluation" / "metrics.json").read_text())
     answers = splits["test"]["answer"][:]
@@ -64,6 +67,11 @@ def test_two_systems_are_scored_and_compared(files, splits):
     assert metrics["comparison"]["difference"] == pytest.approx(100 - share_no)
     assert metrics["comparison"]["only_second_right"] == 0
     assert metrics["grounding"]["visual_reliance"]["difference"] == pytest.approx(100 - share_no)
+    alike = rows_with_alike_images(splits["test"])["answer"][:]
+    assert 0 < len(alike) < len(answers)
+    share_no = 100 * alike.count("no") / len(alike)
+    assert metrics["grounding"]["among_alike"]["visual_reliance"]["difference"] == pytest.approx(100 - share_no)
+    assert "among alike: visual reliance" in done.stdout
     assert metrics["protocol"] == metrics["fingerprint"]["protocol"] == "unstated"
     assert "right.csv less no.json" in done.stdout
     assert "\x1b" not in done.stdout

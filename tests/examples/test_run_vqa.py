@@ -286,6 +286,11 @@ def test_grounding_and_abstention_of_a_checkpoint(trained):
     assert len(found["shuffled"]) == 2
     mean = sum(shuffle["accuracy"] for shuffle in found["shuffled"]) / 2
     assert found["visual_reliance"]["difference"] == pytest.approx(found["real"]["accuracy"] - mean)
+    alike = found["among_alike"]
+    assert 0 < alike["real"]["n"] <= found["real"]["n"]
+    lost = alike["real"]["accuracy"] - alike["shuffled_mean"]["accuracy"]
+    assert alike["visual_reliance"]["difference"] == pytest.approx(lost)
+    assert set(alike["by_modality"]) <= set(metrics["by_modality"])
     threshold = AutoProcessor.from_pretrained(copy / "amif-vqa").abstention_threshold
     rows = lines(copy / "eval" / "predictions.jsonl")
     kept = [row for row in rows if row["score"] >= threshold]

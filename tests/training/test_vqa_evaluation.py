@@ -34,7 +34,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoin
     with pytest.raises(ValueError, match=r"is the checkpoint itself, whose metrics, .* give another folder"):
         check(checkpoint, checkpoint / ".")
     for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is"):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is one of"):
             DataArguments(**wrong)
     with pytest.raises(ValueError, match="compares with the real images: leave out --ablate_image"):
         DataArguments(ablate_image="shuffle", grounding_shuffles=3)

@@ -1,4 +1,4 @@
-from .ablation import ablate_images
+from .ablation import ABLATIONS, ablate_images, rows_with_alike_images
 from .augmentation import LateralitySafeAugmentation
 from .own_data import load_questions
 from .pretraining_collator import AmifPreTrainingCollator
@@ -13,6 +13,7 @@ from .vqa_dataset import NAMED, load_vqa_dataset
 from .vqa_rows import VqaRows
 
 __all__ = [
+    "ABLATIONS",
     "NAMED",
     "AmifPreTrainingCollator",
     "AmifVqaCollator",
@@ -27,5 +28,6 @@ __all__ = [
     "load_pretraining_dataset",
     "load_questions",
     "load_vqa_dataset",
+    "rows_with_alike_images",
     "split_by_image",
 ]

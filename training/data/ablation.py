@@ -1,34 +1,54 @@
-"""Data sets whose pictures tell nothing, to measure how far the questions alone give the answers away."""
+"""Data sets with other pictures, to measure how far the questions alone, or the kind of picture, give answers away."""
 
 import io
 import random
+from collections import defaultdict
 from typing import Any
 
 import PIL.Image
 from datasets import Dataset, Image
+from transformers.utils import logging
 
 from .images import open_image
 
+logger = logging.get_logger(__name__)
+
+ABLATIONS = ("blank", "shuffle", "shuffle_alike")
+# What makes two images alike.
+KIND_COLUMNS = ("modality", "organ")
+
 
 def ablate_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
-    """`dataset` with every picture made black ("blank", same size) or replaced by another image's ("shuffle").
+    """`dataset` with other pictures, and all else as it was.
 
-    Everything else stays, `image_id` too: it names the image that the QUESTION is about. Rows of one `image_id` still
-    share one picture, so that encoding each image once holds; but states cached by `image_id` from the untouched data
-    are those of the wrong pictures and must be computed anew. With "shuffle" no image keeps its own picture; the
-    pairing is a function of `seed`.
+    `image_id` stays too: it names the image that the QUESTION is about. Rows of one `image_id` still share one picture,
+    so that encoding each image once holds; but states cached by `image_id` from the untouched data are those of the
+    wrong pictures and must be computed anew. When shuffled, no image keeps its own picture.
+
+    Args:
+        dataset: Rows of the schema.
+        how: "blank" makes every picture black, of the same size; "shuffle" replaces it by another image's;
+            "shuffle_alike" by that of an image of the same modality and organ, as far as the data have these columns,
+            and leaves out the rows of an image without another of its kind.
+        seed: Who gets whose picture.
 
     Raises:
-        ValueError: for another `how`, or for "shuffle" when there is only one image.
+        ValueError: For another `how`; to shuffle a single image; or "shuffle_alike" where the data name neither
+            modality nor organ, or no two images are alike.
     """
-    if how not in ("blank", "shuffle"):
-        raise ValueError(f"how must be 'blank' or 'shuffle', got {how!r}.")
+    if how not in ABLATIONS:
+        raise ValueError(f"how must be one of {', '.join(ABLATIONS)}, got {how!r}.")
+    if how == "shuffle_alike":
+        dataset = _only_alike(dataset)
     undecoded = dataset.cast_column("image", Image(decode=False))
-    image_ids = list(dataset["image_id"])
-    first_rows = {image_id: row for row, image_id in reversed(list(enumerate(image_ids)))}
+    first_rows = {image_id: row for row, image_id in reversed(list(enumerate(dataset["image_id"])))}
     pictures = {image_id: undecoded[row]["image"] for image_id, row in first_rows.items()}
-    ablated = _blank(pictures) if how == "blank" else _shuffle(pictures, seed)
-    column = [ablated[image_id] for image_id in image_ids]
+    if how == "blank":
+        ablated = _blank(pictures)
+    else:
+        groups = [list(pictures)] if how == "shuffle" else _alike_images(dataset)
+        ablated = {image_id: other for group in groups for image_id, other in _shuffle(pictures, group, seed).items()}
+    column = [ablated[image_id] for image_id in dataset["image_id"]]
     return (
         dataset.remove_columns("image")
         .add_column("image", column, feature=Image())
@@ -36,10 +56,39 @@ def ablate_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
     )
 
 
-def _shuffle(pictures: dict[str, Any], seed: int) -> dict[str, Any]:
-    if len(pictures) < 2:
+def rows_with_alike_images(dataset: Dataset) -> Dataset:
+    """The rows whose image has another of the same modality and organ in the data: those that "shuffle_alike" keeps."""
+    paired = {image_id for image_ids in _alike_images(dataset) for image_id in image_ids}
+    return dataset.select([row for row, image_id in enumerate(dataset["image_id"]) if image_id in paired])
+
+
+def _alike_images(dataset: Dataset) -> list[list[str]]:
+    """Groups, of two at least, of images of one modality and organ."""
+    columns = [dataset[column] for column in KIND_COLUMNS if column in dataset.column_names]
+    kinds = dict(zip(dataset["image_id"], zip(*columns, strict=True), strict=True)) if columns else {}
+    alike = defaultdict(list)
+    for image_id, kind in kinds.items():
+        if any(kind):
+            alike[kind].append(image_id)
+    return [image_ids for image_ids in alike.values() if len(image_ids) > 1]
+
+
+def _only_alike(dataset: Dataset) -> Dataset:
+    kept = rows_with_alike_images(dataset)
+    if not len(kept):
+        raise ValueError(
+            "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use shuffle."
+        )
+    if len(kept) < len(dataset):
+        left_out = f"{len(dataset) - len(kept)} of {len(dataset)} questions"
+        logger.warning(f"{left_out} are about an image without another of its modality and organ: left out.")
+    return kept
+
+
+def _shuffle(pictures: dict[str, Any], image_ids: list[str], seed: int) -> dict[str, Any]:
+    if len(image_ids) < 2:
         raise ValueError("Images cannot be shuffled: the data shows a single one.")
-    ids = sorted(pictures)
+    ids = sorted(image_ids)
     random.Random(seed).shuffle(ids)
     # Each takes the next one's: a single cycle, hence never its own.
     return {image_id: pictures[following] for image_id, following in zip(ids, ids[1:] + ids[:1], strict=True)}

@@ -9,20 +9,29 @@ from .grouped_accuracy import accuracy_with_interval, mean_with_interval
 from .prediction_rows import Row
 
 
-def grounding(real: Sequence[Row], blank: Sequence[Row] | None, shuffled: Sequence[Sequence[Row]]) -> Row:
+def grounding(
+    real: Sequence[Row],
+    blank: Sequence[Row] | None,
+    shuffled: Sequence[Sequence[Row]],
+    shuffled_alike: Sequence[Sequence[Row]] = (),
+) -> Row:
     """Compare the answers given on the real images with those given on others.
 
     Args:
         real: `prediction_rows` on the data's own images.
         blank: the same questions on blank images; None where nobody asked them.
         shuffled: for each of several shuffles, the same questions on images that belong to other questions.
+        shuffled_alike: likewise on other images of the same modality and organ; questions whose image has none are
+            missing from all of them.
 
     Returns:
         `real` and `blank`, accuracies; `shuffled`, a list of them; `shuffled_mean`, over all shuffles;
         `changed_by_blank` and `changed_by_shuffling`, percentages of answers that differ from those on the real
         images; `visual_reliance`, the accuracy on the real images less the mean one on the shuffled, in percentage
-        points. A model that does not look has 0 in the last three. All have intervals over images, and are None where
-        there is nothing to compute them from.
+        points. A model that does not look has 0 in the last three. `among_alike` has `real`, `shuffled_mean` and
+        `visual_reliance` of `shuffled_alike`, the last also `by_modality` and `by_question_type`: 0 for a model that
+        sees of what kind an image is and nothing more. All have intervals over images, and are None where there is
+        nothing to compute them from.
 
     Raises:
         ValueError: where the rows are not of the same questions in the same order.
@@ -30,10 +39,6 @@ def grounding(real: Sequence[Row], blank: Sequence[Row] | None, shuffled: Sequen
     for rows in (*([] if blank is None else [blank]), *shuffled):
         _check_same_questions(real, rows)
     mean_shuffled = _mean_correct(shuffled)
-    reliance = [
-        None if row["correct"] is None or mean is None else row["correct"] - mean
-        for row, mean in zip(real, mean_shuffled or [None] * len(real), strict=True)
-    ]
     return {
         "real": accuracy_with_interval(real),
         "blank": None if blank is None else accuracy_with_interval(blank),
@@ -41,8 +46,33 @@ def grounding(real: Sequence[Row], blank: Sequence[Row] | None, shuffled: Sequen
         "shuffled_mean": mean_with_interval(real, mean_shuffled, "accuracy") if mean_shuffled else None,
         "changed_by_blank": None if blank is None else _changed(real, [blank]),
         "changed_by_shuffling": _changed(real, shuffled) if shuffled else None,
-        "visual_reliance": mean_with_interval(real, reliance, "difference"),
+        "visual_reliance": mean_with_interval(real, _reliance(real, mean_shuffled), "difference"),
+        "among_alike": _among_alike(real, shuffled_alike) if shuffled_alike else None,
     }
+
+
+def _among_alike(real: Sequence[Row], shuffled: Sequence[Sequence[Row]]) -> Row:
+    asked = {row["question_id"] for row in shuffled[0]}
+    own = [row for row in real if row["question_id"] in asked]
+    for rows in shuffled:
+        _check_same_questions(own, rows)
+    mean_shuffled = _mean_correct(shuffled)
+    reliance = _reliance(own, mean_shuffled)
+    return {
+        "real": accuracy_with_interval(own),
+        "shuffled_mean": mean_with_interval(own, mean_shuffled, "accuracy"),
+        "visual_reliance": mean_with_interval(own, reliance, "difference"),
+        **{f"by_{column}": _by_column(own, reliance, column) for column in ("modality", "question_type")},
+    }
+
+
+def _by_column(rows: Sequence[Row], values: Sequence[float | None], column: str) -> dict[str, Row | None]:
+    of_row = [row.get(column) for row in rows]
+
+    def of_group(group: str) -> list[float | None]:
+        return [value if own == group else None for own, value in zip(of_row, values, strict=True)]
+
+    return {group: mean_with_interval(rows, of_group(group), "difference") for group in sorted(set(of_row) - {None})}
 
 
 def _check_same_questions(real: Sequence[Row], other: Sequence[Row]) -> None:
@@ -58,6 +88,13 @@ def _mean_correct(shuffled: Sequence[Sequence[Row]]) -> list[float | None]:
     """For each question the share of shuffles on which it is answered rightly."""
     verdicts = zip(*([row["correct"] for row in rows] for rows in shuffled), strict=True)
     return [None if None in of_question else float(np.mean(of_question)) for of_question in verdicts]
+
+
+def _reliance(real: Sequence[Row], mean_shuffled: Sequence[float | None]) -> list[float | None]:
+    return [
+        None if row["correct"] is None or mean is None else row["correct"] - mean
+        for row, mean in zip(real, mean_shuffled or [None] * len(real), strict=True)
+    ]
 
 
 def _changed(real: Sequence[Row], others: Sequence[Sequence[Row]]) -> Row:

@@ -4,7 +4,7 @@ import pytest
 from datasets import Image
 from PIL import Image as Pictures
 
-from amif.training.data import ablate_images
+from amif.training.data import ablate_images, rows_with_alike_images
 from amif.training.data.schema import build_vqa_dataset
 
 
@@ -58,8 +58,49 @@ def test_embedded_pictures(dataset):
     assert shades(ablate_images(embedded, "shuffle", 3)) == shades(ablate_images(dataset, "shuffle", 3))
 
 
+KINDS = [("CT", "liver"), ("CT", "lung"), ("CT", "liver"), ("MRI", "liver"), ("CT", "lung"), ("CT", "liver")]
+
+
+def with_kinds(dataset, kinds=KINDS):
+    for column, values in zip(("modality", "organ"), zip(*kinds, strict=True), strict=True):
+        dataset = dataset.add_column(column, [values[row % 6] for row in range(len(dataset))])
+    return dataset
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_alike_images_are_exchanged_among_themselves(dataset, seed, caplog):
+    own = with_kinds(dataset)
+    shade_of = dict(zip(own["image_id"], shades(own), strict=True))
+    exchanged = ablate_images(own, "shuffle_alike", seed)
+    # Image 3 alone is of the MRI and liver.
+    assert exchanged["image_id"][:] == [image_id for image_id in own["image_id"] if image_id != "i3"]
+    assert rows_with_alike_images(own)["question"][:] == exchanged["question"][:]
+    kind_of_shade = {shade_of[f"i{image}"]: kind for image, kind in enumerate(KINDS)}
+    for row, shade in zip(exchanged, shades(exchanged), strict=True):
+        assert shade != shade_of[row["image_id"]]
+        assert kind_of_shade[shade] == (row["modality"], row["organ"])
+
+
+def test_rows_left_out_are_counted(dataset, caplog):
+    with caplog.at_level("WARNING"):
+        ablate_images(with_kinds(dataset), "shuffle_alike")
+    assert "2 of 12 questions are about an image without another of its modality and organ" in caplog.text
+
+
+def test_organ_alone_makes_images_alike_and_nothing_known_does_not(dataset):
+    known = with_kinds(
+        dataset, [(None, "liver"), (None, None), (None, "liver"), (None, None), (None, "lung"), (None, None)]
+    )
+    assert rows_with_alike_images(known)["image_id"][:] == ["i0", "i2", "i0", "i2"]
+    assert rows_with_alike_images(known.remove_columns("modality"))["image_id"][:] == ["i0", "i2", "i0", "i2"]
+    assert len(rows_with_alike_images(dataset)) == 0
+
+
 def test_errors(dataset):
-    with pytest.raises(ValueError, match="'blank' or 'shuffle'"):
+    with pytest.raises(ValueError, match="blank, shuffle, shuffle_alike, got 'none'"):
         ablate_images(dataset, "none")
+    for unlike in (dataset, with_kinds(dataset, [(str(image), "liver") for image in range(6)])):
+        with pytest.raises(ValueError, match="name no two of them: use shuffle"):
+            ablate_images(unlike, "shuffle_alike")
     with pytest.raises(ValueError, match="single one"):
         ablate_images(dataset.select([0, 6]), "shuffle")

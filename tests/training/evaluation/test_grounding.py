@@ -29,6 +29,28 @@ def test_hand_worked_case():
     assert result["visual_reliance"]["ci95"] == [25.0, 25.0]
 
 
+def test_among_alike_by_modality_and_question_type():
+    # Images 0 and 1 are of one kind and exchanged; image 2 is alone of its kind and missing.
+    columns = {"modality": ["CT", "CT", "MRI", "MRI", "CT", "CT"], "question_type": ["a", "b", "a", "b", "a", None]}
+    rows = [(str(row), f"image {row // 2}", "?", "yes", None, columns["question_type"][row]) for row in range(6)]
+    dataset = table(*rows).add_column("modality", columns["modality"])
+    real = prediction_rows(dataset, ["yes", "yes", "yes", "no", "yes", "yes"])
+    shuffles = [
+        prediction_rows(dataset.select(range(4)), answers)
+        for answers in (["yes", "no", "yes", "no"], ["no", "no", "yes", "no"])
+    ]
+    result = grounding(real, None, [], shuffles)["among_alike"]
+    assert result["real"] == {"accuracy": 75.0, "ci95": [50.0, 100.0], "n": 4}
+    assert result["shuffled_mean"]["accuracy"] == 37.5  # 1/2, 0, 1, 0
+    assert result["visual_reliance"]["difference"] == 37.5
+    assert {name: group["difference"] for name, group in result["by_modality"].items()} == {"CT": 75.0, "MRI": 0.0}
+    types = result["by_question_type"]
+    assert {name: group["difference"] for name, group in types.items()} == {"a": 25.0, "b": 50.0}
+    assert types["a"]["n"] == types["b"]["n"] == 2
+    with pytest.raises(ValueError, match="4 questions on the real images, 3 on others"):
+        grounding(real, None, [], [shuffles[0], shuffles[1][:3]])
+
+
 def test_a_system_that_does_not_look_has_no_visual_reliance():
     same = answered("yes", "no", "right", "heart")
     result = grounding(same, same, [same, same, same])
