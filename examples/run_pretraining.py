@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets import DatasetDict
-from transformers import AutoModel, AutoProcessor, PreTrainedModel, set_seed
+from transformers import AutoModel, AutoProcessor, PreTrainedConfig, PreTrainedModel, set_seed
 
 from amif import AmifProcessor
 from amif.training.checkpoints import check_evaluated_checkpoint, check_output_folder
-from amif.training.data import StrongAugmentation
+from amif.training.data import NAMED, StrongAugmentation
 from amif.training.data.pair_arguments import PairArguments
 from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
@@ -222,8 +222,7 @@ def main() -> None:
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
     if training_args.do_train:
-        note_held_out(model.config, data_args.add_vqa_pairs or [], data_args.validation_by)
-        note_trained_on(model.config, [data_args.vqa_dataset or data_args.dataset, *(data_args.add_vqa_pairs or [])])
+        note_data(model.config, data_args)
 
     # 5. Training
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)
@@ -291,6 +290,16 @@ def build_model(
         **model_args.config,
     )
     return model, processor
+
+
+def note_data(config: PreTrainedConfig, data_args: DataArguments) -> None:
+    """Keep in a checkpoint's configuration what it learns from, and which validation its pairs hold out."""
+    added = data_args.add_vqa_pairs or []
+    note_held_out(config, added, data_args.validation_by)
+    if data_args.vqa_dataset in NAMED and data_args.data_dir is not None:
+        # The reader of vqa_pairs makes a missing validation split of whole images.
+        note_held_out(config, [f"{data_args.vqa_dataset}={data_args.data_dir}"], "image")
+    note_trained_on(config, [data_args.vqa_dataset or data_args.dataset, *added])
 
 
 def tokenizer_sentences(data_args: DataArguments, splits: DatasetDict) -> list[str]:

@@ -83,6 +83,11 @@ def test_a_checkpoint_says_what_it_learned_from_and_what_its_pairs_held_out(tmp_
     assert config["trained_on"] == ["phantom", "vqa_rad"]
     assert config["validation_by"] == {"vqa_rad": "wording"}
     assert "- `vqa_rad`. Licence: CC0-1.0." in (tmp_path / "one" / "README.md").read_text()
+    alone = [*SMALL[4:], "--dataset", "vqa_pairs", "--vqa_dataset", "vqa_rad", "--data_dir", "rad"]
+    done = run(*alone, "--output_dir", "two", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "two" / "config.json").read_text())
+    assert (config["trained_on"], config["validation_by"]) == (["vqa_rad"], {"vqa_rad": "image"})
 
 
 def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
