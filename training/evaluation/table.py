@@ -35,8 +35,14 @@ def markdown_text(table: Table) -> str:
 
 
 def format_table(metrics: Row) -> str:
-    """Plain-text table of `build_metrics`: a line a figure with its interval and number of questions."""
-    return plain_text(metrics_table(metrics))
+    """Plain-text table of `build_metrics`: a line a figure with its interval and number of questions.
+
+    Below it that of `grounding`, where `metrics` has it.
+    """
+    tables = [metrics_table(metrics)]
+    if metrics.get("grounding") is not None:
+        tables.append(grounding_table(metrics["grounding"]))
+    return "\n\n".join(map(plain_text, tables))
 
 
 def metrics_table(metrics: Row) -> Table:

@@ -1,4 +1,5 @@
 from amif.training.evaluation import format_table
+from amif.training.evaluation.grounding import grounding
 
 
 def test_table_is_aligned_and_ends_with_protocol_and_fingerprint(metrics):
@@ -20,3 +21,17 @@ def test_table_is_aligned_and_ends_with_protocol_and_fingerprint(metrics):
 def test_table_of_an_unscored_run_has_a_dash(metrics):
     lines = format_table({**metrics, "overall": None}).splitlines()
     assert lines[2].split() == ["overall", "-", "-", "0"]
+
+
+def test_grounding_stands_below_where_it_was_measured(metrics, rows):
+    looks_away = grounding(rows, rows, [rows, rows], [rows])
+    first, second = format_table({**metrics, "grounding": looks_away}).split("\n\n")
+    assert first == format_table(metrics)
+    title, header, *body, note = second.splitlines()
+    assert title == "Does it look at the image?"
+    assert {len(line) for line in (header, *body)} == {len(header)}
+    values = {line.split("  ")[0]: line.split()[-5] for line in body}
+    assert values["accuracy, real images"] == values["accuracy, shuffle 2"] == "50.00"
+    assert values["visual reliance"] == values["among alike: visual reliance"] == "0.00"
+    assert values["among alike: visual reliance, size"] == "0.00"
+    assert "Among alike: " in note
