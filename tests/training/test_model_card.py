@@ -34,6 +34,7 @@ METRICS = {
     "consistency": None,
     "baselines": {"question_only": share(41.0, 30.0, 50.0, 3)},
     "above_question_only": {"difference": 25.67, "ci95": [-5.0, 50.0], "n": 3},
+    "above_question_and_kind": None,
     "fingerprint": {
         "answer_type_counts": {"closed": 1, "open": 2},
         "yes_no_counts": {"closed": 1, "open": 2},

@@ -1,6 +1,6 @@
 from .abstention import abstention, choose_abstention_threshold
 from .accuracy import VqaAccuracy, acceptable_answers, is_correct, is_yes_no, normal_form
-from .baselines import baseline_rows, most_frequent_by_question_type, question_only
+from .baselines import baseline_rows, most_frequent_by_question_type, question_and_kind, question_only
 from .bleu import bleu1
 from .bootstrap import bootstrap_ci95
 from .calibration import brier_score, expected_calibration_error, reliability
@@ -57,6 +57,7 @@ __all__ = [
     "prediction_fingerprint",
     "prediction_rows",
     "protocol_note",
+    "question_and_kind",
     "question_only",
     "reliability",
     "remove_partial_predictions",

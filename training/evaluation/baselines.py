@@ -1,21 +1,22 @@
 """What a system scores that never sees an image: the numbers to print beside every result."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from datasets import Dataset
 
+from ..data.ablation import KIND_COLUMNS
 from .accuracy import AcceptableAnswers, acceptable_answers, normal_form
 from .prediction_rows import Row, prediction_rows
 
 Question = Mapping[str, str | None]
-Key = Callable[[Question], str | None]
+Key = Callable[[Question], Hashable]
 
 
 def _text_rows(dataset: Dataset) -> list[Question]:
     # Decoding images only to ignore them would dominate the time.
-    columns = [name for name in ("question", "answer", "question_type", "template") if name in dataset.column_names]
-    return list(dataset.select_columns(columns))
+    wanted = ("question", "answer", "question_type", "template", *KIND_COLUMNS)
+    return list(dataset.select_columns([name for name in wanted if name in dataset.column_names]))
 
 
 def _anything(row: Question) -> str:
@@ -30,6 +31,11 @@ def _question(row: Question) -> str:
     return row.get("template") or normal_form(row["question"])
 
 
+def _question_and_kind(row: Question) -> tuple[str | None, ...] | None:
+    kind = [row.get(column) for column in KIND_COLUMNS]
+    return (*kind, _question(row)) if any(kind) else None
+
+
 def _first_two_words(row: Question) -> str:
     return " ".join(normal_form(row["question"]).split()[:2])
 
@@ -38,9 +44,9 @@ def _most_frequent(answers: Counter[str]) -> str:
     return min(answers, key=lambda answer: (-answers[answer], answer))
 
 
-def _answer_table(rows: list[Question], key: Key) -> dict[str, str]:
+def _answer_table(rows: list[Question], key: Key) -> dict[Hashable, str]:
     """The most frequent normalised answer of each value of `key`; equal counts are settled alphabetically."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[Hashable, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if key(row) is not None:
             counts[key(row)].update(acceptable_answers(row["answer"]))
@@ -82,6 +88,16 @@ def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
     return _predict(training, evaluation, [_question, _first_two_words, _question_type])
 
 
+def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
+    """Answer with the most frequent training answer to the same question about images of the same modality and organ.
+
+    What an image's kind gives away beside the question: such a system is told it and sees nothing. A question that
+    training does not hold about that kind, or whose image's kind is not known, is answered as by `question_only`.
+    Arguments, result and errors are those of `most_frequent_by_question_type`.
+    """
+    return _predict(training, evaluation, [_question_and_kind, _question, _first_two_words, _question_type])
+
+
 def baseline_rows(
     training: Dataset, evaluation: Dataset, acceptable: AcceptableAnswers = acceptable_answers
 ) -> dict[str, list[Row]]:
@@ -93,14 +109,17 @@ def baseline_rows(
         acceptable: how the references are read, as for `prediction_rows`.
 
     Returns:
-        `prediction_rows` of `most_frequent_by_question_type` and `question_only` for all questions in their order, and
-        of `always_no` for those whose reference is exactly yes or no.
+        `prediction_rows` of `most_frequent_by_question_type`, `question_only` and, where the data name modality or
+        organ, `question_and_kind` for all questions in their order; and of `always_no` for those whose reference is
+        exactly yes or no.
     """
     answers = {
         "most_frequent_by_question_type": most_frequent_by_question_type(training, evaluation),
         "question_only": question_only(training, evaluation),
         "always_no": ["no"] * len(evaluation),
     }
+    if any(map(_question_and_kind, [*_text_rows(training), *_text_rows(evaluation)])):
+        answers["question_and_kind"] = question_and_kind(training, evaluation)
     rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
     rows["always_no"] = [row for row in rows["always_no"] if row["yes_no"]]
     return rows

@@ -37,8 +37,8 @@ def build_metrics(
         abstention_threshold: the score below which answers would be withheld, as chosen on validation.
 
     Returns:
-        Beside `score_rows`: `baselines`, the accuracy of each, and `above_question_only`, the overall accuracy less
-        that of the baseline `question_only`, in percentage points with the interval of the paired difference;
+        Beside `score_rows`: `baselines`, the accuracy of each; `above_question_only` and `above_question_and_kind`, the
+        overall accuracy less that of the baseline, in percentage points with the interval of the paired difference;
         `text_overlap` (`bleu1` and `token_f1`), `vqa_med` (the task's `strict_accuracy` and `bleu`, for VQA-Med-2019
         alone), `confidence` (`confidence_measures`) and `consistency`; each None where the rows do not have what it
         needs.
@@ -57,12 +57,14 @@ def build_metrics(
         "confidence": confidence_measures(rows, abstention_threshold),
         "consistency": consistency(rows),
         "baselines": {name: accuracy_with_interval(answers) for name, answers in baselines.items()},
-        "above_question_only": _difference(rows, baselines["question_only"]) if baselines else None,
+        **{f"above_{name}": _difference(rows, baselines.get(name)) for name in ("question_only", "question_and_kind")},
         "fingerprint": fingerprint,
     }
 
 
-def _difference(rows: Sequence[Row], others: Sequence[Row]) -> Row | None:
+def _difference(rows: Sequence[Row], others: Sequence[Row] | None) -> Row | None:
+    if others is None:
+        return None
     if [row["question_id"] for row in rows] != [row["question_id"] for row in others]:
         raise ValueError("A baseline must answer the same questions in the same order.")
     pairs = zip(rows, others, strict=True)

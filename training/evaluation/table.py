@@ -89,8 +89,9 @@ def _labelled_results(metrics: Row) -> list[tuple[str, Row | None]]:
     if metrics["consistency"] is not None:
         labelled.append(("agreement of wordings", metrics["consistency"]["agreement"]))
     labelled += [(f"baseline {name}", result) for name, result in metrics["baselines"].items()]
-    if metrics["above_question_only"] is not None:
-        labelled.append(("above question_only, points", metrics["above_question_only"]))
+    for name in ("question_only", "question_and_kind"):
+        if metrics[f"above_{name}"] is not None:
+            labelled.append((f"above {name}, points", metrics[f"above_{name}"]))
     return labelled
 
 

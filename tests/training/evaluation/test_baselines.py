@@ -5,6 +5,7 @@ from datasets import Dataset
 from amif.training.evaluation.baselines import (
     baseline_rows,
     most_frequent_by_question_type,
+    question_and_kind,
     question_only,
 )
 
@@ -56,6 +57,33 @@ def test_a_template_stands_for_the_question():
     )
     evaluation = table(("Is A here?", None, "t"), template=["q"])
     assert question_only(training, evaluation) == ["no"]
+
+
+def of_kind(dataset, *kinds):
+    for column, values in zip(("modality", "organ"), zip(*kinds, strict=True), strict=True):
+        dataset = dataset.add_column(column, list(values))
+    return dataset
+
+
+def test_question_and_kind_falls_back_to_the_question_alone():
+    questions = [("Is it large?", answer, None) for answer in ("yes", "no", "no", "no", "maybe")]
+    kinds = [("CT", "liver"), ("CT", "lung"), ("CT", "lung"), ("MRI", None), (None, None)]
+    training = of_kind(table(*questions), *kinds)
+    asked = [("CT", "liver"), ("CT", "lung"), ("MRI", None), ("MRI", "liver"), (None, None)]
+    evaluation = of_kind(table(*(("is it large", None, None) for _ in asked)), *asked)
+    assert question_and_kind(training, evaluation) == ["yes", "no", "no", "no", "no"]
+    assert question_and_kind(training.remove_columns(["modality", "organ"]), evaluation) == ["no"] * 5
+    assert question_and_kind(training, evaluation.remove_columns("modality")) == ["no"] * 5
+
+
+def test_question_and_kind_is_a_baseline_of_data_that_name_kinds(dataset):
+    assert "question_and_kind" not in baseline_rows(dataset, dataset)
+    unknown = dataset.add_column("organ", [None] * 5)
+    assert "question_and_kind" not in baseline_rows(unknown, unknown)
+    named = dataset.add_column("organ", ["heart", "liver", None, None, None])
+    for training, evaluation in ((named, named), (named, unknown), (unknown, named)):
+        rows = baseline_rows(training, evaluation)["question_and_kind"]
+        assert [row["question_id"] for row in rows] == ["1", "2", "3", "4", "5"]
 
 
 def test_evaluation_answers_are_not_used():

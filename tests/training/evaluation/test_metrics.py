@@ -2,7 +2,13 @@ import json
 
 import pytest
 
-from amif.training.evaluation import baseline_rows, build_metrics, compare_predictions, write_json
+from amif.training.evaluation import (
+    baseline_rows,
+    build_metrics,
+    compare_predictions,
+    prediction_rows,
+    write_json,
+)
 
 
 def test_metrics_hold_the_contract_and_survive_json(metrics, tmp_path):
@@ -17,6 +23,27 @@ def test_what_is_above_the_question_alone_is_a_paired_difference(metrics, rows, 
     assert metrics["above_question_only"] == {name: comparison[name] for name in ("difference", "ci95", "n")}
     assert metrics["above_question_only"]["difference"] == -50
     assert metrics["baselines"]["question_only"]["accuracy"] == 100
+    assert metrics["above_question_and_kind"] is None, "the data name no modality and no organ"
+    assert "question_and_kind" not in metrics["baselines"]
+
+
+def test_what_is_above_question_and_kind(dataset):
+    # The same question twice, about two organs: the kind gives away what the question does not.
+    twice = dataset.select([0, 1, 1, 0]).remove_columns("question").add_column("question", ["Is it large?"] * 4)
+    twice = twice.add_column("organ", ["heart", "lung", "lung", "heart"])
+    rows = prediction_rows(twice, ["yes", "left", "right", "yes"])
+    metrics = build_metrics(
+        rows,
+        protocol="clean",
+        dataset_name="tiny",
+        split="test",
+        baselines=baseline_rows(twice, twice),
+        fingerprint={},
+    )
+    assert metrics["baselines"]["question_and_kind"]["accuracy"] == 100
+    assert metrics["baselines"]["question_only"]["accuracy"] == 50
+    assert metrics["above_question_and_kind"]["difference"] == -25
+    assert metrics["above_question_only"]["difference"] == 25
 
 
 def test_unknown_protocol_is_refused(rows):
