@@ -144,9 +144,16 @@ def default_split(splits: DatasetDict) -> str:
 
 
 def read_rows(file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False) -> list[dict]:
-    dataset = rows_with_alike_images(splits[split]) if alike else splits[split]
+    dataset, predictions = splits[split], read_predictions(file)
+    if alike:
+        dataset = rows_with_alike_images(dataset)
+        if not len(dataset):
+            raise ValueError(f"--shuffled_alike: {args.dataset} names no two images of one modality and organ.")
+        # Answers about images that are alone of their kind count for nothing.
+        alone = set(splits[split]["question_id"]) - set(dataset["question_id"])
+        predictions = {id_: prediction for id_, prediction in predictions.items() if id_ not in alone}
     others = {name: rows for name, rows in splits.items() if name != split}
-    answers, scores = match_predictions(dataset, read_predictions(file), file, others)
+    answers, scores = match_predictions(dataset, predictions, file, others)
     return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.dataset))
 
 

@@ -32,13 +32,13 @@ from transformers import AutoModel, AutoProcessor, PreTrainedConfig, PreTrainedM
 
 from amif import AmifProcessor
 from amif.training.checkpoints import check_evaluated_checkpoint, check_output_folder
-from amif.training.data import NAMED, StrongAugmentation
+from amif.training.data import StrongAugmentation, load_vqa_dataset
 from amif.training.data.pair_arguments import PairArguments
 from amif.training.data.phantom import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
-from amif.training.joint_training import add_vqa_pairs, note_held_out
+from amif.training.joint_training import add_vqa_pairs, has_validation, note_held_out
 from amif.training.known_truth import known_truth_metrics
 from amif.training.model_card import write_pretraining_card
 from amif.training.objectives import OBJECTIVES, objective_of
@@ -166,11 +166,17 @@ class DataArguments(PairArguments):
     validation_by: str = field(
         default="image",
         metadata={
-            "help": "Where a set of --add_vqa_pairs has no validation split, what one is made of: image, question or "
-            "wording. With the last two the images that it evaluates stay, as in VQA-RAD's official split, without the "
-            "validation questions about them."
+            "help": "Where --vqa_dataset or a set of --add_vqa_pairs has no validation split, what one is made of: "
+            "image, question or wording. With the last two the images that it evaluates stay, as in VQA-RAD's official "
+            "split, without the validation questions about them."
         },
     )
+
+    @property
+    def reader_options(self) -> dict[str, str | int]:
+        """What the data set's reader is told beside its folder."""
+        made = {} if self.vqa_dataset is None else {"validation_by": self.validation_by}
+        return super().reader_options | made
 
     def __post_init__(self) -> None:
         if self.teacher_mode not in ("cached", "online"):
@@ -294,12 +300,15 @@ def build_model(
 
 def note_data(config: PreTrainedConfig, data_args: DataArguments) -> None:
     """Keep in a checkpoint's configuration what it learns from, and which validation its pairs hold out."""
-    added = data_args.add_vqa_pairs or []
-    note_held_out(config, added, data_args.validation_by)
-    if data_args.vqa_dataset in NAMED and data_args.data_dir is not None:
-        # The reader of vqa_pairs makes a missing validation split of whole images.
-        note_held_out(config, [f"{data_args.vqa_dataset}={data_args.data_dir}"], "image")
-    note_trained_on(config, [data_args.vqa_dataset or data_args.dataset, *added])
+    added, vqa_dataset = data_args.add_vqa_pairs or [], data_args.vqa_dataset
+    made = [source.partition("=")[0] for source in added if not has_validation(source)]
+    if vqa_dataset is not None:
+        options = data_args.reader_options | {"validation_by": None}
+        options.pop("vqa_dataset")
+        if "validation" not in load_vqa_dataset(vqa_dataset, data_args.data_dir, **options):
+            made.append(vqa_dataset)
+    note_held_out(config, made, data_args.validation_by)
+    note_trained_on(config, [vqa_dataset or data_args.dataset, *added])
 
 
 def tokenizer_sentences(data_args: DataArguments, splits: DatasetDict) -> list[str]:

@@ -95,39 +95,39 @@ def add_vqa_pairs(
     return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
 
 
-def note_held_out(config: PreTrainedConfig, sources: Sequence[str], validation_by: str) -> None:
+def note_held_out(config: PreTrainedConfig, names: Sequence[str], validation_by: str) -> None:
     """Keep in a checkpoint's configuration which validation its pairs held out, for fine-tuning to refuse another.
 
     Args:
         config: of the model that learns from the pairs; its `validation_by` may tell of earlier ones.
-        sources: VQA sets by name, each as "name=folder". What has a validation split of its own needs no note.
-        validation_by: what the others' was made of.
+        names: of the VQA sets that the pairs were made of and that have no validation split of their own.
+        validation_by: what theirs was made of.
 
     Raises:
         ValueError: where earlier pairs of a set held out another validation.
     """
     known = getattr(config, "validation_by", {})
-    made = [source.partition("=")[0] for source in sources if not _has_validation(source)]
-    for name in made:
+    for name in names:
         if known.get(name, validation_by) != validation_by:
             raise ValueError(
                 f"This checkpoint read pairs of {name} with --validation_by {known[name]}: with {validation_by} it "
                 f"reads what those held out. Give --validation_by {known[name]}, or start from another checkpoint."
             )
-    config.validation_by = known | dict.fromkeys(made, validation_by)
+    config.validation_by = known | dict.fromkeys(names, validation_by)
+
+
+def has_validation(source: str) -> bool:
+    """Whether a VQA set, as "name=folder", has a validation split of its own."""
+    return "validation" in _load(source, None)
 
 
 def _pairs_of(source: str, sources: Sequence[str], validation_by: str, progress: bool) -> Dataset:
-    shares_images = validation_by != "image" and not _has_validation(source)
+    shares_images = validation_by != "image" and not has_validation(source)
     evaluated = [other for other in sources if other != source or not shares_images]
     rows = _load(source, validation_by)["train"]
     pairs = to_pairs(leave_out_shown_images(rows, evaluated, validation_by, progress))
     name = source.partition("=")[0]
     return pairs.map(lambda study_id: {"study_id": f"{name}/{study_id}"}, input_columns="study_id")
-
-
-def _has_validation(source: str) -> bool:
-    return "validation" in _load(source, None)
 
 
 def _load(source: str, validation_by: str | None = "image") -> DatasetDict:

@@ -135,8 +135,8 @@ class DataArguments:
     grounding_shuffles: int | None = field(
         default=None,
         metadata={
-            "help": "Does it look? Also answer on blank images and on so many shuffles, of all and of those of one "
-            "modality and organ."
+            "help": "Does it look? Answer all again on blank images, on so many shuffles of all images and, where the "
+            "data name modality or organ, on as many among those of one kind."
         },
     )
     abstention_error_rate: float | None = field(

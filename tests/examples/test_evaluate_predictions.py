@@ -55,7 +55,7 @@ class Sources(HTMLParser):
 
 
 def test_two_systems_are_scored_and_compared(files, splits):
-    shuffled = ("--shuffled", "no.json", "no.json", "--shuffled_alike", "no_alike.json")
+    shuffled = ("--shuffled", "no.json", "no.json", "--shuffled_alike", "no_alike.json", "no.json")
     done = run(files, "--predictions", "right.csv", "--compare", "no.json", *shuffled)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((files / "evaluation" / "metrics.json").read_text())

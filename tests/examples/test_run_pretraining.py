@@ -84,10 +84,12 @@ def test_a_checkpoint_says_what_it_learned_from_and_what_its_pairs_held_out(tmp_
     assert config["validation_by"] == {"vqa_rad": "wording"}
     assert "- `vqa_rad`. Licence: CC0-1.0." in (tmp_path / "one" / "README.md").read_text()
     alone = [*SMALL[4:], "--dataset", "vqa_pairs", "--vqa_dataset", "vqa_rad", "--data_dir", "rad"]
-    done = run(*alone, "--output_dir", "two", folder=tmp_path)
+    done = run(*alone, "--validation_by", "wording", "--output_dir", "two", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "two" / "config.json").read_text())
-    assert (config["trained_on"], config["validation_by"]) == (["vqa_rad"], {"vqa_rad": "image"})
+    assert (config["trained_on"], config["validation_by"]) == (["vqa_rad"], {"vqa_rad": "wording"})
+    done = run(*alone, "--model_name_or_path", "two", "--output_dir", "three", folder=tmp_path)
+    assert "read pairs of vqa_rad with --validation_by wording: with image it reads" in done.stderr
 
 
 def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):

@@ -10,7 +10,13 @@ from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_dataset import load_vqa_dataset
 from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
-from amif.training.joint_training import add_training_sets, add_vqa_pairs, leave_out_shown_images, note_held_out
+from amif.training.joint_training import (
+    add_training_sets,
+    add_vqa_pairs,
+    has_validation,
+    leave_out_shown_images,
+    note_held_out,
+)
 from amif.training.vqa_arguments import DataArguments
 from amif.training.vqa_splits import limit_samples, training_rows
 
@@ -142,13 +148,13 @@ def test_pairs_of_images_that_are_shared_by_design(tmp_path, shared, other):
 
 
 def test_a_checkpoint_remembers_what_its_pairs_held_out(shared, other):
+    assert [has_validation(source) for source in (shared, other)] == [False, True]
     config = PreTrainedConfig()
-    note_held_out(config, [shared, other], "wording")
-    assert config.validation_by == {"vqa_rad": "wording"}, "the other set has a validation split of its own"
-    note_held_out(config, [other], "image")
-    assert config.validation_by == {"vqa_rad": "wording"}
+    note_held_out(config, ["vqa_rad"], "wording")
+    note_held_out(config, ["own.csv"], "image")
+    assert config.validation_by == {"vqa_rad": "wording", "own.csv": "image"}
     with pytest.raises(ValueError, match="read pairs of vqa_rad with --validation_by wording: with image it"):
-        note_held_out(config, [shared, other], "image")
+        note_held_out(config, ["own.csv", "vqa_rad"], "image")
 
 
 def test_images_of_a_validation_made_by_wording_are_left_out_of_other_sets(tmp_path, shared, other):

@@ -9,17 +9,16 @@ import PIL.Image
 from datasets import Dataset, Image
 from transformers.utils import logging
 
+from .image_kinds import KIND_COLUMNS, kind_columns, kind_of
 from .images import open_image
 
 logger = logging.get_logger(__name__)
 
 ABLATIONS = ("blank", "shuffle", "shuffle_alike")
-# What makes two images alike.
-KIND_COLUMNS = ("modality", "organ")
 
 
 def ablate_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
-    """`dataset` with other pictures, and all else as it was.
+    """Rows of `dataset` with other pictures, and all else as it was.
 
     `image_id` stays too: it names the image that the QUESTION is about. Rows of one `image_id` still share one picture,
     so that encoding each image once holds; but states cached by `image_id` from the untouched data are those of the
@@ -28,8 +27,8 @@ def ablate_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
     Args:
         dataset: Rows of the schema.
         how: "blank" makes every picture black, of the same size; "shuffle" replaces it by another image's;
-            "shuffle_alike" by that of an image of the same modality and organ, as far as the data have these columns,
-            and leaves out the rows of an image without another of its kind.
+            "shuffle_alike" by that of an image of the same modality and organ, or of the one of these that the data
+            name, and leaves out the rows of an image without another of its kind.
         seed: Who gets whose picture.
 
     Raises:
@@ -64,11 +63,13 @@ def rows_with_alike_images(dataset: Dataset) -> Dataset:
 
 def _alike_images(dataset: Dataset) -> list[list[str]]:
     """Groups, of two at least, of images of one modality and organ."""
-    columns = [dataset[column] for column in KIND_COLUMNS if column in dataset.column_names]
-    kinds = dict(zip(dataset["image_id"], zip(*columns, strict=True), strict=True)) if columns else {}
+    named = [column for column in KIND_COLUMNS if column in dataset.column_names]
+    rows = list(dataset.select_columns(["image_id", *named]))
+    columns = kind_columns(rows)
+    kinds = {row["image_id"]: kind_of(row, columns) for row in rows}
     alike = defaultdict(list)
     for image_id, kind in kinds.items():
-        if any(kind):
+        if kind is not None:
             alike[kind].append(image_id)
     return [image_ids for image_ids in alike.values() if len(image_ids) > 1]
 
@@ -81,7 +82,7 @@ def _only_alike(dataset: Dataset) -> Dataset:
         )
     if len(kept) < len(dataset):
         left_out = f"{len(dataset) - len(kept)} of {len(dataset)} questions"
-        logger.warning(f"{left_out} are about an image without another of its modality and organ: left out.")
+        logger.warning_once(f"{left_out} are about an image without another of its modality and organ: left out.")
     return kept
 
 

@@ -50,7 +50,7 @@ def load_pretraining_dataset(
             logged and what cannot be used is left out.
         **column_names: `image_column`, `text_column`, `study_column` and `streaming` for one's own data; for the named
             ones what their reader takes: phantom's `num_studies`, `image_size` and `seed`, mimic_cxr's `reports_dir`,
-            `vqa_dataset` for vqa_pairs.
+            `vqa_dataset` and `validation_by` for vqa_pairs.
 
     Returns:
         Splits "train", "validation" and "test", as far as the source has them; an `IterableDatasetDict` with

@@ -23,7 +23,8 @@ def load_vqa_pairs(
 
     The text joins a statement for each question with an answer, in the order of the rows and each once; see
     `to_statement`. `study_id` is the image's id. No row of the validation or test split is read into a text; but where
-    a set shows the same images in training and test, as VQA-RAD does, the pairs show them too.
+    a set shows the same images in training and test, as VQA-RAD does, the pairs show them too. `column_names` may hold
+    `validation_by`, what a missing validation split is made of.
     """
     train = load_vqa_dataset(vqa_dataset, data_dir=data_dir, strict=strict, **column_names)["train"]
     return DatasetDict(train=to_pairs(train))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from datasets import Dataset
 
-from ..data.ablation import KIND_COLUMNS
+from ..data.image_kinds import KIND_COLUMNS, kind_columns, kind_of
 from .accuracy import AcceptableAnswers, acceptable_answers, normal_form
 from .prediction_rows import Row, prediction_rows
 
@@ -29,11 +29,6 @@ def _question_type(row: Question) -> str | None:
 
 def _question(row: Question) -> str:
     return row.get("template") or normal_form(row["question"])
-
-
-def _question_and_kind(row: Question) -> tuple[str | None, ...] | None:
-    kind = [row.get(column) for column in KIND_COLUMNS]
-    return (*kind, _question(row)) if any(kind) else None
 
 
 def _first_two_words(row: Question) -> str:
@@ -91,11 +86,18 @@ def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
 def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
     """Answer with the most frequent training answer to the same question about images of the same modality and organ.
 
-    What an image's kind gives away beside the question: such a system is told it and sees nothing. A question that
-    training does not hold about that kind, or whose image's kind is not known, is answered as by `question_only`.
-    Arguments, result and errors are those of `most_frequent_by_question_type`.
+    What an image's kind gives away beside the question: such a system is told it and sees nothing. Where training names
+    only one of modality and organ, that is the kind. A question that training does not hold about that kind, or whose
+    image's kind is not known, is answered as by `question_only`. Arguments, result and errors are those of
+    `most_frequent_by_question_type`.
     """
-    return _predict(training, evaluation, [_question_and_kind, _question, _first_two_words, _question_type])
+    columns = kind_columns(_text_rows(training))
+
+    def question_about_kind(row: Question) -> tuple | None:
+        kind = kind_of(row, columns)
+        return None if kind is None else (kind, _question(row))
+
+    return _predict(training, evaluation, [question_about_kind, _question, _first_two_words, _question_type])
 
 
 def baseline_rows(
@@ -118,7 +120,7 @@ def baseline_rows(
         "question_only": question_only(training, evaluation),
         "always_no": ["no"] * len(evaluation),
     }
-    if any(map(_question_and_kind, [*_text_rows(training), *_text_rows(evaluation)])):
+    if kind_columns([*_text_rows(training), *_text_rows(evaluation)]):
         answers["question_and_kind"] = question_and_kind(training, evaluation)
     rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
     rows["always_no"] = [row for row in rows["always_no"] if row["yes_no"]]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.image_kinds import kind_columns
 from .accuracy import normal_form
-from .grouped_accuracy import accuracy_with_interval, mean_with_interval
+from .grouped_accuracy import accuracy_with_interval, mean_with_interval, means_by_column
 from .prediction_rows import Row
 
 
@@ -30,8 +31,8 @@ def grounding(
         images; `visual_reliance`, the accuracy on the real images less the mean one on the shuffled, in percentage
         points. A model that does not look has 0 in the last three. `among_alike` has `real`, `shuffled_mean` and
         `visual_reliance` of `shuffled_alike`, the last also `by_modality` and `by_question_type`: 0 for a model that
-        sees of what kind an image is and nothing more. All have intervals over images, and are None where there is
-        nothing to compute them from.
+        sees of what kind an image is and nothing more; `of_one` names the columns that make the kind. All have
+        intervals over images, and are None where there is nothing to compute them from.
 
     Raises:
         ValueError: where the rows are not of the same questions in the same order.
@@ -57,22 +58,14 @@ def _among_alike(real: Sequence[Row], shuffled: Sequence[Sequence[Row]]) -> Row:
     for rows in shuffled:
         _check_same_questions(own, rows)
     mean_shuffled = _mean_correct(shuffled)
-    reliance = _reliance(own, mean_shuffled)
+    reliance, groups = _reliance(own, mean_shuffled), ("modality", "question_type")
     return {
+        "of_one": kind_columns(own),
         "real": accuracy_with_interval(own),
         "shuffled_mean": mean_with_interval(own, mean_shuffled, "accuracy"),
         "visual_reliance": mean_with_interval(own, reliance, "difference"),
-        **{f"by_{column}": _by_column(own, reliance, column) for column in ("modality", "question_type")},
+        **{f"by_{column}": means_by_column(own, reliance, column, "difference") for column in groups},
     }
-
-
-def _by_column(rows: Sequence[Row], values: Sequence[float | None], column: str) -> dict[str, Row | None]:
-    of_row = [row.get(column) for row in rows]
-
-    def of_group(group: str) -> list[float | None]:
-        return [value if own == group else None for own, value in zip(of_row, values, strict=True)]
-
-    return {group: mean_with_interval(rows, of_group(group), "difference") for group in sorted(set(of_row) - {None})}
 
 
 def _check_same_questions(real: Sequence[Row], other: Sequence[Row]) -> None:

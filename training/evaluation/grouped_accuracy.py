@@ -47,11 +47,21 @@ def _accuracy_by(rows: Sequence[Row], group_of: Callable[[Row], str | None]) -> 
     return {group: accuracy_with_interval(groups[group]) for group in sorted(groups)}
 
 
-def _accuracy_by_column(rows: Sequence[Row], column: str) -> dict[str, Row]:
-    """Accuracy of each value of a column, and of the rows without one as "unspecified"; nothing if no row has one."""
+def means_by_column(rows: Sequence[Row], values: Sequence[float | None], column: str, name: str) -> dict[str, Row]:
+    """`mean_with_interval` of each value of a column, and of the rows without one as "unspecified".
+
+    Nothing if no row has one; a group without a value that counts is left out.
+    """
     if all(row.get(column) is None for row in rows):
         return {}
-    return _accuracy_by(rows, lambda row: row.get(column) or "unspecified")
+    groups = [row.get(column) or "unspecified" for row in rows]
+    means = {
+        group: mean_with_interval(
+            rows, [value if own == group else None for own, value in zip(groups, values, strict=True)], name
+        )
+        for group in sorted(set(groups))
+    }
+    return {group: mean for group, mean in means.items() if mean is not None}
 
 
 def score_rows(rows: Sequence[Row]) -> Row:
@@ -66,6 +76,7 @@ def score_rows(rows: Sequence[Row]) -> Row:
     unscored = sum(row["correct"] is None for row in rows)
     if unscored == len(rows):
         logger.warning("None of the %d questions has a reference answer: nothing could be scored.", len(rows))
+    correct, columns = [row["correct"] for row in rows], ("question_type", "modality", "organ")
     return {
         "n": len(rows),
         "unscored": unscored,
@@ -73,5 +84,5 @@ def score_rows(rows: Sequence[Row]) -> Row:
         "overall": accuracy_with_interval(rows),
         "by_answer_type": _accuracy_by(rows, lambda row: row["answer_type"]),
         "by_yes_no": _accuracy_by(rows, lambda row: CLOSED_OR_OPEN[row["yes_no"]]),
-        **{f"by_{column}": _accuracy_by_column(rows, column) for column in ("question_type", "modality", "organ")},
+        **{f"by_{column}": means_by_column(rows, correct, column, "accuracy") for column in columns},
     }

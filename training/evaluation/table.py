@@ -156,26 +156,26 @@ def grounding_table(result: Row) -> Table:
         ("answers changed by blanking", result["changed_by_blank"]),
         ("answers changed by shuffling", result["changed_by_shuffling"]),
         ("visual reliance", result["visual_reliance"]),
-        *_labelled_among_alike(result["among_alike"]),
     ]
+    notes = ["Visual reliance: accuracy on real images less that on shuffled ones, in percentage points."]
+    if (alike := result.get("among_alike")) is not None:
+        labelled += _labelled_among_alike(alike)
+        kind = " and ".join(alike["of_one"])
+        notes.append(f"Among alike: images of one {kind} shuffled; 0 for a system that sees no more than that.")
     return Table(
         "Does it look at the image?",
         ("grounding, in %", "value", "95 % interval", "n"),
         [interval_cells(*pair) for pair in labelled],
-        [
-            "Visual reliance: accuracy on real images less that on shuffled ones, in percentage points. Among alike: "
-            "shuffled among images of one modality and organ; 0 for a system that sees no more than their kind."
-        ],
+        notes,
     )
 
 
-def _labelled_among_alike(result: Row | None) -> list[tuple[str, Row | None]]:
-    if result is None:
-        return []
-    groups = result["by_modality"] | result["by_question_type"]
-    return [
-        ("among alike: accuracy, real images", result["real"]),
-        ("among alike: accuracy, mean of shuffles", result["shuffled_mean"]),
-        ("among alike: visual reliance", result["visual_reliance"]),
-        *((f"among alike: visual reliance, {group}", reliance) for group, reliance in groups.items()),
+def _labelled_among_alike(result: Row) -> list[tuple[str, Row | None]]:
+    labelled = [
+        ("accuracy, real images", result["real"]),
+        ("accuracy, mean of shuffles", result["shuffled_mean"]),
+        ("visual reliance", result["visual_reliance"]),
+        *((f"visual reliance, modality {group}", mean) for group, mean in result["by_modality"].items()),
+        *((f"visual reliance, question type {group}", mean) for group, mean in result["by_question_type"].items()),
     ]
+    return [(f"among alike: {label}", figure) for label, figure in labelled]

@@ -44,6 +44,7 @@ def test_among_alike_by_modality_and_question_type():
     assert result["shuffled_mean"]["accuracy"] == 37.5  # 1/2, 0, 1, 0
     assert result["visual_reliance"]["difference"] == 37.5
     assert {name: group["difference"] for name, group in result["by_modality"].items()} == {"CT": 75.0, "MRI": 0.0}
+    assert result["of_one"] == ["modality"]
     types = result["by_question_type"]
     assert {name: group["difference"] for name, group in types.items()} == {"a": 25.0, "b": 50.0}
     assert types["a"]["n"] == types["b"]["n"] == 2

@@ -1,4 +1,4 @@
-from amif.training.evaluation import format_table
+from amif.training.evaluation import format_table, prediction_rows
 from amif.training.evaluation.grounding import grounding
 
 
@@ -23,15 +23,22 @@ def test_table_of_an_unscored_run_has_a_dash(metrics):
     assert lines[2].split() == ["overall", "-", "-", "0"]
 
 
-def test_grounding_stands_below_where_it_was_measured(metrics, rows):
-    looks_away = grounding(rows, rows, [rows, rows], [rows])
-    first, second = format_table({**metrics, "grounding": looks_away}).split("\n\n")
+def test_grounding_stands_below_where_it_was_measured(metrics, dataset):
+    named = dataset.add_column("modality", ["size", "size", "CT", "CT", "CT"])
+    real, other = (prediction_rows(named, ["yes", side, "liver", "yes", "axial"]) for side in ("left", "right"))
+    measured = grounding(real, other, [real, other], [other])
+    first, second = format_table({**metrics, "grounding": measured}).split("\n\n")
     assert first == format_table(metrics)
-    title, header, *body, note = second.splitlines()
+    title, header, *body, _, note = second.splitlines()
     assert title == "Does it look at the image?"
     assert {len(line) for line in (header, *body)} == {len(header)}
-    values = {line.split("  ")[0]: line.split()[-5] for line in body}
-    assert values["accuracy, real images"] == values["accuracy, shuffle 2"] == "50.00"
-    assert values["visual reliance"] == values["among alike: visual reliance"] == "0.00"
-    assert values["among alike: visual reliance, size"] == "0.00"
-    assert "Among alike: " in note
+    values = {line.split("  ")[0]: line.split("  ", 1)[1].split()[0] for line in body}
+    assert values["accuracy, real images"] == values["among alike: accuracy, real images"] == "75.00"
+    assert values["accuracy, shuffle 2"] == values["among alike: accuracy, mean of shuffles"] == "50.00"
+    assert (values["visual reliance"], values["among alike: visual reliance"]) == ("12.50", "25.00")
+    assert values["among alike: visual reliance, modality size"] == "50.00"
+    assert values["among alike: visual reliance, modality CT"] == "0.00"
+    assert values["among alike: visual reliance, question type size"] == "0.00"
+    assert values["among alike: visual reliance, question type position"] == "100.00"
+    assert "images of one modality shuffled" in note
+    assert "alike" not in format_table({**metrics, "grounding": grounding(real, other, [])})
