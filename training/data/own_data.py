@@ -24,6 +24,7 @@ from .bad_rows import (
     with_question_ids,
     with_readable_pictures,
 )
+from .image_kinds import KIND_COLUMNS
 from .schema import (
     VQA_FEATURES,
     as_answer,
@@ -77,8 +78,8 @@ def load_own_data(
     the split that its name begins with, as `test_b.csv`, else "train". The image column holds pictures embedded by
     datasets, or paths: relative to `image_dir`, a folder or a zip, where it is given; otherwise relative to the
     file, and those not there are looked up in the `images.zip` beside it. Columns named `answer_type`,
-    `question_type`, `image_id` and `question_id` are used where present; otherwise the image id is the path as
-    written, or a hash of the embedded picture, and the question id is `<image id>|<question>`.
+    `question_type`, `modality`, `organ`, `image_id` and `question_id` are used where present; otherwise the image id is
+    the path as written, or a hash of the embedded picture, and the question id is `<image id>|<question>`.
 
     Every different picture is decoded once here, so that a damaged one does not stop a training that runs already.
 
@@ -259,7 +260,7 @@ def _read_paths(
     rows = {number: row for number, row in rows.items() if number in zipped or number in plain}
     pictures = {number: row["image"] for number, row in rows.items()}
     rows = _finish(rows, source, bad_rows, taken, pictures, path_cell)
-    return build_vqa_dataset(list(rows.values()))
+    return build_vqa_dataset(list(rows.values()), KIND_COLUMNS)
 
 
 def _row_with_path(
@@ -295,6 +296,7 @@ def _texts(columns: dict[str, str], row: Mapping[str, Any]) -> dict[str, str | N
         "answer_type": as_answer_type(row.get("answer_type")),
         "question_type": as_cell(row.get("question_type")),
         "question_id": as_cell(row.get("question_id")),
+        **{name: as_cell(row.get(name)) for name in KIND_COLUMNS},
     }
 
 
@@ -321,7 +323,8 @@ def _read_embedded(
     first = {own: number for number, own in reversed(list(enumerate(hashes)))}
     keys = {number: hashes[number] for number in rows}
     rows = _finish(rows, source, bad_rows, taken, keys, lambda own: undecoded[first[own]]["image"])
-    features = Features({name: feature for name, feature in VQA_FEATURES.items() if name != "image"})
+    texts_alone = {name: feature for name, feature in VQA_FEATURES.items() if name != "image"}
+    features = Features(texts_alone | {name: Value("string") for name in KIND_COLUMNS})
     columns_of_text = {name: [row[name] for row in rows.values()] for name in features}
     chosen = images.cast_column("image", Image()).select(list(rows))
     return datasets.concatenate_datasets([chosen, Dataset.from_dict(columns_of_text, features=features)], axis=1)

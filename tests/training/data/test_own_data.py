@@ -6,7 +6,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Pictures
 
 from amif.training.data import own_data
-from amif.training.data.own_data import load_own_data
+from amif.training.data.own_data import load_own_data, load_questions
 
 ROWS = [
     {"image": "pictures/007.png", "question": "How many?", "answer": 2},
@@ -66,6 +66,27 @@ def test_column_names_and_own_ids(folder):
         "01",
         "5",
     )
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_modality_and_organ_say_which_images_are_alike(folder, suffix):
+    organs = ["liver", "liver", "lung"]
+    rows = [row | {"modality": "CT", "organ": organ} for row, organ in zip(ROWS, organs, strict=True)]
+    path = write(folder / f"questions{suffix}", rows)
+    dataset = load_own_data(path)["train"]
+    assert (dataset["modality"][:], dataset["organ"][:]) == (["CT"] * 3, organs)
+    assert load_questions(path)["organ"][:] == organs
+    without = load_own_data(write(folder / f"without{suffix}", ROWS))["train"]
+    assert set(without["modality"]) == set(without["organ"]) == {None}
+
+
+def test_embedded_pictures_keep_modality_and_organ(folder):
+    features = Features({"image": Image(), "question": Value("string"), "organ": Value("string")})
+    pictures = [Pictures.new("L", (4, 4), shade) for shade in (5, 6)]
+    table = Dataset.from_dict({"image": pictures, "question": ["a", "b"], "organ": ["liver", None]}, features=features)
+    table.to_parquet(folder / "test.parquet")
+    dataset = load_questions(folder / "test.parquet")
+    assert (dataset["organ"][:], dataset["modality"][:]) == (["liver", None], [None, None])
 
 
 @pytest.mark.parametrize(
