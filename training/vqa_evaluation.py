@@ -10,6 +10,7 @@ from .answer_checks import check_predictions_differ, count_unreachable
 from .checkpoints import check_evaluated_checkpoint, is_pretrained_only
 from .data import ablate_images, rows_with_alike_images
 from .evaluation import (
+    ablated_folder,
     acceptable_answers_of,
     baseline_rows,
     build_metrics,
@@ -78,13 +79,14 @@ def evaluation_candidates(
 
 
 def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:
-    """The same questions on blank images and on several shuffles, beside `rows` on the real ones."""
+    """The same questions on blank images and on several shuffles, beside `rows` on the real ones; it can be resumed."""
     seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
     acceptable = acceptable_answers_of(data_args.dataset)
 
     def answered(how: str, seed: int = 0) -> list[dict]:
         ablated = ablate_images(dataset, how, seed)
-        return prediction_rows(ablated, *trainer.predict_answers(ablated), acceptable)
+        folder = ablated_folder(trainer.args.output_dir, how, seed)
+        return prediction_rows(ablated, *trainer.predict_answers(ablated, folder), acceptable)
 
     alike = [answered("shuffle_alike", seed) for seed in seeds] if len(rows_with_alike_images(dataset)) else []
     return grounding(rows, answered("blank"), [answered("shuffle", seed) for seed in seeds], alike)

@@ -11,7 +11,7 @@ from .fingerprint import evaluation_fingerprint
 from .grounding import grounding
 from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
 from .metrics import build_metrics
-from .partial_predictions import PartialPredictions, remove_partial_predictions
+from .partial_predictions import PartialPredictions, ablated_folder, remove_partial_predictions
 from .prediction_fingerprint import prediction_fingerprint
 from .prediction_rows import prediction_rows
 from .protocols import candidate_answers, distinct_answers, knowledge_answers, known_splits, protocol_note
@@ -25,6 +25,7 @@ from .vqa_med import acceptable_answers_of, answer_alternatives, strict_match, t
 __all__ = [
     "PartialPredictions",
     "VqaAccuracy",
+    "ablated_folder",
     "abstention",
     "acceptable_answers",
     "acceptable_answers_of",

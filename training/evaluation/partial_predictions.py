@@ -1,6 +1,7 @@
 """Answers written as they come, so that an interrupted evaluation goes on where it stopped."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class PartialPredictions:
     def tidy(self) -> None:
         """Leave one file with the lines of this evaluation; for one process, between `read` and `append`."""
         lines = self._lines()
-        remove_partial_predictions(self.folder)
+        _remove_files(self.folder)
         if lines:
             write_jsonl(self.folder / PATTERN.replace("*", "earlier"), lines)
 
@@ -55,9 +56,21 @@ class PartialPredictions:
         return [line for line in lines if line.get("fingerprint") == self.fingerprint]
 
 
+def ablated_folder(folder: str | Path, how: str, seed: int) -> Path:
+    """Where a run keeps its partial predictions on other images, `how` and `seed` as for `ablate_images`."""
+    return Path(folder) / f"predictions.partial-{how}-{seed}"
+
+
 def remove_partial_predictions(folder: str | Path) -> None:
-    """Delete what `PartialPredictions` wrote, once the whole evaluation is written."""
-    for path in Path(folder).glob(PATTERN):
+    """Delete what `PartialPredictions` wrote there and in each `ablated_folder`, once the evaluation is written."""
+    _remove_files(Path(folder))
+    for path in Path(folder).glob("predictions.partial-*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def _remove_files(folder: Path) -> None:
+    for path in folder.glob(PATTERN):
         path.unlink()
 
 

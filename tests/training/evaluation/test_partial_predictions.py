@@ -1,6 +1,7 @@
 """What an interrupted evaluation leaves, and what the next one takes from it."""
 
 import json
+import math
 import os
 
 import pytest
@@ -9,7 +10,9 @@ from small_models import small_model
 from small_runs import CANDIDATES, build_data, build_processor, trainer
 
 from amif.training.data import ablate_images
-from amif.training.evaluation import PartialPredictions, remove_partial_predictions
+from amif.training.evaluation import PartialPredictions, prediction_rows, remove_partial_predictions
+from amif.training.vqa_arguments import DataArguments
+from amif.training.vqa_evaluation import measure_grounding
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,37 @@ def test_restarted_evaluation_goes_on_and_ends_the_same(tmp_path, processor, dat
     again = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
     again.candidates = candidates
     assert batches_answered(again, data, tmp_path, monkeypatch) == (expected, 2)
+
+
+def test_interrupted_grounding_goes_on_and_ends_the_same(tmp_path, processor, data, monkeypatch):
+    data_args = DataArguments(grounding_shuffles=2)
+    # One weight start for both, as of one checkpoint.
+    weights = small_model().state_dict()
+
+    def measured(folder, batches=math.inf):
+        run = trainer(folder, processor, data, small_model(), per_device_eval_batch_size=5)
+        run.model.load_state_dict(weights)
+        run.candidates = CANDIDATES
+        answer, calls = run._answer, []
+
+        def counting(*args):
+            if len(calls) == batches:
+                raise Killed
+            calls.append(1)
+            return answer(*args)
+
+        monkeypatch.setattr(run, "_answer", counting)
+        rows = prediction_rows(data, *run.predict_answers(data, folder))
+        return measure_grounding(run, data, rows, data_args), len(calls)
+
+    expected, all_batches = measured(tmp_path / "whole")
+    assert all_batches == 4 * 5, "real, blank and two shuffles of 24 questions"
+    with pytest.raises(Killed):
+        measured(tmp_path / "killed", batches=12)
+    assert measured(tmp_path / "killed") == (expected, all_batches - 12)
+    assert len(list((tmp_path / "killed").iterdir())) == 4
+    remove_partial_predictions(tmp_path / "killed")
+    assert not list((tmp_path / "killed").iterdir())
 
 
 def change_weights(run, data):
