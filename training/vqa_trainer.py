@@ -34,7 +34,7 @@ from .evaluation.partial_predictions import Answer, PartialPredictions
 from .evaluation.prediction_fingerprint import prediction_fingerprint
 from .image_states import encode_unique_images
 from .resumable_trainer import ResumableArguments, ResumableTrainer
-from .trained_blocks import train_last_blocks
+from .trained_blocks import layer_decay_factors, train_last_blocks
 
 logger = logging.get_logger(__name__)
 
@@ -65,6 +65,13 @@ class AmifVqaArguments(ResumableArguments):
     )
     vision_learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate of the vision encoder. None: as learning_rate."}
+    )
+    vision_layer_decay: float | None = field(
+        default=None,
+        metadata={
+            "help": "Multiply the vision encoder's rate by this, say 0.75, once for each block below the last. None "
+            "trains all blocks at one rate."
+        },
     )
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
     warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
@@ -112,6 +119,8 @@ class AmifVqaArguments(ResumableArguments):
                 f"--freeze_vision_encoder trains none of the vision encoder, --trained_vision_blocks "
                 f"{self.trained_vision_blocks} a part of it: drop one of them."
             )
+        if self.vision_layer_decay is not None and not 0 < self.vision_layer_decay <= 1:
+            raise ValueError(f"--vision_layer_decay {self.vision_layer_decay}: give more than 0 and at most 1.")
         choose_device_and_precision(self)
         super().__post_init__()
 
@@ -205,16 +214,25 @@ class AmifVqaTrainer(ResumableTrainer):
         return (output.loss, output) if return_outputs else output.loss
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The Trainer's optimizer, with `vision_learning_rate` and `fusion_learning_rate` for their parts."""
+        """The Trainer's optimizer, with rates of their own for the vision encoder, its blocks and what is fused.
+
+        Raises:
+            ValueError: If rates shall fall from block to block of a vision encoder whose blocks are not found.
+        """
         optimizer = super().create_optimizer(model)
         names = {parameter: name for name, parameter in (model or self.model).named_parameters()}
         rates = {"vision": self.args.vision_learning_rate, "fusion": self.args.fusion_learning_rate}
+        factors = {}
+        if self.args.vision_layer_decay is not None:
+            vision_model = self.accelerator.unwrap_model(model or self.model).model.vision_model
+            factors = layer_decay_factors(vision_model, self.args.vision_layer_decay)
         groups = []
         for group in optimizer.param_groups:
             parts: dict[float, list[torch.nn.Parameter]] = {}
             for parameter in group["params"]:
                 rate = rates.get(_part(names[parameter]))
-                parts.setdefault(group["lr"] if rate is None else rate, []).append(parameter)
+                rate = group["lr"] if rate is None else rate
+                parts.setdefault(rate * factors.get(parameter, 1.0), []).append(parameter)
             groups += [group | {"params": parameters, "lr": rate} for rate, parameters in parts.items()]
         optimizer.param_groups[:] = groups
         return optimizer

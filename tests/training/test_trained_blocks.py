@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import AutoModel, CLIPVisionConfig, Dinov2Config, ViTConfig
 
-from amif.training.trained_blocks import train_last_blocks
+from amif.training.trained_blocks import layer_decay_factors, train_last_blocks
 
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 SMALL |= {"image_size": 32, "patch_size": 16}
@@ -23,6 +23,17 @@ def test_gradients_reach_the_last_blocks_and_the_last_norm_alone(encoder, count)
     assert outside == (set() if encoder == "clip" else {"layernorm.weight", "layernorm.bias"})
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_rates_fall_from_block_to_block(encoder):
+    model = AutoModel.from_config(ENCODERS[encoder])
+    factors = layer_decay_factors(model, 0.5)
+    assert factors.keys() == set(model.parameters())
+    for name, parameter in model.named_parameters():
+        numbers = [int(part) for part in name.split(".") if part.isdigit()]
+        first = name.startswith(("embeddings.", "pre_layrnorm."))
+        assert factors[parameter] == (0.125 if first else 0.5 ** (2 - numbers[0]) if numbers else 1.0)
+
+
 @pytest.mark.parametrize("count", [0, 4, -1])
 def test_blocks_that_are_not_there(count):
     with pytest.raises(ValueError, match="has 3 blocks, give 1 to 3"):
@@ -32,5 +43,7 @@ def test_blocks_that_are_not_there(count):
 def test_an_encoder_without_such_blocks():
     model = AutoModel.from_config(ENCODERS["vit"])
     model.config.num_hidden_layers = 5
-    with pytest.raises(ValueError, match="blocks of ViTModel are not found"):
+    with pytest.raises(ValueError, match="blocks of ViTModel are not found: leave out --trained_vision_blocks"):
         train_last_blocks(model, 1)
+    with pytest.raises(ValueError, match="blocks of ViTModel are not found: leave out --vision_layer_decay"):
+        layer_decay_factors(model, 0.5)

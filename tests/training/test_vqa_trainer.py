@@ -217,6 +217,20 @@ def test_learning_rates_by_part(tmp_path, processor, data):
     assert decays["knowledge_fusion.gate.weight"] == 0.05
 
 
+def test_rates_of_the_vision_encoder_fall_with_its_blocks(tmp_path, processor, data):
+    rates_given = {"learning_rate": 1e-3, "vision_learning_rate": 4e-3, "vision_layer_decay": 0.5}
+    run = trainer(tmp_path, processor, data, **rates_given, trained_vision_blocks=2)
+    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    rates = {names[p]: group["lr"] for group in run.create_optimizer().param_groups for p in group["params"]}
+    blocks = {name.split(".layers.")[1][0]: rate for name, rate in rates.items() if "vision_model.layers." in name}
+    assert blocks == {"0": 2e-3, "1": 4e-3}
+    assert rates["model.vision_model.layernorm.weight"] == 4e-3
+    assert {rate for name, rate in rates.items() if ".vision_model." not in name} == {1e-3}
+    for wrong in (0.0, 1.5):
+        with pytest.raises(ValueError, match=f"--vision_layer_decay {wrong}: give more than 0 and at most 1"):
+            AmifVqaArguments(output_dir=str(tmp_path), vision_layer_decay=wrong)
+
+
 def test_rows_without_answer_are_left_out_and_counted(tmp_path, processor, data, monkeypatch):
     from amif.training import vqa_trainer
 

@@ -26,7 +26,7 @@ def test_own_data_gets_a_validation_split_by_image(tmp_path):
     (tmp_path / "own.json").write_text(json.dumps(rows))
     splits = load_vqa_dataset(tmp_path / "own.json", image_column="picture")
     assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 8}
-    assert list(splits["train"].features) == list(VQA_FEATURES)
+    assert list(splits["train"].features) == [*VQA_FEATURES, "modality", "organ"]
 
 
 def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
