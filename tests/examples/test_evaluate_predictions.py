@@ -72,6 +72,8 @@ def test_two_systems_are_scored_and_compared(files, splits):
     share_no = 100 * alike.count("no") / len(alike)
     assert metrics["grounding"]["among_alike"]["visual_reliance"]["difference"] == pytest.approx(100 - share_no)
     assert "among alike: visual reliance" in done.stdout
+    left_out = f"{len(answers) - len(alike)} of {len(answers)} questions are about an image without another"
+    assert done.stderr.count(left_out) == 1
     assert metrics["protocol"] == metrics["fingerprint"]["protocol"] == "unstated"
     assert "right.csv less no.json" in done.stdout
     assert "\x1b" not in done.stdout

@@ -56,9 +56,16 @@ def ablate_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
 
 
 def rows_with_alike_images(dataset: Dataset) -> Dataset:
-    """The rows whose image has another of the same modality and organ in the data: those that "shuffle_alike" keeps."""
+    """The rows whose image has another of the same modality and organ in the data: those that "shuffle_alike" keeps.
+
+    How many others there are is logged; where no row is kept, nothing is.
+    """
     paired = {image_id for image_ids in _alike_images(dataset) for image_id in image_ids}
-    return dataset.select([row for row, image_id in enumerate(dataset["image_id"]) if image_id in paired])
+    kept = dataset.select([row for row, image_id in enumerate(dataset["image_id"]) if image_id in paired])
+    if 0 < len(kept) < len(dataset):
+        left_out = f"{len(dataset) - len(kept)} of {len(dataset)} questions"
+        logger.warning_once(f"{left_out} are about an image without another of its modality and organ: left out.")
+    return kept
 
 
 def _alike_images(dataset: Dataset) -> list[list[str]]:
@@ -80,9 +87,6 @@ def _only_alike(dataset: Dataset) -> Dataset:
         raise ValueError(
             "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use shuffle."
         )
-    if len(kept) < len(dataset):
-        left_out = f"{len(dataset) - len(kept)} of {len(dataset)} questions"
-        logger.warning_once(f"{left_out} are about an image without another of its modality and organ: left out.")
     return kept
 
 
