@@ -13,29 +13,30 @@ from .modeling_amif.aga_amif import AgaForPreTraining
 from .modeling_amif.configuration_aga_amif import AgaConfig
 from .modeling_amif.configuration_amif import AmifConfig
 from .modeling_amif.configuration_mpma_amif import MpmaConfig
-from .modeling_amif.modeling_amif import AmifForVisualQuestionAnswering, AmifModel
+from .modeling_amif.modeling_amif import AmifModel
 from .modeling_amif.mpma_amif import MpmaForPreTraining
 from .modeling_amif.pipeline_amif import TASK, AmifVqaPipeline
 from .modeling_amif.pretraining_amif import AmifForPreTraining
+from .modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from .processing_amif.processing_amif import AmifProcessor
 
 if TYPE_CHECKING:
-    from .training.aga_pretrainer import AgaPreTrainer, AgaPreTrainingArguments
-    from .training.mpma_pretrainer import MpmaPreTrainer, MpmaPreTrainingArguments
-    from .training.pretraining_trainer import AmifPreTrainer, AmifPreTrainingArguments
-    from .training.vqa_trainer import AmifVqaArguments, AmifVqaTrainer
+    from .training.fine_tuning.trainer import AmifVqaArguments, AmifVqaTrainer
+    from .training.pretraining.aga_trainer import AgaPreTrainer, AgaPreTrainingArguments
+    from .training.pretraining.amif_trainer import AmifPreTrainer, AmifPreTrainingArguments
+    from .training.pretraining.mpma_trainer import MpmaPreTrainer, MpmaPreTrainingArguments
 
 __version__ = "0.1.0"
 
 _TRAINING_NAMES = {
-    "AgaPreTrainer": "aga_pretrainer",
-    "AgaPreTrainingArguments": "aga_pretrainer",
-    "AmifPreTrainer": "pretraining_trainer",
-    "AmifPreTrainingArguments": "pretraining_trainer",
-    "AmifVqaArguments": "vqa_trainer",
-    "AmifVqaTrainer": "vqa_trainer",
-    "MpmaPreTrainer": "mpma_pretrainer",
-    "MpmaPreTrainingArguments": "mpma_pretrainer",
+    "AgaPreTrainer": "pretraining.aga_trainer",
+    "AgaPreTrainingArguments": "pretraining.aga_trainer",
+    "AmifPreTrainer": "pretraining.amif_trainer",
+    "AmifPreTrainingArguments": "pretraining.amif_trainer",
+    "AmifVqaArguments": "fine_tuning.trainer",
+    "AmifVqaTrainer": "fine_tuning.trainer",
+    "MpmaPreTrainer": "pretraining.mpma_trainer",
+    "MpmaPreTrainingArguments": "pretraining.mpma_trainer",
 }
 
 AutoConfig.register(AmifConfig.model_type, AmifConfig)

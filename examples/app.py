@@ -32,9 +32,9 @@ from transformers import AutoModel, AutoProcessor
 from amif import AmifForVisualQuestionAnswering, AmifProcessor
 from amif.processing_amif import read_dicom, to_rgb
 from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
-from amif.training.checkpoints import check_model, is_pretrained_only
-from amif.training.data.phantom import load_phantom_vqa
-from amif.training.evaluation.image_maps import draw_map, question_maps, question_words
+from amif.training.checkpoints.model_files import check_model, is_pretrained_only
+from amif.training.data.phantom.datasets import load_phantom_vqa
+from amif.training.reports.word_maps import draw_map, question_maps, question_words
 
 STYLE = Path(__file__).with_name("app.css")
 OWN_WINDOW = "as the file says"

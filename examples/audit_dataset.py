@@ -19,11 +19,11 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from amif.training.data import NAMED, load_vqa_dataset
+from amif.training.data.image_overlap import ImagePrints, image_prints
 from amif.training.evaluation import acceptable_answers_of, write_json
 from amif.training.evaluation.audit import audit_pair, audit_splits
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.image_overlap import ImagePrints, image_prints
-from amif.training.evaluation.table import Table, interval_cells
+from amif.training.reports.console import print_table
+from amif.training.reports.tables import Table, interval_cells
 
 
 @dataclass

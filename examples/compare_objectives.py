@@ -18,12 +18,12 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from amif.training.evaluation import write_json
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.plots import seeds_plot
-from amif.training.evaluation.table import markdown_text
-from amif.training.experiments import Experiments
-from amif.training.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
+from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
+from amif.training.experiments.runs import Experiments
 from amif.training.recipes import absolute_paths, given, read_recipe
+from amif.training.reports.console import print_table
+from amif.training.reports.plots import seeds_plot
+from amif.training.reports.tables import markdown_text
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from amif.training.cross_validation import cross_validate
 from amif.training.evaluation import write_json, write_jsonl
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.table import comparison_table, metrics_table
-from amif.training.experiments import Experiments
+from amif.training.experiments.cross_validation import cross_validate
+from amif.training.experiments.runs import Experiments
 from amif.training.recipes import absolute_paths, given, read_recipe
+from amif.training.reports.console import print_table
+from amif.training.reports.tables import comparison_table, metrics_table
 
 
 @dataclass

@@ -31,11 +31,11 @@ from amif.training.evaluation import (
     prediction_rows,
     write_json,
 )
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.html_report import write_html_report
 from amif.training.evaluation.prediction_files import match_predictions, read_predictions
-from amif.training.evaluation.published import published_table
-from amif.training.evaluation.table import comparison_table, grounding_table, metrics_table
+from amif.training.reports.console import print_table
+from amif.training.reports.html_report import write_html_report
+from amif.training.reports.published import published_table
+from amif.training.reports.tables import comparison_table, grounding_table, metrics_table
 
 
 @dataclass

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from amif.training.ablation import chains, load_ablation, load_setting, run_chains
-from amif.training.ablation_results import ablation_results, accuracy_table, learned_table
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
 from amif.training.evaluation import write_json
-from amif.training.evaluation.ablation_plot import ablation_figure
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.table import markdown_text
-from amif.training.experiments import Experiments
+from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
+from amif.training.experiments.ablation_results import ablation_results, accuracy_table, learned_table
+from amif.training.experiments.runs import Experiments
+from amif.training.reports.ablation_figure import ablation_figure
+from amif.training.reports.console import print_table
+from amif.training.reports.tables import markdown_text
 
 ABLATIONS = Path(__file__).parent / "ablations"
 

@@ -21,17 +21,17 @@ from datasets import Dataset
 from transformers import HfArgumentParser, PreTrainedModel
 
 from amif import AmifProcessor
-from amif.training.checkpoints import check_output_folder
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.labels import LabelColumn, find_labels
-from amif.training.data.pair_arguments import EvaluatedPairArguments
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import write_json
-from amif.training.evaluation.classification import classification_metrics, classification_table
-from amif.training.evaluation.console import print_table
+from amif.training.evaluation.classification import classification_metrics
 from amif.training.evaluation.linear_probe import fit_linear_probe
-from amif.training.objectives import load_pretrained
-from amif.training.pair_embedding import image_features
-from amif.training.zero_shot import label_embeddings, read_prompts
+from amif.training.pretraining.arguments import EvaluatedPairArguments
+from amif.training.pretraining.embeddings import image_features, label_embeddings, read_prompts
+from amif.training.pretraining.objectives import load_pretrained
+from amif.training.reports.console import print_table
+from amif.training.reports.tables import classification_table
 
 logger = logging.getLogger("run_classification")
 

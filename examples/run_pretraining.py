@@ -31,22 +31,23 @@ from datasets import DatasetDict
 from transformers import AutoModel, AutoProcessor, PreTrainedConfig, PreTrainedModel, set_seed
 
 from amif import AmifProcessor
-from amif.training.checkpoints import check_evaluated_checkpoint, check_output_folder
+from amif.training.checkpoints.model_card import write_pretraining_card
+from amif.training.checkpoints.model_files import check_evaluated_checkpoint
+from amif.training.checkpoints.provenance import note_held_out, note_trained_on
+from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.checkpoints.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.data import StrongAugmentation, load_vqa_dataset
-from amif.training.data.pair_arguments import PairArguments
-from amif.training.data.phantom import phantom_vqa_sentences
+from amif.training.data.mixtures import add_vqa_pairs, has_validation
+from amif.training.data.phantom.datasets import phantom_vqa_sentences
 from amif.training.distributed import use_all_cpu_cores
-from amif.training.encoder_processor import encoder_processor
 from amif.training.evaluation import write_json
-from amif.training.joint_training import add_vqa_pairs, has_validation, note_held_out
-from amif.training.known_truth import known_truth_metrics
-from amif.training.model_card import write_pretraining_card
-from amif.training.objectives import OBJECTIVES, objective_of
-from amif.training.provenance import note_trained_on
+from amif.training.pretraining.arguments import PairArguments
+from amif.training.pretraining.ground_truth import known_truth_metrics
+from amif.training.pretraining.objectives import OBJECTIVES, objective_of
+from amif.training.pretraining.teacher import add_teacher_embeddings, load_teacher
+from amif.training.processors import encoder_processor, small_processor
 from amif.training.recipes import choice_ahead, parse_with_recipe
-from amif.training.resumable_trainer import resumes_newest, training_has_ended
-from amif.training.small_model import small_pretraining_model, small_processor
-from amif.training.teacher import add_teacher_embeddings, load_teacher
+from amif.training.small_model import small_pretraining_model
 
 logger = logging.getLogger("run_pretraining")
 

@@ -15,15 +15,16 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from amif.training.checkpoints import check_output_folder
-from amif.training.data.pair_arguments import EvaluatedPairArguments
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.pretraining_collator import report_groups
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import write_json
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.retrieval import retrieval_metrics, retrieval_table
-from amif.training.objectives import load_pretrained
-from amif.training.pair_embedding import embed_pairs
+from amif.training.evaluation.retrieval import retrieval_metrics
+from amif.training.pretraining.arguments import EvaluatedPairArguments
+from amif.training.pretraining.embeddings import embed_pairs
+from amif.training.pretraining.objectives import load_pretrained
+from amif.training.reports.console import print_table
+from amif.training.reports.tables import retrieval_table
 
 
 @dataclass

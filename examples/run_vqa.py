@@ -22,8 +22,12 @@ from datasets import DatasetDict
 from transformers import EarlyStoppingCallback, set_seed
 
 from amif import AmifVqaArguments, AmifVqaTrainer
-from amif.training.answer_checks import check_training_answers
-from amif.training.checkpoints import check_output_folder, local_folder
+from amif.training.checkpoints.lora import add_lora, finish_lora
+from amif.training.checkpoints.model_card import write_model_card
+from amif.training.checkpoints.model_files import local_folder
+from amif.training.checkpoints.provenance import note_trained_on
+from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.checkpoints.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.data import load_questions
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import (
@@ -34,15 +38,11 @@ from amif.training.evaluation import (
     write_json,
     write_jsonl,
 )
-from amif.training.lora import add_lora, finish_lora
-from amif.training.model_card import write_model_card
-from amif.training.provenance import note_trained_on
-from amif.training.recipes import parse_with_recipe
-from amif.training.resumable_trainer import resumes_newest, training_has_ended
-from amif.training.vqa_arguments import DataArguments, ModelArguments
-from amif.training.vqa_evaluation import check_evaluation, evaluate, set_abstention_threshold
-from amif.training.vqa_model import build_model, new_modules
-from amif.training.vqa_splits import (
+from amif.training.fine_tuning.answer_checks import check_training_answers
+from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
+from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
+from amif.training.fine_tuning.model import build_model, new_modules
+from amif.training.fine_tuning.splits import (
     default_eval_split,
     limit_samples,
     load_splits,
@@ -50,6 +50,7 @@ from amif.training.vqa_splits import (
     refit_splits,
     training_rows,
 )
+from amif.training.recipes import parse_with_recipe
 
 logger = logging.getLogger("run_vqa")
 

@@ -26,15 +26,15 @@ from transformers import AutoModel, AutoProcessor
 
 import amif
 from amif.processing_amif import to_rgb
-from amif.training.checkpoints import check_model
+from amif.training.checkpoints.model_files import check_model
 from amif.training.data import load_pretraining_dataset
 from amif.training.evaluation import write_json
-from amif.training.evaluation.architecture_figure import architecture_figure, read_blocks
-from amif.training.evaluation.console import print_table
-from amif.training.evaluation.map_figures import word_map_figure
-from amif.training.evaluation.table import Table
-from amif.training.evaluation.word_maps import Model, word_maps
-from amif.training.word_localization import finding_localization, finding_question
+from amif.training.pretraining.ground_truth import finding_localization, finding_question
+from amif.training.reports.architecture_figure import architecture_figure, read_blocks
+from amif.training.reports.console import print_table
+from amif.training.reports.map_figures import word_map_figure
+from amif.training.reports.tables import Table
+from amif.training.reports.word_maps import Model, word_maps
 
 KINDS = ("transport", "attention", "architecture", "localization")
 

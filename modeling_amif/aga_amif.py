@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_aga_amif import AgaConfig
-from .embedding_amif import AmifEmbeddingModel, patch_mask, word_mask
+from .dual_encoder_amif import AmifEmbeddingModel, patch_mask, word_mask
 from .modeling_amif import AmifEncoders
 
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1e-4, 0.95

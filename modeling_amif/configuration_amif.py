@@ -3,12 +3,22 @@
 import copy
 from typing import Any
 
-from transformers import AutoConfig, BertConfig, CLIPVisionConfig, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    CLIPVisionConfig,
+    PreTrainedConfig,
+)
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
+# Encoders whose blocks know a patch's place from its embedding alone: patches can be left out before the blocks.
+VISIBLE_PATCH_ENCODERS = ("vit", "clip_vision_model", "dinov2", "siglip_vision_model")
+
 CLINICAL_BERT_VOCABULARY = 28_996
+
 KNOWLEDGE_FUSIONS = ("gated", "add", "none")
+
 POOLING_MODES = ("cls", "mean")
 
 
@@ -130,6 +140,3 @@ def _decoder_config(value: PreTrainedConfig | dict[str, Any] | None, text_config
     decoder_config.is_decoder = True
     decoder_config.add_cross_attention = True
     return decoder_config
-
-
-__all__ = ["AmifConfig"]

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from .configuration_amif import AmifConfig
-from .encoders_amif import VISIBLE_PATCH_ENCODERS
+from .configuration_amif import VISIBLE_PATCH_ENCODERS, AmifConfig
 
 FUSIONS = ("attention", "addition", "none")
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .encoders_amif import copy_weights, has_class_token, load_encoders
+from .encoder_loading_amif import copy_weights, load_encoders
+from .encoders_amif import has_class_token
 from .modeling_amif import AmifPreTrainedModel
 
 
@@ -120,6 +121,3 @@ def word_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     words = valid & followed
     words[:, 0] = False
     return words
-
-
-__all__ = ["AmifEmbeddingModel", "patch_mask", "unit", "word_mask"]

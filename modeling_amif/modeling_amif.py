@@ -1,46 +1,15 @@
 """AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
 
-from collections.abc import Mapping
-from inspect import signature
-from typing import Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import (
-    AutoModel,
-    DynamicCache,
-    EncoderDecoderCache,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers import initialization as init
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
-from .answer_ranking_amif import (
-    AmifRankingOutput,
-    AnswerScorer,
-    candidate_tokens,
-    rank_exhaustively,
-)
-from .answer_search_amif import rank_by_search
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
-from .encoders_amif import (
-    build_decoder,
-    build_encoder,
-    cache_option,
-    check_image_size,
-    copy_weights,
-    image_token_states,
-    load_encoders,
-    visible_token_states,
-    with_first_layers,
-)
-from .knowledge_fusion_amif import AmifKnowledgeFusion
-from .outputs_amif import AmifModelOutput, AmifVisualQuestionAnsweringOutput
-from .pipeline_amif import TASK, AmifVqaPipeline
-
-RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
-SCORES = ("sum", "mean")
+from .encoders_amif import build_encoder, image_token_states, visible_token_states
 
 
 class AmifPreTrainedModel(PreTrainedModel):
@@ -54,13 +23,6 @@ class AmifPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = (AmifCoAttentionLayer.__name__,)
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, AmifForVisualQuestionAnswering) and module.knowledge_ids is not None:
-            # A buffer that a checkpoint lacks would otherwise come up as uninitialised memory.
-            init.zeros_(module.knowledge_ids)
 
 
 class AmifEncoders(AmifPreTrainedModel):
@@ -102,6 +64,27 @@ class AmifEncoders(AmifPreTrainedModel):
         """Projected token states (B, t, d) of texts, `input_ids` and `attention_mask` (B, t)."""
         states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self.text_projection(states)
+
+
+@dataclass
+class AmifModelOutput(ModelOutput):
+    """Joint states of images and texts.
+
+    Args:
+        last_hidden_state: F, (B, t + p, d): text tokens first, then image tokens.
+        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
+        text_attentions: Per layer (B, heads, t, t); this and the next three only with `output_attentions=True`.
+        text_to_image_attentions: Per layer (B, heads, t, p), rows are text tokens.
+        image_attentions: Per layer (B, heads, p, p).
+        image_to_text_attentions: Per layer (B, heads, p, t), rows are image tokens.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    attention_mask: torch.LongTensor | None = None
+    text_attentions: tuple[torch.FloatTensor, ...] | None = None
+    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 class AmifModel(AmifEncoders):
@@ -151,344 +134,6 @@ class AmifModel(AmifEncoders):
         )
 
 
-class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
-    """AMiF for Med-VQA: joint states, gated knowledge fusion and an autoregressive answer decoder (section 3.4).
-
-    Example:
-        >>> model = AmifForVisualQuestionAnswering.from_encoders("facebook/dinov2-small", "bert-base-uncased")
-        >>> inputs = processor(images=image, text="is the heart enlarged?")
-        >>> ranking = model.rank_answers(**inputs, answers=processor.encode_candidates(["yes", "no"]))
-    """
-
-    def __init__(self, config: AmifConfig) -> None:
-        super().__init__(config)
-        self.model = AmifModel(config)
-        self.knowledge_fusion = None
-        if config.knowledge_fusion != "none":
-            self.knowledge_fusion = AmifKnowledgeFusion(config, self.model.get_input_embeddings().embedding_dim)
-        knowledge_ids = torch.zeros(config.knowledge_size, dtype=torch.long) if config.knowledge_size else None
-        self.register_buffer("knowledge_ids", knowledge_ids)
-        decoder_size = config.decoder_config.hidden_size
-        same_width = decoder_size == config.hidden_size
-        self.decoder_projection = nn.Identity() if same_width else nn.Linear(config.hidden_size, decoder_size)
-        self.decoder = build_decoder(config)
-        self._cached_knowledge: tuple[tuple, torch.Tensor] | None = None
-        # Written here because `register_for_auto_class` holds one Auto class, and this model answers to two.
-        config.auto_map = {
-            "AutoConfig": "configuration_amif.AmifConfig",
-            "AutoModel": "modeling_amif.AmifForVisualQuestionAnswering",
-            "AutoModelForVisualQuestionAnswering": "modeling_amif.AmifForVisualQuestionAnswering",
-        }
-        pipeline = f"pipeline_amif.{AmifVqaPipeline.__name__}"
-        config.custom_pipelines = {TASK: {"impl": pipeline, "pt": ["AutoModelForVisualQuestionAnswering"]}}
-        self.post_init()
-
-    @classmethod
-    def from_encoders(
-        cls,
-        vision: str,
-        text: str,
-        decoder: str | None = None,
-        image_size: int | None = None,
-        vision_layers: int | None = None,
-        text_layers: int | None = None,
-        decoder_layers: int | None = None,
-        **config: Any,
-    ) -> Self:
-        """Build a model from pretrained encoders, in float32; projections, co-attention and fusion are new.
-
-        Args:
-            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
-            text: Name or path of a BERT-like text encoder.
-            decoder: Name or path of the decoder's weights; None takes the text encoder's. Cross-attention is new.
-            image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
-            vision_layers: Keep only so many of the image encoder's layers, the first; None keeps all.
-            text_layers: Likewise of the text encoder.
-            decoder_layers: Likewise of the decoder.
-            **config: Further fields of `AmifConfig`.
-
-        Raises:
-            ValueError: If the decoder's vocabulary is not the text encoder's, a model has fewer layers than it shall
-                keep, or the patches do not divide `image_size`.
-        """
-        vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
-        decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
-        configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
-        model = cls(AmifConfig(**(configs | config)))
-        copy_weights(vision_model, model.model.vision_model)
-        copy_weights(text_model, model.model.text_model)
-        copy_weights(decoder_source, model.decoder.base_model)
-        return model
-
-    @classmethod
-    def from_pretraining(
-        cls,
-        path: str,
-        decoder: str | None = None,
-        image_size: int | None = None,
-        decoder_layers: int | None = None,
-        new_co_attention: bool = False,
-        **config: Any,
-    ) -> Self:
-        """Build a model on a pre-training checkpoint, in float32: its encoders, projections and co-attention, if any.
-
-        Cross-attention, knowledge fusion and answer head are new; what belongs to the objective alone stays behind.
-
-        Args:
-            path: Name or path of a pre-training checkpoint, of whichever objective.
-            decoder: Name or path of the decoder's weights; None takes the pre-trained text encoder's, with as few
-                layers as that has.
-            image_size: Pixels on a side. Position embeddings are resized to it; None keeps the checkpoint's size.
-            decoder_layers: Keep only so many of the decoder's layers, the first; None keeps all.
-            new_co_attention: Leave the checkpoint's co-attention behind, so that objectives that train one and those
-                that do not can be compared.
-            **config: Further fields of `AmifConfig`.
-
-        Raises:
-            ValueError: If the checkpoint was not pre-trained, the decoder's vocabulary is not the text encoder's, the
-                decoder has fewer layers than `decoder_layers`, or the patches do not divide `image_size`.
-        """
-        pretrained = AutoModel.from_pretrained(path, dtype=torch.float32)
-        if isinstance(pretrained, cls) or not isinstance(pretrained, AmifPreTrainedModel):
-            raise ValueError(f"{path!r} holds {type(pretrained).__name__}, which is no pre-training checkpoint.")
-        text_model = pretrained.model.text_model
-        decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
-        fields = signature(AmifConfig.__init__).parameters
-        configs = {name: value for name, value in pretrained.config.to_dict().items() if name in fields}
-        if image_size is not None and image_size != configs["vision_config"]["image_size"]:
-            check_image_size(image_size, configs["vision_config"].get("patch_size"))
-            configs["vision_config"]["image_size"] = image_size
-        configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
-        model = cls(AmifConfig(**(configs | config)))
-        # What its pairs were and held out: its card names the data, and fine-tuning refuses what was not held out.
-        for name in ("trained_on", "validation_by"):
-            if hasattr(pretrained.config, name):
-                setattr(model.config, name, getattr(pretrained.config, name))
-        if new_co_attention:
-            pretrained.model.co_attention = None
-        copy_weights(pretrained.model, model.model)
-        copy_weights(decoder_source, model.decoder.base_model)
-        return model
-
-    def set_knowledge(self, ids: torch.Tensor | list[int]) -> None:
-        """Set the knowledge vocabulary; it is kept in the checkpoint.
-
-        Args:
-            ids: (M,) token ids of the vocabulary, entries separated by the tokenizer's [SEP]; any length, one at least.
-
-        Raises:
-            ValueError: If the model has no knowledge fusion, or there are no ids.
-        """
-        ids = torch.as_tensor(ids, dtype=torch.long, device=self.device).flatten()
-        if self.knowledge_fusion is None:
-            raise ValueError("This model was configured with knowledge_fusion='none' and takes no knowledge.")
-        if not len(ids):
-            raise ValueError("The knowledge vocabulary is empty; to use none, do not set it.")
-        self.knowledge_ids = ids
-        self.config.knowledge_size = len(ids)
-        self._cached_knowledge = None
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation; cached knowledge states are dropped."""
-        self._cached_knowledge = None
-        return super().train(mode)
-
-    def knowledge_states(self) -> torch.Tensor | None:
-        """F_p, the states (1, M, d) of the knowledge vocabulary; None where there is none.
-
-        Computed once per forward. In evaluation without gradients they are kept until weights or vocabulary change.
-        """
-        if self.knowledge_fusion is None or self.knowledge_ids is None:
-            return None
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or self._has_gradients():
-            self._cached_knowledge = None
-            return self._encode_knowledge()
-        version = self._knowledge_version()
-        if self._cached_knowledge is None or self._cached_knowledge[0] != version:
-            self._cached_knowledge = (version, self._encode_knowledge())
-        return self._cached_knowledge[1]
-
-    def _has_gradients(self) -> bool:
-        """Whether an optimizer may step next; fused optimizers change weights without raising their version."""
-        return any(parameter.grad is not None for parameter in self.knowledge_fusion.parameters())
-
-    def _encode_knowledge(self) -> torch.Tensor:
-        embeddings = nn.functional.embedding(self.knowledge_ids, self.model.get_input_embeddings().weight)
-        return self.knowledge_fusion.encode_knowledge(embeddings)
-
-    def _knowledge_version(self) -> tuple:
-        """Changes with any write to weight or vocabulary that torch counts, dtype, device or autocast.
-
-        Torch does not count writes through `.data`, which some helpers that average weights make: `eval()` after them
-        drops the states.
-        """
-        tensors = (*self.knowledge_fusion.parameters(), self.model.get_input_embeddings().weight, self.knowledge_ids)
-        autocast = torch.is_autocast_enabled(self.device.type), torch.get_autocast_dtype(self.device.type)
-        versions = ((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors)
-        return (self.config._attn_implementation, *autocast, *versions)
-
-    def encode(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_index: torch.Tensor | None = None,
-        image_states: torch.Tensor | None = None,
-        output_attentions: bool = False,
-    ) -> AmifVisualQuestionAnsweringOutput:
-        """Everything up to the decoder; arguments as in `AmifModel.forward`.
-
-        Returns:
-            An output with `joint_states` (B, t + p, decoder width) and `attention_mask`, and the attention maps and the
-            gate where asked for.
-        """
-        joint = self.model(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
-        states, extras = joint.last_hidden_state, {}
-        knowledge = self.knowledge_states()
-        if knowledge is not None:
-            states, gate, weights = self.knowledge_fusion(states, knowledge, output_attentions)
-            extras = {"gate": gate, "knowledge_attentions": weights} if output_attentions else {}
-        extras |= {name: value for name, value in joint.items() if name != "last_hidden_state"}
-        return AmifVisualQuestionAnsweringOutput(joint_states=self.decoder_projection(states), **extras)
-
-    def forward(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_index: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        image_states: torch.Tensor | None = None,
-        output_attentions: bool = False,
-    ) -> AmifVisualQuestionAnsweringOutput:
-        """Answer logits for questions about images, and the loss where labels are given.
-
-        Args:
-            pixel_values: (U, channels, height, width) float, one per unique image.
-            input_ids: (B, t) int64 tokens of the questions.
-            attention_mask: (B, t), 1 where a token is valid; None where all are.
-            image_index: (B,) int64, the row of `pixel_values` that each question is about; None means question i,
-                image i.
-            labels: (B, T) int64, "[CLS] a1 .. an [SEP]" and padding (the pad token or -100). [CLS] starts and is never
-                predicted, padding is not counted.
-            image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
-            output_attentions: Return attention maps and the gate; needs the eager attention implementation.
-        """
-        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
-        logits = self.decoder(
-            input_ids=self._decoder_inputs(labels, len(input_ids)),
-            encoder_hidden_states=encoded.joint_states,
-            encoder_attention_mask=encoded.attention_mask,
-            use_cache=False,
-        ).logits
-        loss = None if labels is None else answer_loss(logits, labels, self.config.pad_token_id)
-        return AmifVisualQuestionAnsweringOutput(loss=loss, logits=logits, **encoded)
-
-    def _decoder_inputs(self, labels: torch.Tensor | None, batch_size: int) -> torch.Tensor:
-        if labels is None:
-            return torch.full((batch_size, 1), self.config.decoder_start_token_id, device=self.device)
-        return labels.masked_fill(labels == -100, self.config.pad_token_id)
-
-    @torch.no_grad()
-    def generate(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_index: torch.Tensor | None = None,
-        image_states: torch.Tensor | None = None,
-        **generation_options: Any,
-    ) -> torch.Tensor:
-        """Generate answers freely; inputs as in `forward`, options as in transformers' `generate` (beams, ...).
-
-        Returns:
-            (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens`, `max_length` or a
-            `generation_config` says otherwise.
-        """
-        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
-        caches = (DynamicCache(config=self.decoder.config) for _ in range(2))
-        says_length = generation_options.keys() & {"max_new_tokens", "max_length", "generation_config"}
-        options = {
-            **({} if says_length else {"max_new_tokens": 32}),
-            "bos_token_id": self.config.decoder_start_token_id,
-            "eos_token_id": self.config.eos_token_id,
-            "pad_token_id": self.config.pad_token_id,
-            # BERT's own `generate` makes a cache without a place for the cross-attention.
-            **cache_option(self.decoder, EncoderDecoderCache(*caches)),
-        }
-        return self.decoder.generate(
-            input_ids=self._decoder_inputs(None, len(input_ids)),
-            encoder_hidden_states=encoded.joint_states,
-            encoder_attention_mask=encoded.attention_mask,
-            **(options | generation_options),
-        )
-
-    @torch.no_grad()
-    def rank_answers(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_index: torch.Tensor | None = None,
-        image_states: torch.Tensor | None = None,
-        *,
-        answers: Mapping[str, torch.Tensor],
-        top_k: int = 1,
-        method: str = "search",
-        score: str = "sum",
-    ) -> AmifRankingOutput:
-        """Rank candidate answers by their log-likelihood; inputs as in `forward`.
-
-        Args:
-            pixel_values: (U, channels, height, width) float.
-            input_ids: (B, t) int64.
-            attention_mask: (B, t).
-            image_index: (B,) int64.
-            image_states: (U, tokens, vision width), in place of `pixel_values`.
-            answers: `processor.encode_candidates(list_of_strings)`: `input_ids` and `attention_mask`, (N, T).
-            top_k: How many candidates to return; at most all N of them.
-            method: "exhaustive" scores every candidate, "search" finds the same result with less work.
-            score: "sum" of the tokens' log-likelihoods, or their "mean".
-
-        Returns:
-            `indices` into the candidates and `scores` (nats), both (B, min(top_k, N)), best first; ties keep the
-            candidates' order.
-
-        Raises:
-            ValueError: If `method`, `score` or `top_k` is not one of the above, or there are no candidates.
-        """
-        if method not in RANKING_METHODS or score not in SCORES or top_k < 1:
-            raise ValueError(
-                f"method={method!r}, score={score!r}, top_k={top_k}: choose method from {tuple(RANKING_METHODS)}, "
-                f"score from {SCORES} and top_k of at least 1."
-            )
-        candidates = candidate_tokens(answers)
-        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
-        start = self.config.decoder_start_token_id
-        scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
-        return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)
-
-
-def answer_loss(
-    logits: torch.Tensor, labels: torch.Tensor, pad_token_id: int, label_smoothing: float = 0.0
-) -> torch.Tensor:
-    """Negative log-likelihood of answers, summed over an answer's tokens and averaged over the batch (section 3.4.2).
-
-    Args:
-        logits: (B, T, vocabulary), position i predicts token i + 1.
-        labels: (B, T) int64; the first token is never predicted, `pad_token_id` and -100 are not counted.
-        pad_token_id: The padding token.
-        label_smoothing: Share of each target that is spread evenly over the vocabulary.
-
-    Returns:
-        Scalar float32, in nats.
-    """
-    targets = labels[:, 1:].masked_fill(labels[:, 1:] == pad_token_id, -100)
-    predictions = logits[:, :-1].flatten(0, 1).float()
-    loss = nn.functional.cross_entropy(predictions, targets.flatten(), reduction="sum", label_smoothing=label_smoothing)
-    return loss / len(labels)
-
-
 def _image_of_each_text(image: torch.Tensor, image_index: torch.Tensor | None, num_texts: int) -> torch.Tensor:
     if image_index is not None:
         return image[image_index]
@@ -505,27 +150,6 @@ def _check_attention_output(config: AmifConfig, output_attentions: bool) -> None
         )
 
 
-def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layers: int | None) -> dict[str, Any]:
-    if decoder.vocab_size != text.vocab_size:
-        raise ValueError(
-            f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
-            "choose a decoder with the same vocabulary."
-        )
-    config = with_first_layers(decoder.to_dict(), num_layers, "decoder_layers")
-    return config | {"is_decoder": True, "add_cross_attention": True}
-
-
 # Saving a checkpoint copies this file and its siblings beside the weights.
 AmifModel.register_for_auto_class("AutoModel")
-AmifForVisualQuestionAnswering.register_for_auto_class("AutoModel")
 AmifConfig.register_for_auto_class()
-
-__all__ = [
-    "AmifEncoders",
-    "AmifForVisualQuestionAnswering",
-    "AmifModel",
-    "AmifModelOutput",
-    "AmifPreTrainedModel",
-    "AmifVisualQuestionAnsweringOutput",
-    "answer_loss",
-]

@@ -14,7 +14,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_mpma_amif import MpmaConfig
-from .embedding_amif import AmifEmbeddingModel, unit, word_mask
+from .dual_encoder_amif import AmifEmbeddingModel, unit, word_mask
 from .modeling_amif import AmifEncoders
 from .mpma_fusion_amif import MpmaFusion, MpmaImageDecoder, MpmaMemory, MpmaReportHead, grid_positions
 

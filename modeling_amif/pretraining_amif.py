@@ -8,7 +8,7 @@ from transformers.utils import ModelOutput
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
-from .embedding_amif import AmifEmbeddingModel, patch_mask, word_mask
+from .dual_encoder_amif import AmifEmbeddingModel, patch_mask, word_mask
 from .modeling_amif import AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 from transformers import PreTrainedModel
 
 from amif import AmifProcessor
-from amif.training.base_pretrainer import BasePreTrainer
 from amif.training.data import StrongAugmentation, load_pretraining_dataset
-from amif.training.objectives import OBJECTIVES
+from amif.training.pretraining.base_trainer import BasePreTrainer
+from amif.training.pretraining.objectives import OBJECTIVES
 
 SCHEDULE = {"num_train_epochs": 2, "per_device_train_batch_size": 14, "learning_rate": 1e-3, "logging_steps": 2}
 

@@ -1,22 +1,19 @@
 """A small model from random initialisation, for data that needs no pretrained encoder and for trying things out."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from tokenizers import BertWordPieceTokenizer
-from transformers import BertConfig, BertTokenizer, ViTConfig, ViTImageProcessor
+from transformers import BertConfig, ViTConfig
 
 from ..modeling_amif.configuration_amif import AmifConfig
-from ..modeling_amif.embedding_amif import AmifEmbeddingModel
-from ..modeling_amif.encoders_amif import check_image_size
-from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
+from ..modeling_amif.dual_encoder_amif import AmifEmbeddingModel
+from ..modeling_amif.encoder_loading_amif import check_image_size
 from ..modeling_amif.pretraining_amif import AmifForPreTraining
+from ..modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ..processing_amif import AmifProcessor
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCABULARY_SIZE = 2_000
 PATCH_SIZE = 16
+
 # What only the configurations of further objectives have, by model type.
 OBJECTIVE_SIZES = {
     "amif_aga": {"alignment_size": 128},
@@ -28,30 +25,6 @@ OBJECTIVE_SIZES = {
         "image_decoder_heads": 4,
     },
 }
-
-
-def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
-    """A processor with a lower-casing WordPiece tokenizer trained on `sentences`; for dark grey pictures."""
-    image_processor = ViTImageProcessor(
-        size={"height": image_size, "width": image_size}, image_mean=[0.25] * 3, image_std=[0.25] * 3
-    )
-    return AmifProcessor(image_processor, _small_tokenizer(list(sentences)))
-
-
-def _small_tokenizer(sentences: list[str]) -> BertTokenizer:
-    trained = BertWordPieceTokenizer(lowercase=True)
-    split = trained.pre_tokenizer.pre_tokenize_str
-    # The trainer numbers letters inside words as it meets them, in an order that changes from run to run, and settles
-    # equal counts by number: given beforehand, they make one vocabulary of the same sentences.
-    inner_letters = {letter for text in sentences for word, _ in split(trained.normalize(text)) for letter in word[1:]}
-    trained.train_from_iterator(
-        sentences,
-        vocab_size=VOCABULARY_SIZE,
-        min_frequency=1,
-        special_tokens=[*SPECIAL_TOKENS, *sorted(f"##{letter}" for letter in inner_letters)],
-        show_progress=False,
-    )
-    return BertTokenizer(vocab=trained.get_vocab())
 
 
 def small_config(processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object) -> AmifConfig:

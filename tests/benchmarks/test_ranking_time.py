@@ -24,7 +24,7 @@ from amif import AmifConfig, AmifForVisualQuestionAnswering, AmifVqaArguments, A
 from amif.modeling_amif.answer_ranking_amif import AnswerScorer, rank_exhaustively
 from amif.modeling_amif.answer_search_amif import rank_by_search
 from amif.modeling_amif.encoders_amif import build_decoder
-from amif.modeling_amif.modeling_amif import answer_loss
+from amif.modeling_amif.vqa_amif import answer_loss
 from amif.training.data import load_vqa_dataset
 
 pytestmark = pytest.mark.slow

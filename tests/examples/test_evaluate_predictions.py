@@ -92,8 +92,8 @@ def test_the_page_needs_no_network(files):
 
 def test_a_name_with_markup_is_shown_as_text(files, splits, tmp_path):
     from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
-    from amif.training.evaluation.html_report import write_html_report
-    from amif.training.evaluation.table import metrics_table
+    from amif.training.reports.html_report import write_html_report
+    from amif.training.reports.tables import metrics_table
 
     rows = prediction_rows(splits["test"], ["no"] * len(splits["test"]))
     metrics = build_metrics(

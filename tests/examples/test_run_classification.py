@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from amif import MpmaForPreTraining
-from amif.training.small_model import small_pretraining_model, small_processor
+from amif.training.processors import small_processor
+from amif.training.small_model import small_pretraining_model
 
 ROOT = Path(__file__).parents[2]
 

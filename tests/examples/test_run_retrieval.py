@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from amif import AgaForPreTraining
-from amif.training.data.phantom import load_phantom_pretraining
-from amif.training.small_model import small_pretraining_model, small_processor
+from amif.training.data.phantom.datasets import load_phantom_pretraining
+from amif.training.processors import small_processor
+from amif.training.small_model import small_pretraining_model
 
 ROOT = Path(__file__).parents[2]
 

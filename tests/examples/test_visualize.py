@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from amif.training.data.phantom import load_phantom_pretraining, phantom_vqa_sentences
-from amif.training.small_model import small_model, small_pretraining_model, small_processor
+from amif.training.data.phantom.datasets import load_phantom_pretraining, phantom_vqa_sentences
+from amif.training.processors import small_processor
+from amif.training.small_model import small_model, small_pretraining_model
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from amif import AmifForVisualQuestionAnswering
-from amif.modeling_amif.encoders_amif import image_token_states, resize_position_embeddings, with_first_layers
+from amif.modeling_amif.encoder_loading_amif import resize_position_embeddings, with_first_layers
+from amif.modeling_amif.encoders_amif import image_token_states
 
 BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
 VISION = WIDTH | {"hidden_size": 48, "image_size": 56, "patch_size": 14}

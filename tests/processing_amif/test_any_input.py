@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from our_errors import result_or_our_error
 
 from amif.processing_amif import normalize_answer, to_rgb
-from amif.training.small_model import small_processor
+from amif.training.processors import small_processor
 
 often = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.text()))

@@ -1,7 +1,8 @@
 import torch
 
-from amif.training.data.phantom import make_studies
-from amif.training.small_model import small_model, small_pretraining_model, small_processor
+from amif.training.data.phantom.blocks import make_studies
+from amif.training.processors import small_processor
+from amif.training.small_model import small_model, small_pretraining_model
 
 SENTENCES = ["Is there a mass?", "where is the nodule cluster", "left", "x-ray"]
 

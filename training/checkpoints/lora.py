@@ -10,7 +10,9 @@ from transformers import PreTrainedModel
 
 # In the output folder, beside the whole model that the adapter is merged into.
 ADAPTER_FOLDER = "adapter"
+
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
 # peft's names of weights begin with the two modules that it wraps a model in.
 _PEFT_PREFIX = "base_model.model."
 

@@ -13,13 +13,14 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import Trainer
 
-from .evaluation.table import format_table
-from .lora import describe_lora
+from ..reports.tables import format_table
 from .provenance import datasets_of
 
 # Beside the packages, in a clone as in an installation.
-TEMPLATE = Path(__file__).parents[1] / "model_cards" / "template.md"
+TEMPLATE = Path(__file__).parents[2] / "model_cards" / "template.md"
+
 TAGS = ["amif", "medical", "radiology"]
+
 REFIT = " Trained on the questions of the validation split too: they say nothing of this checkpoint."
 
 
@@ -130,26 +131,6 @@ def write_card_without_results(folder: str | Path, trainer: Trainer) -> None:
     _write(folder, data, start="", source="Not stated.", training=training_facts(trainer), answers="")
 
 
-def parameter_facts(model: torch.nn.Module) -> dict[str, str]:
-    """How many parameters a model has, how many are trained, through which adapters, and how deep its encoders are."""
-    parameters = list(model.parameters())
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    total = sum(map(torch.numel, parameters))
-    facts = {"parameters": f"{total:,}, of them {trained:,} trained ({100 * trained / total:.2f} %)"}
-    facts |= _encoder_layers(model)
-    if (adapters := describe_lora(model)) is not None:
-        facts["adapters"] = adapters
-    return dict(sorted(facts.items()))  # as the Trainer's state gives them back, which sorts its names
-
-
-def _encoder_layers(model: torch.nn.Module) -> dict[str, str]:
-    # Of a pretrained encoder the first layers alone may have been kept, which its name does not tell.
-    configs = {name: getattr(getattr(model, "config", None), f"{name}_config", None) for name in ("vision", "text")}
-    depths = {name: getattr(config, "num_hidden_layers", None) for name, config in configs.items()}
-    stated = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth is not None)
-    return {"encoder layers": stated} if stated else {}
-
-
 def training_facts(trainer: Trainer | None) -> dict[str, str]:
     """What was trained how, for how long and on what; nothing where nothing was trained."""
     runs = [] if trainer is None else [entry for entry in trainer.state.log_history if "train_runtime" in entry]
@@ -255,12 +236,3 @@ def _write(folder: str | Path, data: ModelCardData, **fields: Any) -> None:
         **fields,
     )
     card.save(Path(folder) / "README.md")
-
-
-__all__ = [
-    "parameter_facts",
-    "training_facts",
-    "write_card_without_results",
-    "write_model_card",
-    "write_pretraining_card",
-]

@@ -17,6 +17,7 @@ PUBLISHED = (
     *("processor_config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt"),
     *("*_amif.py", "README.md"),
 )
+
 # These can name folders: those of the encoders that a model was built on, or those of a command.
 PUBLISHED_WITHOUT_FOLDERS = ("config.json", "metrics.json", "test_evaluations.jsonl")
 
@@ -112,6 +113,3 @@ class PublishingTrainer(Trainer):
         )
         logger.warning(f"Published: {commit.commit_url}")
         return commit
-
-
-__all__ = ["PublishingTrainer", "publish_checkpoint"]

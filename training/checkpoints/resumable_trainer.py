@@ -7,23 +7,18 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, TrainOutput
 from transformers.training_args import TrainingArguments
 from transformers.utils import logging
 
-from .checkpoint_loading import CheckpointLoading
-from .checkpoints import (
-    explain_failed_saving,
-    list_checkpoint_files,
-    newest_complete_checkpoint,
-    what_is_missing,
-)
 from .interruption import StopOnSigterm
-from .lora import has_lora, save_lora
-from .model_card import parameter_facts
+from .lora import has_lora, load_lora, refuse_adapter, save_lora
+from .provenance import parameter_facts
 from .publishing import PublishingTrainer
+from .resumable_files import explain_failed_saving, list_checkpoint_files, newest_complete_checkpoint, what_is_missing
 
 logger = logging.get_logger(__name__)
 
@@ -41,6 +36,36 @@ class ResumableArguments(TrainingArguments):
             "complete one of output_dir, else from the beginning.",
         },
     )
+
+
+class CheckpointLoading(Trainer):
+    """Reads weights through `from_pretrained`.
+
+    Encoders are saved under other names than they have in memory. Only `from_pretrained` knows both; the Trainer's own
+    loading would leave such weights as they are, with no more than a warning. Of a model with adapters a checkpoint
+    holds the adapters alone.
+    """
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        elif self.state.best_model_checkpoint is not None:
+            self._load_weights(self.state.best_model_checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self._load_weights(resume_from_checkpoint)
+
+    def _load_weights(self, checkpoint: str) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        if has_lora(model):
+            load_lora(model, checkpoint)
+            return
+        refuse_adapter(checkpoint)
+        loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
+        model.load_state_dict(loaded.state_dict())
 
 
 class ResumableTrainer(CheckpointLoading, PublishingTrainer):

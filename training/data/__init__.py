@@ -1,13 +1,11 @@
-from .ablation import ABLATIONS, ablate_images, rows_with_alike_images
-from .augmentation import LateralitySafeAugmentation
-from .own_data import load_questions
-from .pretraining_collator import AmifPreTrainingCollator
+from .augmentation import LateralitySafeAugmentation, StrongAugmentation
+from .image_ablation import ABLATIONS, ablate_images, rows_with_alike_images
+from .pretraining_collator import AmifPreTrainingCollator, choose_views
 from .pretraining_dataset import load_pretraining_dataset
 from .pretraining_rows import PretrainingRows, PretrainingStream
+from .readers.own_data import load_questions
 from .sampler import ImageGroupedSampler
 from .splits import split_by_image
-from .strong_augmentation import StrongAugmentation
-from .views import choose_views
 from .vqa_collator import AmifVqaCollator
 from .vqa_dataset import NAMED, load_vqa_dataset
 from .vqa_rows import VqaRows

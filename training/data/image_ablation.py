@@ -9,8 +9,8 @@ import PIL.Image
 from datasets import Dataset, Image
 from transformers.utils import logging
 
-from .image_kinds import KIND_COLUMNS, kind_columns, kind_of
 from .images import open_image
+from .schema import KIND_COLUMNS, kind_columns, kind_of
 
 logger = logging.get_logger(__name__)
 

@@ -11,12 +11,14 @@ import PIL.Image
 from datasets import Dataset, Image
 
 from ...processing_amif import to_rgb
-from ..data.images import open_image
+from .images import open_image
 
 # A re-encoded or resized copy differs from its original in 0 to 2 of the 64 bits; unrelated images in about 32.
 MAX_HASH_DISTANCE = 4
+
 # Of two thumbnails in grey. Copies reach 0.999, neighbouring slices of one series 0.95, others that hash alike less.
 MIN_CORRELATION = 0.95
+
 _THUMBNAIL = (64, 64)
 
 

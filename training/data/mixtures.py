@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from tqdm.auto import tqdm
-from transformers import PreTrainedConfig
 from transformers.utils import logging
 
-from .data.pretraining_schema import PRETRAINING_FEATURES
-from .data.schema import VQA_FEATURES
-from .data.vqa_dataset import load_vqa_dataset
-from .data.vqa_pairs import to_pairs
-from .evaluation.image_overlap import ImagePrints, image_prints, near_duplicates, shared_by_id, shared_pixels
+from .image_overlap import ImagePrints, image_prints, near_duplicates, shared_by_id, shared_pixels
+from .pretraining_schema import PRETRAINING_FEATURES
+from .readers.vqa_pairs import to_pairs
+from .schema import VQA_FEATURES
+from .vqa_dataset import load_vqa_dataset
 
 logger = logging.get_logger(__name__)
 
@@ -93,27 +92,6 @@ def add_vqa_pairs(
     """
     added = [_pairs_of(source, sources, validation_by, progress) for source in sources]
     return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
-
-
-def note_held_out(config: PreTrainedConfig, names: Sequence[str], validation_by: str) -> None:
-    """Keep in a checkpoint's configuration which validation its pairs held out, for fine-tuning to refuse another.
-
-    Args:
-        config: of the model that learns from the pairs; its `validation_by` may tell of earlier ones.
-        names: of the VQA sets that the pairs were made of and that have no validation split of their own.
-        validation_by: what theirs was made of.
-
-    Raises:
-        ValueError: where earlier pairs of a set held out another validation.
-    """
-    known = getattr(config, "validation_by", {})
-    for name in names:
-        if known.get(name, validation_by) != validation_by:
-            raise ValueError(
-                f"This checkpoint read pairs of {name} with --validation_by {known[name]}: with {validation_by} it "
-                f"reads what those held out. Give --validation_by {known[name]}, or start from another checkpoint."
-            )
-    config.validation_by = known | dict.fromkeys(names, validation_by)
 
 
 def has_validation(source: str) -> bool:

@@ -3,17 +3,18 @@
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any, Protocol
 
 import PIL.Image
 import torch
-from transformers import BatchEncoding
+from transformers import BatchEncoding, PreTrainedModel
 
 from ...processing_amif import AmifProcessor, normalize_report, to_rgb
 from .images import open_image
 from .pretraining_rows import stable_id
-from .views import choose_views
+
+MAX_REPORT_LENGTH = 120
 
 
 class Embedder(Protocol):
@@ -139,3 +140,30 @@ def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int
         texts = [torch.as_tensor(row["teacher_text_embeds"], dtype=torch.float32) for row in rows]
         embeds["teacher_text_embeds"] = torch.stack(texts)
     return embeds
+
+
+def report_length(model: PreTrainedModel) -> int:
+    """Tokens of a report that are read, [CLS] and [SEP] included: at most as many as the text encoder can place."""
+    return min(MAX_REPORT_LENGTH, model.config.text_config.max_position_embeddings)
+
+
+def choose_views(
+    number: int, positions: Sequence[str | None] | None = None, draw: random.Random | None = None
+) -> tuple[int, int]:
+    """The places of a study's two views among its `number` images.
+
+    Two images of different known view positions where there are any, else any two different images, else the only one
+    twice, for two augmentations of it.
+
+    Args:
+        number: images of the study, at least 1.
+        positions: the view position of each, such as "PA" and "LATERAL"; None where unknown.
+        draw: chooses among the pairs, each as likely as the others and in either order; without it, the first pair.
+    """
+    if number == 1:
+        return 0, 0
+    pairs = list(permutations(range(number), 2))
+    known = positions or [None] * number
+    different = [(i, j) for i, j in pairs if known[i] and known[j] and known[i] != known[j]]
+    candidates = different or pairs
+    return draw.choice(candidates) if draw else candidates[0]

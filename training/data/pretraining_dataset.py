@@ -8,16 +8,15 @@ from typing import Any
 
 from datasets import DatasetDict, IterableDatasetDict
 
-from .medicat import load_medicat
-from .mimic_cxr import load_mimic_cxr
-from .own_data import SUFFIXES
-from .own_pairs import load_own_pairs
-from .phantom import load_phantom_pretraining
-from .roco import load_roco
-from .rocov2 import load_rocov2
+from .phantom.datasets import load_phantom_pretraining
+from .readers.medicat import load_medicat
+from .readers.mimic_cxr import load_mimic_cxr
+from .readers.own_pairs import load_own_pairs
+from .readers.roco import load_roco
+from .readers.rocov2 import load_rocov2
+from .readers.table_files import SUFFIXES, may_be_hub_id
+from .readers.vqa_pairs import load_vqa_pairs
 from .splits import add_validation
-from .vqa_dataset import may_be_hub_id
-from .vqa_pairs import load_vqa_pairs
 
 READERS: dict[str, Callable[..., DatasetDict]] = {
     "mimic_cxr": load_mimic_cxr,

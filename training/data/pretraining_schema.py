@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict, Features, Image, List, Value
 from transformers.utils import logging
 
 from ...processing_amif import normalize_report
-from .counts import compare_counts
+from .schema import compare_counts
 
 logger = logging.get_logger(__name__)
 

@@ -1,15 +1,17 @@
 """The one form that every visual question answering reader gives, and the checks that readers share."""
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, Features, Image, Value
+from datasets import Dataset, Features, Image, Value
+from transformers.utils import logging
 
-from .plain_answer import plain_answer
+from .references import plain_answer
+
+logger = logging.get_logger(__name__)
+
+KIND_COLUMNS = ("modality", "organ")
 
 ANSWER_TYPES = ("open", "closed")
 
@@ -24,15 +26,6 @@ VQA_FEATURES = Features(
         "question_id": Value("string"),
     }
 )
-
-
-def with_class_names(table: Dataset) -> Dataset:
-    """`table` with the names of its `ClassLabel` columns in place of their numbers; -1 stands for no name."""
-    for column, feature in table.features.items():
-        if isinstance(feature, ClassLabel):
-            names = [None if number in (None, -1) else feature.int2str(number) for number in table[column]]
-            table = table.remove_columns(column).add_column(column, names, feature=Value("string"))
-    return table
 
 
 def as_text(value: Any) -> str | None:
@@ -117,43 +110,32 @@ def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable
     return Dataset.from_dict({name: [row.get(name) for row in rows] for name in features}, features=features)
 
 
-def read_json(path: Path) -> list[dict[str, Any]]:
-    """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale.
+def compare_counts(reader: str, found: Mapping[str, int], published: Mapping[str, int], strict: bool) -> None:
+    """Say which splits differ from `published`, as in "vqa_rad train: 2999 rows, published 3064".
 
     Raises:
-        ValueError: when the file is no JSON, or holds something else than a list.
+        ValueError: when `strict` and a split differs or is absent; otherwise the differences are logged as a warning.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): give a complete file, in UTF-8.") from None
-    if not isinstance(rows, list):
-        raise ValueError(f"{path} holds a {type(rows).__name__}, not a list of rows: write [{{...}}, {{...}}].")
-    return rows
+    differences = [
+        f"{reader} {split}: {found.get(split, 0)} rows, published {rows}"
+        for split, rows in published.items()
+        if found.get(split, 0) != rows
+    ]
+    if not differences:
+        return
+    if strict:
+        raise ValueError("; ".join(differences))
+    for difference in differences:
+        logger.warning(difference)
 
 
-def require_folder(data_dir: str | os.PathLike[str] | None, reader: str, contents: str) -> Path:
-    """`data_dir` as a path.
-
-    Raises:
-        ValueError: when it is None.
-        FileNotFoundError: when it is no folder.
-    """
-    if data_dir is None:
-        raise ValueError(f"{reader} is read from a local copy: give data_dir, a folder that holds {contents}.")
-    folder = Path(data_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"data_dir {folder} is not a folder; {reader} expects one that holds {contents}.")
-    return folder
+def kind_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which of modality and organ any of the rows names; none where the data do not say."""
+    rows = list(rows)
+    return [column for column in KIND_COLUMNS if any(row.get(column) for row in rows)]
 
 
-def find_first(folder: Path, names: Sequence[str], reader: str) -> Path:
-    """The first of `names` that exists in `folder`.
-
-    Raises:
-        FileNotFoundError: naming every place looked at.
-    """
-    for name in names:
-        if (folder / name).exists():
-            return folder / name
-    raise FileNotFoundError(f"{reader}: looked in {folder} for {' or '.join(names)} and found none.")
+def kind_of(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...] | None:
+    """The values of `columns`, those of `kind_columns`; None where one is missing, so that the kind is not known."""
+    values = tuple(row.get(column) for column in columns)
+    return values if values and all(values) else None

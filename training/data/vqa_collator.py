@@ -9,7 +9,7 @@ import torch
 
 from ...processing_amif import AmifProcessor, to_rgb
 from .images import open_image
-from .plain_answer import plain_answer
+from .references import plain_answer
 
 
 @dataclass

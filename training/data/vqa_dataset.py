@@ -1,7 +1,6 @@
 """One door to every visual question answering data set."""
 
 import os
-import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 
 from datasets import DatasetDict
 
-from .own_data import SUFFIXES, load_own_data
-from .path_vqa import load_path_vqa
-from .phantom import load_phantom_vqa
-from .slake import load_slake
+from .phantom.datasets import load_phantom_vqa
+from .readers.own_data import load_own_data
+from .readers.path_vqa import load_path_vqa
+from .readers.slake import load_slake
+from .readers.table_files import SUFFIXES, may_be_hub_id
+from .readers.vqa_med_2019 import load_vqa_med_2019
+from .readers.vqa_rad import load_vqa_rad
 from .splits import add_validation
-from .vqa_med_2019 import load_vqa_med_2019
-from .vqa_rad import load_vqa_rad
 
 READERS: dict[str, Callable[..., DatasetDict]] = {
     "vqa_rad": load_vqa_rad,
@@ -23,10 +23,13 @@ READERS: dict[str, Callable[..., DatasetDict]] = {
     "path_vqa": load_path_vqa,
     "vqa_med_2019": load_vqa_med_2019,
 }
+
 # The data sets that are known by name.
 NAMED = ("phantom", *READERS)
+
 # How a validation split is made: the column whose values stay on one side.
 VALIDATION_BY = {"image": "image_id", "question": "rephrasing_of", "wording": "question_id"}
+
 # Once a process, and a forked one has its parent's: a data set is never changed in place.
 _generate_phantom = cache(load_phantom_vqa)
 
@@ -100,8 +103,3 @@ def _with_validation(splits: DatasetDict, by: str | None, fold: int | None) -> D
             "to tell them: give 'wording', which holds out single rows, or 'image'."
         )
     return add_validation(splits, column=column, fold=fold)
-
-
-def may_be_hub_id(name: str) -> bool:
-    """Whether a name has the form owner/name, and is no file's."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and Path(name).suffix not in SUFFIXES

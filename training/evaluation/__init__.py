@@ -1,25 +1,29 @@
-from .abstention import abstention, choose_abstention_threshold
-from .accuracy import VqaAccuracy, acceptable_answers, is_correct, is_yes_no, normal_form
+from ..data.references import acceptable_answers, normal_form
+from ..reports.tables import format_table
+from .accuracy import VqaAccuracy, is_correct, is_yes_no
 from .baselines import baseline_rows, most_frequent_by_question_type, question_and_kind, question_only
-from .bleu import bleu1
 from .bootstrap import bootstrap_ci95
-from .calibration import brier_score, expected_calibration_error, reliability
-from .confidence import confidences_and_verdicts
+from .confidence import (
+    abstention,
+    brier_score,
+    choose_abstention_threshold,
+    confidences_and_verdicts,
+    expected_calibration_error,
+    reliability,
+    risk_coverage_area,
+    risk_coverage_curve,
+)
 from .consistency import consistency
-from .evaluation_log import append_test_evaluation, checkpoint_sha256
-from .fingerprint import evaluation_fingerprint
+from .fingerprint import evaluation_fingerprint, prediction_fingerprint
 from .grounding import grounding
 from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
 from .metrics import build_metrics
 from .partial_predictions import PartialPredictions, ablated_folder, remove_partial_predictions
-from .prediction_fingerprint import prediction_fingerprint
 from .prediction_rows import prediction_rows
 from .protocols import candidate_answers, distinct_answers, knowledge_answers, known_splits, protocol_note
-from .result_files import write_json, write_jsonl
-from .risk_coverage import risk_coverage_area, risk_coverage_curve
+from .result_files import append_test_evaluation, checkpoint_sha256, write_json, write_jsonl
 from .significance import compare_predictions
-from .table import format_table
-from .token_f1 import token_f1
+from .text_overlap import bleu1, token_f1
 from .vqa_med import acceptable_answers_of, answer_alternatives, strict_match, task_bleu
 
 __all__ = [

@@ -1,17 +1,12 @@
 """Exact-match accuracy of answers, both sides normalised."""
 
-from collections.abc import Callable
-
 import datasets
 import evaluate
 
-from ...processing_amif.answer_normalization_amif import normalize_answer
-
-Answer = str | int | float
-# From a reference to the normalised answers of which any is right.
-AcceptableAnswers = Callable[[Answer | None], list[str]]
+from ..data.references import AcceptableAnswers, Answer, acceptable_answers, normal_form
 
 _DESCRIPTION = "Percentage of predicted answers that equal their reference after both are normalised."
+
 _INPUTS = """
 Args:
     predictions (`list` of `str`): one answer a question.
@@ -19,28 +14,6 @@ Args:
 Returns:
     `{"accuracy": percent, or None where nothing could be scored, "n": number of scored questions}`.
 """
-
-
-def normal_form(text: Answer | None) -> str:
-    """`normalize_answer`, but empty where no word or number is left, as in a decoded ".", and for a withheld answer."""
-    if text is None:
-        return ""
-    try:
-        return normalize_answer(text)
-    except ValueError:
-        return ""
-
-
-def acceptable_answers(reference: Answer | None) -> list[str]:
-    """Normalised answers of which any is right: none for `None`, several where `#` separates alternatives.
-
-    The `#` is VQA-Med-2019's convention; an alternative of which nothing is left after normalising is dropped.
-    """
-    if reference is None:
-        return []
-    alternatives = reference.split("#") if isinstance(reference, str) else [reference]
-    normalized = [normal_form(alternative) for alternative in alternatives]
-    return [answer for answer in normalized if answer]
 
 
 def is_correct(

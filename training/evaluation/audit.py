@@ -8,10 +8,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from .accuracy import AcceptableAnswers, acceptable_answers, is_yes_no, normal_form
+from ..data.image_overlap import ImagePrints, near_duplicates, shared_by_id, shared_pixels
+from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
+from .accuracy import is_yes_no
 from .baselines import question_only
 from .grouped_accuracy import accuracy_with_interval
-from .image_overlap import ImagePrints, near_duplicates, shared_by_id, shared_pixels
 from .prediction_rows import Row, prediction_rows
 
 EVALUATED_SPLITS = ("test", "validation")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Hashable, Mapping
 
 from datasets import Dataset
 
-from ..data.image_kinds import KIND_COLUMNS, kind_columns, kind_of
-from .accuracy import AcceptableAnswers, acceptable_answers, normal_form
+from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
+from ..data.schema import KIND_COLUMNS, kind_columns, kind_of
 from .prediction_rows import Row, prediction_rows
 
 Question = Mapping[str, str | None]

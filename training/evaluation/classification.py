@@ -7,7 +7,6 @@ import numpy as np
 from .auroc import mean_auroc
 from .bootstrap import bootstrap_ci95
 from .prediction_rows import Row
-from .table import Table, interval_cells
 
 
 def classification_metrics(
@@ -65,15 +64,3 @@ def _accuracy(
         "ci95": list(bootstrap_ci95(right, image_ids)),
         "n": len(targets),
     }
-
-
-def classification_table(results: dict[str, Row], name: str) -> Table:
-    """A table of `classification_metrics` by classifier; `name` says of which images and labels."""
-    rows = []
-    for classifier, metrics in results.items():
-        rows.append(interval_cells(f"{classifier}, accuracy", metrics["accuracy"]))
-        rows.append(interval_cells(f"{classifier}, mean AUROC", metrics["auroc"]))
-    return Table(name, ("classification, in %", "value", "95 % interval", "n"), rows)
-
-
-__all__ = ["classification_metrics", "classification_table"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .grouped_accuracy import mean_with_interval
 from .prediction_rows import Row
 
 
@@ -21,3 +22,133 @@ def confidences_and_verdicts(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarra
     scores = np.array([row["score"] for row in counted], dtype=float)
     # A log-likelihood may be rounded to a little above zero.
     return np.exp(np.minimum(scores, 0.0)), np.array([row["correct"] for row in counted], dtype=bool)
+
+
+def choose_abstention_threshold(rows: Sequence[Row], error_rate: float) -> float | None:
+    """The lowest score that keeps the share of wrong answers among those at or above it within `error_rate`.
+
+    Choose it on validation. The error rate is kept there; elsewhere it is kept about as well as validation resembles
+    what comes, and the fewer answers are left, the less sure that is.
+
+    Args:
+        rows: `prediction_rows` of the validation split; those without an answer, a score or a reference do not count.
+        error_rate: the wanted share of wrong answers among those given, between 0 and 1.
+
+    Returns:
+        The threshold on the score (a log-likelihood, nats), at or above which an answer is given; None where even the
+        answers of the highest score are wrong more often.
+
+    Raises:
+        ValueError: where `error_rate` is not between 0 and 1, or no row has an answer, a score and a reference.
+    """
+    if not 0 <= error_rate <= 1:
+        raise ValueError(f"The wanted error rate is {error_rate}: it must lie between 0 and 1.")
+    counted = [row for row in _scored(rows) if row["prediction"] is not None]
+    if not counted:
+        raise ValueError("A threshold needs rows with a score and a reference; answers decoded freely have no score.")
+    scores = np.array([row["score"] for row in counted])
+    wrong = np.array([not row["correct"] for row in counted])
+    # Answers of equal score are given or withheld together.
+    thresholds, index, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    risks = np.cumsum(np.bincount(index, weights=wrong)) / np.cumsum(counts)
+    kept = np.flatnonzero(risks <= error_rate)
+    return float(-thresholds[kept[-1]]) if len(kept) else None
+
+
+def _scored(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["score"] is not None and row["correct"] is not None]
+
+
+def abstention(rows: Sequence[Row], threshold: float) -> Row | None:
+    """What a threshold does on these rows.
+
+    Args:
+        rows: `prediction_rows`; those without a score or a reference do not count.
+        threshold: on the score; answers below it are withheld, beside those that the system withheld itself.
+
+    Returns:
+        `threshold`; `coverage`, the percentage of answers given; `error_rate`, the percentage of wrong ones among
+        them, None where none is given: both with intervals over images. None where no row counts.
+    """
+    counted = _scored(rows)
+    if not counted:
+        return None
+    given = [row["prediction"] is not None and row["score"] >= threshold for row in counted]
+    wrong = [not row["correct"] if answered else None for row, answered in zip(counted, given, strict=True)]
+    return {
+        "threshold": threshold,
+        "coverage": mean_with_interval(counted, given, "share"),
+        "error_rate": mean_with_interval(counted, wrong, "share"),
+    }
+
+
+def reliability(confidences: np.ndarray, correct: np.ndarray, bins: int = 15) -> list[dict[str, float]]:
+    """Confidence and accuracy in bins of equal width over [0, 1]; the first bin holds 0, the last one 1.
+
+    Args:
+        confidences: (n,) probabilities.
+        correct: (n,) booleans.
+        bins: how many; a bin that holds no answer is left out.
+
+    Returns:
+        For each bin its mean `confidence`, its `accuracy`, both between 0 and 1, and its number `n` of answers.
+    """
+    index = np.minimum((confidences * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": float(confidences[index == bin_].mean()),
+            "accuracy": float(correct[index == bin_].mean()),
+            "n": int((index == bin_).sum()),
+        }
+        for bin_ in np.unique(index)
+    ]
+
+
+def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """Mean distance of a bin's accuracy from its confidence, weighted by the bin's answers; 0 is calibrated, 1 worst.
+
+    Arguments are those of `reliability`.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, 2017, equation 3.
+    """
+    table = reliability(confidences, correct, bins)
+    return sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in table) / len(confidences)
+
+
+def brier_score(confidences: np.ndarray, correct: np.ndarray) -> float:
+    """Mean squared distance of the confidence from 1 where the answer is right and from 0 where it is wrong.
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, 1950, for the event "it is right".
+    """
+    return float(np.mean((confidences - correct) ** 2))
+
+
+def risk_coverage_curve(confidences: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Error rate among the k most confident answers, for every k.
+
+    Answers of equal confidence have no order, so that each counts with the error rate of all of them: the curve is the
+    mean over every order they could have, and does not depend on that of the rows.
+
+    Args:
+        confidences: (n,) numbers, higher for more confident.
+        correct: (n,) booleans.
+
+    Returns:
+        (n,) coverages 1/n, 2/n .. 1 and (n,) risks, between 0 and 1.
+
+    Source: El-Yaniv and Wiener, On the Foundations of Noise-free Selective Classification, 2010.
+    """
+    _, tie, counts = np.unique(-confidences, return_inverse=True, return_counts=True)
+    error_rates = np.bincount(tie, weights=~correct) / counts
+    answered = np.arange(1, len(confidences) + 1)
+    return answered / len(confidences), np.cumsum(np.repeat(error_rates, counts)) / answered
+
+
+def risk_coverage_area(confidences: np.ndarray, correct: np.ndarray) -> float:
+    """Area under `risk_coverage_curve`: the mean of its risks, lower is better.
+
+    A confidence that tells nothing gives the error rate; one that puts all right answers first gives the least.
+
+    Source: Geifman et al., Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers, 2019.
+    """
+    return float(risk_coverage_curve(confidences, correct)[1].mean())

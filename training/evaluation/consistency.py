@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .accuracy import normal_form
+from ..data.references import normal_form
 from .grouped_accuracy import mean_with_interval
 from .prediction_rows import Row
 

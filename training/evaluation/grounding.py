@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.image_kinds import kind_columns
-from .accuracy import normal_form
+from ..data.references import normal_form
+from ..data.schema import kind_columns
 from .grouped_accuracy import accuracy_with_interval, mean_with_interval, means_by_column
 from .prediction_rows import Row
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from .abstention import abstention
-from .bleu import bleu1
-from .calibration import brier_score, expected_calibration_error
-from .confidence import confidences_and_verdicts
+from .confidence import (
+    abstention,
+    brier_score,
+    confidences_and_verdicts,
+    expected_calibration_error,
+    risk_coverage_area,
+)
 from .consistency import consistency
 from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
 from .prediction_rows import Row
 from .protocols import protocol_note
-from .risk_coverage import risk_coverage_area
-from .token_f1 import token_f1
+from .text_overlap import bleu1, token_f1
 from .vqa_med import acceptable_answers_of, strict_match, task_bleu
 
 

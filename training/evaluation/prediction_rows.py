@@ -6,7 +6,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from .accuracy import AcceptableAnswers, acceptable_answers, is_correct, is_yes_no
+from ..data.references import AcceptableAnswers, acceptable_answers
+from .accuracy import is_correct, is_yes_no
 
 Row = dict[str, Any]
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from datasets import Dataset, DatasetDict
 
-from .accuracy import acceptable_answers
+from ..data.references import acceptable_answers
 
 _NOTES = {
     "clean": "Candidates and knowledge come from the answers of other splits, never from those of the evaluated one.",

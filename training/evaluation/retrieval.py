@@ -7,7 +7,6 @@ import torch
 
 from .bootstrap import bootstrap_ci95
 from .prediction_rows import Row
-from .table import Table, interval_cells
 
 RANKS = (1, 5, 10)
 
@@ -76,25 +75,3 @@ def _chance(counts: np.ndarray, k: int) -> float:
     for drawn in range(min(k, n)):
         misses *= np.clip((n - counts - drawn) / (n - drawn), 0, 1)
     return float(100 * (1 - misses).mean())
-
-
-def retrieval_table(metrics: Row, name: str) -> Table:
-    """The table of `retrieval_metrics`; `name` says of which pairs."""
-    rows = [
-        interval_cells(f"{label} recall@{k}", metrics[way][f"recall@{k}"])
-        for way, label in (("image_to_text", "image to text"), ("text_to_image", "text to image"))
-        for k in RANKS
-    ]
-    chance = ", ".join(f"{metrics[f'chance@{k}']:.2f} @{k}" for k in RANKS)
-    return Table(
-        f"{name}: retrieval among {metrics['n']} pairs",
-        ("retrieval, in %", "value", "95 % interval", "n"),
-        rows,
-        [
-            f"A random order would reach {chance}. Median ranks: image to text "
-            f"{metrics['image_to_text']['median_rank']:g}, text to image {metrics['text_to_image']['median_rank']:g}."
-        ],
-    )
-
-
-__all__ = ["first_hits", "retrieval_metrics", "retrieval_table"]

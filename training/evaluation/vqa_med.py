@@ -6,7 +6,7 @@ import string
 
 from sacrebleu.metrics import BLEU
 
-from .accuracy import AcceptableAnswers, Answer, acceptable_answers, normal_form
+from ..data.references import AcceptableAnswers, Answer, acceptable_answers, normal_form
 
 _OPTIONAL_PART = re.compile(r"\(([^()]*)\)")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)

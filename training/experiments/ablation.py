@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-from .experiments import Checkpoint, Experiments, Run
+from .runs import Checkpoint, Experiments, Run
 
 Arguments = dict[str, str | int | float | bool]
 
@@ -166,17 +166,3 @@ def run_chains(experiments: Experiments, all_chains: Sequence[dict[str, dict[int
     experiments.complete(
         [of_seeds[seed]["fine_tuning"] for seed in seeds for table in all_chains for of_seeds in table.values()]
     )
-
-
-__all__ = [
-    "Ablation",
-    "AblationRow",
-    "Setting",
-    "TeacherMissing",
-    "chain_of",
-    "chains",
-    "check_teacher",
-    "load_ablation",
-    "load_setting",
-    "run_chains",
-]

@@ -7,12 +7,12 @@ from typing import Any
 
 from scipy import stats
 
+from ..evaluation.prediction_rows import Row
+from ..evaluation.result_files import read_jsonl
+from ..evaluation.significance import compare_predictions
+from ..reports.tables import Table
 from .ablation import Ablation, Setting
-from .evaluation.prediction_rows import Row
-from .evaluation.result_files import read_jsonl
-from .evaluation.significance import compare_predictions
-from .evaluation.table import Table
-from .experiments import RECORD_NAME, Experiments, Run
+from .runs import RECORD_NAME, Experiments, Run
 
 Chains = Mapping[str, Mapping[int, Mapping[str, Run]]]
 
@@ -209,13 +209,3 @@ def _number(value: float | None, spec: str = ".2f") -> str:
 
 def _interval(bounds: Sequence[float] | None, spec: str = ".2f") -> str:
     return "-" if bounds is None else f"{bounds[0]:{spec}} to {bounds[1]:{spec}}"
-
-
-__all__ = [
-    "ablation_results",
-    "accuracy_table",
-    "learned_table",
-    "mean_over_seeds",
-    "paired_difference",
-    "published_difference",
-]

@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
-from .data.splits import NUM_FOLDS
-from .evaluation import (
+from ..data.splits import NUM_FOLDS
+from ..evaluation import (
     acceptable_answers_of,
     accuracy_with_interval,
     baseline_rows,
@@ -16,11 +16,11 @@ from .evaluation import (
     compare_predictions,
     evaluation_fingerprint,
 )
-from .evaluation.prediction_rows import Row
-from .evaluation.result_files import read_jsonl
-from .experiments import Checkpoint, Experiments, Run
-from .vqa_arguments import DataArguments, ModelArguments
-from .vqa_splits import limit_samples, load_splits
+from ..evaluation.prediction_rows import Row
+from ..evaluation.result_files import read_jsonl
+from ..fine_tuning.arguments import DataArguments, ModelArguments
+from ..fine_tuning.splits import limit_samples, load_splits
+from .runs import Checkpoint, Experiments, Run
 
 # These choose on the fold that is evaluated, train on it, or ask for other answers than the two that are compared.
 _REFUSED = (
@@ -31,6 +31,7 @@ _REFUSED = (
     "predict_file",
     "refit",
 )
+
 # Each fold's last weights are evaluated: nothing is chosen on the questions that the result is about.
 _NOTHING_CHOSEN = {"eval_strategy": "no", "load_best_model_at_end": False}
 
@@ -125,6 +126,3 @@ def _data_arguments(arguments: Mapping[str, Any]) -> DataArguments:
     values = {name: arguments[name] if isinstance(arguments[name], list) else [arguments[name]] for name in names}
     words = [str(word) for name, words in values.items() for word in (f"--{name}", *words)]
     return HfArgumentParser(DataArguments).parse_args_into_dataclasses(words)[0]
-
-
-__all__ = ["cross_validate", "fold_runs"]

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from .evaluation.prediction_rows import Row
-from .evaluation.result_files import read_jsonl
-from .evaluation.significance import compare_predictions
-from .evaluation.table import Table
-from .experiments import Checkpoint, Experiments, Run
+from ..evaluation.prediction_rows import Row
+from ..evaluation.result_files import read_jsonl
+from ..evaluation.significance import compare_predictions
+from ..reports.tables import Table
+from .runs import Checkpoint, Experiments, Run
 
 Arguments = Mapping[str, Any]
 
@@ -27,6 +27,7 @@ ARMS: dict[str, tuple[Arguments, ...]] = {
     "aga": ({"objective": "aga"},),
     "mpma": ({"objective": "mpma"},),
 }
+
 LABELS = {
     "none": "no pre-training",
     "info_nce": "InfoNCE of whole pairs",
@@ -35,10 +36,13 @@ LABELS = {
     "aga": "AGA",
     "mpma": "MPMA",
 }
+
 # What the other objectives' scripts refuse.
 OF_AMIF = ("teacher", "teacher_mode")
+
 # The arms that the others are compared with.
 REFERENCES = ("none", "info_nce")
+
 RECALLS = tuple(f"recall_{way}@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
 
 
@@ -187,6 +191,3 @@ def _difference(comparison: Row | None) -> str:
         return "-"
     low, high = comparison["ci95"]
     return f"{comparison['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
-
-
-__all__ = ["ARMS", "compare_objectives", "fine_tuning_run", "objectives_table", "pretraining_runs"]

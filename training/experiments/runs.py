@@ -3,17 +3,11 @@
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import platform
 import runpy
 import shlex
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,13 +18,13 @@ from typing import Any
 
 import torch
 
-from .distributed import available_cores
-from .evaluation.result_files import write_json
+from ..distributed import available_cores
+from ..evaluation.result_files import write_json
+from .launching import _can_fork, _fork, _start, _stopping_on_sigterm
 
 logger = logging.getLogger(__name__)
 
 RECORD_NAME, LOG_NAME = "record.json", "log.txt"
-_LOG_LINES_SHOWN = 15
 
 
 @dataclass(frozen=True)
@@ -197,74 +191,3 @@ def _words(value: object) -> list[str]:
     if isinstance(value, list):
         return [str(item) for item in value]
     return [str(value).lower() if isinstance(value, bool) else str(value)]
-
-
-def _can_fork() -> bool:
-    # A forked process cannot use an accelerator that its parent has seen; and beside its runs, a start is short.
-    return "fork" in multiprocessing.get_all_start_methods() and not torch.accelerator.is_available()
-
-
-def _fork(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
-    process = multiprocessing.get_context("fork").Process(target=_run_script, args=(script, arguments, folder, log))
-    # Python swallows what a signal's handler raises in the hooks around a fork.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    process.start()
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        process.join()
-    finally:
-        if process.is_alive():
-            process.terminate()  # SIGTERM, upon which training saves a checkpoint
-            process.join()
-    _check_exit(process.exitcode, script, log)
-
-
-def _run_script(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    # Open until this process ends; what is written below Python goes there too.
-    sys.stdout = sys.stderr = open(log, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
-    os.dup2(sys.stdout.fileno(), 1)
-    os.dup2(sys.stdout.fileno(), 2)
-    os.chdir(folder)
-    for handler in list(logging.root.handlers):  # the script sets up its own
-        logging.root.removeHandler(handler)
-    sys.argv = [str(script), *arguments]
-    runpy.run_path(str(script), run_name="__main__")
-
-
-def _start(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
-    with open(log, "a", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            [sys.executable, str(script), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
-        )
-        try:
-            process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    _check_exit(process.returncode, script, log)
-
-
-def _check_exit(code: int, script: Path, log: Path) -> None:
-    if code:
-        end = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
-        raise RuntimeError(f"{script.name} ended with code {code}; the end of {log}:\n{end}")
-
-
-@contextmanager
-def _stopping_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end this process as an exception does, so that the run that is under way is told."""
-
-    def stop(*_: Any) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    earlier = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
-
-
-__all__ = ["Checkpoint", "Experiments", "Run", "machine_facts"]

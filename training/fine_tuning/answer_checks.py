@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from datasets import Dataset
 from transformers.utils import logging
 
-from .evaluation.accuracy import AcceptableAnswers, acceptable_answers
-from .evaluation.protocols import distinct_answers
+from ..data.references import AcceptableAnswers, acceptable_answers
+from ..evaluation.protocols import distinct_answers
 
 logger = logging.get_logger(__name__)
 

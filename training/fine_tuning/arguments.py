@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from .data import ABLATIONS, NAMED
-from .evaluation.protocols import ANSWERING_PROTOCOLS
+from ..data import ABLATIONS, NAMED
+from ..evaluation.protocols import ANSWERING_PROTOCOLS
 
 
 @dataclass
@@ -185,6 +185,3 @@ class DataArguments:
 
     def _given(self, *names: str) -> dict[str, str | int]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-
-__all__ = ["DataArguments", "ModelArguments"]

@@ -8,10 +8,10 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
-from ..processing_amif import AmifProcessor
-from .data.vqa_collator import AmifVqaCollator
-from .data.vqa_rows import VqaRows
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
+from ...processing_amif import AmifProcessor
+from ..data.vqa_collator import AmifVqaCollator
+from ..data.vqa_rows import VqaRows
 
 
 @torch.no_grad()

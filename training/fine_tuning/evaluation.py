@@ -6,10 +6,9 @@ import sys
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
-from .answer_checks import check_predictions_differ, count_unreachable
-from .checkpoints import check_evaluated_checkpoint, is_pretrained_only
-from .data import ablate_images, rows_with_alike_images
-from .evaluation import (
+from ..checkpoints.model_files import check_evaluated_checkpoint, is_pretrained_only
+from ..data import ablate_images, rows_with_alike_images
+from ..evaluation import (
     ablated_folder,
     acceptable_answers_of,
     baseline_rows,
@@ -21,8 +20,9 @@ from .evaluation import (
     known_splits,
     prediction_rows,
 )
-from .vqa_arguments import DataArguments, ModelArguments
-from .vqa_trainer import AmifVqaArguments, AmifVqaTrainer
+from .answer_checks import check_predictions_differ, count_unreachable
+from .arguments import DataArguments, ModelArguments
+from .trainer import AmifVqaArguments, AmifVqaTrainer
 
 logger = logging.get_logger(__name__)
 
@@ -105,6 +105,3 @@ def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_
         logger.warning("No threshold reaches --abstention_error_rate on validation: no answer would be withheld.")
     else:
         logger.info(f"Answers can be withheld below the score {threshold:.4f}, chosen on validation.")
-
-
-__all__ = ["check_evaluation", "evaluate", "set_abstention_threshold"]

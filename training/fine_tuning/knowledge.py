@@ -3,8 +3,8 @@
 import torch
 from datasets import Dataset
 
-from ..processing_amif import AmifProcessor
-from .evaluation.protocols import distinct_answers
+from ...processing_amif import AmifProcessor
+from ..evaluation.protocols import distinct_answers
 
 SOURCES = ("answers", "questions")
 

@@ -6,17 +6,17 @@ from datasets import DatasetDict
 from transformers import AutoProcessor, PreTrainedConfig
 from transformers.utils import logging
 
-from ..modeling_amif.configuration_amif import AmifConfig
-from ..modeling_amif.encoders_amif import check_image_size, copy_weights
-from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
-from ..processing_amif import AmifProcessor
-from .checkpoints import check_model, is_pretrained_only
-from .encoder_processor import encoder_processor, set_image_size
+from ...modeling_amif.configuration_amif import AmifConfig
+from ...modeling_amif.encoder_loading_amif import check_image_size, copy_weights
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
+from ...processing_amif import AmifProcessor
+from ..checkpoints.model_files import check_model, is_pretrained_only
+from ..pretraining.objectives import objective_of
+from ..processors import encoder_processor, set_image_size, small_processor
+from ..small_model import small_model
+from .arguments import DataArguments, ModelArguments
 from .knowledge import knowledge_ids
-from .objectives import objective_of
-from .small_model import small_model, small_processor
-from .vqa_arguments import DataArguments, ModelArguments
-from .vqa_trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
+from .trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
 
 logger = logging.get_logger(__name__)
 
@@ -119,6 +119,7 @@ def _size_and_pooling(config: AmifConfig) -> tuple[int, int]:
 
 
 def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | None) -> None:
+    """Say aloud that a checkpoint that is only evaluated keeps its image size, where another is asked for."""
     kept = model.config.vision_config.image_size
     if asked not in (None, kept):
         logger.warning(f"--image_size {asked} is for training: the checkpoint's images keep {kept} pixels a side.")
@@ -127,6 +128,7 @@ def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | Non
 def set_knowledge(
     model: AmifForVisualQuestionAnswering, source: str, splits: DatasetDict, processor: AmifProcessor
 ) -> None:
+    """Give the model its vocabulary of knowledge: the answers or questions of `splits`, or none."""
     if source == "none":
         raise ValueError("--knowledge none: the checkpoint was trained with knowledge; give answers or questions.")
     model.set_knowledge(knowledge_ids(source, splits["train"], processor))
@@ -181,6 +183,3 @@ def build_model_on_encoders(
         **config,
     )
     return model, processor
-
-
-__all__ = ["build_model", "new_modules"]

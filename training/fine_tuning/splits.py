@@ -1,14 +1,15 @@
 """Which questions a run trains on and which it evaluates, and that a checkpoint is never chosen by what it has seen."""
 
+from collections.abc import Collection
+
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
-from ..modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
-from .data import load_questions, load_vqa_dataset
-from .data.question_types import of_question_types
-from .joint_training import add_training_sets, leave_out_shown_images
-from .vqa_arguments import DataArguments
-from .vqa_trainer import AmifVqaArguments
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
+from ..data import load_questions, load_vqa_dataset
+from ..data.mixtures import add_training_sets, leave_out_shown_images
+from .arguments import DataArguments
+from .trainer import AmifVqaArguments
 
 logger = logging.get_logger(__name__)
 
@@ -116,4 +117,19 @@ def note_validation(
         config.refit_on = sorted({*refit_on, name})
 
 
-__all__ = ["default_eval_split", "limit_samples", "load_splits", "note_validation", "refit_splits", "training_rows"]
+def of_question_types(rows: Dataset, types: Collection[str]) -> Dataset:
+    """The rows whose `question_type` is one of `types`, in their order.
+
+    Args:
+        rows: rows of the schema.
+        types: question types as the data set spells them.
+
+    Raises:
+        ValueError: for a type that no row has.
+    """
+    column = rows["question_type"]
+    known = {kind for kind in column if kind is not None}
+    if missing := [kind for kind in types if kind not in known]:
+        there = ", ".join(sorted(known)) or "none"
+        raise ValueError(f"No training question is of type {', '.join(missing)}. Types of this data set: {there}.")
+    return rows.select([row for row, kind in enumerate(column) if kind in types])

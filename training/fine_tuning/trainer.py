@@ -17,29 +17,26 @@ from transformers import EvalPrediction, TrainerCallback
 from transformers.trainer_utils import PredictionOutput
 from transformers.utils import logging
 
-from ..modeling_amif.modeling_amif import (
-    AmifForVisualQuestionAnswering,
-    AmifVisualQuestionAnsweringOutput,
-    answer_loss,
-)
-from ..processing_amif import AmifProcessor
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput, answer_loss
+from ...processing_amif import AmifProcessor
+from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
+from ..data.augmentation import LateralitySafeAugmentation
+from ..data.sampler import ImageGroupedSampler, LengthGroupedSampler
+from ..data.vqa_collator import AmifVqaCollator, vqa_lengths
+from ..data.vqa_rows import VqaRows
+from ..distributed import choose_device_and_precision, unsharded
+from ..evaluation.accuracy import VqaAccuracy
+from ..evaluation.fingerprint import prediction_fingerprint
+from ..evaluation.partial_predictions import Answer, PartialPredictions
 from .answer_checks import check_predictions_differ, check_validation_answers
-from .data.augmentation import LateralitySafeAugmentation
-from .data.sampler import ImageGroupedSampler, LengthGroupedSampler
-from .data.vqa_collator import AmifVqaCollator, vqa_lengths
-from .data.vqa_rows import VqaRows
-from .distributed import choose_device_and_precision, unsharded
-from .evaluation.accuracy import VqaAccuracy
-from .evaluation.partial_predictions import Answer, PartialPredictions
-from .evaluation.prediction_fingerprint import prediction_fingerprint
-from .image_states import encode_unique_images
-from .resumable_trainer import ResumableArguments, ResumableTrainer
-from .trained_blocks import layer_decay_factors, train_last_blocks
+from .cached_images import encode_unique_images
+from .parameter_groups import layer_decay_factors, train_last_blocks
 
 logger = logging.get_logger(__name__)
 
 # What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
 FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
+
 # What a pre-training checkpoint does not bring; a co-attention it brings trained of AMiF's second stage alone.
 NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[1:])
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import torch
 
-from .losses import cosine_similarities
+from . import cosine_similarities
 
 # Which of the model's three temperatures divides which similarities.
 TEMPERATURE_OF = {"i2t": 0, "t2i": 0, "i2i": 1, "t2t": 2}
+
 TERMS_OF_INTRA = {"none": ("i2t", "t2i"), "text": ("i2t", "t2i", "t2t"), "full": ("i2t", "t2i", "i2i", "t2t")}
 
 

@@ -9,11 +9,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..modeling_amif.aga_amif import AgaPreTrainingOutput
-from .alignment import global_loss
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments
-from .distributed import gather_rows
-from .losses import (
+from ...modeling_amif.aga_amif import AgaPreTrainingOutput
+from ..distributed import gather_rows
+from ..losses import (
     contrast_accuracy,
     cosine_similarities,
     cross_group_alignment,
@@ -23,8 +21,10 @@ from .losses import (
     pooled_groups,
     read_across,
 )
-from .losses.group_alignment import SIMILARITIES, SPARSITIES, mask_of_patches
-from .losses.token_contrast import NEGATIVES
+from ..losses.global_alignment import global_loss
+from ..losses.group_alignment import SIMILARITIES, SPARSITIES, mask_of_patches
+from ..losses.token_contrast import NEGATIVES
+from .base_trainer import BasePreTrainer, BasePreTrainingArguments
 
 # MGCA's temperature of local attention.
 ATTENTION_TEMPERATURE = 0.1

@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
-from .alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments, gather_views
-from .distributed import gather_rows
-from .losses import (
+from ...modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
+from ..distributed import gather_rows
+from ..losses import (
     matching_accuracy,
     matching_labels,
     matching_loss,
@@ -24,6 +22,8 @@ from .losses import (
     transport_cost,
     transport_plan,
 )
+from ..losses.global_alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
+from .base_trainer import BasePreTrainer, BasePreTrainingArguments, gather_views
 from .teacher import Teacher
 
 

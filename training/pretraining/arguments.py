@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from datasets import DatasetDict
 
-from .pretraining_dataset import load_pretraining_dataset
+from ..data.pretraining_dataset import load_pretraining_dataset
 
 
 @dataclass

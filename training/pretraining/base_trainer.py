@@ -14,15 +14,13 @@ from transformers import EvalPrediction, PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from transformers.utils import ModelOutput
 
-from ..processing_amif import AmifProcessor
+from ...processing_amif import AmifProcessor
+from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
+from ..data.pretraining_collator import AmifPreTrainingCollator, report_length
+from ..data.pretraining_rows import PretrainingRows
+from ..distributed import choose_device_and_precision, gather_rows
+from ..losses import cosine_similarities, info_nce, retrieval_recall
 from .cost import StepFlops, training_cost
-from .data.pretraining_collator import AmifPreTrainingCollator
-from .data.pretraining_rows import PretrainingRows
-from .distributed import choose_device_and_precision, gather_rows
-from .losses import cosine_similarities, info_nce, retrieval_recall
-from .resumable_trainer import ResumableArguments, ResumableTrainer
-
-MAX_REPORT_LENGTH = 120
 
 
 @dataclass
@@ -247,11 +245,6 @@ class _EpochOfRows(TrainerCallback):
         self.trainer._train_rows.set_epoch(int(state.epoch))
 
 
-def report_length(model: PreTrainedModel) -> int:
-    """Tokens of a report that are read, [CLS] and [SEP] included: at most as many as the text encoder can place."""
-    return min(MAX_REPORT_LENGTH, model.config.text_config.max_position_embeddings)
-
-
 def gather_views(images: torch.Tensor) -> torch.Tensor:
     """(V, N, d) of the global batch from each process's (V, B, d)."""
     return torch.stack([gather_rows(view) for view in images])
@@ -267,6 +260,3 @@ def _retrieval_metrics(prediction: EvalPrediction) -> dict[str, float]:
         recalls[f"recall_i2t@{k}"] = retrieval_recall(similarity, k, relevant).item()
         recalls[f"recall_t2i@{k}"] = retrieval_recall(similarity.T, k, relevant.T).item()
     return recalls
-
-
-__all__ = ["BasePreTrainer", "BasePreTrainingArguments", "gather_views", "report_length"]

@@ -42,6 +42,3 @@ def training_cost(
     cost = {"seconds": seconds[-1], "cpu_seconds": round(cpu_seconds, 1), "steps": state.global_step}
     cost["studies"] = state.global_step * studies_a_step
     return cost if flops_a_step is None else cost | {"flops": float(flops_a_step * state.global_step)}
-
-
-__all__ = ["StepFlops", "training_cost"]

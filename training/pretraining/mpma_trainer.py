@@ -9,18 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..modeling_amif.embedding_amif import word_mask
-from ..modeling_amif.mpma_amif import MpmaPreTrainingOutput
-from .alignment import global_loss
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments
-from .losses import (
-    hide_patches,
-    hide_words,
-    image_reconstruction_loss,
-    local_alignment,
-    report_reconstruction_loss,
-)
-from .losses.token_contrast import NEGATIVES
+from ...modeling_amif.dual_encoder_amif import word_mask
+from ...modeling_amif.mpma_amif import MpmaPreTrainingOutput
+from ..losses import hide_patches, hide_words, image_reconstruction_loss, local_alignment, report_reconstruction_loss
+from ..losses.global_alignment import global_loss
+from ..losses.token_contrast import NEGATIVES
+from .base_trainer import BasePreTrainer, BasePreTrainingArguments
 
 # MGCA's temperature of local attention.
 LOCAL_TEMPERATURE = 0.1

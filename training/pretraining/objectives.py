@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
-from ..modeling_amif.aga_amif import AgaForPreTraining
-from ..modeling_amif.embedding_amif import AmifEmbeddingModel
-from ..modeling_amif.mpma_amif import MpmaForPreTraining
-from ..modeling_amif.pretraining_amif import AmifForPreTraining
-from ..processing_amif import AmifProcessor
-from .aga_pretrainer import AgaPreTrainer, AgaPreTrainingArguments
-from .base_pretrainer import BasePreTrainer, BasePreTrainingArguments
-from .checkpoints import check_model
-from .mpma_pretrainer import MpmaPreTrainer, MpmaPreTrainingArguments
-from .pretraining_trainer import AmifPreTrainer, AmifPreTrainingArguments
+from ...modeling_amif.aga_amif import AgaForPreTraining
+from ...modeling_amif.dual_encoder_amif import AmifEmbeddingModel
+from ...modeling_amif.mpma_amif import MpmaForPreTraining
+from ...modeling_amif.pretraining_amif import AmifForPreTraining
+from ...processing_amif import AmifProcessor
+from ..checkpoints.model_files import check_model
+from .aga_trainer import AgaPreTrainer, AgaPreTrainingArguments
+from .amif_trainer import AmifPreTrainer, AmifPreTrainingArguments
+from .base_trainer import BasePreTrainer, BasePreTrainingArguments
+from .mpma_trainer import MpmaPreTrainer, MpmaPreTrainingArguments
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Objective:
 
 
 OUR_READING = "as its abstract describes it: what that leaves open is this project's reading."
+
 OBJECTIVES = {
     "amif": Objective(
         AmifForPreTraining,
@@ -77,6 +78,3 @@ def load_pretrained(name_or_path: str) -> tuple[str, AmifEmbeddingModel, AmifPro
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     model = AutoModel.from_pretrained(name_or_path, dtype="float32").to(device)
     return objective, model, AutoProcessor.from_pretrained(name_or_path)
-
-
-__all__ = ["OBJECTIVES", "Objective", "load_pretrained", "objective_of"]

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 from transformers import AutoModel, AutoProcessor
 
-from ..processing_amif import to_rgb
-from .data.images import open_image
-from .data.zipped_images import image_file_state
+from ...processing_amif import to_rgb
+from ..data.images import open_image
+from ..data.zipped_images import image_file_state
 
 SPECS = "none, amif:PATH, hf:NAME, open_clip:NAME or column:NAME"
+
 IMAGE_COLUMN, TEXT_COLUMN = "teacher_image_embeds", "teacher_text_embeds"
 
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from ...modeling_amif.modeling_amif import AmifForVisualQuestionAnswering
 from ...modeling_amif.pretraining_amif import AmifForPreTraining
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from .plots import STYLE
 
 # Of each model, its blocks by module name: column, row (0 at the bottom), and the blocks that feed it.
@@ -22,6 +22,7 @@ _ENCODERS = {
     "model.text_projection": (1, 0, ("model.text_model",)),
     "model.co_attention": (2, 0.5, ("model.image_projection", "model.text_projection")),
 }
+
 LAYOUTS = {
     AmifForPreTraining: {**_ENCODERS, "matching_head": (3, 0.5, ("model.co_attention",))},
     AmifForVisualQuestionAnswering: {
@@ -31,9 +32,13 @@ LAYOUTS = {
         "decoder": (5, 0.5, ("decoder_projection",)),
     },
 }
+
 _COLORS = {"vision": "#dbe9f6", "image": "#dbe9f6", "text": "#e3f1dd", "co_at": "#fdebd0", "knowl": "#f8dcd7"}
+
 _ENTRIES = {"model.vision_model": "image", "model.text_model": "text", "knowledge_fusion": "knowledge vocabulary"}
+
 _ARROW = {"arrowstyle": "-|>", "color": "#4a5563", "lw": 1, "shrinkA": 2, "shrinkB": 0}
+
 _WIDTH, _HEIGHT, _STEP = 2.5, 1.25, 2.95
 
 
@@ -203,6 +208,3 @@ def _draw_entry(axes: Axes, entry: str, place: tuple[float, float], below: bool)
 
 def _count(number: int) -> str:
     return f"{number / 1e6:.2f} M" if number >= 100_000 else f"{number:,}"
-
-
-__all__ = ["Block", "architecture_figure", "read_blocks"]

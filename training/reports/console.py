@@ -3,7 +3,7 @@
 import rich.table
 from rich.console import Console
 
-from .table import Table, plain_text
+from .tables import Table, plain_text
 
 
 def print_table(table: Table, console: Console | None = None) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import jinja2
 
-from .confidence import confidences_and_verdicts
+from ..evaluation.confidence import confidences_and_verdicts
+from ..evaluation.prediction_rows import Row
 from .plots import accuracy_plot, calibration_plot, risk_coverage_plot
-from .prediction_rows import Row
-from .table import Table
+from .tables import Table
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

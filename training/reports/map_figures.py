@@ -10,14 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from .localization import patches_in_box
+from ..evaluation.localization import patches_in_box
 from .plots import STYLE
 from .word_maps import WordMaps, phrase_map, phrase_places
 
 Box = Sequence[float]
+
 _BOX, _BLUE = "#36d0ff", "#2563a8"
+
 # Clear where there is no more than an even share, then ever more opaque, so that the picture stays readable.
 _HEAT = LinearSegmentedColormap.from_list("heat", [(1, 0.75, 0.1, 0), (1, 0.55, 0.05, 0.65), (0.9, 0.1, 0.05, 0.85)])
+
 _PANEL = 2.1
 
 
@@ -112,6 +115,3 @@ def _draw_word_gates(axes: Axes, maps: WordMaps, phrases: Sequence[str]) -> None
     axes.set_xlim(0, 1)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title(f"gate, words\n{min(maps.word_gates):.2f} to {max(maps.word_gates):.2f}", fontsize=9)
-
-
-__all__ = ["word_map_figure"]

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .calibration import reliability
-from .prediction_rows import Row
-from .risk_coverage import risk_coverage_curve
+from ..evaluation.confidence import reliability, risk_coverage_curve
+from ..evaluation.prediction_rows import Row
 
 _BLUE, _GREY = "#2563a8", "#8a8f98"
+
 # Text as outlines, so that a page looks alike everywhere; a fixed salt, so that equal results give equal files.
 STYLE = {
     "svg.fonttype": "path",

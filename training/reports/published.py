@@ -5,8 +5,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from .prediction_rows import Row
-from .table import Table
+from ..evaluation.prediction_rows import Row
+from .tables import Table
 
 _DEFINITIONS = {"answer_type": "answer_type", "yes_no": "yes/no answer"}
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .prediction_rows import Row
+from ..evaluation.prediction_rows import Row
+from ..evaluation.retrieval import RANKS
 
 
 @dataclass(frozen=True)
@@ -179,3 +180,31 @@ def _labelled_among_alike(result: Row) -> list[tuple[str, Row | None]]:
         *((f"visual reliance, question type {group}", mean) for group, mean in result["by_question_type"].items()),
     ]
     return [(f"among alike: {label}", figure) for label, figure in labelled]
+
+
+def classification_table(results: dict[str, Row], name: str) -> Table:
+    """A table of `classification_metrics` by classifier; `name` says of which images and labels."""
+    rows = []
+    for classifier, metrics in results.items():
+        rows.append(interval_cells(f"{classifier}, accuracy", metrics["accuracy"]))
+        rows.append(interval_cells(f"{classifier}, mean AUROC", metrics["auroc"]))
+    return Table(name, ("classification, in %", "value", "95 % interval", "n"), rows)
+
+
+def retrieval_table(metrics: Row, name: str) -> Table:
+    """The table of `retrieval_metrics`; `name` says of which pairs."""
+    rows = [
+        interval_cells(f"{label} recall@{k}", metrics[way][f"recall@{k}"])
+        for way, label in (("image_to_text", "image to text"), ("text_to_image", "text to image"))
+        for k in RANKS
+    ]
+    chance = ", ".join(f"{metrics[f'chance@{k}']:.2f} @{k}" for k in RANKS)
+    return Table(
+        f"{name}: retrieval among {metrics['n']} pairs",
+        ("retrieval, in %", "value", "95 % interval", "n"),
+        rows,
+        [
+            f"A random order would reach {chance}. Median ranks: image to text "
+            f"{metrics['image_to_text']['median_rank']:g}, text to image {metrics['text_to_image']['median_rank']:g}."
+        ],
+    )

@@ -10,12 +10,15 @@ from torch import nn
 from transformers import AutoModel, BertConfig, CLIPVisionConfig, Dinov2Config, RobertaConfig, ViTConfig
 
 from amif.training import small_model as small
-from amif.training.lora import ADAPTER_FOLDER, add_lora, finish_lora, has_lora
-from amif.training.vqa_trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
+from amif.training.checkpoints.lora import ADAPTER_FOLDER, add_lora, finish_lora, has_lora
+from amif.training.fine_tuning.trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
 
 LABELS = padded([[5], [6, 7], [8], [9]])["input_ids"]
+
 SCHEDULE = {"num_train_epochs": 3, "learning_rate": 1e-2, "warmup_steps": 0, "save_strategy": "epoch"}
+
 TEXT = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, **WIDTH}
+
 ENCODERS = {
     "vit": (ViTConfig(image_size=32, patch_size=8, **WIDTH), BertConfig(**TEXT)),
     "clip": (CLIPVisionConfig(image_size=32, patch_size=8, **WIDTH), BertConfig(**TEXT)),

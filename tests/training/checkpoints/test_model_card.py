@@ -7,8 +7,8 @@ from small_models import WIDTH, small_model
 from transformers import BertConfig, PreTrainedConfig, SchedulerType
 from transformers.training_args import OptimizerNames
 
-from amif.training.model_card import parameter_facts, without_folders, write_model_card, write_pretraining_card
-from amif.training.provenance import datasets_of, note_trained_on
+from amif.training.checkpoints.model_card import without_folders, write_model_card, write_pretraining_card
+from amif.training.checkpoints.provenance import datasets_of, note_trained_on, parameter_facts
 
 
 def share(value, low, high, n):

@@ -11,10 +11,11 @@ from hub_server import TOKEN, running_hub
 from small_models import save_small_checkpoint, small_model
 
 import amif
-from amif.training.lora import add_lora, finish_lora
-from amif.training.publishing import publish_checkpoint
+from amif.training.checkpoints.lora import add_lora, finish_lora
+from amif.training.checkpoints.publishing import publish_checkpoint
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
+
 # Words in the names of code that a model which answers does not need.
 ONLY_PRETRAINING = ("pretraining", "embedding", "aga_", "mpma_")
 

@@ -5,7 +5,8 @@ import torch
 from small_models import small_model
 from transformers import BertConfig, BertModel
 
-from amif.training.checkpoints import check_model, check_output_folder
+from amif.training.checkpoints.model_files import check_model
+from amif.training.checkpoints.resumable_files import check_output_folder
 
 
 @pytest.fixture

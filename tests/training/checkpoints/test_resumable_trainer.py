@@ -18,12 +18,14 @@ from transformers import trainer as transformers_trainer
 from transformers.trainer_callback import TrainerState
 
 from amif import AgaPreTrainingArguments, AmifPreTrainingArguments, AmifVqaArguments, MpmaPreTrainingArguments
-from amif.training import resumable_trainer
-from amif.training.checkpoints import newest_complete_checkpoint
-from amif.training.resumable_trainer import training_has_ended
+from amif.training.checkpoints import resumable_trainer
+from amif.training.checkpoints.resumable_files import newest_complete_checkpoint
+from amif.training.checkpoints.resumable_trainer import training_has_ended
 
 SCHEDULE = {"num_train_epochs": 3, "learning_rate": 1e-3, "warmup_steps": 0.1, "augment_images": True}
+
 SCHEDULE |= {"save_strategy": "epoch", "save_total_limit": 1, "questions_per_image": 2}
+
 CHOOSING = {"eval_strategy": "epoch", "load_best_model_at_end": True}
 
 
@@ -122,7 +124,7 @@ def test_killed_while_saving(tmp_path, processor, data, whole, monkeypatch, capl
         trainer(tmp_path, processor, data, **SCHEDULE).train()
     monkeypatch.undo()
     warnings = []
-    monkeypatch.setattr("amif.training.checkpoints.logger.warning", warnings.append)
+    monkeypatch.setattr("amif.training.checkpoints.resumable_files.logger.warning", warnings.append)
     assert newest_complete_checkpoint(tmp_path).name == resumed_from
     assert [Path(text.split()[0]).name for text in warnings] == (
         ["checkpoint-6"] if resumed_from == "checkpoint-3" else []
@@ -146,7 +148,7 @@ def test_killed_while_deleting_an_older_checkpoint(tmp_path, processor, data, wh
 def run_that_is_sent(send, folder, data_folder, step):
     """Run this file as a program that sends itself a signal; see the end of the file."""
     command = [sys.executable, __file__, send, str(folder), str(data_folder), str(step)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -12,12 +12,11 @@ from our_errors import result_or_our_error
 from PIL import Image as Pictures
 
 from amif.training.data import load_vqa_dataset
-from amif.training.data.own_data import load_own_data
-from amif.training.data.path_vqa import load_path_vqa
-from amif.training.data.plain_answer import plain_answer
-from amif.training.data.plain_pickle import read_plain_pickle
+from amif.training.data.readers.own_data import load_own_data
+from amif.training.data.readers.path_vqa import load_path_vqa, read_plain_pickle
+from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION, load_vqa_med_2019
+from amif.training.data.references import plain_answer
 from amif.training.data.schema import VQA_FEATURES
-from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION, load_vqa_med_2019
 
 often = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seldom = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from amif.training.data import LateralitySafeAugmentation
+from amif.training.data import LateralitySafeAugmentation, StrongAugmentation
+from amif.training.data.augmentation import DISTORTIONS
 
 
 @pytest.fixture
@@ -48,4 +49,69 @@ def test_global_random_state_is_untouched(marked):
 
 def test_size_and_mode(marked):
     picture = LateralitySafeAugmentation(48)(marked, epoch=0, row=0)
+    assert (picture.size, picture.mode) == ((48, 48), "RGB")
+
+
+@pytest.fixture
+def marked_square():
+    picture = Image.new("RGB", (120, 100), (90, 90, 90))
+    ImageDraw.Draw(picture).rectangle((24, 30, 50, 70), fill=(255, 255, 255))
+    return picture
+
+
+def share_on_the_left(picture, count=120, **switches):
+    augment = StrongAugmentation(64, **switches)
+    left = 0
+    for row in range(count):
+        grey = np.asarray(augment(picture, epoch=0, row=row).convert("L")).astype(float)
+        left += np.argmax(grey.sum(0)) < 32
+    return left / count
+
+
+def test_in_strong_augmentation_left_stays_left_unless_mirroring_is_asked_for(marked_square):
+    assert share_on_the_left(marked_square) > 0.98
+    assert 0.35 < share_on_the_left(marked_square, horizontal_flip=True) < 0.65
+
+
+def test_a_strong_draw_is_that_of_seed_epoch_and_row(marked_square):
+    def pixels(seed=0, epoch=0, row=0):
+        return StrongAugmentation(32, seed=seed)(marked_square, epoch=epoch, row=row).tobytes()
+
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = pixels()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    assert pixels() == first
+    assert len({first, pixels(seed=1), pixels(epoch=1), pixels(row=1)}) == 4
+
+
+def test_each_part_works_as_often_as_stated():
+    rng = np.random.default_rng(0)
+    colours = Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
+    parts = StrongAugmentation(60).transform.transforms
+    torch.manual_seed(0)
+    changed = [np.mean([part(colours).tobytes() != colours.tobytes() for _ in range(300)]) for part in parts]
+    crop, jitter, grey, distortions, blur, flip = changed
+    assert crop > 0.95
+    assert 0.52 < jitter < 0.68
+    assert 0.05 < grey < 0.16
+    # Two of eight operations, one of which is the identity, leave one in 64 untouched.
+    assert 0.8 * 63 / 64 - 0.07 < distortions < 0.86
+    assert 0.22 < blur < 0.38
+    assert flip == 0
+
+
+def test_distortions_are_small_and_different(marked_square):
+    results = [operation(marked_square, sign) for operation in DISTORTIONS for sign in (-1, 1)]
+    assert {(picture.size, picture.mode) for picture in results} == {((120, 100), "RGB")}
+    # Identity, equalize and sharpness have no direction; the five others have two each.
+    assert len({picture.tobytes() for picture in results}) == 3 + 2 * 5
+    before = np.asarray(marked_square).astype(float)
+    moved = [np.abs(np.asarray(picture).astype(float) - before).mean() for picture in results[4:]]
+    assert 0 < max(moved) < 40
+
+
+def test_size_and_mode_of_strong_augmentation(marked_square):
+    picture = StrongAugmentation(48)(marked_square, epoch=0, row=0)
     assert (picture.size, picture.mode) == ((48, 48), "RGB")

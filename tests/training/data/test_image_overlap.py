@@ -4,9 +4,9 @@ import PIL.Image
 import pytest
 from datasets import Image
 
+from amif.training.data.image_overlap import image_prints, near_duplicates, shared_by_id, shared_pixels
+from amif.training.data.readers.slake import load_slake
 from amif.training.data.schema import build_vqa_dataset
-from amif.training.data.slake import load_slake
-from amif.training.evaluation.image_overlap import image_prints, near_duplicates, shared_by_id, shared_pixels
 
 
 def save(folder, **pictures):

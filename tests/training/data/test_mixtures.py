@@ -6,19 +6,14 @@ from datasets import DatasetDict
 from PIL import Image
 from transformers import PreTrainedConfig
 
+from amif.training.checkpoints.provenance import note_held_out
+from amif.training.data.mixtures import add_training_sets, add_vqa_pairs, has_validation, leave_out_shown_images
 from amif.training.data.pretraining_schema import build_pretraining_dataset
+from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_dataset import load_vqa_dataset
-from amif.training.data.vqa_med_2019 import TEST, TRAINING, VALIDATION
-from amif.training.joint_training import (
-    add_training_sets,
-    add_vqa_pairs,
-    has_validation,
-    leave_out_shown_images,
-    note_held_out,
-)
-from amif.training.vqa_arguments import DataArguments
-from amif.training.vqa_splits import limit_samples, training_rows
+from amif.training.fine_tuning.arguments import DataArguments
+from amif.training.fine_tuning.splits import limit_samples, training_rows
 
 
 def picture(seed):

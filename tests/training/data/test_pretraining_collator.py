@@ -1,12 +1,14 @@
 import io
+import random
+from collections import Counter
 
 import pytest
 import torch
 from PIL import Image as Pictures
 
 from amif.processing_amif import normalize_report
-from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
-from amif.training.small_model import small_processor
+from amif.training.data import AmifPreTrainingCollator, PretrainingRows, choose_views, load_pretraining_dataset
+from amif.training.processors import small_processor
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +166,27 @@ def test_an_online_teacher_sees_the_augmented_views_and_the_reports_as_written(p
     # What the augmentation wrote: twice the row and the view, the epoch, and the picture's grey.
     assert batch["teacher_image_embeds"].tolist() == [[2, 3, 40], [4, 3, 80], [3, 3, 40], [5, 3, 80]]
     assert teacher.texts == ["A Mass.", "No mass."]
+
+
+def draws(number, positions, count=3000):
+    draw = random.Random(0)
+    return Counter(choose_views(number, positions, draw) for _ in range(count))
+
+
+def test_a_single_image_is_both_views():
+    assert choose_views(1) == (0, 0)
+    assert choose_views(1, ["PA"], random.Random(0)) == (0, 0)
+
+
+def test_different_positions_come_first():
+    assert choose_views(3, ["PA", "PA", "LATERAL"]) == (0, 2)
+    found = draws(3, ["PA", "PA", "LATERAL"])
+    assert set(found) == {(0, 2), (2, 0), (1, 2), (2, 1)}
+    assert all(650 < count < 850 for count in found.values())
+
+
+def test_any_two_where_positions_are_unknown_or_equal():
+    assert choose_views(2) == (0, 1)
+    assert choose_views(2, [None, "PA"]) == (0, 1)
+    assert len(draws(3, ["AP", "AP", "AP"])) == len(draws(3, None)) == 6
+    assert set(draws(3, [None, "AP", "LL"])) == {(1, 2), (2, 1)}

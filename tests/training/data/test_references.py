@@ -1,7 +1,7 @@
 import pytest
 
-from amif.training.data.plain_answer import plain_answer
-from amif.training.data.vqa_med_2019 import load_vqa_med_2019
+from amif.training.data.readers.vqa_med_2019 import load_vqa_med_2019
+from amif.training.data.references import plain_answer
 from amif.training.evaluation.vqa_med import acceptable_vqa_med_answers
 
 

@@ -4,7 +4,8 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from amif.processing_amif.answer_normalization_amif import normalize_answer
-from amif.training.evaluation.accuracy import VqaAccuracy, acceptable_answers, is_correct, is_yes_no, normal_form
+from amif.training.data.references import acceptable_answers, normal_form
+from amif.training.evaluation.accuracy import VqaAccuracy, is_correct, is_yes_no
 
 
 @pytest.mark.parametrize(

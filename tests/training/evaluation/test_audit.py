@@ -5,9 +5,10 @@ import pytest
 from datasets import concatenate_datasets
 from small_evaluations import table
 
-from amif.training.data.slake import load_slake
-from amif.training.data.vqa_rad import load_vqa_rad
-from amif.training.evaluation.accuracy import normal_form
+from amif.training.data.image_overlap import ImagePrints
+from amif.training.data.readers.slake import load_slake
+from amif.training.data.readers.vqa_rad import load_vqa_rad
+from amif.training.data.references import normal_form
 from amif.training.evaluation.audit import (
     audit_pair,
     audit_splits,
@@ -18,7 +19,6 @@ from amif.training.evaluation.audit import (
     shared_images,
     unseen_answers,
 )
-from amif.training.evaluation.image_overlap import ImagePrints
 
 KEYS = ("shared_images_by_id", "shared_images_identical", "shared_images_near", "repeated_pairs")
 

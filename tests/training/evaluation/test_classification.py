@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, hamming_loss, roc_auc_score
 
-from amif.training.evaluation.classification import classification_metrics, classification_table
+from amif.training.evaluation.classification import classification_metrics
+from amif.training.reports.tables import classification_table
 
 NAMES = ["cyst", "mass", "none"]
 IDS = [str(row) for row in range(50)]

@@ -11,8 +11,8 @@ from small_runs import CANDIDATES, build_data, build_processor, trainer
 
 from amif.training.data import ablate_images
 from amif.training.evaluation import PartialPredictions, prediction_rows, remove_partial_predictions
-from amif.training.vqa_arguments import DataArguments
-from amif.training.vqa_evaluation import measure_grounding
+from amif.training.fine_tuning.arguments import DataArguments
+from amif.training.fine_tuning.evaluation import measure_grounding
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.metrics import top_k_accuracy_score
 
-from amif.training.evaluation.retrieval import first_hits, retrieval_metrics, retrieval_table
+from amif.training.evaluation.retrieval import first_hits, retrieval_metrics
+from amif.training.reports.tables import retrieval_table
 
 
 def unit_vectors(n, seed, width=6):

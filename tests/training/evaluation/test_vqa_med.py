@@ -1,6 +1,7 @@
 import pytest
 
-from amif.training.evaluation.accuracy import acceptable_answers, is_correct
+from amif.training.data.references import acceptable_answers
+from amif.training.evaluation.accuracy import is_correct
 from amif.training.evaluation.vqa_med import (
     acceptable_answers_of,
     acceptable_vqa_med_answers,

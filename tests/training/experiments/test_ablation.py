@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amif.training.ablation import (
+from amif.training.experiments.ablation import (
     AblationRow,
     Setting,
     TeacherMissing,
@@ -16,10 +16,12 @@ from amif.training.ablation import (
     load_setting,
     run_chains,
 )
-from amif.training.experiments import Checkpoint, Experiments
+from amif.training.experiments.runs import Checkpoint, Experiments
 
-FOLDER = Path(__file__).parents[2] / "examples" / "ablations"
+FOLDER = Path(__file__).parents[3] / "examples" / "ablations"
+
 TABLES = ("table2", "table3", "table4", "table5", "figure6")
+
 # The ticks of Table 2: intra (n: none, t: text-text alone, f: both), local, soft label, HN.
 TICKS = {
     "1": "n---",
@@ -31,6 +33,7 @@ TICKS = {
     "7": "fls-",
     "8": "flsh",
 }
+
 # Averages as printed; the paper's text reads differences off them.
 AVERAGES = {
     "table2": [74.84, 75.28, 76.06, 76.96, 77.90, 78.28, 78.33, 78.93],
@@ -38,6 +41,7 @@ AVERAGES = {
     "table4": [73.95, 75.45, 76.98, 77.36, 77.71, 78.93],
     "table5": [73.95, 74.37, 76.87, 77.35, 77.02, 77.71],
 }
+
 INTRA = {"n": "none", "t": "text", "f": "full"}
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from scipy import stats
 
-from amif.training.ablation import Ablation, AblationRow, Setting, chains
-from amif.training.ablation_results import (
+from amif.training.experiments.ablation import Ablation, AblationRow, Setting, chains
+from amif.training.experiments.ablation_results import (
     ablation_results,
     accuracy_table,
     learned_table,
@@ -14,11 +14,12 @@ from amif.training.ablation_results import (
     paired_difference,
     published_difference,
 )
-from amif.training.evaluation.ablation_plot import ablation_figure
-from amif.training.evaluation.table import markdown_text
-from amif.training.experiments import Experiments
+from amif.training.experiments.runs import Experiments
+from amif.training.reports.ablation_figure import ablation_figure
+from amif.training.reports.tables import markdown_text
 
 SETTING = Setting("four questions", ["Toy."], {}, {"stage": "global"}, {"stage": "local"}, {}, teacher="none")
+
 ABLATION = Ablation(
     caption="Table 9",
     baseline="1",

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from amif.training.cross_validation import cross_validate, fold_runs
 from amif.training.data import load_vqa_dataset
 from amif.training.data.splits import NUM_FOLDS
 from amif.training.evaluation import prediction_rows
 from amif.training.evaluation.result_files import write_jsonl
-from amif.training.experiments import Experiments
+from amif.training.experiments.cross_validation import cross_validate, fold_runs
+from amif.training.experiments.runs import Experiments
 
 
 @pytest.fixture

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 
 from amif.training.evaluation.significance import compare_predictions
-from amif.training.evaluation.table import markdown_text
-from amif.training.experiments import Experiments
-from amif.training.objective_comparison import (
+from amif.training.experiments.objective_comparison import (
     ARMS,
     RECALLS,
     compare_objectives,
     objectives_table,
     pretraining_runs,
 )
+from amif.training.experiments.runs import Experiments
+from amif.training.reports.tables import markdown_text
 
 PRETRAINING = {"dataset": "phantom", "num_train_epochs": "6"}
+
 FINE_TUNING = {"dataset": "phantom", "num_studies": 60}
+
 # What the played fine-tuning answers rightly.
 SKILL = {"none": 0.3, "aga": 0.7}
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from amif.training import experiments
-from amif.training.experiments import LOG_NAME, Checkpoint, Experiments, Run
+from amif.training.experiments import runs as experiments
+from amif.training.experiments.runs import LOG_NAME, Checkpoint, Experiments, Run
 
 SCRIPT = """
 import json, sys, time

@@ -1,9 +1,9 @@
 import pytest
 
-from amif.training import answer_checks
-from amif.training.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.evaluation import acceptable_answers_of
+from amif.training.fine_tuning import answer_checks
+from amif.training.fine_tuning.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
 
 
 @pytest.fixture(autouse=True)

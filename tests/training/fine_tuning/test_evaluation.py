@@ -5,9 +5,9 @@ from small_models import small_model
 from small_runs import build_processor
 
 from amif import AmifVqaArguments
+from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
+from amif.training.fine_tuning.evaluation import check_evaluation
 from amif.training.small_model import small_pretraining_model
-from amif.training.vqa_arguments import DataArguments, ModelArguments
-from amif.training.vqa_evaluation import check_evaluation
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import torch
 from datasets import Dataset
 from small_models import small_model
 
-from amif.training.knowledge import knowledge_ids
-from amif.training.small_model import small_processor
+from amif.training.fine_tuning.knowledge import knowledge_ids
+from amif.training.processors import small_processor
 
 ROWS = Dataset.from_dict(
     {

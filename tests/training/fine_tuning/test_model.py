@@ -8,14 +8,14 @@ from small_models import small_model
 from small_runs import build_data, build_processor
 
 from amif import AgaForPreTraining, AmifForPreTraining
-from amif.modeling_amif.encoders_amif import resize_position_embeddings
-from amif.training import vqa_model
-from amif.training.provenance import datasets_of, note_trained_on
+from amif.modeling_amif.encoder_loading_amif import resize_position_embeddings
+from amif.training.checkpoints.provenance import datasets_of, note_trained_on
+from amif.training.fine_tuning import model as vqa_model
+from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
+from amif.training.fine_tuning.model import build_model, new_modules
+from amif.training.fine_tuning.splits import note_validation
+from amif.training.fine_tuning.trainer import FUSION_MODULES
 from amif.training.small_model import small_pretraining_model
-from amif.training.vqa_arguments import DataArguments, ModelArguments
-from amif.training.vqa_model import build_model, new_modules
-from amif.training.vqa_splits import note_validation
-from amif.training.vqa_trainer import FUSION_MODULES
 
 POSITIONS = "model.vision_model.embeddings.position_embeddings"
 

@@ -2,10 +2,12 @@ import pytest
 import torch
 from transformers import AutoModel, CLIPVisionConfig, Dinov2Config, ViTConfig
 
-from amif.training.trained_blocks import layer_decay_factors, train_last_blocks
+from amif.training.fine_tuning.parameter_groups import layer_decay_factors, train_last_blocks
 
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+
 SMALL |= {"image_size": 32, "patch_size": 16}
+
 ENCODERS = {"vit": ViTConfig(**SMALL), "dinov2": Dinov2Config(**SMALL), "clip": CLIPVisionConfig(**SMALL)}
 
 

@@ -1,15 +1,16 @@
 """Which questions are trained on and evaluated, and which say nothing of a checkpoint any more."""
 
+import datasets
 import pytest
 from datasets import DatasetDict
 from PIL import Image
 from small_models import small_model
 from small_runs import build_data
 
-from amif.training import vqa_splits
 from amif.training.evaluation import candidate_answers
-from amif.training.vqa_arguments import DataArguments
-from amif.training.vqa_splits import load_splits, note_validation, training_rows
+from amif.training.fine_tuning import splits as vqa_splits
+from amif.training.fine_tuning.arguments import DataArguments
+from amif.training.fine_tuning.splits import load_splits, note_validation, of_question_types, training_rows
 
 
 @pytest.fixture
@@ -69,3 +70,24 @@ def test_training_on_some_question_types_leaves_candidates_whole(splits):
     trained = training_rows(splits["train"], splits, DataArguments(train_question_types=["plane"]))
     assert trained["question_id"] == rows["question_id"][::2]
     assert candidate_answers("clean", splits, "validation") == before
+
+
+@pytest.fixture
+def rows():
+    types = ["plane", "organ", None, "plane", "abnormality"]
+    return datasets.Dataset.from_dict({"question_type": types, "question_id": list("abcde")})
+
+
+def test_rows_of_the_types_stay_in_their_order(rows):
+    assert of_question_types(rows, ["organ", "plane"])["question_id"] == ["a", "b", "d"]
+
+
+def test_a_type_that_no_row_has_is_named_beside_those_there_are(rows):
+    with pytest.raises(ValueError, match=r"is of type planes\. Types of this data set: abnormality, organ, plane"):
+        of_question_types(rows, ["planes", "organ"])
+
+
+def test_a_set_without_types_says_so():
+    rows = datasets.Dataset.from_dict({"question_type": [None, None]})
+    with pytest.raises(ValueError, match="Types of this data set: none"):
+        of_question_types(rows, ["plane"])

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from amif import AmifVqaArguments, AmifVqaTrainer
 from amif.training.data import LateralitySafeAugmentation, ablate_images
-from amif.training.image_states import encode_unique_images
+from amif.training.fine_tuning.cached_images import encode_unique_images
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_rates_of_the_vision_encoder_fall_with_its_blocks(tmp_path, processor, d
 
 
 def test_rows_without_answer_are_left_out_and_counted(tmp_path, processor, data, monkeypatch):
-    from amif.training import vqa_trainer
+    from amif.training.fine_tuning import trainer as vqa_trainer
 
     messages = []
     monkeypatch.setattr(vqa_trainer.logger, "warning", messages.append)

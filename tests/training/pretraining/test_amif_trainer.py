@@ -310,7 +310,7 @@ import os
 import sys
 import torch
 import torch.distributed as dist
-from test_pretraining_trainer import batch, small_pretraining_model, trainer
+from test_amif_trainer import batch, small_pretraining_model, trainer
 
 folder, stage = sys.argv[1:]
 model = small_pretraining_model()
@@ -348,7 +348,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, stage):
     script = tmp_path / "one_of_two.py"
     script.write_text(ONE_OF_TWO)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
     run = subprocess.run(
         [*command, str(tmp_path), stage],
         capture_output=True,

@@ -3,7 +3,7 @@
 import torch
 from transformers import TrainerState
 
-from amif.training.cost import StepFlops, training_cost
+from amif.training.pretraining.cost import StepFlops, training_cost
 
 
 def test_a_product_forward_and_backward_counts_three_times_and_only_the_first_step():

@@ -16,8 +16,8 @@ from amif.training.losses import (
 )
 
 OWN = {"alignment_size": 16, "memory_size": 6, "num_fusion_layers": 1, "mask_token_id": 103}
-OWN |= {"image_decoder_layers": 1, "image_decoder_size": 16, "image_decoder_heads": 2}
 
+OWN |= {"image_decoder_layers": 1, "image_decoder_size": 16, "image_decoder_heads": 2}
 
 FORWARD = ("pixel_values", "input_ids", "attention_mask", "hidden_patches", "hidden_tokens")
 
@@ -121,7 +121,6 @@ def test_resumed_run_ends_with_the_weights_of_the_uninterrupted_one(tmp_path):
 
 
 # 3.6.8: does the image help to reconstruct what only it tells?
-
 COLOURS, GRID, LENGTH = 4, 4, 7
 
 

@@ -12,8 +12,9 @@ from datasets import Dataset, DatasetDict, Features, Image, List, Value
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
 
-from amif.training.small_model import small_pretraining_model, small_processor
-from amif.training.teacher import Teacher, add_teacher_embeddings, load_teacher
+from amif.training.pretraining.teacher import Teacher, add_teacher_embeddings, load_teacher
+from amif.training.processors import small_processor
+from amif.training.small_model import small_pretraining_model
 
 TEXTS = ["mass in the left lung", "no acute finding", "mass in the right kidney"]
 

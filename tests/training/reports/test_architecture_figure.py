@@ -2,7 +2,7 @@ import torch
 from small_models import small_config, small_inputs, small_model
 
 from amif import AmifForPreTraining
-from amif.training.evaluation.architecture_figure import architecture_figure, read_blocks
+from amif.training.reports.architecture_figure import architecture_figure, read_blocks
 
 
 def drawn_texts(figure):

@@ -3,8 +3,8 @@
 import pytest
 
 from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
-from amif.training.evaluation.published import published_results, published_table
-from amif.training.evaluation.table import plain_text
+from amif.training.reports.published import published_results, published_table
+from amif.training.reports.tables import plain_text
 
 # Questions (open, closed) of the test splits by both definitions; PathVQA's file has no answer type.
 GROUPS = {

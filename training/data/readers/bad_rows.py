@@ -7,11 +7,12 @@ from typing import Any
 
 from transformers.utils import logging
 
-from .pictures import unreadable_pictures
+from ..images import unreadable_pictures
 
 logger = logging.get_logger(__name__)
 
 CHOICES = ("error", "skip")
+
 Rows = dict[int, dict[str, Any]]
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from datasets import DatasetDict, Value
 
-from .pretraining_schema import build_splits
-from .schema import as_text, find_first, require_folder
+from ..pretraining_schema import build_splits
+from ..schema import as_text
+from .table_files import find_first, require_folder
 
 FIGURES = "s2_full_figures_oa_nonroco_combined_medical_top4_public.jsonl"
+
 PUBLISHED_ROWS = {"train": 217060}
+
 EXTRA_FEATURES = {"paper_id": Value("string"), "radiology": Value("bool")}
 
 

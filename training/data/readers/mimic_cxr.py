@@ -12,13 +12,18 @@ from typing import Any
 
 from datasets import DatasetDict, List, Value
 
-from .pretraining_schema import build_splits
-from .schema import as_text, find_first, require_folder
+from ..pretraining_schema import build_splits
+from ..schema import as_text
+from .table_files import find_first, require_folder
 
 CONTENTS = "files/, mimic-cxr-2.0.0-split.csv(.gz), mimic-cxr-2.0.0-metadata.csv(.gz) and the reports"
+
 SPLITS = {"train": "train", "validate": "validation", "test": "test"}
+
 PUBLISHED_ROWS = {"train": 222758, "validation": 1808, "test": 3269}
+
 REPORT_PLACES = (".", "reports", "mimic-cxr-reports", "mimic-cxr-reports.zip")
+
 EXTRA_FEATURES = {"view_positions": List(Value("string")), "subject_id": Value("string")}
 
 # A section runs to the next of these headings. Others, as "PA AND LATERAL VIEWS:", stand inside of one.

@@ -1,10 +1,7 @@
 """The user's own questions: a table of images, questions and answers on disk or on the Hub."""
 
-import csv
 import hashlib
-import json
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +12,17 @@ import datasets
 from datasets import Dataset, DatasetDict, Features, Image, Value
 from transformers.utils import logging
 
+from ..schema import (
+    KIND_COLUMNS,
+    VQA_FEATURES,
+    as_answer,
+    as_answer_type,
+    as_cell,
+    as_image_name,
+    as_question,
+    build_vqa_dataset,
+)
+from ..zipped_images import is_zipped, list_zip, zipped_path
 from .bad_rows import (
     BadRows,
     Rows,
@@ -24,36 +32,9 @@ from .bad_rows import (
     with_question_ids,
     with_readable_pictures,
 )
-from .image_kinds import KIND_COLUMNS
-from .schema import (
-    VQA_FEATURES,
-    as_answer,
-    as_answer_type,
-    as_cell,
-    as_image_name,
-    as_question,
-    build_vqa_dataset,
-    read_json,
-    with_class_names,
-)
-from .zipped_images import is_zipped, list_zip, zipped_path
+from .table_files import SPLIT_NAMES, Table, _read_table, split_files, with_class_names
 
 logger = logging.get_logger(__name__)
-
-# What files and Hub sets call their splits.
-SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "validate": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
-# "test_b.csv" and "testset.csv" are of a split, "testicles.csv" and "valve.csv" are of none.
-_SPLIT_AHEAD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:ing|set|s)?(?![a-z])")
-SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
-Table = Dataset | list[dict[str, Any]]
 
 
 @dataclass
@@ -126,78 +107,6 @@ def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str, list[tuple[P
         return {split: [(path, _read_table(path)) for path in paths] for split, paths in files.items()}
     hub = datasets.load_dataset(str(name_or_path))
     return {SPLIT_NAMES.get(split, split): [(str(name_or_path), table)] for split, table in hub.items()}
-
-
-def split_files(path: Path) -> dict[str, list[Path]]:
-    """The table files of each split: a file itself, or those of a folder; others there are named in a warning.
-
-    Raises:
-        FileNotFoundError: where a folder has none whose name begins with a split's.
-    """
-    if path.is_file():
-        return {split_of(path) or "train": [path]}
-    found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
-    files: dict[str, list[Path]] = {}
-    for file in found:
-        if split := split_of(file):
-            files.setdefault(split, []).append(file)
-    if not files:
-        raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
-    if ignored := [file.name for file in found if split_of(file) is None]:
-        logger.warning(f"{path}: not read, since their names begin with no split: {', '.join(ignored)}.")
-    return files
-
-
-def split_of(file: Path) -> str | None:
-    """The split that a file's name begins with; None where it begins with none."""
-    found = _SPLIT_AHEAD.match(file.name.lower())
-    return SPLIT_NAMES[found[1]] if found else None
-
-
-def _read_table(file: Path) -> Table:
-    if file.suffix not in READERS:
-        raise ValueError(f"{file} is none of {', '.join(SUFFIXES)}.")
-    return READERS[file.suffix](file)
-
-
-def _read_csv(file: Path) -> list[dict[str, Any]]:
-    # Not through pandas, to which the answers "None" and "NA" are missing values and the image "007" is 7.
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            names = reader.fieldnames or []
-            if repeated := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"its header repeats {', '.join(repeated)}")
-            return list(reader)
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as CSV ({error}): give comma-separated text in UTF-8.") from None
-
-
-def _read_json_lines(file: Path) -> list[dict[str, Any]]:
-    rows = []
-    # Not splitlines(), which also cuts at signs that may stand inside of a text.
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        try:
-            if line.strip():
-                rows.append(json.loads(line.decode("utf-8-sig")))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{file}: line {number} is no JSON ({error}): write one row a line, in UTF-8.") from None
-    return rows
-
-
-def _read_parquet(file: Path) -> Dataset:
-    try:
-        return Dataset.from_parquet(str(file))
-    except Exception as error:  # datasets and pyarrow have errors of many kinds for a damaged file
-        raise ValueError(f"{file} cannot be read as Parquet ({error}): give a complete file.") from None
-
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": _read_csv,
-    ".json": read_json,
-    ".jsonl": _read_json_lines,
-    ".parquet": _read_parquet,
-}
 
 
 def _read_split(

@@ -12,8 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
 from datasets.utils.file_utils import xopen
 
-from .own_data import READERS, SPLIT_NAMES, SUFFIXES, split_files
-from .pretraining_schema import (
+from ..pretraining_schema import (
     PER_IMAGE,
     PRETRAINING_FEATURES,
     at_places,
@@ -24,7 +23,8 @@ from .pretraining_schema import (
     keep_usable,
     report_left_out,
 )
-from .schema import as_text, with_class_names
+from ..schema import as_text
+from .table_files import READERS, SPLIT_NAMES, SUFFIXES, split_files, with_class_names
 
 Table = Dataset | IterableDataset
 

@@ -1,6 +1,7 @@
 """PathVQA (He et al., 2020): 32,795 questions on pathology images from two textbooks and a digital library."""
 
 import os
+import pickle
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,23 +9,14 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
+from ..schema import as_answer, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
 from .bad_rows import BadRows, usable_files
-from .counts import compare_counts
 from .own_data import load_own_data
-from .plain_pickle import read_plain_pickle
-from .schema import (
-    as_answer,
-    as_cell,
-    as_image_name,
-    as_question,
-    build_vqa_dataset,
-    find_first,
-    read_json,
-    require_folder,
-)
+from .table_files import find_first, read_json, require_folder
 
 # The release's names of the splits.
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
 PUBLISHED_ROWS = {
     "release": {"train": 19755, "validation": 6279, "test": 6761},
     "mirror": {"train": 19654, "validation": 6259, "test": 6719},
@@ -98,3 +90,26 @@ def _best_label(label: Any) -> Any:
     if not isinstance(label, dict) or not label:
         raise ValueError(f"the label is {label!r}, not a dictionary of answers and their scores.")
     return max(label, key=label.__getitem__)
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    # Of the two that Python has the slow one: nine bytes can make the fast one ask for gigabytes of memory.
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Dictionaries, lists, tuples, texts and numbers need no class: whatever asks for one could run any code.
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def read_plain_pickle(path: Path) -> Any:
+    """What a pickle file of dictionaries, lists, texts and numbers holds.
+
+    Raises:
+        ValueError: when the file is damaged or holds anything else; nothing of it has been run then.
+    """
+    try:
+        with path.open("rb") as file:
+            return _PlainUnpickler(file).load()
+    except Exception as error:  # a damaged pickle raises errors of every kind
+        raise ValueError(
+            f"{path} cannot be read as a pickle of plain lists and dictionaries ({error}): give the release's file."
+        ) from None

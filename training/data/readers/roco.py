@@ -7,10 +7,11 @@ from typing import Any
 
 from datasets import DatasetDict, Value
 
-from .pretraining_schema import build_splits
-from .schema import find_first, require_folder
+from ..pretraining_schema import build_splits
+from .table_files import find_first, require_folder
 
 PUBLISHED_ROWS = {"train": 65460, "validation": 8183, "test": 8182}
+
 EXTRA_FEATURES = {"file_name": Value("string")}
 
 

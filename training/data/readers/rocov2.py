@@ -7,14 +7,16 @@ from typing import Any
 
 from datasets import DatasetDict, List, Value
 
-from .counts import compare_counts
+from ..pretraining_schema import build_splits
+from ..schema import compare_counts
 from .own_pairs import load_own_pairs
-from .pretraining_schema import build_splits
-from .schema import find_first, require_folder
+from .table_files import find_first, require_folder
 
 # What the files call the splits.
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
+
 PUBLISHED_ROWS = {"train": 59958, "validation": 9904, "test": 9927}
+
 EXTRA_FEATURES = {"concepts": List(Value("string"))}
 
 

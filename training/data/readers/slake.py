@@ -8,27 +8,19 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
+from ..schema import as_answer, as_answer_type, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
 from .bad_rows import BadRows, usable_files
-from .counts import compare_counts
-from .schema import (
-    as_answer,
-    as_answer_type,
-    as_cell,
-    as_image_name,
-    as_question,
-    build_vqa_dataset,
-    find_first,
-    read_json,
-    require_folder,
-)
+from .table_files import find_first, read_json, require_folder
 
 EXTRA_COLUMNS = ("modality", "organ")
+
 # The Hub mirror BoKelvin/SLAKE renames validate.json.
 FILES = {
     "train": ("train.json",),
     "validation": ("validate.json", "validation.json"),
     "test": ("test.json",),
 }
+
 PUBLISHED_ROWS = {
     "en": {"train": 4919, "validation": 1053, "test": 1061},
     "zh": {"train": 4916, "validation": 1046, "test": 1033},

@@ -8,13 +8,16 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
+from ..schema import as_answer, as_image_name, as_question, build_vqa_dataset, compare_counts
 from .bad_rows import BadRows, usable_files
-from .counts import compare_counts
-from .schema import as_answer, as_image_name, as_question, build_vqa_dataset, find_first, require_folder
+from .table_files import find_first, require_folder
 
 TRAINING, VALIDATION, TEST = "ImageClef-2019-VQA-Med-Training", "ImageClef-2019-VQA-Med-Validation", "VQAMed2019Test"
+
 CATEGORIES = {"C1_Modality": "modality", "C2_Plane": "plane", "C3_Organ": "organ", "C4_Abnormality": "abnormality"}
+
 PUBLISHED_ROWS = {"train": 12792, "validation": 2000, "test": 500}
+
 ANSWERED_TEST = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
 
 

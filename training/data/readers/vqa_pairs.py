@@ -7,8 +7,8 @@ from typing import Any
 import datasets
 from datasets import Dataset, DatasetDict, Image
 
-from .pretraining_schema import PRETRAINING_FEATURES, has_words
-from .vqa_dataset import load_vqa_dataset
+from ..pretraining_schema import PRETRAINING_FEATURES, has_words
+from ..vqa_dataset import load_vqa_dataset
 
 _EXISTENCE = re.compile(r"(is|are|was|were) there (?:(an?|any|some|the) )?(.+)", re.IGNORECASE)
 

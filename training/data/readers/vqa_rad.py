@@ -8,23 +8,15 @@ from typing import Any
 
 from datasets import DatasetDict
 
+from ..schema import as_answer, as_answer_type, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
 from .bad_rows import BadRows, usable_files
-from .counts import compare_counts
 from .own_data import load_own_data
-from .schema import (
-    as_answer,
-    as_answer_type,
-    as_cell,
-    as_image_name,
-    as_question,
-    build_vqa_dataset,
-    find_first,
-    read_json,
-    require_folder,
-)
+from .table_files import find_first, read_json, require_folder
 
 PUBLIC_FILE = "VQA_RAD Dataset Public.json"
+
 EXTRA_COLUMNS = ("organ", "phrase_type", "rephrasing_of")
+
 PUBLISHED_ROWS = {
     "papers": {"train": 3064, "test": 451},
     "public": {"train": 1797, "test": 451},

@@ -4,18 +4,12 @@ import datasets
 import numpy as np
 import pytest
 
-from amif.training.data.phantom import (
-    FINDINGS,
-    MODALITIES,
-    ORGANS,
-    PLANES,
-    WORDINGS,
-    load_phantom_pretraining,
-    load_phantom_vqa,
-    make_studies,
-    phantom_vqa_sentences,
-    write_report,
-)
+from amif.training.data.phantom.blocks import make_studies
+from amif.training.data.phantom.datasets import load_phantom_pretraining, load_phantom_vqa, phantom_vqa_sentences
+from amif.training.data.phantom.findings import FINDINGS
+from amif.training.data.phantom.questions import WORDINGS
+from amif.training.data.phantom.reports import write_report
+from amif.training.data.phantom.studies import MODALITIES, ORGANS, PLANES
 
 SPLITS = ("train", "validation", "test")
 

@@ -9,11 +9,11 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as Pictures
 
-from amif.training.data import bad_rows as bad_rows_module
 from amif.training.data import load_questions, load_vqa_dataset
-from amif.training.data.bad_rows import BadRows, missing_images, with_present_images
 from amif.training.data.images import open_image
-from amif.training.data.own_data import load_own_data
+from amif.training.data.readers import bad_rows as bad_rows_module
+from amif.training.data.readers.bad_rows import BadRows, missing_images, with_present_images
+from amif.training.data.readers.own_data import load_own_data
 from amif.training.data.zipped_images import image_file_state
 
 GOOD = {"image": "good.png", "question": "Is it?", "answer": "yes"}

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image as Pictures
 
 from amif.training.data import load_pretraining_dataset
-from amif.training.data.medicat import FIGURES, load_medicat
+from amif.training.data.readers.medicat import FIGURES, load_medicat
 
 
 @pytest.fixture(params=[".", "release"])

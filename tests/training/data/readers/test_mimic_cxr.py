@@ -6,8 +6,8 @@ import pytest
 from PIL import Image as Pictures
 
 from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
-from amif.training.data.mimic_cxr import findings_and_impression, load_mimic_cxr
-from amif.training.small_model import small_processor
+from amif.training.data.readers.mimic_cxr import findings_and_impression, load_mimic_cxr
+from amif.training.processors import small_processor
 
 REPORT = """                                 FINAL REPORT
  EXAMINATION:  CHEST (PA AND LAT)
@@ -25,6 +25,7 @@ REPORT = """                                 FINAL REPORT
 
  No acute process.
 """
+
 # dicom, subject, study, split, view position
 IMAGES = [
     ("d1", "10000032", "50414267", "train", "PA"),
@@ -35,6 +36,7 @@ IMAGES = [
     ("d6", "12000001", "50000006", "train", "PA"),
     ("d7", "12000002", "50000007", "train", "PA"),
 ]
+
 NO_REPORT, NO_SECTION = "50000006", "50000007"
 
 

@@ -5,8 +5,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Pictures
 
-from amif.training.data import own_data
-from amif.training.data.own_data import load_own_data, load_questions
+from amif.training.data.readers import own_data
+from amif.training.data.readers.own_data import load_own_data, load_questions
 
 ROWS = [
     {"image": "pictures/007.png", "question": "How many?", "answer": 2},

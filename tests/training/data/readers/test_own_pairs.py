@@ -6,10 +6,11 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDatasetDict, List, Value
 from PIL import Image as Pictures
 
-from amif.training.data import PretrainingStream, load_pretraining_dataset, own_pairs
+from amif.training.data import PretrainingStream, load_pretraining_dataset
 from amif.training.data import pretraining_schema as schema
 from amif.training.data.labels import find_labels
-from amif.training.data.own_pairs import load_own_pairs
+from amif.training.data.readers import own_pairs
+from amif.training.data.readers.own_pairs import load_own_pairs
 
 ROWS = [
     {"image": "pictures/007.png", "text": "No mass.", "grade": 2},

@@ -8,8 +8,7 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as Pictures
 
-from amif.training.data.path_vqa import load_path_vqa
-from amif.training.data.plain_pickle import read_plain_pickle
+from amif.training.data.readers.path_vqa import load_path_vqa, read_plain_pickle
 
 SPLITS = ("train", "val", "test")
 

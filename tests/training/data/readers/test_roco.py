@@ -4,7 +4,7 @@ import pytest
 from PIL import Image as Pictures
 
 from amif.training.data import load_pretraining_dataset
-from amif.training.data.roco import load_roco
+from amif.training.data.readers.roco import load_roco
 
 CAPTIONS = {
     "train": [("1", " A mass\u2028on the left."), ("2", "Ct, axial."), ("5", " ")],

@@ -6,7 +6,7 @@ from PIL import Image as Pictures
 
 from amif.training.data import load_pretraining_dataset
 from amif.training.data import pretraining_schema as schema
-from amif.training.data.rocov2 import load_rocov2
+from amif.training.data.readers.rocov2 import load_rocov2
 
 
 def table(path, header, rows):

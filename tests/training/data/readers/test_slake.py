@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from PIL import Image as Pictures
 
-from amif.training.data.slake import FILES, load_slake
+from amif.training.data.readers.slake import FILES, load_slake
 
 
 @pytest.fixture

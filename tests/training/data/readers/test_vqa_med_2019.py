@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 from PIL import Image as Pictures
 
-from amif.training.data.vqa_med_2019 import ANSWERED_TEST, TEST, TRAINING, VALIDATION, load_vqa_med_2019
+from amif.training.data.readers.vqa_med_2019 import ANSWERED_TEST, TEST, TRAINING, VALIDATION, load_vqa_med_2019
 
 TRAIN_LINES = [
     "synpic1|what modality is shown?|ct w/contrast (iv)#ct",
@@ -11,6 +11,7 @@ TRAIN_LINES = [
     "synpic2|which organ is imaged?|lung, mediastinum, pleura",
     "synpic2|is this normal?|no",
 ]
+
 CATEGORIES = ["C1_Modality", "C2_Plane", "C3_Organ", "C4_Abnormality"]
 
 

@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
-from amif.training.data.vqa_pairs import to_statement
+from amif.training.data.readers.vqa_pairs import to_statement
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as Pictures
 
 from amif.training.data import load_vqa_dataset
-from amif.training.data.vqa_rad import PUBLIC_FILE, load_vqa_rad
+from amif.training.data.readers.vqa_rad import PUBLIC_FILE, load_vqa_rad
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""phantom as data sets of the two schemas."""
+
+import io
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from .blocks import SPLIT_SHARES, make_studies
+from .reports import write_report
+from .studies import Study
+
+QUESTION_TYPES = {"is_modality": "modality", "is_position": "position", "normality": "abnormality"}
+
+VQA_FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "question": datasets.Value("string"),
+        "answer": datasets.Value("string"),
+        "answer_type": datasets.Value("string"),
+        "question_type": datasets.Value("string"),
+        "image_id": datasets.Value("string"),
+        "question_id": datasets.Value("string"),
+        "template": datasets.Value("string"),
+        "modality": datasets.Value("string"),
+        "organ": datasets.Value("string"),
+        "box": datasets.List(datasets.Value("int64")),
+    }
+)
+
+PRETRAINING_FEATURES = datasets.Features(
+    {
+        "images": datasets.List(datasets.Image()),
+        "text": datasets.Value("string"),
+        "study_id": datasets.Value("string"),
+        "modality": datasets.Value("string"),
+        "plane": datasets.Value("string"),
+        "organ": datasets.Value("string"),
+        "finding": datasets.Value("string"),
+        "side": datasets.Value("string"),
+        "size": datasets.Value("string"),
+        "box": datasets.List(datasets.List(datasets.Value("int64"))),
+    }
+)
+
+
+def encode_png(picture: np.ndarray) -> dict[str, Any]:
+    """Return a (height, width) uint8 picture as `datasets.Image` stores it."""
+    buffer = io.BytesIO()
+    # No larger than at the usual level, on these pictures, in less than half of its time.
+    Image.fromarray(picture).save(buffer, format="PNG", compress_level=4)
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def vqa_rows(study: Study, image_size: int) -> list[dict[str, Any]]:
+    """Return a row for each question on the study's first view."""
+    picture, box = study.draw(view=0, image_size=image_size)
+    shared = {
+        "image": encode_png(picture),
+        "image_id": study.study_id,
+        "modality": study.modality,
+        "organ": study.organ,
+        "box": box,
+    }
+    return [
+        {
+            **shared,
+            "question": question.text,
+            "answer": question.answer,
+            "answer_type": "closed" if question.answer in ("yes", "no") else "open",
+            "question_type": QUESTION_TYPES.get(question.kind, question.kind),
+            "question_id": f"{study.study_id}-{index}",
+            "template": question.template,
+        }
+        for index, question in enumerate(study.questions)
+    ]
+
+
+def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 0) -> datasets.DatasetDict:
+    """Generate the questions on the first view of every study.
+
+    Args:
+        num_studies: studies of all splits together; multiples of 360 balance every split exactly.
+        image_size: side of the square pictures in pixels.
+        seed: another seed gives other studies.
+
+    Returns:
+        Splits "train", "validation" and "test" (70, 10 and 20 % of the studies), a row a question, about eight a
+        picture. `box` is the finding's [x0, y0, x1, y1] in pixels, ends exclusive, or None; `template` is the
+        canonical wording that all rephrasings of a question share.
+
+    Raises:
+        ValueError: with fewer than three studies.
+    """
+    splits = {}
+    for split in SPLIT_SHARES:
+        studies = make_studies(split, num_studies, seed)
+        rows = [row for study in studies for row in vqa_rows(study, image_size)]
+        splits[split] = datasets.Dataset.from_list(rows, features=VQA_FEATURES)
+    return datasets.DatasetDict(splits)
+
+
+def phantom_vqa_sentences(num_studies: int = 3600, seed: int = 0) -> list[str]:
+    """Return the training questions and answers of `load_phantom_vqa` without their pictures, for a tokenizer."""
+    studies = make_studies("train", num_studies, seed)
+    return [text for study in studies for question in study.questions for text in (question.text, question.answer)]
+
+
+def pretraining_row(study: Study, image_size: int) -> dict[str, Any]:
+    """Return the study's two views, its report and its truth."""
+    views = [study.draw(view, image_size) for view in range(2)]
+    return {
+        "images": [encode_png(picture) for picture, _ in views],
+        "text": write_report(study),
+        "study_id": study.study_id,
+        "modality": study.modality,
+        "plane": study.plane,
+        "organ": study.organ,
+        "finding": study.finding,
+        "side": study.side,
+        "size": study.size,
+        "box": [box for _, box in views],
+    }
+
+
+def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed: int = 0) -> datasets.DatasetDict:
+    """Generate two views and a report of every study: the studies of `load_phantom_vqa`, split in the same way.
+
+    Args:
+        num_studies: studies of all splits together.
+        image_size: side of the square pictures in pixels.
+        seed: another seed gives other studies.
+
+    Returns:
+        Splits "train", "validation" and "test", a row a study. The views share anatomy and finding and differ in crop,
+        contrast and noise; `box` holds a box, or None, for each. `finding`, `side` and `size` are None where there is
+        no finding, `side` also where it cannot be seen.
+
+    Raises:
+        ValueError: with fewer than three studies.
+    """
+    splits = {}
+    for split in SPLIT_SHARES:
+        rows = [pretraining_row(study, image_size) for study in make_studies(split, num_studies, seed)]
+        splits[split] = datasets.Dataset.from_list(rows, features=PRETRAINING_FEATURES)
+    return datasets.DatasetDict(splits)

@@ -1,0 +1,161 @@
+"""Files of rows: CSV, JSON, JSON Lines and Parquet, their splits, and where a release keeps its files."""
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Dataset, Value
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+
+# What files and Hub sets call their splits.
+SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "validate": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+# "test_b.csv" and "testset.csv" are of a split, "testicles.csv" and "valve.csv" are of none.
+_SPLIT_AHEAD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:ing|set|s)?(?![a-z])")
+
+SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+
+Table = Dataset | list[dict[str, Any]]
+
+
+def _read_csv(file: Path) -> list[dict[str, Any]]:
+    # Not through pandas, to which the answers "None" and "NA" are missing values and the image "007" is 7.
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            names = reader.fieldnames or []
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"its header repeats {', '.join(repeated)}")
+            return list(reader)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{file} cannot be read as CSV ({error}): give comma-separated text in UTF-8.") from None
+
+
+def read_json(path: Path) -> list[dict[str, Any]]:
+    """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale.
+
+    Raises:
+        ValueError: when the file is no JSON, or holds something else than a list.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): give a complete file, in UTF-8.") from None
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} holds a {type(rows).__name__}, not a list of rows: write [{{...}}, {{...}}].")
+    return rows
+
+
+def _read_json_lines(file: Path) -> list[dict[str, Any]]:
+    rows = []
+    # Not splitlines(), which also cuts at signs that may stand inside of a text.
+    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
+        try:
+            if line.strip():
+                rows.append(json.loads(line.decode("utf-8-sig")))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{file}: line {number} is no JSON ({error}): write one row a line, in UTF-8.") from None
+    return rows
+
+
+def _read_parquet(file: Path) -> Dataset:
+    try:
+        return Dataset.from_parquet(str(file))
+    except Exception as error:  # datasets and pyarrow have errors of many kinds for a damaged file
+        raise ValueError(f"{file} cannot be read as Parquet ({error}): give a complete file.") from None
+
+
+READERS: dict[str, Callable[[Path], Table]] = {
+    ".csv": _read_csv,
+    ".json": read_json,
+    ".jsonl": _read_json_lines,
+    ".parquet": _read_parquet,
+}
+
+
+def split_files(path: Path) -> dict[str, list[Path]]:
+    """The table files of each split: a file itself, or those of a folder; others there are named in a warning.
+
+    Raises:
+        FileNotFoundError: where a folder has none whose name begins with a split's.
+    """
+    if path.is_file():
+        return {split_of(path) or "train": [path]}
+    found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
+    files: dict[str, list[Path]] = {}
+    for file in found:
+        if split := split_of(file):
+            files.setdefault(split, []).append(file)
+    if not files:
+        raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
+    if ignored := [file.name for file in found if split_of(file) is None]:
+        logger.warning(f"{path}: not read, since their names begin with no split: {', '.join(ignored)}.")
+    return files
+
+
+def split_of(file: Path) -> str | None:
+    """The split that a file's name begins with; None where it begins with none."""
+    found = _SPLIT_AHEAD.match(file.name.lower())
+    return SPLIT_NAMES[found[1]] if found else None
+
+
+def _read_table(file: Path) -> Table:
+    if file.suffix not in READERS:
+        raise ValueError(f"{file} is none of {', '.join(SUFFIXES)}.")
+    return READERS[file.suffix](file)
+
+
+def with_class_names(table: Dataset) -> Dataset:
+    """`table` with the names of its `ClassLabel` columns in place of their numbers; -1 stands for no name."""
+    for column, feature in table.features.items():
+        if isinstance(feature, ClassLabel):
+            names = [None if number in (None, -1) else feature.int2str(number) for number in table[column]]
+            table = table.remove_columns(column).add_column(column, names, feature=Value("string"))
+    return table
+
+
+def require_folder(data_dir: str | os.PathLike[str] | None, reader: str, contents: str) -> Path:
+    """`data_dir` as a path.
+
+    Raises:
+        ValueError: when it is None.
+        FileNotFoundError: when it is no folder.
+    """
+    if data_dir is None:
+        raise ValueError(f"{reader} is read from a local copy: give data_dir, a folder that holds {contents}.")
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data_dir {folder} is not a folder; {reader} expects one that holds {contents}.")
+    return folder
+
+
+def find_first(folder: Path, names: Sequence[str], reader: str) -> Path:
+    """The first of `names` that exists in `folder`.
+
+    Raises:
+        FileNotFoundError: naming every place looked at.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f"{reader}: looked in {folder} for {' or '.join(names)} and found none.")
+
+
+def may_be_hub_id(name: str) -> bool:
+    """Whether a name has the form owner/name, and is no file's."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and Path(name).suffix not in SUFFIXES

@@ -1,0 +1,66 @@
+"""The processor of a model: of pretrained encoders, or a small one learned from the data's own sentences."""
+
+from collections.abc import Iterable
+
+from tokenizers import BertWordPieceTokenizer
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    BaseImageProcessor,
+    BertTokenizer,
+    ViTImageProcessor,
+)
+
+from ..processing_amif import AmifProcessor
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+VOCABULARY_SIZE = 2_000
+
+
+def encoder_processor(vision_model: str, text_model: str, image_size: int | None = None) -> AmifProcessor:
+    """Pictures become squares of the image size, nothing is cropped away.
+
+    Args:
+        vision_model: name or path of the image encoder, with its image processor.
+        text_model: name or path of the text encoder, with its tokenizer.
+        image_size: pixels on a side; None takes the image processor's.
+    """
+    image_processor = AutoImageProcessor.from_pretrained(vision_model)
+    set_image_size(image_processor, image_size or _crop_or_size(image_processor))
+    return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(text_model))
+
+
+def set_image_size(image_processor: BaseImageProcessor, image_size: int) -> None:
+    """Make pictures squares of `image_size` pixels a side, of which nothing is cropped away."""
+    image_processor.size = {"height": image_size, "width": image_size}
+    image_processor.do_center_crop = False
+
+
+def _crop_or_size(image_processor: object) -> int:
+    crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
+    return crop.get("height") or size.get("height") or size["shortest_edge"]
+
+
+def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
+    """A processor with a lower-casing WordPiece tokenizer trained on `sentences`; for dark grey pictures."""
+    image_processor = ViTImageProcessor(
+        size={"height": image_size, "width": image_size}, image_mean=[0.25] * 3, image_std=[0.25] * 3
+    )
+    return AmifProcessor(image_processor, _small_tokenizer(list(sentences)))
+
+
+def _small_tokenizer(sentences: list[str]) -> BertTokenizer:
+    trained = BertWordPieceTokenizer(lowercase=True)
+    split = trained.pre_tokenizer.pre_tokenize_str
+    # The trainer numbers letters inside words as it meets them, in an order that changes from run to run, and settles
+    # equal counts by number: given beforehand, they make one vocabulary of the same sentences.
+    inner_letters = {letter for text in sentences for word, _ in split(trained.normalize(text)) for letter in word[1:]}
+    trained.train_from_iterator(
+        sentences,
+        vocab_size=VOCABULARY_SIZE,
+        min_frequency=1,
+        special_tokens=[*SPECIAL_TOKENS, *sorted(f"##{letter}" for letter in inner_letters)],
+        show_progress=False,
+    )
+    return BertTokenizer(vocab=trained.get_vocab())
