@@ -1,5 +1,4 @@
 from ..data.references import acceptable_answers, normal_form
-from ..reports.tables import format_table
 from .accuracy import VqaAccuracy, is_correct, is_yes_no
 from .baselines import baseline_rows, most_frequent_by_question_type, question_and_kind, question_only
 from .bootstrap import bootstrap_ci95
@@ -50,7 +49,6 @@ __all__ = [
     "distinct_answers",
     "evaluation_fingerprint",
     "expected_calibration_error",
-    "format_table",
     "grounding",
     "is_correct",
     "is_yes_no",

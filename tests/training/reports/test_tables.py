@@ -1,5 +1,6 @@
-from amif.training.evaluation import format_table, prediction_rows
+from amif.training.evaluation import prediction_rows
 from amif.training.evaluation.grounding import grounding
+from amif.training.reports.tables import format_table
 
 
 def test_table_is_aligned_and_ends_with_protocol_and_fingerprint(metrics):
