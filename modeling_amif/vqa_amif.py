@@ -86,14 +86,14 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         config.custom_pipelines = {TASK: {"impl": pipeline, "pt": ["AutoModelForVisualQuestionAnswering"]}}
         self.post_init()
 
-    @classmethod
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if module is self and self.knowledge_ids is not None:
+        if isinstance(module, AmifForVisualQuestionAnswering) and module.knowledge_ids is not None:
             # A buffer that a checkpoint lacks would otherwise come up as uninitialised memory.
-            init.zeros_(self.knowledge_ids)
+            init.zeros_(module.knowledge_ids)
 
+    @classmethod
     def from_encoders(
         cls,
         vision: str,
