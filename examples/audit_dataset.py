@@ -18,7 +18,8 @@ from datasets import DatasetDict, concatenate_datasets
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from amif.training.data import NAMED, load_vqa_dataset
+from amif.training.data import load_vqa_dataset
+from amif.training.data.arguments import VqaSourceArguments
 from amif.training.data.image_overlap import ImagePrints, image_prints
 from amif.training.evaluation import acceptable_answers_of, write_json
 from amif.training.evaluation.audit import audit_pair, audit_splits
@@ -27,22 +28,10 @@ from amif.training.reports.tables import Table, interval_cells
 
 
 @dataclass
-class AuditArguments:
+class AuditArguments(VqaSourceArguments):
     """What to audit."""
 
-    dataset: str = field(default="phantom", metadata={"help": "phantom, vqa_rad, slake, or your own file or Hub id."})
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
-    question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
-    answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
-    image_dir: str | None = field(
-        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
-    )
     languages: list[str] | None = field(default=None, metadata={"help": "SLAKE's languages, read as one set: en zh."})
-    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
-    on_bad_row: str = field(
-        default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
-    )
     against: str | None = field(default=None, metadata={"help": "Another data set, to find what they share."})
     against_dir: str | None = field(default=None, metadata={"help": "Folder of the other data set."})
     output_dir: str = field(default="audit", metadata={"help": "Folder of audit.json."})
@@ -76,12 +65,9 @@ def main() -> None:
 
 
 def load_splits(args: AuditArguments) -> DatasetDict:
-    own = () if args.dataset in NAMED else ("image_column", "question_column", "answer_column", "image_dir")
-    names = (*own, "num_studies", "on_bad_row")
-    options = {name: value for name in names if (value := getattr(args, name)) is not None} | {"validation_by": None}
     if args.languages is None:
-        return load_vqa_dataset(args.dataset, args.data_dir, **options)
-    parts = [load_vqa_dataset(args.dataset, args.data_dir, language=lang, **options) for lang in args.languages]
+        return args.load()
+    parts = [args.load(language=language) for language in args.languages]
     return DatasetDict({name: concatenate_datasets([part[name] for part in parts]) for name in parts[0]})
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import HfArgumentParser
 
-from amif.training.data import NAMED, load_vqa_dataset, rows_with_alike_images
+from amif.training.data import rows_with_alike_images
+from amif.training.data.arguments import VqaDataArguments
+from amif.training.data.splits import evaluated_split
 from amif.training.evaluation import (
     acceptable_answers_of,
     baseline_rows,
@@ -39,31 +41,10 @@ from amif.training.reports.tables import comparison_table, grounding_table, metr
 
 
 @dataclass
-class EvaluationArguments:
+class EvaluationArguments(VqaDataArguments):
     """What to score, and on which data."""
 
-    predictions: str = field(metadata={"help": "JSON, JSON Lines or CSV file with id and prediction."})
-    dataset: str = field(default="phantom", metadata={"help": "phantom, vqa_rad, slake, or your own file or Hub id."})
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
-    question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
-    answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
-    image_dir: str | None = field(
-        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
-    )
-    language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
-    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
-    on_bad_row: str = field(
-        default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
-    )
-    validation_by: str = field(
-        default="image",
-        metadata={
-            "help": "How a missing validation split is made: image, question or wording; none: not at all, as for "
-            "--split train and the predictions of cross_validate.py."
-        },
-    )
-    validation_fold: int | None = field(default=None, metadata={"help": "Which fold (1 to 5) was held out."})
+    predictions: str = field(kw_only=True, metadata={"help": "JSON, JSON Lines or CSV file with id and prediction."})
     split: str | None = field(default=None, metadata={"help": "Which split; default: test where it has answers."})
     compare: str | None = field(default=None, metadata={"help": "Predictions of another system, to compare with."})
     blank: str | None = field(default=None, metadata={"help": "The system's predictions on blank images."})
@@ -89,11 +70,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     # 2. Data and predictions
-    splits = load_splits(args)
-    split = args.split or default_split(splits)
-    if split not in splits:
-        sys.exit(f"{args.dataset} has no split {split!r}; it has {', '.join(splits)}.")
+    splits = args.load_splits()
     try:
+        split = evaluated_split(splits, args.split, args.dataset)
         rows = read_rows(args.predictions, args, splits, split)
         other_rows = None if args.compare is None else read_rows(args.compare, args, splits, split)
         blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
@@ -128,19 +107,6 @@ def main() -> None:
     write_html_report(output / "report.html", rows, metrics, tables if published is None else [*tables, published])
     for table in [*tables, published] if args.published and published is not None else tables:
         print_table(table)
-
-
-def load_splits(args: EvaluationArguments) -> DatasetDict:
-    own = () if args.dataset in NAMED else ("image_column", "question_column", "answer_column", "image_dir")
-    options = {name: value for name in (*own, "language", "num_studies") if (value := getattr(args, name)) is not None}
-    validation_by = None if args.validation_by == "none" else args.validation_by
-    options |= {"on_bad_row": args.on_bad_row, "validation_by": validation_by, "validation_fold": args.validation_fold}
-    return load_vqa_dataset(args.dataset, args.data_dir, **options)
-
-
-def default_split(splits: DatasetDict) -> str:
-    has_answers = "test" in splits and any(answer is not None for answer in splits["test"]["answer"][:])
-    return "test" if has_answers else "validation"
 
 
 def read_rows(file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False) -> list[dict]:

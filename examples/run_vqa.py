@@ -29,6 +29,7 @@ from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.checkpoints.resumable_trainer import resumes_newest, training_has_ended
 from amif.training.data import load_questions
+from amif.training.data.splits import default_eval_split
 from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation import (
     append_test_evaluation,
@@ -43,7 +44,6 @@ from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
 from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import build_model, new_modules
 from amif.training.fine_tuning.splits import (
-    default_eval_split,
     limit_samples,
     load_splits,
     note_validation,

@@ -72,6 +72,37 @@ def add_validation(
     return DatasetDict({"train": train, "validation": validation, **others})
 
 
+def default_eval_split(splits: Mapping[str, Dataset]) -> str:
+    """test, where it has answers or there is no validation split; else validation.
+
+    Pairs of images and texts have no answers: of those, test wherever there is one.
+    """
+    if "validation" not in splits:
+        return "test"
+    if "test" not in splits:
+        return "validation"
+    test = splits["test"]
+    has_answers = "answer" not in test.column_names or any(answer is not None for answer in test["answer"][:])
+    return "test" if has_answers else "validation"
+
+
+def evaluated_split(splits: Mapping[str, Dataset], wanted: str | None, dataset: str) -> str:
+    """The name of the split to evaluate: `wanted`, or the default one.
+
+    Args:
+        splits: The splits of `dataset`.
+        wanted: A split's name, or None for `default_eval_split`.
+        dataset: The data set's name, for the error.
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    split = wanted or default_eval_split(splits)
+    if split not in splits:
+        raise ValueError(f"{dataset} has no split {split!r}; it has {', '.join(splits)}.")
+    return split
+
+
 def _choose_images(questions: Mapping[str, int], fraction: float, seed: int) -> set[str]:
     if len(questions) < 2:
         raise ValueError(f"A split by image needs two images or more, got {len(questions)}.")

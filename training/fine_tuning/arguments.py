@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ..data import ABLATIONS, NAMED
+from ..data import ABLATIONS
+from ..data.arguments import VqaDataArguments
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
 
 
@@ -63,21 +64,9 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(VqaDataArguments):
     """Which data to learn from, and how to evaluate."""
 
-    dataset: str = field(default="phantom", metadata={"help": f"{', '.join(NAMED)}, or your own file or Hub id."})
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
-    question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
-    answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
-    image_dir: str | None = field(
-        default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
-    )
-    on_bad_row: str = field(
-        default="error",
-        metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."},
-    )
     also_train_on: list[str] | None = field(
         default=None,
         metadata={
@@ -104,20 +93,6 @@ class DataArguments:
             "help": "Train on the validation questions too. Fix the epochs beforehand: nothing is chosen on validation."
         },
     )
-    validation_by: str = field(
-        default="image",
-        metadata={
-            "help": "Where the data has no validation split, what one is made of: whole images (image); or, about "
-            "images that training shows too, questions with all their rephrasings (question) or single rows (wording), "
-            "as in VQA-RAD's official test."
-        },
-    )
-    validation_fold: int | None = field(
-        default=None,
-        metadata={"help": "Hold out this fifth (1 to 5) for validation, for cross-validation; default: a fixed 15 %."},
-    )
-    language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
-    num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
     knowledge: str = field(
         default="answers", metadata={"help": "Vocabulary fused as knowledge: answers, questions or none."}
     )
@@ -162,26 +137,6 @@ class DataArguments:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
 
     @property
-    def column_names(self) -> dict[str, str]:
-        """The columns named for one's own data, and where its images are."""
-        return self._given("image_column", "question_column", "answer_column", "image_dir")
-
-    @property
-    def reader_options(self) -> dict[str, str | int]:
-        """What the data set's reader is told beside its folder."""
-        own = {} if self.dataset in NAMED else self.column_names
-        return own | self._given("on_bad_row", "language", "num_studies")
-
-    @property
-    def validation_made_by(self) -> str:
-        """What makes the validation split, as it stands after --validation_by."""
-        fold = "" if self.validation_fold is None else f" --validation_fold {self.validation_fold}"
-        return self.validation_by + fold
-
-    @property
     def question_options(self) -> dict[str, str | int]:
         """How `predict_file` is read."""
         return self._given("image_column", "question_column", "image_dir", "on_bad_row")
-
-    def _given(self, *names: str) -> dict[str, str | int]:
-        return {name: value for name in names if (value := getattr(self, name)) is not None}

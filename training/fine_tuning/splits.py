@@ -6,7 +6,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
-from ..data import load_questions, load_vqa_dataset
+from ..data import load_questions
 from ..data.mixtures import add_training_sets, leave_out_shown_images
 from .arguments import DataArguments
 from .trainer import AmifVqaArguments
@@ -18,13 +18,7 @@ def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
     """The splits of the data set; or, where new questions are only to be answered, these alone."""
     if data_args.predict_file is not None and not training and data_args.abstention_error_rate is None:
         return DatasetDict({"test": load_questions(data_args.predict_file, **data_args.question_options)})
-    splits = load_vqa_dataset(
-        data_args.dataset,
-        data_args.data_dir,
-        validation_by=data_args.validation_by,
-        validation_fold=data_args.validation_fold,
-        **data_args.reader_options,
-    )
+    splits = data_args.load_splits()
     if training and "train" not in splits:
         raise ValueError(
             f"{data_args.dataset} has no training questions, but {', '.join(splits)}: a file is of the split that its "
@@ -76,12 +70,6 @@ def training_rows(rows: Dataset, splits: DatasetDict, data_args: DataArguments) 
         rows = of_question_types(rows, data_args.train_question_types)
         logger.info(f"Of types {', '.join(data_args.train_question_types)}: {len(rows)} training questions")
     return leave_out_shown_images(rows, data_args.leave_out_images_of) if data_args.leave_out_images_of else rows
-
-
-def default_eval_split(splits: DatasetDict) -> str:
-    """test, where it has answers or there is no validation split; else validation."""
-    has_answers = "test" in splits and any(answer is not None for answer in splits["test"]["answer"])
-    return "test" if has_answers or "validation" not in splits else "validation"
 
 
 def reads_validation(data_args: DataArguments, training: bool, eval_split: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datasets import DatasetDict
 
 from ..data.pretraining_dataset import load_pretraining_dataset
+from ..data.splits import evaluated_split
 
 
 @dataclass
@@ -47,7 +48,4 @@ class EvaluatedPairArguments(PairArguments):
 
     def evaluated_split(self, splits: DatasetDict) -> str:
         """The split's name; ValueError where there is no such split."""
-        split = self.split or ("test" if "test" in splits else "validation")
-        if split not in splits:
-            raise ValueError(f"{self.dataset} has no split {split!r}; it has {', '.join(splits)}.")
-        return split
+        return evaluated_split(splits, self.split, self.dataset)

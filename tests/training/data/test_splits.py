@@ -2,10 +2,17 @@ import random
 from collections import Counter
 
 import pytest
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from amif.training.data.schema import build_vqa_dataset
-from amif.training.data.splits import NUM_FOLDS, add_validation, split_by_image, split_fold
+from amif.training.data.splits import (
+    NUM_FOLDS,
+    add_validation,
+    default_eval_split,
+    evaluated_split,
+    split_by_image,
+    split_fold,
+)
 
 
 def questions(images, per_image=None, seed=0):
@@ -81,3 +88,16 @@ def test_validation_is_added_only_where_it_can_and_must():
     assert list(add_validation(DatasetDict(train=dataset, test=dataset))) == ["train", "validation", "test"]
     for splits in ({"train": dataset, "validation": dataset}, {"test": dataset}, {"train": questions(1)}):
         assert add_validation(DatasetDict(splits)) == DatasetDict(splits)
+
+
+def test_test_is_evaluated_where_it_has_answers():
+    answered, unanswered = (build_vqa_dataset([{"answer": None}, {"answer": last}]) for last in ("yes", None))
+    pairs = Dataset.from_dict({"text": ["clear"]})
+    assert default_eval_split({"validation": answered, "test": answered}) == "test"
+    assert default_eval_split({"validation": answered, "test": unanswered}) == "validation"
+    assert default_eval_split({"test": unanswered}) == "test"
+    assert default_eval_split({"train": answered, "validation": answered}) == "validation"
+    assert default_eval_split({"validation": pairs, "test": pairs}) == "test"
+    assert evaluated_split({"train": pairs, "test": pairs}, "train", "own") == "train"
+    with pytest.raises(ValueError, match="own has no split 'dev'; it has test"):
+        evaluated_split({"test": pairs}, "dev", "own")
