@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_aga_amif import AgaConfig
-from .dual_encoder_amif import AmifEmbeddingModel, patch_mask, word_mask
+from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
 from .modeling_amif import AmifEncoders
 
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1e-4, 0.95
@@ -75,7 +75,7 @@ class AgaThresholdGate(nn.Module):
         return thresholds.clamp(LOWEST_THRESHOLD, HIGHEST_THRESHOLD).expand(items.shape[:2])
 
 
-class AgaForPreTraining(AmifEmbeddingModel):
+class AgaForPreTraining(AmifDualEncoder):
     """Encoders and projections shared with AMiF, local adaptors of tokens and patches, two gates and temperatures."""
 
     config_class = AgaConfig

@@ -11,7 +11,7 @@ from .encoders_amif import has_class_token
 from .modeling_amif import AmifPreTrainedModel
 
 
-class AmifEmbeddingModel(AmifPreTrainedModel):
+class AmifDualEncoder(AmifPreTrainedModel):
     """A model for pre-training: encoders in `model`, an `AmifEncoders`, and learnable temperatures.
 
     `log_temperatures` holds logarithms: a temperature never becomes negative, however large a step.
@@ -22,7 +22,7 @@ class AmifEmbeddingModel(AmifPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, AmifEmbeddingModel):
+        if isinstance(module, AmifDualEncoder):
             init.copy_(module.log_temperatures, torch.tensor(module.initial_temperatures).log())
 
     @classmethod

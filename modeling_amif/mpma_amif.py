@@ -14,7 +14,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_mpma_amif import MpmaConfig
-from .dual_encoder_amif import AmifEmbeddingModel, unit, word_mask
+from .dual_encoder_amif import AmifDualEncoder, unit, word_mask
 from .modeling_amif import AmifEncoders
 from .mpma_fusion_amif import MpmaFusion, MpmaImageDecoder, MpmaMemory, MpmaReportHead, grid_positions
 
@@ -46,7 +46,7 @@ class MpmaPreTrainingOutput(ModelOutput):
     fused_states: torch.FloatTensor | None = None
 
 
-class MpmaForPreTraining(AmifEmbeddingModel):
+class MpmaForPreTraining(AmifDualEncoder):
     """Encoders and projections shared with AMiF, adaptors for alignment, fusion with a memory, two decoders."""
 
     config_class = MpmaConfig
@@ -79,7 +79,7 @@ class MpmaForPreTraining(AmifEmbeddingModel):
 
     @classmethod
     def from_encoders(cls, vision: str, text: str, image_size: int | None = None, **config: Any) -> Self:
-        """As `AmifEmbeddingModel.from_encoders`; [MASK] is that of the tokenizer beside the text encoder, if any."""
+        """As `AmifDualEncoder.from_encoders`; [MASK] is that of the tokenizer beside the text encoder, if any."""
         if "mask_token_id" not in config:
             config |= _mask_token_id(text)
         return super().from_encoders(vision, text, image_size, **config)

@@ -8,7 +8,7 @@ from transformers.utils import ModelOutput
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
-from .dual_encoder_amif import AmifEmbeddingModel, patch_mask, word_mask
+from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
 from .modeling_amif import AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
@@ -41,7 +41,7 @@ class AmifPreTrainingOutput(ModelOutput):
     matching_logits: torch.FloatTensor | None = None
 
 
-class AmifForPreTraining(AmifEmbeddingModel):
+class AmifForPreTraining(AmifDualEncoder):
     """Encoders, projections, co-attention, temperatures and matching head (sections 3.2 and 3.3).
 
     One forward gives all that the losses need; the losses themselves are functions of its output.

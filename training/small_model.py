@@ -6,7 +6,7 @@ import torch
 from transformers import BertConfig, ViTConfig
 
 from ..modeling_amif.configuration_amif import AmifConfig
-from ..modeling_amif.dual_encoder_amif import AmifEmbeddingModel
+from ..modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ..modeling_amif.encoder_loading_amif import check_image_size
 from ..modeling_amif.pretraining_amif import AmifForPreTraining
 from ..modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
@@ -72,9 +72,9 @@ def small_pretraining_model(
     processor: AmifProcessor,
     image_size: int,
     hidden_size: int = 128,
-    model_class: type[AmifEmbeddingModel] = AmifForPreTraining,
+    model_class: type[AmifDualEncoder] = AmifForPreTraining,
     **config: object,
-) -> AmifEmbeddingModel:
+) -> AmifDualEncoder:
     """The same small encoders for pre-training, with dropout on texts: a positive pair of reports needs two readings.
 
     `model_class` says what is built on them; `config` changes fields of its configuration.

@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ...modeling_amif.dual_encoder_amif import AmifEmbeddingModel
+from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...modeling_amif.encoders_amif import has_class_token
 from ...processing_amif import AmifProcessor
 from ..data.pretraining_collator import AmifPreTrainingCollator, report_length
@@ -18,7 +18,7 @@ from ..data.pretraining_rows import PretrainingRows
 
 @torch.no_grad()
 def embed_pairs(
-    model: AmifEmbeddingModel, processor: AmifProcessor, pairs: Dataset, batch_size: int = 64
+    model: AmifDualEncoder, processor: AmifProcessor, pairs: Dataset, batch_size: int = 64
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors (n, d) of the first views and (n, d) of the reports, float32 on the CPU."""
     images, texts = [], []
@@ -30,7 +30,7 @@ def embed_pairs(
 
 @torch.no_grad()
 def image_features(
-    model: AmifEmbeddingModel, processor: AmifProcessor, pairs: Dataset, batch_size: int = 64
+    model: AmifDualEncoder, processor: AmifProcessor, pairs: Dataset, batch_size: int = 64
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors (n, d) of the first views, and what the image encoder says of them, float32 on the CPU.
 
@@ -49,7 +49,7 @@ def image_features(
 
 
 def _batches(
-    model: AmifEmbeddingModel, processor: AmifProcessor, pairs: Dataset, batch_size: int
+    model: AmifDualEncoder, processor: AmifProcessor, pairs: Dataset, batch_size: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     model.eval()
     collator = AmifPreTrainingCollator(processor, max_report_length=report_length(model), views=1)
@@ -79,7 +79,7 @@ def read_prompts(path: str | Path) -> dict[str, list[str]]:
 
 @torch.no_grad()
 def label_embeddings(
-    model: AmifEmbeddingModel, processor: AmifProcessor, prompts: Mapping[str, Sequence[str]]
+    model: AmifDualEncoder, processor: AmifProcessor, prompts: Mapping[str, Sequence[str]]
 ) -> torch.Tensor:
     """(labels, d) unit vectors on the CPU, in the order of `prompts`: of each label the mean of its prompts' ones."""
     model.eval()

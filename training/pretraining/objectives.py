@@ -6,7 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from ...modeling_amif.aga_amif import AgaForPreTraining
-from ...modeling_amif.dual_encoder_amif import AmifEmbeddingModel
+from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...modeling_amif.mpma_amif import MpmaForPreTraining
 from ...modeling_amif.pretraining_amif import AmifForPreTraining
 from ...processing_amif import AmifProcessor
@@ -21,7 +21,7 @@ from .mpma_trainer import MpmaPreTrainer, MpmaPreTrainingArguments
 class Objective:
     """What one way to pre-train consists of; `description` is for a checkpoint's card."""
 
-    model: type[AmifEmbeddingModel]
+    model: type[AmifDualEncoder]
     trainer: type[BasePreTrainer]
     arguments: type[BasePreTrainingArguments]
     description: str
@@ -69,7 +69,7 @@ def objective_of(name_or_path: str) -> str:
     )
 
 
-def load_pretrained(name_or_path: str) -> tuple[str, AmifEmbeddingModel, AmifProcessor]:
+def load_pretrained(name_or_path: str) -> tuple[str, AmifDualEncoder, AmifProcessor]:
     """A pre-training checkpoint's objective, its model in float32 on the fastest device, and its processor.
 
     The errors are those of `objective_of`.
