@@ -1,5 +1,5 @@
 from .augmentation import LateralitySafeAugmentation, StrongAugmentation
-from .image_ablation import ABLATIONS, ablate_images, rows_with_alike_images
+from .image_replacement import IMAGE_REPLACEMENTS, replace_images, rows_with_alike_images
 from .pretraining_collator import AmifPreTrainingCollator, choose_views
 from .pretraining_dataset import load_pretraining_dataset
 from .pretraining_rows import PretrainingRows, PretrainingStream
@@ -11,7 +11,7 @@ from .vqa_dataset import NAMED, load_vqa_dataset
 from .vqa_rows import VqaRows
 
 __all__ = [
-    "ABLATIONS",
+    "IMAGE_REPLACEMENTS",
     "NAMED",
     "AmifPreTrainingCollator",
     "AmifVqaCollator",
@@ -21,11 +21,11 @@ __all__ = [
     "PretrainingStream",
     "StrongAugmentation",
     "VqaRows",
-    "ablate_images",
     "choose_views",
     "load_pretraining_dataset",
     "load_questions",
     "load_vqa_dataset",
+    "replace_images",
     "rows_with_alike_images",
     "split_by_image",
 ]

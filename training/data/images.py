@@ -1,10 +1,10 @@
-"""A picture from what a data set's row holds."""
+"""An image from what a data set's row holds."""
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypedDict
 
 import PIL.Image
 from tqdm.auto import tqdm
@@ -13,47 +13,63 @@ from ...processing_amif import to_rgb
 from .zipped_images import is_zipped, read_zipped
 
 
-def open_image(value: PIL.Image.Image | Mapping[str, Any]) -> PIL.Image.Image:
-    """The picture of an `image` cell: a PIL image, or the `{"path", "bytes"}` that datasets gives undecoded.
+class ImageCell(TypedDict):
+    """An undecoded `image` of a row, as datasets gives it: the encoded bytes, or a path where they are None or empty.
 
-    The path may name a file in a zip, as `zip://<name>::<zip>`. The pixels are read only when used.
+    The path may name a file in a zip, as `zip://<name>::<zip>`.
+    """
+
+    bytes: bytes | None
+    path: str | None
+
+
+def path_cell(path: str) -> ImageCell:
+    """The undecoded `image` cell of a file on disk or in a zip."""
+    return {"path": path, "bytes": None}
+
+
+def open_image(value: PIL.Image.Image | ImageCell) -> PIL.Image.Image:
+    """The image of an `image` cell: a PIL image, or an undecoded cell. The pixels are read only when used.
 
     Raises:
-        ValueError: when there is no such file, or it is no picture.
+        ValueError: If there is no such file, or it is no image.
     """
     if isinstance(value, PIL.Image.Image):
         return value
     name = value["path"] or "embedded in the data"
     try:
-        picture = PIL.Image.open(_file(value))
+        image = PIL.Image.open(_file(value))
     except Exception as error:  # forty formats' plugins raise all kinds of errors for damaged files
         reason = "it is no image, or of an unknown format" if isinstance(error, PIL.UnidentifiedImageError) else error
         cure = (
             "save as PNG what amif.processing_amif.read_dicom gives" if ".dcm" in name else "give a complete image file"
         )
         raise ValueError(f"cannot read the image {name} ({reason}): {cure}") from None
-    picture.filename = name  # for messages about its pixels
-    return picture
+    image.filename = name  # for messages about its pixels
+    return image
 
 
-def _file(value: Mapping[str, Any]) -> io.BytesIO | str:
-    if value["bytes"]:
-        return io.BytesIO(value["bytes"])
-    return io.BytesIO(read_zipped(value["path"])) if is_zipped(value["path"]) else value["path"]
+def _file(cell: ImageCell) -> io.BytesIO | str:
+    content, path = cell["bytes"], cell["path"]
+    if content:
+        return io.BytesIO(content)
+    if path is None:
+        raise ValueError("it has neither bytes nor a path")
+    return io.BytesIO(read_zipped(path)) if is_zipped(path) else path
 
 
-def unreadable_pictures(keys: Sequence[str], cell_of: Callable[[str], Mapping[str, Any]]) -> dict[str, str]:
-    """Decode every picture once, with a progress bar, and say what is wrong with those that cannot be.
+def unreadable_images(keys: Sequence[str], cell_of: Callable[[str], ImageCell]) -> dict[str, str]:
+    """Decode every image once, with a progress bar, and say what is wrong with those that cannot be.
 
     Pillow decodes outside Python's lock, hence threads; a JPEG file is read to its end but decoded at an eighth of its
     size, which costs a fraction and still meets every missing or damaged byte that a full decoding would.
 
     Args:
-        keys: what tells the pictures apart.
-        cell_of: the undecoded `image` cell of a key.
+        keys: What tells the images apart.
+        cell_of: The undecoded `image` cell of a key.
 
     Returns:
-        By key, the reason why a picture cannot be used; empty where all can.
+        By key, the reason why an image cannot be used; empty where all can.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         found = threads.map(lambda key: _reason(cell_of(key)), keys)
@@ -61,11 +77,11 @@ def unreadable_pictures(keys: Sequence[str], cell_of: Callable[[str], Mapping[st
     return {key: reason for key, reason in reasons.items() if reason is not None}
 
 
-def _reason(cell: Mapping[str, Any]) -> str | None:
+def _reason(cell: ImageCell) -> str | None:
     try:
-        picture = open_image(cell)
-        picture.draft(picture.mode, (1, 1))
-        to_rgb(picture)
+        image = open_image(cell)
+        image.draft(image.mode, (1, 1))
+        to_rgb(image)
     except (ValueError, TypeError) as error:
         return f"{error}."
     return None

@@ -57,7 +57,7 @@ class PartialPredictions:
 
 
 def ablated_folder(folder: str | Path, how: str, seed: int) -> Path:
-    """Where a run keeps its partial predictions on other images, `how` and `seed` as for `ablate_images`."""
+    """Where a run keeps its partial predictions on other images, `how` and `seed` as for `replace_images`."""
     return Path(folder) / f"predictions.partial-{how}-{seed}"
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ..data import ABLATIONS
+from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import VqaDataArguments
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
 
@@ -131,8 +131,8 @@ class DataArguments(VqaDataArguments):
     def __post_init__(self) -> None:
         if self.protocol not in ANSWERING_PROTOCOLS:
             raise ValueError(f"--protocol {self.protocol}: it is one of {', '.join(ANSWERING_PROTOCOLS)}.")
-        if self.ablate_image not in (None, *ABLATIONS):
-            raise ValueError(f"--ablate_image {self.ablate_image}: it is one of {', '.join(ABLATIONS)}.")
+        if self.ablate_image not in (None, *IMAGE_REPLACEMENTS):
+            raise ValueError(f"--ablate_image {self.ablate_image}: it is one of {', '.join(IMAGE_REPLACEMENTS)}.")
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
 

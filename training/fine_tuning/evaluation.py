@@ -7,7 +7,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
 from ..checkpoints.model_files import check_evaluated_checkpoint, is_pretrained_only
-from ..data import ablate_images, rows_with_alike_images
+from ..data import replace_images, rows_with_alike_images
 from ..evaluation import (
     ablated_folder,
     acceptable_answers_of,
@@ -43,7 +43,7 @@ def evaluate(
     """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
     dataset, known = splits[eval_split], known_splits(splits, eval_split)
     if data_args.ablate_image is not None:
-        dataset = ablate_images(dataset, data_args.ablate_image, trainer.args.seed)
+        dataset = replace_images(dataset, data_args.ablate_image, trainer.args.seed)
     trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol)
     acceptable = acceptable_answers_of(data_args.dataset)
     if trainer.candidates is not None:
@@ -84,7 +84,7 @@ def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict
     acceptable = acceptable_answers_of(data_args.dataset)
 
     def answered(how: str, seed: int = 0) -> list[dict]:
-        ablated = ablate_images(dataset, how, seed)
+        ablated = replace_images(dataset, how, seed)
         folder = ablated_folder(trainer.args.output_dir, how, seed)
         return prediction_rows(ablated, *trainer.predict_answers(ablated, folder), acceptable)
 

@@ -9,7 +9,7 @@ import torch
 from small_models import small_model
 from small_runs import CANDIDATES, build_data, build_processor, trainer
 
-from amif.training.data import ablate_images
+from amif.training.data import replace_images
 from amif.training.evaluation import PartialPredictions, prediction_rows, remove_partial_predictions
 from amif.training.fine_tuning.arguments import DataArguments
 from amif.training.fine_tuning.evaluation import measure_grounding
@@ -141,7 +141,7 @@ def change_questions(run, data):
 
 
 def change_images(run, data):
-    return ablate_images(data, "shuffle", 0)
+    return replace_images(data, "shuffle", 0)
 
 
 def touch_an_image(run, data):

@@ -7,7 +7,7 @@ from small_runs import CANDIDATES, build_data, build_processor, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from amif import AmifVqaArguments, AmifVqaTrainer
-from amif.training.data import LateralitySafeAugmentation, ablate_images
+from amif.training.data import LateralitySafeAugmentation, replace_images
 from amif.training.fine_tuning.cached_images import encode_unique_images
 
 
@@ -43,7 +43,7 @@ def test_learns_to_answer_from_the_image(tmp_path, processor, data, frozen):
 def test_accuracy_falls_to_that_of_the_question_alone_on_blank_images(tmp_path, processor, data):
     run = trainer(tmp_path, processor, data, num_train_epochs=60, learning_rate=3e-3, warmup_steps=0.1)
     run.train()
-    seeing, blind = (run.evaluate(rows)["eval_accuracy"] for rows in (data, ablate_images(data, "blank", 0)))
+    seeing, blind = (run.evaluate(rows)["eval_accuracy"] for rows in (data, replace_images(data, "blank", 0)))
     # Of two questions about each image, the best blind answers are one colour in three and "no" in two of three.
     assert blind <= 50 < 95 <= seeing
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from ..images import unreadable_pictures
+from ..images import unreadable_images
 
 logger = logging.get_logger(__name__)
 
@@ -150,7 +150,7 @@ def with_readable_pictures(
         pictures: for each row, what tells its picture from others.
         cell_of: the undecoded `image` cell of such a picture.
     """
-    reasons = unreadable_pictures(list(dict.fromkeys(pictures[number] for number in rows)), cell_of)
+    reasons = unreadable_images(list(dict.fromkeys(pictures[number] for number in rows)), cell_of)
     for number in rows:
         if pictures[number] in reasons:
             bad_rows.add(source, number, ValueError(reasons[pictures[number]]))

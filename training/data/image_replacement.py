@@ -1,53 +1,53 @@
-"""Data sets with other pictures, to measure how far the questions alone, or the kind of picture, give answers away."""
+"""Data sets with other images, to measure how far the questions alone, or the kind of image, give answers away."""
 
 import io
 import random
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import PIL.Image
 from datasets import Dataset, Image
 from transformers.utils import logging
 
-from .images import open_image
+from .images import ImageCell, open_image
 from .schema import KIND_COLUMNS, kind_columns, kind_of
 
 logger = logging.get_logger(__name__)
 
-ABLATIONS = ("blank", "shuffle", "shuffle_alike")
+IMAGE_REPLACEMENTS = ("blank", "shuffle", "shuffle_alike")
 
 
-def ablate_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
-    """Rows of `dataset` with other pictures, and all else as it was.
+def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
+    """Rows of `dataset` with other images, and all else as it was.
 
-    `image_id` stays too: it names the image that the QUESTION is about. Rows of one `image_id` still share one picture,
+    `image_id` stays too: it names the image that the QUESTION is about. Rows of one `image_id` still share one image,
     so that encoding each image once holds; but states cached by `image_id` from the untouched data are those of the
-    wrong pictures and must be computed anew. When shuffled, no image keeps its own picture.
+    wrong images and must be computed anew. When shuffled, no image is shown for itself.
 
     Args:
         dataset: Rows of the schema.
-        how: "blank" makes every picture black, of the same size; "shuffle" replaces it by another image's;
-            "shuffle_alike" by that of an image of the same modality and organ, or of the one of these that the data
-            name, and leaves out the rows of an image without another of its kind.
-        seed: Who gets whose picture.
+        how: "blank" makes every image black, of the same size; "shuffle" replaces it by another;
+            "shuffle_alike" by one of the same modality and organ, or of the one of these that the data name, and leaves
+            out the rows of an image without another of its kind.
+        seed: Which image replaces which.
 
     Raises:
-        ValueError: For another `how`; to shuffle a single image; or "shuffle_alike" where the data name neither
-            modality nor organ, or no two images are alike.
+        ValueError: If `how` is another; if a single image is to be shuffled; or for "shuffle_alike" where the data name
+            neither modality nor organ, or no two images are alike.
     """
-    if how not in ABLATIONS:
-        raise ValueError(f"how must be one of {', '.join(ABLATIONS)}, got {how!r}.")
+    if how not in IMAGE_REPLACEMENTS:
+        raise ValueError(f"how must be one of {', '.join(IMAGE_REPLACEMENTS)}, got {how!r}.")
     if how == "shuffle_alike":
         dataset = _only_alike(dataset)
     undecoded = dataset.cast_column("image", Image(decode=False))
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(dataset["image_id"])))}
-    pictures = {image_id: undecoded[row]["image"] for image_id, row in first_rows.items()}
+    images = {image_id: undecoded[row]["image"] for image_id, row in first_rows.items()}
     if how == "blank":
-        ablated = _blank(pictures)
+        replaced = {image_id: _black_image(open_image(image).size) for image_id, image in images.items()}
     else:
-        groups = [list(pictures)] if how == "shuffle" else _alike_images(dataset)
-        ablated = {image_id: other for group in groups for image_id, other in _shuffle(pictures, group, seed).items()}
-    column = [ablated[image_id] for image_id in dataset["image_id"]]
+        groups = [list(images)] if how == "shuffle" else _alike_images(dataset)
+        replaced = {image_id: other for group in groups for image_id, other in _shuffle(images, group, seed).items()}
+    column = [replaced[image_id] for image_id in dataset["image_id"]]
     return (
         dataset.remove_columns("image")
         .add_column("image", column, feature=Image())
@@ -90,20 +90,16 @@ def _only_alike(dataset: Dataset) -> Dataset:
     return kept
 
 
-def _shuffle(pictures: dict[str, Any], image_ids: list[str], seed: int) -> dict[str, Any]:
+def _shuffle(images: Mapping[str, ImageCell], image_ids: Sequence[str], seed: int) -> dict[str, ImageCell]:
     if len(image_ids) < 2:
         raise ValueError("Images cannot be shuffled: the data shows a single one.")
     ids = sorted(image_ids)
     random.Random(seed).shuffle(ids)
     # Each takes the next one's: a single cycle, hence never its own.
-    return {image_id: pictures[following] for image_id, following in zip(ids, ids[1:] + ids[:1], strict=True)}
+    return {image_id: images[following] for image_id, following in zip(ids, ids[1:] + ids[:1], strict=True)}
 
 
-def _blank(pictures: dict[str, Any]) -> dict[str, Any]:
-    return {image_id: _black_picture(open_image(picture).size) for image_id, picture in pictures.items()}
-
-
-def _black_picture(size: tuple[int, int]) -> dict[str, Any]:
+def _black_image(size: tuple[int, int]) -> ImageCell:
     file = io.BytesIO()
     PIL.Image.new("RGB", size).save(file, format="PNG")
     return {"bytes": file.getvalue(), "path": None}

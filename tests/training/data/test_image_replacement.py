@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 from datasets import Image
-from PIL import Image as Pictures
+from PIL import Image as Images
 from transformers.utils import logging
 
-from amif.training.data import ablate_images, rows_with_alike_images
+from amif.training.data import replace_images, rows_with_alike_images
 from amif.training.data.schema import build_vqa_dataset
 
 
@@ -15,7 +15,7 @@ def dataset(tmp_path):
     for row in range(12):
         image = row % 6
         path = tmp_path / f"{image}.png"
-        Pictures.new("L", (4 + image, 5), 40 * image + 10).save(path)
+        Images.new("L", (4 + image, 5), 40 * image + 10).save(path)
         rows.append({"image": str(path), "question": f"{row}?", "answer": "yes", "image_id": f"i{image}"})
     return build_vqa_dataset(rows)
 
@@ -34,21 +34,21 @@ def shades(dataset):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_image_keeps_its_own_picture(dataset, seed):
-    shuffled = ablate_images(dataset, "shuffle", seed)
+def test_no_image_is_shown_for_itself(dataset, seed):
+    shuffled = replace_images(dataset, "shuffle", seed)
     own, other = shades(dataset), shades(shuffled)
     assert all(a != b for a, b in zip(own, other, strict=True))
     assert sorted(own) == sorted(other)
-    assert other[:6] == other[6:], "rows of one image share a picture"
+    assert other[:6] == other[6:], "rows of one image share one"
 
 
 def test_shuffling_follows_the_seed(dataset):
-    assert shades(ablate_images(dataset, "shuffle", 1)) == shades(ablate_images(dataset, "shuffle", 1))
-    assert len({tuple(shades(ablate_images(dataset, "shuffle", seed))) for seed in range(8)}) > 1
+    assert shades(replace_images(dataset, "shuffle", 1)) == shades(replace_images(dataset, "shuffle", 1))
+    assert len({tuple(shades(replace_images(dataset, "shuffle", seed))) for seed in range(8)}) > 1
 
 
-def test_blank_pictures_are_black_and_of_the_same_size(dataset):
-    blank = ablate_images(dataset, "blank")
+def test_blank_images_are_black_and_of_the_same_size(dataset):
+    blank = replace_images(dataset, "blank")
     assert [row["image"].size for row in blank] == [row["image"].size for row in dataset]
     assert all(row["image"].convert("L").getextrema() == (0, 0) for row in blank)
 
@@ -56,25 +56,25 @@ def test_blank_pictures_are_black_and_of_the_same_size(dataset):
 @pytest.mark.parametrize("how", ["blank", "shuffle", "shuffle_alike"])
 def test_all_else_stays(dataset, how):
     own = with_kinds(dataset)
-    ablated = ablate_images(own, how)
-    assert ablated.features == own.features
+    replaced = replace_images(own, how)
+    assert replaced.features == own.features
     kept = rows_with_alike_images(own) if how == "shuffle_alike" else own
-    assert ablated.remove_columns("image")[:] == kept.remove_columns("image")[:]
+    assert replaced.remove_columns("image")[:] == kept.remove_columns("image")[:]
 
 
-def test_embedded_pictures(dataset):
+def test_embedded_images(dataset):
     embedded = dataset.cast_column("image", Image(decode=False)).map(
         lambda row: {"image": {"bytes": Path(row["image"]["path"]).read_bytes(), "path": None}}
     )
     embedded = embedded.cast_column("image", Image())
-    assert shades(ablate_images(embedded, "shuffle", 3)) == shades(ablate_images(dataset, "shuffle", 3))
+    assert shades(replace_images(embedded, "shuffle", 3)) == shades(replace_images(dataset, "shuffle", 3))
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_alike_images_are_exchanged_among_themselves(dataset, seed, caplog):
     own = with_kinds(dataset)
     shade_of = dict(zip(own["image_id"], shades(own), strict=True))
-    exchanged = ablate_images(own, "shuffle_alike", seed)
+    exchanged = replace_images(own, "shuffle_alike", seed)
     # Image 3 alone is of the MRI and liver.
     assert exchanged["image_id"][:] == [image_id for image_id in own["image_id"] if image_id != "i3"]
     assert rows_with_alike_images(own)["question"][:] == exchanged["question"][:]
@@ -88,7 +88,7 @@ def test_rows_left_out_are_counted_once(dataset, caplog):
     logging.get_logger("transformers").warning_once.cache_clear()
     with caplog.at_level("WARNING"):
         for seed in range(3):
-            ablate_images(with_kinds(dataset), "shuffle_alike", seed)
+            replace_images(with_kinds(dataset), "shuffle_alike", seed)
     left_out = "2 of 12 questions are about an image without another of its modality and organ"
     assert caplog.text.count(left_out) == 1
 
@@ -110,9 +110,9 @@ def test_images_of_unknown_kind_are_not_alike(dataset):
 
 def test_errors(dataset):
     with pytest.raises(ValueError, match="blank, shuffle, shuffle_alike, got 'none'"):
-        ablate_images(dataset, "none")
+        replace_images(dataset, "none")
     for unlike in (dataset, with_kinds(dataset, [(str(image), "liver") for image in range(6)])):
         with pytest.raises(ValueError, match="name no two of them: use shuffle"):
-            ablate_images(unlike, "shuffle_alike")
+            replace_images(unlike, "shuffle_alike")
     with pytest.raises(ValueError, match="single one"):
-        ablate_images(dataset.select([0, 6]), "shuffle")
+        replace_images(dataset.select([0, 6]), "shuffle")
