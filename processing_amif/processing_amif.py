@@ -11,6 +11,9 @@ from .answer_normalization_amif import normalize_answer
 from .images_amif import AmifImage, to_rgb, unique_images
 from .report_normalization_amif import normalize_report
 
+# Tokens of a report, [CLS] and [SEP] included.
+MAX_REPORT_LENGTH = 120
+
 
 class AmifProcessor(ProcessorMixin):
     """An image processor, a tokenizer and the list of candidate answers that belong to one checkpoint.
@@ -130,7 +133,7 @@ class AmifProcessor(ProcessorMixin):
             raise ValueError("this processor holds no answers: pass answers=, or set processor.answers")
         return _checked_texts(answers, "answer")
 
-    def encode_reports(self, reports: Sequence[str], max_length: int = 120) -> BatchEncoding:
+    def encode_reports(self, reports: Sequence[str], max_length: int = MAX_REPORT_LENGTH) -> BatchEncoding:
         """Tokenizes reports or captions as pre-training reads them: normalised by `normalize_report`.
 
         Args:

@@ -80,7 +80,7 @@ class StrongAugmentation:
 
     RandomResizedCrop of 70 to 100 % of the area (bicubic); ColorJitter (0.4, 0.4, 0.4, 0.1) in 60 % of the draws;
     greyscale in 10 %; two of identity, equalize, sharpness, shear, shift and rotation in 80 %; Gaussian blur with sigma
-    0.1 to 2 in 30 %. Mirroring, which would make "left lung" wrong, is off.
+    0.1 to 2 in 30 %. Mirroring, which would make "left lung" wrong, is not among them.
 
     The draw depends on (seed, epoch, row) alone, as that of `LateralitySafeAugmentation`; the global random state is
     left as it was.
@@ -88,10 +88,9 @@ class StrongAugmentation:
     Args:
         image_size: the sides of the square result, in pixels; at least 8.
         seed: of the draws.
-        horizontal_flip: whether half of the draws are mirrored. Only for images whose reports name no side.
     """
 
-    def __init__(self, image_size: int, seed: int = 0, horizontal_flip: bool = False) -> None:
+    def __init__(self, image_size: int, seed: int = 0) -> None:
         self.seed = seed
         self.transform = v2.Compose(
             [
@@ -100,7 +99,6 @@ class StrongAugmentation:
                 v2.RandomGrayscale(p=0.1),
                 v2.RandomApply([v2.Lambda(distort_twice)], p=0.8),
                 v2.RandomApply([v2.GaussianBlur(13, sigma=(0.1, 2.0))], p=0.3),
-                v2.RandomHorizontalFlip(p=0.5 if horizontal_flip else 0.0),
             ]
         )
 

@@ -11,14 +11,13 @@ import torch
 from transformers import BatchEncoding, PreTrainedModel
 
 from ...processing_amif import AmifProcessor, normalize_report, to_rgb
+from ...processing_amif.processing_amif import MAX_REPORT_LENGTH
 from .images import open_image
 from .pretraining_rows import stable_id
 
-MAX_REPORT_LENGTH = 120
-
 
 class Embedder(Protocol):
-    """What embeds pictures and texts in one space, as `amif.training.teacher.Teacher` does."""
+    """What embeds images and texts in one space, as `amif.training.pretraining.teacher.Teacher` does."""
 
     def embed_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
         """Unit vectors (n, d)."""
@@ -33,7 +32,7 @@ class AmifPreTrainingCollator:
 
     Args:
         processor: prepares images and reports.
-        augmentation: called as `augmentation(picture, epoch=, row=)` on each view, an RGB picture, with a different
+        augmentation: called as `augmentation(image, epoch=, row=)` on each view, an RGB image, with a different
             `row` for the two of a study. With it (training) the two views are drawn among a study's images, without it
             (evaluation) they are always the same two.
         max_report_length: tokens of a report, [CLS] and [SEP] included.
@@ -46,7 +45,7 @@ class AmifPreTrainingCollator:
 
     processor: AmifProcessor
     augmentation: Callable[..., PIL.Image.Image] | None = None
-    max_report_length: int = 120
+    max_report_length: int = MAX_REPORT_LENGTH
     seed: int = 0
     teacher: Embedder | None = None
     views: int = 2
@@ -57,7 +56,7 @@ class AmifPreTrainingCollator:
 
         Returns:
             `pixel_values` (2B, 3, H, W): the first views of all studies, then their second ones, if any; `input_ids`
-            and `attention_mask` (B, L) of the reports; int64 (B,) `row`, `study_ids` (equal for equal study ids) and
+            and `attention_mask` (B, L) of the reports; int64 (B,) `row` and
             `text_group` (equal for two rows of this batch of the same study or with the same normalised report, which
             must not be each other's hard negatives; between batches, equal for equal reports whose studies stand once).
             With a teacher, or where the rows hold `teacher_image_embeds` (d values a study, which stand for each of its
@@ -70,26 +69,18 @@ class AmifPreTrainingCollator:
         """
         pairs = [self._choose(row) for row in rows]
         views = [self._open(row, pair) for row, pair in zip(rows, pairs, strict=True)]
-        pictures = [opened[place] for place in range(self.views) for opened in views]
+        images = [opened[place] for place in range(self.views) for opened in views]
+        encoded = self.processor(images=images)
         reports = self.processor.encode_reports([row["text"] for row in rows], max_length=self.max_report_length)
         return {
-            "pixel_values": self.processor(images=pictures)["pixel_values"],
+            # The processor encodes an object once, also where it is both views of a study.
+            "pixel_values": encoded["pixel_values"][encoded["image_index"]],
             "input_ids": reports["input_ids"],
             "attention_mask": reports["attention_mask"],
             "row": torch.tensor([row["row"] for row in rows]),
-            "study_ids": torch.tensor([stable_id(row["study_id"]) for row in rows]),
             "text_group": torch.tensor(report_groups(rows)),
             **({"continued": _continued(reports)} if self.word_pieces else {}),
-            **(_teacher_embeds(rows, pairs) if self.teacher is None else self._ask_teacher(pictures, rows)),
-        }
-
-    def _ask_teacher(
-        self, pictures: Sequence[PIL.Image.Image], rows: Sequence[Mapping[str, Any]]
-    ) -> dict[str, torch.Tensor]:
-        # On the CPU like the rest of the batch, which the DataLoader may pin.
-        return {
-            "teacher_image_embeds": self.teacher.embed_images(pictures).cpu(),
-            "teacher_text_embeds": self.teacher.embed_texts([row["text"] for row in rows]).cpu(),
+            **(_teacher_embeds(rows, pairs) if self.teacher is None else _ask_teacher(self.teacher, images, rows)),
         }
 
     def _choose(self, row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -99,8 +90,7 @@ class AmifPreTrainingCollator:
     def _open(self, row: Mapping[str, Any], pair: tuple[int, ...]) -> list[PIL.Image.Image]:
         opened = {place: to_rgb(open_image(row["images"][place])) for place in set(pair)}
         if self.augmentation is None:
-            # Copies, because the processor encodes an object once however often it is given.
-            return [opened[place].copy() for place in pair]
+            return [opened[place] for place in pair]
         return [
             self.augmentation(opened[place], epoch=row["epoch"], row=2 * row["row"] + view)
             for view, place in enumerate(pair)
@@ -124,6 +114,16 @@ def _continued(reports: BatchEncoding) -> torch.Tensor:
     return torch.tensor(
         [[word is not None and word == before for before, word in pairwise([None, *row])] for row in words]
     )
+
+
+def _ask_teacher(
+    teacher: Embedder, images: Sequence[PIL.Image.Image], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, torch.Tensor]:
+    # On the CPU like the rest of the batch, which the DataLoader may pin.
+    return {
+        "teacher_image_embeds": teacher.embed_images(images).cpu(),
+        "teacher_text_embeds": teacher.embed_texts([row["text"] for row in rows]).cpu(),
+    }
 
 
 def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ class AmifVqaCollator:
 
     Args:
         processor: prepares images, questions and answers.
-        augmentation: called as `augmentation(picture, epoch=, row=)` on an RGB picture. An image's questions in a batch
+        augmentation: called as `augmentation(image, epoch=, row=)` on an RGB image. An image's questions in a batch
             share one draw, that of the first of them.
     """
 
@@ -34,7 +34,9 @@ class AmifVqaCollator:
             in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the answer's
             normalised plain form, -100 for padding. All but the first are int64.
         """
-        first_rows = _first_rows(rows)
+        first_rows: dict[str, Mapping[str, Any]] = {}
+        for row in rows:
+            first_rows.setdefault(row["image_id"], row)
         places = {image_id: place for place, image_id in enumerate(first_rows)}
         questions = self.processor(text=[row["question"] for row in rows])
         return {
@@ -50,20 +52,20 @@ class AmifVqaCollator:
         states = [row["image_states"] for row in first_rows.values() if "image_states" in row]
         if states:
             return {"image_states": torch.stack(states)}
-        pictures = [self._open(row) for row in first_rows.values()]
-        return {"pixel_values": self.processor(images=pictures)["pixel_values"]}
+        encoded = self.processor(images=[self._open(row) for row in first_rows.values()])
+        # The processor encodes an object once, also where it is the image of two ids.
+        return {"pixel_values": encoded["pixel_values"][encoded["image_index"]]}
 
     def _open(self, row: Mapping[str, Any]) -> PIL.Image.Image:
-        # Always a new object: the processor would merge images of different ids that are one object.
-        picture = to_rgb(open_image(row["image"]))
         if self.augmentation is None:
-            return picture
-        return self.augmentation(picture, epoch=row["epoch"], row=row["row"])
+            return open_image(row["image"])  # which the processor decodes
+        return self.augmentation(to_rgb(open_image(row["image"])), epoch=row["epoch"], row=row["row"])
 
     def _encode_labels(self, answers: Sequence[str | None]) -> dict[str, torch.Tensor]:
-        if any(answer is None for answer in answers):
+        known = [plain_answer(answer) for answer in answers if answer is not None]
+        if len(known) < len(answers):
             return {}
-        encoded = self.processor.encode_answers([plain_answer(answer) for answer in answers])
+        encoded = self.processor.encode_answers(known)
         return {"labels": encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)}
 
 
@@ -75,13 +77,6 @@ def vqa_lengths(processor: AmifProcessor, questions: Sequence[str], answers: Seq
     Returns:
         A number a row: its answer's tokens, times more than any question has, plus its question's.
     """
-    questions = processor(text=list(questions))["attention_mask"].sum(dim=1)
-    answers = processor.encode_answers(list(map(plain_answer, answers)))["attention_mask"].sum(dim=1)
-    return (answers * (questions.max() + 1) + questions).tolist()
-
-
-def _first_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    first: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        first.setdefault(row["image_id"], row)
-    return first
+    of_questions = processor(text=list(questions))["attention_mask"].sum(dim=1)
+    of_answers = processor.encode_answers(list(map(plain_answer, answers)))["attention_mask"].sum(dim=1)
+    return (of_answers * (of_questions.max() + 1) + of_questions).tolist()

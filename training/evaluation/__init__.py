@@ -1,4 +1,4 @@
-from ..data.references import acceptable_answers, normal_form
+from ..data.references import acceptable_answers, acceptable_answers_of, answer_alternatives, normal_form
 from .accuracy import VqaAccuracy, is_correct, is_yes_no
 from .baselines import baseline_rows, most_frequent_by_question_type, question_and_kind, question_only
 from .bootstrap import bootstrap_ci95
@@ -23,7 +23,7 @@ from .protocols import candidate_answers, distinct_answers, knowledge_answers, k
 from .result_files import append_test_evaluation, checkpoint_sha256, write_json, write_jsonl
 from .significance import compare_predictions
 from .text_overlap import bleu1, token_f1
-from .vqa_med import acceptable_answers_of, answer_alternatives, strict_match, task_bleu
+from .vqa_med import strict_match, task_bleu
 
 __all__ = [
     "PartialPredictions",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..data.references import acceptable_answers_of
 from .confidence import (
     abstention,
     brier_score,
@@ -14,7 +15,7 @@ from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_
 from .prediction_rows import Row
 from .protocols import protocol_note
 from .text_overlap import bleu1, token_f1
-from .vqa_med import acceptable_answers_of, strict_match, task_bleu
+from .vqa_med import strict_match, task_bleu
 
 
 def build_metrics(

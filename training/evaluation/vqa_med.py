@@ -1,47 +1,14 @@
-"""VQA-Med-2019's own rules: which answers a reference accepts, strict accuracy and BLEU."""
+"""VQA-Med-2019's own measures: strict accuracy and BLEU."""
 
-import itertools
-import re
 import string
 
 from sacrebleu.metrics import BLEU
 
-from ..data.references import AcceptableAnswers, Answer, acceptable_answers, normal_form
+from ..data.references import Answer, answer_alternatives
 
-_OPTIONAL_PART = re.compile(r"\(([^()]*)\)")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # Answers are often shorter than four words: the orders that an answer has are averaged, those beyond are left out.
 _BLEU4 = BLEU(tokenize="none", smooth_method="none", effective_order=True)
-
-
-def answer_alternatives(reference: Answer) -> list[str]:
-    """The answers that a reference accepts, as the file writes them: `#` parts alternatives, `(...)` may be left out.
-
-    "cta (with contrast)#ct" gives "cta with contrast", "cta" and "ct". Each of several optional parts may be left out
-    on its own.
-    """
-    alternatives = (spelling for part in str(reference).split("#") for spelling in _with_and_without_options(part))
-    return list(dict.fromkeys(alternative for alternative in alternatives if alternative))
-
-
-def _with_and_without_options(text: str) -> list[str]:
-    # Split at a pattern with one group, texts stand at even places and what the brackets held at odd ones.
-    pieces = _OPTIONAL_PART.split(text)
-    choices = [(piece, "") if place % 2 else (piece,) for place, piece in enumerate(pieces)]
-    return [" ".join(" ".join(chosen).split()) for chosen in itertools.product(*choices)]
-
-
-def acceptable_vqa_med_answers(reference: Answer | None) -> list[str]:
-    """`answer_alternatives`, normalised; none for None."""
-    if reference is None:
-        return []
-    normalized = [normal_form(alternative) for alternative in answer_alternatives(reference)]
-    return list(dict.fromkeys(answer for answer in normalized if answer))
-
-
-def acceptable_answers_of(dataset_name: str) -> AcceptableAnswers:
-    """The rule by which a data set's references are read: VQA-Med-2019's own for it, the package's for the others."""
-    return acceptable_vqa_med_answers if dataset_name == "vqa_med_2019" else acceptable_answers
 
 
 def strict_match(prediction: Answer | None, reference: Answer | None) -> bool | None:

@@ -59,18 +59,13 @@ def marked_square():
     return picture
 
 
-def share_on_the_left(picture, count=120, **switches):
-    augment = StrongAugmentation(64, **switches)
+def test_in_strong_augmentation_left_stays_left(marked_square):
+    augment = StrongAugmentation(64)
     left = 0
-    for row in range(count):
-        grey = np.asarray(augment(picture, epoch=0, row=row).convert("L")).astype(float)
+    for row in range(120):
+        grey = np.asarray(augment(marked_square, epoch=0, row=row).convert("L")).astype(float)
         left += np.argmax(grey.sum(0)) < 32
-    return left / count
-
-
-def test_in_strong_augmentation_left_stays_left_unless_mirroring_is_asked_for(marked_square):
-    assert share_on_the_left(marked_square) > 0.98
-    assert 0.35 < share_on_the_left(marked_square, horizontal_flip=True) < 0.65
+    assert left > 117
 
 
 def test_a_strong_draw_is_that_of_seed_epoch_and_row(marked_square):
@@ -92,14 +87,13 @@ def test_each_part_works_as_often_as_stated():
     parts = StrongAugmentation(60).transform.transforms
     torch.manual_seed(0)
     changed = [np.mean([part(colours).tobytes() != colours.tobytes() for _ in range(300)]) for part in parts]
-    crop, jitter, grey, distortions, blur, flip = changed
+    crop, jitter, grey, distortions, blur = changed
     assert crop > 0.95
     assert 0.52 < jitter < 0.68
     assert 0.05 < grey < 0.16
     # Two of eight operations, one of which is the identity, leave one in 64 untouched.
     assert 0.8 * 63 / 64 - 0.07 < distortions < 0.86
     assert 0.22 < blur < 0.38
-    assert flip == 0
 
 
 def test_distortions_are_small_and_different(marked_square):

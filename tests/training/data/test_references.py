@@ -1,8 +1,14 @@
 import pytest
 
 from amif.training.data.readers.vqa_med_2019 import load_vqa_med_2019
-from amif.training.data.references import plain_answer
-from amif.training.evaluation.vqa_med import acceptable_vqa_med_answers
+from amif.training.data.references import (
+    acceptable_answers,
+    acceptable_answers_of,
+    acceptable_vqa_med_answers,
+    answer_alternatives,
+    plain_answer,
+)
+from amif.training.evaluation.accuracy import is_correct
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,28 @@ def test_what_is_learned_scores_as_right(data_dir):
     splits = load_vqa_med_2019(data_dir / "vqa_med_2019")
     for answer in {*splits["train"]["answer"], *splits["validation"]["answer"]}:
         assert plain_answer(answer) in acceptable_vqa_med_answers(answer), answer
+
+
+@pytest.mark.parametrize(
+    ("reference", "alternatives"),
+    [
+        ("axial", ["axial"]),
+        ("cta - ct angiography#cta", ["cta - ct angiography", "cta"]),
+        ("ct w/contrast (iv)", ["ct w/contrast iv", "ct w/contrast"]),
+        ("cerebral (l mca) infarct", ["cerebral l mca infarct", "cerebral infarct"]),
+        ("a (b) c (d)", ["a b c d", "a b c", "a c d", "a c"]),
+        ("pe (acute)#(pulmonary) embolism", ["pe acute", "pe", "pulmonary embolism", "embolism"]),
+        ("mri#", ["mri"]),
+        ("(stroke)", ["stroke"]),
+    ],
+)
+def test_alternatives_and_optional_parts(reference, alternatives):
+    assert answer_alternatives(reference) == alternatives
+
+
+def test_the_rule_belongs_to_this_data_set_alone():
+    assert acceptable_answers_of("vqa_med_2019") is acceptable_vqa_med_answers
+    assert acceptable_answers_of("vqa_rad") is acceptable_answers
+    assert is_correct("ct w/contrast", "CT w/contrast (IV)", acceptable_answers_of("vqa_med_2019"))
+    assert not is_correct("ct w/contrast", "CT w/contrast (IV)", acceptable_answers_of("vqa_rad"))
+    assert acceptable_vqa_med_answers(None) == []

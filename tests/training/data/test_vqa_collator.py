@@ -8,7 +8,6 @@ from transformers import PreTrainedTokenizerFast, ViTImageProcessor
 
 from amif.processing_amif import AmifProcessor
 from amif.training.data import AmifVqaCollator, LateralitySafeAugmentation, VqaRows
-from amif.training.data import vqa_collator as module
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_collator import vqa_lengths
 
@@ -91,12 +90,10 @@ def test_order_and_company_do_not_matter(processor, rows, order):
     assert torch.equal(whole["labels"][order, : part["labels"].shape[1]], part["labels"])
 
 
-def test_each_image_is_opened_once(processor, rows, monkeypatch):
-    opened = []
-    open_image = module.open_image
-    monkeypatch.setattr(module, "open_image", lambda value: opened.append(value["path"]) or open_image(value))
-    AmifVqaCollator(processor)([rows[row] for row in range(6)])
-    assert len(opened) == len(set(opened)) == 3
+@pytest.mark.parametrize("augmentation", [None, LateralitySafeAugmentation(16)])
+def test_each_image_is_decoded_once(processor, rows, decoded, augmentation):
+    AmifVqaCollator(processor, augmentation)([rows[row] for row in range(6)])
+    assert len(decoded) == len(set(decoded)) == 3
 
 
 def test_pictures_and_bytes_serve_as_well_as_paths(processor, rows):
