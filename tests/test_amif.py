@@ -1,20 +1,56 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import amif
 
+# In the clone's root, where the folders behind the links could be imported by names of their own, too.
+CODE = """
+import json, sys
+import amif
+from transformers import AutoConfig, AutoModel, AutoProcessor
+print(json.dumps([type(AutoConfig.for_model("amif")).__name__, sorted(sys.modules)]))
+amif.AmifPreTrainer
+print(json.dumps(sorted(sys.modules)))
+[getattr(amif, name) for name in amif.__all__]
+print(json.dumps(sorted(sys.modules)))
+"""
 
-def test_import_registers_and_stays_light():
-    """In a fresh process, and without the training libraries that the Auto classes do not need."""
-    code = (
-        "import sys, amif; from transformers import AutoConfig, AutoModel, AutoProcessor;"
-        "print(type(AutoConfig.for_model('amif')).__name__,"
-        "[n for n in ('datasets', 'evaluate', 'open_clip', 'ot') if n in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split(maxsplit=1) == ["AmifConfig", "[]\n"]
+
+@pytest.fixture(scope="module")
+def fresh():
+    """The configuration's name, and what is imported by amif, by its pre-trainer and by all its public names."""
+    command = [sys.executable, "-c", CODE]
+    root = Path(__file__).parents[1]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    (name, modules), *later = map(json.loads, run.stdout.splitlines())
+    return name, modules, *later
+
+
+def test_import_registers_and_stays_light(fresh):
+    """Without the training libraries that the Auto classes do not need."""
+    name, modules, *_ = fresh
+    assert name == "AmifConfig"
+    assert not {"datasets", "evaluate", "open_clip", "ot"} & set(modules)
+    assert not [module for module in modules if module.startswith("amif.training.")]
+
+
+@pytest.mark.xfail(reason="a model card's table is imported with the trainer")
+def test_a_pre_trainer_loads_nothing_that_measures_or_draws(fresh):
+    """transformers itself loads `scipy.optimize`."""
+    *_, modules, _ = fresh
+    assert "amif.training.pretraining.amif_trainer" in modules
+    assert not {"sacrebleu", "scipy.stats", "amif.training.reports"} & set(modules)
+
+
+def test_modules_have_one_name(fresh):
+    """Each file behind the links in amif/ is imported once."""
+    *_, modules = fresh
+    assert "amif.training.fine_tuning.trainer" in modules
+    assert not {module.split(".")[0] for module in modules} & {"training", "modeling_amif", "processing_amif"}
 
 
 def test_public_names():
