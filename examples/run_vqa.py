@@ -16,25 +16,24 @@ Arguments may come from a JSON or YAML file, and those on the command line overr
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import DatasetDict
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import EarlyStoppingCallback
 
 from amif import AmifVqaArguments, AmifVqaTrainer
 from amif.training.checkpoints.lora import add_lora, finish_lora
 from amif.training.checkpoints.model_card import write_model_card
 from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.checkpoints.resumable_trainer import resumes_newest, training_has_ended
+from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.data import load_questions
 from amif.training.data.splits import default_eval_split
-from amif.training.distributed import use_all_cpu_cores
+from amif.training.distributed import start_process
 from amif.training.evaluation import (
     append_test_evaluation,
     candidate_answers,
-    format_table,
     remove_partial_predictions,
     write_json,
     write_jsonl,
@@ -51,6 +50,7 @@ from amif.training.fine_tuning.splits import (
     training_rows,
 )
 from amif.training.recipes import parse_with_recipe
+from amif.training.reports.tables import format_table
 
 logger = logging.getLogger("run_vqa")
 
@@ -66,54 +66,46 @@ def main() -> None:
     start = model_args.model_name_or_path or model_args.vision_model
 
     # 2. Logging, threads, seed
-    main_process = training_args.process_index == 0
-    logging.basicConfig(level=logging.INFO if main_process else logging.WARNING, format="%(message)s")
-    if training_args.use_cpu:
-        logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
-    set_seed(training_args.seed)
+    start_process(training_args)
     check_output_folder(training_args.output_dir)
-    resuming = training_args.do_train and resumes_newest(training_args.resume_from_checkpoint)
-    if ended := resuming and training_has_ended(training_args):
-        logger.info(f"Training had ended: {training_args.output_dir} is evaluated.")
-        training_args.do_train, model_args.model_name_or_path = False, training_args.output_dir
-    if not training_args.do_train:
-        training_args.eval_strategy = "no"  # or the Trainer asks for a validation split
+    plan = plan_run(training_args, model_args.model_name_or_path)
+    model_args = replace(model_args, model_name_or_path=plan.start)
 
     # 3. Data
-    whole = load_splits(data_args, training_args.do_train)
+    whole = load_splits(data_args, plan.trains)
     if whole.keys() == {"test"}:
         data_args.dataset = data_args.predict_file or data_args.dataset
     splits = limit_samples(whole, data_args)
     if data_args.refit:
-        splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
+        splits, whole = (refit_splits(part, data_args, plan.arguments_of(training_args)) for part in (splits, whole))
     eval_split = data_args.eval_split or default_eval_split(splits)
     if eval_split not in splits:
         raise ValueError(f"--eval_split {eval_split}: {data_args.dataset} has {', '.join(splits)}.")
     for name, split in splits.items():
         logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
 
-    if training_args.do_train:
+    if plan.trains:
         check_training_answers(splits["train"])
 
     # 4. Model and processor
-    model, processor = build_model(model_args, data_args, splits, training_args.do_train)
+    model, processor = build_model(model_args, data_args, splits, plan.trains)
     if model_args.attn_implementation is not None:
         model.set_attn_implementation(model_args.attn_implementation)
-    note_validation(model, data_args, training_args.do_train, eval_split)
-    if training_args.do_train:
+    note_validation(model, data_args, plan.trains, eval_split)
+    if plan.trains:
         note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])
 
-    if model_args.use_lora and training_args.do_train:
+    if model_args.use_lora and plan.trains:
         if training_args.freeze_vision_encoder:
             model.model.vision_model.requires_grad_(False)  # before: what is frozen gets no adapters
         add_lora(model, model_args.lora_rank, new_modules(model_args))
 
     # 5. Trainer, which chooses among checkpoints on the validation split alone
-    choosing = training_args.do_train and data_args.protocol != "generate"
+    choosing = plan.trains and data_args.protocol != "generate"
     trainer = AmifVqaTrainer(
         model=model,
-        args=training_args,
-        train_dataset=training_rows(splits["train"], whole, data_args) if training_args.do_train else None,
+        args=plan.arguments_of(training_args),
+        train_dataset=training_rows(splits["train"], whole, data_args) if plan.trains else None,
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         candidates=candidate_answers("clean", splits, "validation") if choosing else None,
@@ -122,16 +114,16 @@ def main() -> None:
         trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
 
     # 6. Training
-    if ended:
+    if plan.has_ended:
         trainer.recall_training()
-    if training_args.do_train:
+    if plan.trains:
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         processor.answers = candidate_answers("clean", splits, "test")
         finish_lora(model, training_args.output_dir, save=training_args.should_save)
         trainer.save_model()
         trainer.save_state()
 
-    checkpoint = training_args.output_dir if training_args.do_train else model_args.model_name_or_path
+    checkpoint = training_args.output_dir if plan.trains else model_args.model_name_or_path
     # Nothing is written beside a checkpoint of the Hub, which lies in its cache.
     checkpoint_folder = checkpoint if Path(checkpoint).is_dir() else training_args.output_dir
     if data_args.abstention_error_rate is not None:
@@ -140,7 +132,7 @@ def main() -> None:
             processor.save_pretrained(checkpoint_folder)
 
     # 7. Evaluation
-    trained_on = data_args.dataset if training_args.do_train or ended else None
+    trained_on = data_args.dataset if plan.trains or plan.has_ended else None
     if data_args.predict_file is not None and splits.keys() != {"test"}:
         questions = load_questions(data_args.predict_file, **data_args.question_options)
         splits, eval_split = DatasetDict(splits | {"test": questions}), "test"

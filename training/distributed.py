@@ -1,5 +1,6 @@
 """What a run must know about its machine and its sibling processes."""
 
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -8,10 +9,17 @@ from contextlib import contextmanager
 import torch
 import torch.distributed.nn.functional
 from torch.distributed.fsdp import FSDPModule
-from transformers import TrainingArguments
-from transformers.utils import logging
+from transformers import TrainingArguments, set_seed
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
+
+
+def start_process(args: TrainingArguments) -> None:
+    """Begin a script: the first process tells what it does, the others only warn; threads of a CPU run; the seed."""
+    logging.basicConfig(level=logging.INFO if args.process_index == 0 else logging.WARNING, format="%(message)s")
+    if args.use_cpu:
+        logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
+    set_seed(args.seed)
 
 
 def use_all_cpu_cores() -> int:

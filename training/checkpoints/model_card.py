@@ -13,7 +13,6 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import Trainer
 
-from ..reports.tables import format_table
 from .provenance import datasets_of
 
 # Beside the packages, in a clone as in an installation.
@@ -64,6 +63,8 @@ def write_model_card(
         trainer: what trained the checkpoint, after training; None where it was only evaluated.
         trained_on: name of the training data where `metrics` are of other data; None: they are of the same.
     """
+    from ..reports.tables import format_table  # here, for trainers import this file and draw no table
+
     measured, trained_on = metrics["overall"] is not None, trained_on or metrics["dataset"]
     data = ModelCardData(
         model_name=Path(folder).resolve().name if measured else None,

@@ -3,12 +3,8 @@
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
-from transformers import Trainer
-from transformers.utils import logging
 
-from .model_card import without_folders, write_card_without_results
-
-logger = logging.get_logger(__name__)
+from .model_card import without_folders
 
 # What is not named stays: the Trainer's state and arguments are pickles, predictions hold rows of the data.
 PUBLISHED = (
@@ -36,16 +32,19 @@ def publish_checkpoint(
     commit makes all of them visible: what breaks off leaves the repository as it was.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: The checkpoint's folder.
         repo_id: "user/name", or a name of one's own.
-        private: whether a repository that is made is private; None is the account's default.
-        revision: the branch, made where it is missing; None is the main one.
-        token: of the Hub; None is the one of the environment or of the log-in.
-        commit_message: of the commit.
+        private: Whether a repository that is made is private; None is the account's default.
+        revision: The branch, made where it is missing; None is the main one.
+        token: Of the Hub; None is the one of the environment or of the log-in.
+        commit_message: Of the commit.
+
+    Returns:
+        The commit.
 
     Raises:
-        FileNotFoundError: the folder holds no checkpoint.
-        ConnectionError: the Hub could not be reached, refused, or the connection broke; nothing was published.
+        FileNotFoundError: If the folder holds no checkpoint.
+        ConnectionError: If the Hub could not be reached, refused, or the connection broke; nothing was published.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
@@ -59,7 +58,7 @@ def publish_checkpoint(
     except Exception as error:  # of huggingface_hub, of its HTTP client or of the system
         raise ConnectionError(
             f"Publishing {folder} as {repo_id} failed and nothing was changed there: {error}. The checkpoint is whole "
-            "in its folder; publish it with amif.training.publishing.publish_checkpoint."
+            "in its folder; publish it with amif.training.checkpoints.publishing.publish_checkpoint."
         ) from error
 
 
@@ -70,46 +69,3 @@ def _additions(folder: Path) -> list[CommitOperationAdd]:
     return additions + [
         CommitOperationAdd(file.name, without_folders(file.read_text(encoding="utf-8")).encode()) for file in texts
     ]
-
-
-class PublishingTrainer(Trainer):
-    """Publishes what belongs to a checkpoint, where the Trainer would publish its whole folder."""
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model and its processor. `push_to_hub` publishes them, once there are metrics and a card."""
-        super().save_model(output_dir, _internal_call=True)
-
-    def push_to_hub(
-        self,
-        commit_message: str = "End of training",
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-    ) -> CommitInfo | None:
-        """Save the model and publish it, with the metrics and the card of the output folder.
-
-        Arguments default to the Trainer's `hub_token`, `hub_revision` and `hub_private_repo`; the repository is its
-        `hub_model_id`, or the output folder's name.
-
-        Returns:
-            The commit; None in all processes but the first.
-
-        Raises:
-            ConnectionError: as `publish_checkpoint`.
-        """
-        self.save_model()
-        if not self.is_world_process_zero():
-            return None
-        folder = Path(self.args.output_dir)
-        if not (folder / "README.md").is_file():
-            write_card_without_results(folder, self)
-        commit = publish_checkpoint(
-            folder,
-            self.args.hub_model_id or folder.resolve().name,
-            private=self.args.hub_private_repo if private is None else private,
-            revision=revision or self.args.hub_revision,
-            token=token or self.args.hub_token,
-            commit_message=commit_message,
-        )
-        logger.warning(f"Published: {commit.commit_url}")
-        return commit

@@ -1,19 +1,106 @@
-"""A run's checkpoints on disk: which are complete, which can be gone on from, and whether a folder holds a model."""
+"""A run's checkpoints on disk: which are complete, which can be gone on from, and what is left of a run to do."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TypeVar
 
 from safetensors import SafetensorError
+from transformers import TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
 CHECKPOINT_FILES_NAME = "checkpoint_files.json"
+
+_Arguments = TypeVar("_Arguments", bound=TrainingArguments)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a script has to do: train, or evaluate a checkpoint.
+
+    Attributes:
+        trains: Whether the model is trained.
+        has_ended: Whether an earlier run trained it to the end, so that its output folder is only evaluated.
+        start: The checkpoint that is trained on or evaluated; None for a new model.
+    """
+
+    trains: bool
+    has_ended: bool
+    start: str | None
+
+    def arguments_of(self, args: _Arguments) -> _Arguments:
+        """The trainer's arguments: `args`, or a copy that does not ask for validation where nothing is trained."""
+        if self.trains:
+            return args
+        evaluating = copy(args)  # `dataclasses.replace` would refuse load_best_model_at_end without validation
+        evaluating.do_train, evaluating.eval_strategy = False, "no"
+        return evaluating
+
+
+def plan_run(args: TrainingArguments, name_or_path: str | None) -> RunPlan:
+    """Say what is left to do; a resumed run whose training had ended is only evaluated.
+
+    Args:
+        args: As the command line gives them.
+        name_or_path: The checkpoint to start from or to evaluate; None for a new model.
+    """
+    if args.do_train and resumes_newest(args.resume_from_checkpoint) and training_has_ended(args):
+        logger.info(f"Training had ended: {args.output_dir} is evaluated.")
+        return RunPlan(trains=False, has_ended=True, start=args.output_dir)
+    return RunPlan(trains=args.do_train, has_ended=False, start=name_or_path)
+
+
+def resumes_newest(resume_from_checkpoint: str | bool | None) -> bool:
+    """Whether `--resume_from_checkpoint` asks for the newest checkpoint: True, or "true" or nothing as text."""
+    return resume_from_checkpoint is True or str(resume_from_checkpoint).lower() in ("", "true")
+
+
+def training_has_ended(args: TrainingArguments) -> bool:
+    """Whether the output folder holds the final model of a training run of as many epochs or steps as `args` says."""
+    try:
+        state = TrainerState.load_from_json(str(Path(args.output_dir) / TRAINER_STATE_NAME))
+    except (FileNotFoundError, ValueError):
+        return False
+    if args.max_steps > 0:
+        return state.max_steps == args.max_steps
+    return state.num_train_epochs == math.ceil(args.num_train_epochs)
+
+
+def checkpoint_to_resume(wanted: str | bool | None, output_dir: str | Path) -> str | None:
+    """The checkpoint that training goes on from; None to begin anew.
+
+    Args:
+        wanted: A checkpoint's folder; or True, "true" or "" for the newest complete one of `output_dir`, if any.
+        output_dir: The folder of the run.
+
+    Raises:
+        ValueError: If the named checkpoint is not complete.
+    """
+    if wanted is None or wanted is False:
+        return None
+    if not resumes_newest(wanted):
+        if missing := what_is_missing(str(wanted)):
+            raise ValueError(
+                f"{wanted} cannot be resumed: {missing}. Name another checkpoint, or give "
+                "--resume_from_checkpoint true for the newest complete one."
+            )
+        return str(wanted)
+    newest = newest_complete_checkpoint(output_dir)
+    if newest is None:
+        logger.warning(f"{output_dir} holds no complete checkpoint: training starts from the beginning.")
+        return None
+    logger.warning(f"Training goes on from {newest}.")
+    return str(newest)
 
 
 def list_checkpoint_files(folder: str | Path) -> None:
@@ -32,7 +119,7 @@ def list_checkpoint_files(folder: str | Path) -> None:
 
 def what_is_missing(folder: str | Path) -> str | None:
     """What keeps a checkpoint from being resumed, such as "model.safetensors is cut off"; None where it is complete."""
-    folder = Path(folder)
+    folder, sizes = Path(folder), {}
     for name in (CHECKPOINT_FILES_NAME, TRAINER_STATE_NAME):
         try:
             content = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -68,7 +155,7 @@ def explain_failed_saving(folder: str | Path, output_dir: str | Path) -> Iterato
     """Turn an error while `folder` is written into one that says what is kept and how to go on.
 
     Raises:
-        OSError: in place of the error of torch, safetensors or the system, which is its cause.
+        OSError: In place of the error of torch, safetensors or the system, which is its cause.
     """
     try:
         yield
@@ -85,7 +172,7 @@ def check_output_folder(folder: str | Path) -> None:
     """Make an output folder and prove that files can be written there, before hours are spent on them.
 
     Raises:
-        OSError: naming the folder, the system's reason and the cure.
+        OSError: If nothing can be written there, naming the system's reason and the cure.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)

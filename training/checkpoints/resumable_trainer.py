@@ -1,13 +1,13 @@
 """What every trainer here shares: checkpoints that an interrupted run can be resumed from, and nothing pickled."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import CommitInfo
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, TrainOutput
@@ -16,17 +16,30 @@ from transformers.utils import logging
 
 from .interruption import StopOnSigterm
 from .lora import has_lora, load_lora, refuse_adapter, save_lora
+from .model_card import write_card_without_results
 from .provenance import parameter_facts
-from .publishing import PublishingTrainer
-from .resumable_files import explain_failed_saving, list_checkpoint_files, newest_complete_checkpoint, what_is_missing
+from .publishing import publish_checkpoint
+from .resumable_files import checkpoint_to_resume, explain_failed_saving, list_checkpoint_files
 
 logger = logging.get_logger(__name__)
 
 
 @dataclass
 class ResumableArguments(TrainingArguments):
-    """Training arguments of every trainer here."""
+    """Training arguments of every trainer here: a checkpoint every epoch, and the best on validation at the end."""
 
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
+    warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
+    adam_beta2: float = field(default=0.98, metadata={"help": "Second beta of AdamW."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
+    hub_strategy: str = field(
+        default="end", metadata={"help": "When to push to the Hub; only the end keeps out pickles."}
+    )
+    logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the loss."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
     resume_from_checkpoint: str | None = field(
         default=None,
         metadata={
@@ -38,52 +51,33 @@ class ResumableArguments(TrainingArguments):
     )
 
 
-class CheckpointLoading(Trainer):
-    """Reads weights through `from_pretrained`.
-
-    Encoders are saved under other names than they have in memory. Only `from_pretrained` knows both; the Trainer's own
-    loading would leave such weights as they are, with no more than a warning. Of a model with adapters a checkpoint
-    holds the adapters alone.
-    """
-
-    def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-        elif self.state.best_model_checkpoint is not None:
-            self._load_weights(self.state.best_model_checkpoint)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            self._load_weights(resume_from_checkpoint)
-
-    def _load_weights(self, checkpoint: str) -> None:
-        model = self.accelerator.unwrap_model(self.model)
-        if has_lora(model):
-            load_lora(model, checkpoint)
-            return
-        refuse_adapter(checkpoint)
-        loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
-        model.load_state_dict(loaded.state_dict())
-
-
-class ResumableTrainer(CheckpointLoading, PublishingTrainer):
+class ResumableTrainer(Trainer):
     """A Trainer whose runs can be interrupted at any moment, also while they save.
 
     A resumed run continues from the newest complete checkpoint, with the random states, the order of the data and the
     early stopping of the uninterrupted one. Weights are safetensors; optimizer and random states are read with
     `weights_only=True`; `training_args.bin`, a pickle, is not written. A checkpoint of a model with adapters holds the
     adapters alone.
+
+    Args:
+        model: The model to train.
+        args: The arguments.
+        **kwargs: As for `transformers.Trainer`.
+
+    Raises:
+        ValueError: If the run would push to the Hub while it trains, or spread a model with adapters over processes.
     """
 
-    def __init__(self, model: torch.nn.Module, args: TrainingArguments, **kwargs: Any) -> None:
+    args: TrainingArguments
+    model: PreTrainedModel
+
+    def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs: Any) -> None:
         if args.push_to_hub and args.hub_strategy != HubStrategy.END:
             raise ValueError("Give --hub_strategy end: with others the Trainer pushes training_args.bin, a pickle.")
         super().__init__(model=model, args=args, **kwargs)
         if has_lora(model) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError("LoRA does not go with FSDP or DeepSpeed here: leave out either.")
-        self.parameter_facts: dict[str, str] = {}
+        self.parameter_facts: dict[str, Any] = {}
         self._stop_on_sigterm = StopOnSigterm(self)
         self.add_callback(self._stop_on_sigterm)
 
@@ -91,14 +85,14 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         """Train, or go on with an interrupted run.
 
         Args:
-            resume_from_checkpoint: a checkpoint's folder; or True (as text "true" or "") for the newest complete one of
+            resume_from_checkpoint: A checkpoint's folder; or True (as text "true" or "") for the newest complete one of
                 the output folder, from the beginning where there is none.
-            **kwargs: as for `transformers.Trainer.train`.
+            **kwargs: As for `transformers.Trainer.train`.
 
         Raises:
-            ValueError: where the named checkpoint is not complete.
+            ValueError: If the named checkpoint is not complete.
         """
-        checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
+        checkpoint = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # It says that training has ended; see `training_has_ended`.
@@ -117,12 +111,76 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         self.parameter_facts = facts[-1] if facts else parameter_facts(self.model)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model and its processor; an error says which checkpoints are kept."""
+        """Save the model and its processor; an error says which checkpoints are kept.
+
+        `push_to_hub` publishes them, once there are metrics and a card.
+        """
         if _internal_call:  # as part of a checkpoint, whose errors are explained as a whole
-            super().save_model(output_dir, _internal_call)
+            super().save_model(output_dir, _internal_call=True)
             return
         with explain_failed_saving(output_dir or self.args.output_dir, self.args.output_dir):
-            super().save_model(output_dir)
+            super().save_model(output_dir, _internal_call=True)
+
+    def push_to_hub(
+        self,
+        commit_message: str = "End of training",
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+    ) -> CommitInfo | None:
+        """Save the model and publish it, with the metrics and the card of the output folder; nothing else of it.
+
+        Arguments default to the Trainer's `hub_token`, `hub_revision` and `hub_private_repo`; the repository is its
+        `hub_model_id`, or the output folder's name.
+
+        Returns:
+            The commit; None in all processes but the first.
+
+        Raises:
+            ConnectionError: As `publish_checkpoint`.
+        """
+        self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        folder = Path(self.args.output_dir)
+        if not (folder / "README.md").is_file():
+            write_card_without_results(folder, self)
+        commit = publish_checkpoint(
+            folder,
+            self.args.hub_model_id or folder.resolve().name,
+            private=self.args.hub_private_repo if private is None else private,
+            revision=revision or self.args.hub_revision,
+            token=token or self.args.hub_token,
+            commit_message=commit_message,
+        )
+        logger.warning(f"Published: {commit.commit_url}")
+        return commit
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        elif self.state.best_model_checkpoint is not None:
+            self._load_weights(self.state.best_model_checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self._load_weights(resume_from_checkpoint)
+
+    def _load_weights(self, checkpoint: str) -> None:
+        """Read weights through `from_pretrained`, or of a model with adapters these alone.
+
+        Encoders are saved under other names than they have in memory. Only `from_pretrained` knows both; the Trainer's
+        own loading would leave such weights as they are, with no more than a warning.
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        if has_lora(model):
+            load_lora(model, checkpoint)
+            return
+        refuse_adapter(checkpoint)
+        loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
+        model.load_state_dict(loaded.state_dict())
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         drop_last = self.args.dataloader_drop_last
@@ -133,31 +191,15 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
-    def _checkpoint_to_resume(self, wanted: str | bool | None) -> str | None:
-        if wanted is None or wanted is False:
-            return None
-        if not resumes_newest(wanted):
-            if missing := what_is_missing(wanted):
-                raise ValueError(
-                    f"{wanted} cannot be resumed: {missing}. Name another checkpoint, or give "
-                    "--resume_from_checkpoint true for the newest complete one."
-                )
-            return str(wanted)
-        newest = newest_complete_checkpoint(self.args.output_dir)
-        if newest is None:
-            logger.warning(f"{self.args.output_dir} holds no complete checkpoint: training starts from the beginning.")
-            return None
-        logger.warning(f"Training goes on from {newest}.")
-        return str(newest)
-
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        folder = output_dir or self.args.output_dir
         if has_lora(self.model):
             if self.args.should_save:
-                save_lora(self.model, output_dir or self.args.output_dir)
+                save_lora(self.model, folder)
             return
         super()._save(output_dir, state_dict)
         if self.args.should_save:
-            (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+            (Path(folder) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         run_folder = Path(self._get_output_dir(trial))
@@ -174,19 +216,3 @@ class ResumableTrainer(CheckpointLoading, PublishingTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             list_checkpoint_files(output_dir)
-
-
-def resumes_newest(resume_from_checkpoint: str | bool | None) -> bool:
-    """Whether `--resume_from_checkpoint` asks for the newest checkpoint: True, or "true" or nothing as text."""
-    return resume_from_checkpoint is True or str(resume_from_checkpoint).lower() in ("", "true")
-
-
-def training_has_ended(args: TrainingArguments) -> bool:
-    """Whether the output folder holds the final model of a training run of as many epochs or steps as `args` says."""
-    try:
-        state = TrainerState.load_from_json(str(Path(args.output_dir) / TRAINER_STATE_NAME))
-    except (FileNotFoundError, ValueError):
-        return False
-    if args.max_steps > 0:
-        return state.max_steps == args.max_steps
-    return state.num_train_epochs == math.ceil(args.num_train_epochs)

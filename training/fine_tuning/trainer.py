@@ -70,24 +70,12 @@ class AmifVqaArguments(ResumableArguments):
             "trains all blocks at one rate."
         },
     )
-    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
-    warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
     weight_decay: float = field(default=0.05, metadata={"help": "Weight decay of AdamW."})
-    adam_beta2: float = field(default=0.98, metadata={"help": "Second beta of AdamW."})
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on the validation split."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
-    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
     metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "What makes a checkpoint best."})
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of it is better."})
     restore_callback_states_from_checkpoint: bool = field(
         default=True, metadata={"help": "Whether a resumed run remembers how long early stopping has waited."}
     )
-    hub_strategy: str = field(
-        default="end", metadata={"help": "When to push to the Hub; only the end keeps out pickles."}
-    )
-    logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the loss."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
     label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Leave as it is."})
     freeze_vision_encoder: bool = field(
         default=False,

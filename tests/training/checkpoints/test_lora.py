@@ -12,6 +12,7 @@ from transformers import AutoModel, BertConfig, CLIPVisionConfig, Dinov2Config, 
 from amif.training import small_model as small
 from amif.training.checkpoints.lora import ADAPTER_FOLDER, add_lora, finish_lora, has_lora
 from amif.training.fine_tuning.trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
+from amif.training.processors import small_processor
 
 LABELS = padded([[5], [6, 7], [8], [9]])["input_ids"]
 
@@ -86,7 +87,7 @@ def test_what_is_trained(encoders, new):
 
 
 def test_under_five_percent_of_the_small_model_of_the_default_run():
-    processor = small.small_processor(["is there a mass in the left lung?"], 96)
+    processor = small_processor(["is there a mass in the left lung?"], 96)
     model = small.small_model(processor, 96)
     add_lora(model, 3)
     share = sum(model.get_parameter(name).numel() for name in trained(model)) / model.num_parameters()

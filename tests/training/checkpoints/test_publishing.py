@@ -17,7 +17,7 @@ from amif.training.checkpoints.publishing import publish_checkpoint
 TESTS = Path(__file__).parents[2]
 
 # Words in the names of code that a model which answers does not need.
-ONLY_PRETRAINING = ("pretraining", "embedding", "aga_", "mpma_")
+ONLY_PRETRAINING = ("pretraining", "dual_encoder", "aga_", "mpma_")
 
 CLIENT = """
 import json, sys, time, urllib.request
@@ -28,7 +28,7 @@ import amif, os, torch
 from huggingface_hub import HfApi
 from peft import PeftModel
 from transformers import AutoModel, AutoProcessor, pipeline
-from amif.training.publishing import publish_checkpoint
+from amif.training.checkpoints.publishing import publish_checkpoint
 
 folder = sys.argv[1]
 said = {}

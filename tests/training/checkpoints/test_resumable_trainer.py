@@ -18,9 +18,11 @@ from transformers import trainer as transformers_trainer
 from transformers.trainer_callback import TrainerState
 
 from amif import AgaPreTrainingArguments, AmifPreTrainingArguments, AmifVqaArguments, MpmaPreTrainingArguments
-from amif.training.checkpoints import resumable_trainer
-from amif.training.checkpoints.resumable_files import newest_complete_checkpoint
-from amif.training.checkpoints.resumable_trainer import training_has_ended
+from amif.training.checkpoints.resumable_files import (
+    list_checkpoint_files,
+    newest_complete_checkpoint,
+    training_has_ended,
+)
 
 SCHEDULE = {"num_train_epochs": 3, "learning_rate": 1e-3, "warmup_steps": 0.1, "augment_images": True}
 
@@ -278,7 +280,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, processor, data, name):
     trainer(tmp_path, processor, data, num_train_epochs=1, save_strategy="epoch").train()
     folder, mark = tmp_path / "checkpoint-3", tmp_path / "executed"
     torch.save(Bomb(mark), folder / name)
-    resumable_trainer.list_checkpoint_files(folder)
+    list_checkpoint_files(folder)
     run = trainer(tmp_path, processor, data, num_train_epochs=2, save_strategy="epoch")
     with pytest.raises(Exception, match=r"[Ww]eights"):
         run.train(resume_from_checkpoint=str(folder))
