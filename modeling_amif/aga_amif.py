@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .configuration_aga_amif import AgaConfig
 from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
-from .modeling_amif import AmifEncoders
+from .modeling_amif import ALWAYS_SET, AmifEncoders
 
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1e-4, 0.95
 
@@ -34,14 +34,14 @@ class AgaPreTrainingOutput(ModelOutput):
         image_thresholds: phi, (B, P): above it a patch gathers a token.
     """
 
-    image_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-    temperatures: torch.FloatTensor | None = None
-    image_tokens: torch.FloatTensor | None = None
-    text_tokens: torch.FloatTensor | None = None
-    text_token_mask: torch.BoolTensor | None = None
-    text_thresholds: torch.FloatTensor | None = None
-    image_thresholds: torch.FloatTensor | None = None
+    image_embeds: torch.Tensor = ALWAYS_SET
+    text_embeds: torch.Tensor = ALWAYS_SET
+    temperatures: torch.Tensor = ALWAYS_SET
+    image_tokens: torch.Tensor = ALWAYS_SET
+    text_tokens: torch.Tensor = ALWAYS_SET
+    text_token_mask: torch.Tensor = ALWAYS_SET
+    text_thresholds: torch.Tensor = ALWAYS_SET
+    image_thresholds: torch.Tensor = ALWAYS_SET
 
 
 class AgaThresholdLayer(nn.Linear):
@@ -78,6 +78,7 @@ class AgaThresholdGate(nn.Module):
 class AgaForPreTraining(AmifDualEncoder):
     """Encoders and projections shared with AMiF, local adaptors of tokens and patches, two gates and temperatures."""
 
+    config: AgaConfig
     config_class = AgaConfig
     initial_temperatures = (0.07, 0.07)
 
@@ -122,7 +123,13 @@ class AgaForPreTraining(AmifDualEncoder):
         # Every image of a batch has its class token, if any, at the same place.
         image_tokens = self.image_adaptor(image[:, patch_mask(image)[0]])
         text_tokens = self.text_adaptor(text)
-        text_thresholds, image_thresholds = self._thresholds(text_tokens, image_tokens, words)
+        patches = torch.ones(image_tokens.shape[:2], dtype=torch.bool, device=image.device)
+        if self.language_gate is None or self.vision_gate is None:
+            text_thresholds = fixed_threshold(patches).expand(text_tokens.shape[:2])
+            image_thresholds = fixed_threshold(words).expand(image_tokens.shape[:2])
+        else:
+            text_thresholds = self.language_gate(text_tokens, image_tokens, words, patches)
+            image_thresholds = self.vision_gate(image_tokens, text_tokens, patches, words)
         return AgaPreTrainingOutput(
             image_embeds=self._embed_image_states(image).unsqueeze(0),
             text_embeds=self._embed_text_states(text, attention_mask),
@@ -133,14 +140,6 @@ class AgaForPreTraining(AmifDualEncoder):
             text_thresholds=text_thresholds,
             image_thresholds=image_thresholds,
         )
-
-    def _thresholds(
-        self, text: torch.Tensor, image: torch.Tensor, words: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        patches = torch.ones(image.shape[:2], dtype=torch.bool, device=image.device)
-        if self.language_gate is None:
-            return fixed_threshold(patches).expand(text.shape[:2]), fixed_threshold(words).expand(image.shape[:2])
-        return self.language_gate(text, image, words, patches), self.vision_gate(image, text, patches, words)
 
 
 def fixed_threshold(mask: torch.Tensor) -> torch.Tensor:
@@ -155,5 +154,3 @@ def _masked_mean(items: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 AgaForPreTraining.register_for_auto_class("AutoModel")
-
-__all__ = ["AgaForPreTraining", "AgaPreTrainingOutput", "AgaThresholdGate", "fixed_threshold"]

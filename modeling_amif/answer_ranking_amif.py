@@ -7,12 +7,15 @@ once per question; keys and values of the question's states are computed then an
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+from transformers.utils.generic import ModelOutput
 
 from .encoders_amif import cache_option
+from .modeling_amif import ALWAYS_SET
 
 CANDIDATES_PER_PASS = 128
 
@@ -26,8 +29,8 @@ class AmifRankingOutput(ModelOutput):
         scores: (B, top_k) float32, their log-likelihoods (nats), divided by the number of tokens for score="mean".
     """
 
-    indices: torch.LongTensor | None = None
-    scores: torch.FloatTensor | None = None
+    indices: torch.Tensor = ALWAYS_SET
+    scores: torch.Tensor = ALWAYS_SET
 
 
 def candidate_tokens(answers: Mapping[str, torch.Tensor]) -> list[list[int]]:
@@ -56,7 +59,7 @@ class AnswerScorer:
 
     def __init__(self, decoder: PreTrainedModel, states: torch.Tensor, mask: torch.Tensor, start_token_id: int) -> None:
         self.decoder, self.states, self.mask = decoder, states, mask
-        self.head = decoder.cls if hasattr(decoder, "cls") else decoder.lm_head
+        self.head = decoder.get_submodule("cls" if hasattr(decoder, "cls") else "lm_head")
         self.cache = EncoderDecoderCache(DynamicCache(config=decoder.config), DynamicCache(config=decoder.config))
         start = torch.full((len(states), 1), start_token_id, device=states.device)
         hidden = self._read(start, states, mask, self.cache)
@@ -77,10 +80,10 @@ class AnswerScorer:
         for row, prefix in enumerate(prefixes):
             ids[row, : len(prefix)] = torch.tensor(prefix)
         rows = torch.tensor(questions, device=self.states.device)
+        halves = (self.cache.self_attention_cache, self.cache.cross_attention_cache)
+        cache = EncoderDecoderCache(*(_cache_rows(half, rows, self.decoder.config) for half in halves))
         # Padding stands at the end, where the causal mask hides it, and is dropped before the costly output layer.
-        hidden = self._read(
-            ids.to(self.states.device), _rows(self.states, rows), _rows(self.mask, rows), self._cache_of(rows)
-        )
+        hidden = self._read(ids.to(self.states.device), _rows(self.states, rows), _rows(self.mask, rows), cache)
         valid = torch.arange(ids.shape[1]) < lengths[:, None]
         return list(self.log_probs(hidden[valid.to(hidden.device)]).split(lengths.tolist()))
 
@@ -139,10 +142,6 @@ class AnswerScorer:
         """Log-probabilities (..., vocabulary), float32, of the token after each decoder state (..., width)."""
         return self.head(hidden).float().log_softmax(dim=-1)
 
-    def _cache_of(self, rows: torch.Tensor) -> EncoderDecoderCache:
-        halves = (self.cache.self_attention_cache, self.cache.cross_attention_cache)
-        return EncoderDecoderCache(*(_cache_rows(half, rows, self.decoder.config) for half in halves))
-
 
 def rank_exhaustively(scorer: AnswerScorer, candidates: list[list[int]], top_k: int, score: str) -> AmifRankingOutput:
     """Score every candidate for every question; ties keep the candidates' order.
@@ -185,13 +184,12 @@ def _rows(tensor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return tensor.index_select(0, rows)
 
 
-def _cache_rows(cache: DynamicCache, rows: torch.Tensor, config: object) -> DynamicCache:
+def _cache_rows(cache: Cache, rows: torch.Tensor, config: PreTrainedConfig) -> DynamicCache:
     selected = DynamicCache(config=config)
-    for old, new in zip(cache.layers, selected.layers, strict=True):
-        if old.is_initialized:
+    # A cache's layers may be of any kind; those of BERT-like decoders grow token by token.
+    layers = cast(list[DynamicLayer], cache.layers), cast(list[DynamicLayer], selected.layers)
+    for old, new in zip(*layers, strict=True):
+        if old.keys is not None and old.values is not None:
             new.lazy_initialization(old.keys, old.values)
             new.keys, new.values = _rows(old.keys, rows), _rows(old.values, rows)
     return selected
-
-
-__all__ = ["AmifRankingOutput", "AnswerScorer", "candidate_tokens", "rank_exhaustively"]

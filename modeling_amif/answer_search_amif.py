@@ -93,9 +93,7 @@ class CandidateTrie:
 
 
 # A data set's questions are ranked batch by batch over the same candidates.
-@lru_cache(maxsize=4)
-def _trie_of(candidates: tuple[tuple[int, ...], ...]) -> CandidateTrie:
-    return CandidateTrie(candidates)
+_trie_of = lru_cache(maxsize=4)(CandidateTrie)
 
 
 def rank_by_search(scorer: AnswerScorer, candidates: list[list[int]], top_k: int, score: str) -> AmifRankingOutput:
@@ -183,17 +181,14 @@ class _Search:
         for prefix in self.passing:
             self.slots.pop(prefix)
         self.kept, self.passing, self.sums = [], [], {}
-        self._settle()
+        # Candidates that nothing can overtake are results.
+        while not self.finished and self.frontier[0][3] is None:
+            bound, candidate, _, _ = heapq.heappop(self.frontier)
+            self.best.append((candidate, -bound))
 
     def _push(self, total: float, length: int, candidate: int, prefix: int | None) -> None:
         bound = total / length if self.score == "mean" else total
         heapq.heappush(self.frontier, (-bound, candidate, total, prefix))
-
-    def _settle(self) -> None:
-        """Move candidates that nothing can overtake to the result."""
-        while not self.finished and self.frontier[0][3] is None:
-            bound, candidate, _, _ = heapq.heappop(self.frontier)
-            self.best.append((candidate, -bound))
 
 
 class _TreeReader:
@@ -234,15 +229,11 @@ class _TreeReader:
             ids[row, : len(chosen)] = torch.tensor([self.trie.tokens[prefix] for prefix in chosen], dtype=torch.long)
             positions[row, : len(chosen)] = torch.tensor([self.trie.depths[prefix] for prefix in chosen])
             valid[row, : len(chosen)] = True
-            places = list(self._visible_slots(search, past))
-            visible[row, [column for column, _ in places], [slot for _, slot in places]] = True
+            for column, prefix in enumerate(chosen):
+                search.slots[prefix] = [*search.slots[self.trie.parents[prefix]], past + column]
+            columns = [column for column, prefix in enumerate(chosen) for _ in search.slots[prefix]]
+            visible[row, columns, [slot for prefix in chosen for slot in search.slots[prefix]]] = True
         return ids, positions + self.first_position, visible, valid
-
-    def _visible_slots(self, search: _Search, past: int) -> Iterator[tuple[int, int]]:
-        for column, prefix in enumerate(search.chosen):
-            search.slots[prefix] = [*search.slots[self.trie.parents[prefix]], past + column]
-            for slot in search.slots[prefix]:
-                yield column, slot
 
     def _step_log_probs(self, hidden: torch.Tensor, prefixes: list[int]) -> Iterator[float]:
         for start in range(0, len(prefixes), TOKENS_PER_HEAD_PASS):
@@ -250,6 +241,3 @@ class _TreeReader:
             rows = [row for row, tokens in enumerate(steps) for _ in tokens]
             log_probs = self.scorer.log_probs(hidden[start : start + TOKENS_PER_HEAD_PASS])
             yield from log_probs[rows, [token for tokens in steps for token in tokens]].tolist()
-
-
-__all__ = ["CandidateTrie", "rank_by_search"]

@@ -78,7 +78,7 @@ class AmifAttention(nn.Module):
         Returns:
             States (batch, queries, d), and the weights (batch, heads, queries, keys) where the implementation is eager.
         """
-        implementation = self.config._attn_implementation
+        implementation = self.config._attn_implementation or "eager"
         if implementation == "eager" and not keep_weights:
             implementation = "sdpa"
         dropout = self.dropout if self.training else 0.0
@@ -113,6 +113,3 @@ class AmifFeedForward(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Transform each position of `hidden_states` (..., d) by itself."""
         return self.contract(self.activation(self.expand(hidden_states)))
-
-
-__all__ = ["AmifAttention", "AmifFeedForward"]

@@ -113,6 +113,3 @@ class AmifCoAttention(nn.Module):
             second, *_ = layer(second, first, second_to_second, second_to_first)
             first = new_first
         return first, second
-
-
-__all__ = ["IMAGE", "TEXT", "AmifCoAttention"]

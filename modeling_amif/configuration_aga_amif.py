@@ -31,5 +31,3 @@ class AgaConfig(AmifConfig):
 
 
 AgaConfig.register_for_auto_class()
-
-__all__ = ["AgaConfig"]

@@ -1,16 +1,11 @@
 """Configuration of AMiF: sub-configurations of encoders and decoder, and what joins them."""
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
-from transformers import (
-    AutoConfig,
-    BertConfig,
-    CLIPVisionConfig,
-    PreTrainedConfig,
-)
+from transformers import AutoConfig, BertConfig, CLIPVisionConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
+from transformers.utils.hub import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 # Encoders whose blocks know a patch's place from its embedding alone: patches can be left out before the blocks.
 VISIBLE_PATCH_ENCODERS = ("vit", "clip_vision_model", "dinov2", "siglip_vision_model")
@@ -59,7 +54,11 @@ class AmifConfig(PreTrainedConfig):
     """
 
     model_type = "amif"
-    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig, "decoder_config": AutoConfig}  # noqa: RUF012
+    sub_configs: ClassVar[dict[str, type[AutoConfig]]] = {
+        "vision_config": AutoConfig,
+        "text_config": AutoConfig,
+        "decoder_config": AutoConfig,
+    }
 
     def __init__(
         self,

@@ -77,5 +77,3 @@ class MpmaConfig(AmifConfig):
 
 
 MpmaConfig.register_for_auto_class()
-
-__all__ = ["MpmaConfig"]

@@ -8,7 +8,7 @@ from transformers import initialization as init
 
 from .encoder_loading_amif import copy_weights, load_encoders
 from .encoders_amif import has_class_token
-from .modeling_amif import AmifPreTrainedModel
+from .modeling_amif import AmifEncoders, AmifPreTrainedModel
 
 
 class AmifDualEncoder(AmifPreTrainedModel):
@@ -17,6 +17,8 @@ class AmifDualEncoder(AmifPreTrainedModel):
     `log_temperatures` holds logarithms: a temperature never becomes negative, however large a step.
     """
 
+    model: AmifEncoders
+    log_temperatures: nn.Parameter
     initial_temperatures: tuple[float, ...]
 
     @torch.no_grad()
@@ -49,7 +51,8 @@ class AmifDualEncoder(AmifPreTrainedModel):
             ValueError: If an encoder has fewer layers than it shall keep, or the patches do not divide `image_size`.
         """
         vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
-        model = cls(cls.config_class(**(configs | config)))
+        fields: dict[str, Any] = {**configs, **config}
+        model = cls(cls.config_class(**fields))
         copy_weights(vision_model, model.model.vision_model)
         copy_weights(text_model, model.model.text_model)
         return model

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from .encoders_amif import _square_grid
+from .encoders_amif import square_grid
 
 logger = logging.get_logger(__name__)
 
@@ -24,7 +24,7 @@ def load_encoders(
     image_size: int | None = None,
     vision_layers: int | None = None,
     text_layers: int | None = None,
-) -> tuple[PreTrainedModel, PreTrainedModel, dict[str, Any]]:
+) -> tuple[PreTrainedModel, PreTrainedModel, dict[str, PreTrainedConfig | int]]:
     """Load an image and a text encoder in float32.
 
     Args:
@@ -46,39 +46,37 @@ def load_encoders(
     text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
     if image_size is not None and image_size != getattr(vision_model.config, "image_size", None):
         check_image_size(image_size, getattr(vision_model.config, "patch_size", None))
-    vision_config = vision_model.config.to_dict()
-    vision_config["image_size"] = image_size or vision_config.get("image_size")
-    configs = {
-        "vision_config": with_first_layers(vision_config, vision_layers, "vision_layers"),
-        "text_config": with_first_layers(text_model.config.to_dict(), text_layers, "text_layers"),
-    }
-    return vision_model, text_model, configs | _special_token_ids(text)
+    vision_config = with_first_layers(vision_model.config, vision_layers, "vision_layers")
+    vision_config.image_size = image_size or getattr(vision_config, "image_size", None)
+    text_config = with_first_layers(text_model.config, text_layers, "text_layers")
+    return vision_model, text_model, {"vision_config": vision_config, "text_config": text_config} | _token_ids(text)
 
 
-def with_first_layers(config: dict[str, Any], count: int | None, name: str) -> dict[str, Any]:
-    """The configuration of a model's first layers alone; None keeps all.
+def with_first_layers(config: PreTrainedConfig, count: int | None, name: str) -> PreTrainedConfig:
+    """A new configuration of a model's first layers alone; None keeps all.
 
     Raises:
         ValueError: If the model has fewer, or its configuration does not count them in `num_hidden_layers`, as Swin's
             does not; `name` is what gave the count.
     """
-    if count is None:
-        return config
-    depth = config.get("num_hidden_layers")
-    if depth is None:
-        raise ValueError(f"{name}={count}: {config['model_type']!r} states no num_hidden_layers; leave {name} out.")
-    if not 1 <= count <= depth:
-        weights = f"the {config['model_type']} weights have {depth} layers"
-        raise ValueError(f"{name}={count}: {weights}; give 1 to {depth}, or other weights.")
-    # Backbones, such as DINOv2's, name stages by depth, and refuse a stage that is no more.
-    stages = ("stage_names", "out_features", "out_indices")
-    shortened = {key: value for key, value in config.items() if key not in stages} | {"num_hidden_layers": count}
-    if config.get("layer_types"):
-        shortened["layer_types"] = config["layer_types"][:count]
-    return shortened
+    fields = config.to_dict()
+    if count is not None:
+        depth = fields.get("num_hidden_layers")
+        if depth is None:
+            raise ValueError(f"{name}={count}: {config.model_type!r} states no num_hidden_layers; leave {name} out.")
+        if not 1 <= count <= depth:
+            weights = f"the {config.model_type} weights have {depth} layers"
+            raise ValueError(f"{name}={count}: {weights}; give 1 to {depth}, or other weights.")
+        # Backbones, such as DINOv2's, name stages by depth, and refuse a stage that is no more.
+        for stages in ("stage_names", "out_features", "out_indices"):
+            fields.pop(stages, None)
+        fields["num_hidden_layers"] = count
+        if fields.get("layer_types"):
+            fields["layer_types"] = fields["layer_types"][:count]
+    return type(config)(**fields)
 
 
-def _special_token_ids(text: str) -> dict[str, int]:
+def _token_ids(text: str) -> dict[str, int]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(text)
@@ -106,18 +104,14 @@ def check_image_size(image_size: int, patch_size: Any) -> None:
         raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}; use {sizes}.")
 
 
-def copy_weights(source: nn.Module, target: nn.Module) -> list[str]:
-    """Copy every weight that `target` has in `source`; position tables of another grid are resized.
-
-    Returns:
-        The names of weights of `target` that `source` does not have.
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy to `target` every weight that it shares with `source`; position tables of another grid are resized.
 
     Raises:
         ValueError: If a weight that is not a position table has another shape.
     """
-    weights, wanted = source.state_dict(), target.state_dict()
-    copied = {}
-    for name, old in wanted.items():
+    weights, copied = source.state_dict(), {}
+    for name, old in target.state_dict().items():
         if name not in weights:
             continue
         new = weights[name]
@@ -127,7 +121,6 @@ def copy_weights(source: nn.Module, target: nn.Module) -> list[str]:
             raise ValueError(f"Weight {name!r} has shape {tuple(new.shape)}; the new model needs {tuple(old.shape)}.")
         copied[name] = new
     target.load_state_dict(copied, strict=False)
-    return sorted(wanted.keys() - copied.keys())
 
 
 def resize_position_embeddings(table: torch.Tensor, num_positions: int) -> torch.Tensor:
@@ -143,8 +136,8 @@ def resize_position_embeddings(table: torch.Tensor, num_positions: int) -> torch
     Raises:
         ValueError: If either number of positions is not a square grid with at most one class token.
     """
-    old_grid, extra = _square_grid(table.shape[-2])
-    new_grid, new_extra = _square_grid(num_positions)
+    old_grid, extra = square_grid(table.shape[-2])
+    new_grid, new_extra = square_grid(num_positions)
     if extra != new_extra:
         raise ValueError(f"Cannot resize {table.shape[-2]} positions to {num_positions}: only one has a class token.")
     width = table.shape[-1]

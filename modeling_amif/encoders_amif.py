@@ -1,9 +1,9 @@
-"""Building and loading the encoders and the decoder; token states of any image encoder."""
+"""Building the encoders and the decoder; token states of any image encoder."""
 
 import inspect
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,14 +39,15 @@ def build_decoder(config: AmifConfig) -> PreTrainedModel:
         ValueError: If the decoder's layers, positions or output layer are not BERT's.
     """
     decoder = AutoModelForCausalLM.from_config(config.decoder_config)
-    encoder = getattr(decoder.base_model, "encoder", None)
-    has_layers = hasattr(encoder, "layer") and hasattr(encoder.layer[0], "crossattention")
+    layers: Sequence[Any] = getattr(getattr(decoder.base_model, "encoder", None), "layer", ())
+    reads_encoder = all(hasattr(layer, "crossattention") for layer in layers[:1])
     takes_positions = "position_ids" in inspect.signature(decoder.base_model.forward).parameters
-    if not (has_layers and takes_positions and (hasattr(decoder, "cls") or hasattr(decoder, "lm_head"))):
+    has_head = hasattr(decoder, "cls") or hasattr(decoder, "lm_head")
+    if not (layers and reads_encoder and takes_positions and has_head):
         raise ValueError(
             f"Decoder type {config.decoder_config.model_type!r} is not BERT-like; use e.g. 'bert' or 'roberta'."
         )
-    for layer in encoder.layer[: len(encoder.layer) // 2]:
+    for layer in layers[: len(layers) // 2]:
         del layer.crossattention
         layer.is_decoder = False
     return decoder
@@ -80,8 +81,15 @@ def image_token_states(vision_model: PreTrainedModel, pixel_values: torch.Tensor
         )
     if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
         # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.
-        states = vision_model.post_layernorm(states)
-    return states if pooling == 1 else _pool_patches(states, pooling)
+        states = vision_model.get_submodule("post_layernorm")(states)
+    if pooling == 1:
+        return states
+    grid, extra = square_grid(states.shape[1])
+    if grid % pooling:
+        raise ValueError(f"image_pooling={pooling} does not divide the grid of {grid} x {grid} patches.")
+    patches = states[:, extra:].transpose(1, 2).unflatten(2, (grid, grid))
+    pooled = nn.functional.avg_pool2d(patches, pooling).flatten(2).transpose(1, 2)
+    return torch.cat([states[:, :extra], pooled], dim=1)
 
 
 def visible_token_states(
@@ -105,40 +113,31 @@ def visible_token_states(
             f"The image encoder {vision_model.config.model_type!r} cannot read a part of the patches; use one of "
             f"{VISIBLE_PATCH_ENCODERS}."
         )
-    with _only_visible(vision_model, visible_patches):
-        return image_token_states(vision_model, pixel_values, pooling=1)
 
-
-@contextmanager
-def _only_visible(vision_model: PreTrainedModel, visible_patches: torch.Tensor) -> Iterator[None]:
-    def keep(module: nn.Module, args: tuple, states: torch.Tensor) -> torch.Tensor:
+    def keep_visible(module: nn.Module, args: tuple, states: torch.Tensor) -> torch.Tensor:
         extra = int(has_class_token(states.shape[1]))
         class_token, patches = states[:, :extra], states[:, extra:]
         places = visible_patches.unsqueeze(-1).expand(-1, -1, states.shape[-1])
         return torch.cat([class_token, patches.gather(1, places)], dim=1)
 
-    hook = vision_model.embeddings.register_forward_hook(keep)
+    hook = vision_model.get_submodule("embeddings").register_forward_hook(keep_visible)
     try:
-        yield
+        return image_token_states(vision_model, pixel_values, pooling=1)
     finally:
         hook.remove()
 
 
-def _pool_patches(states: torch.Tensor, pooling: int) -> torch.Tensor:
-    grid, extra = _square_grid(states.shape[1])
-    if grid % pooling:
-        raise ValueError(f"image_pooling={pooling} does not divide the grid of {grid} x {grid} patches.")
-    patches = states[:, extra:].transpose(1, 2).unflatten(2, (grid, grid))
-    pooled = nn.functional.avg_pool2d(patches, pooling).flatten(2).transpose(1, 2)
-    return torch.cat([states[:, :extra], pooled], dim=1)
-
-
 def has_class_token(num_tokens: int) -> bool:
     """Whether so many token states of an image are a class token and a square grid, rather than the grid alone."""
-    return _square_grid(num_tokens)[1] == 1
+    return square_grid(num_tokens)[1] == 1
 
 
-def _square_grid(num_positions: int) -> tuple[int, int]:
+def square_grid(num_positions: int) -> tuple[int, int]:
+    """The side of a square grid of patches, and 1 where a class token stands before it, else 0.
+
+    Raises:
+        ValueError: If `num_positions` is not such a number.
+    """
     grid = math.isqrt(num_positions)
     extra = num_positions - grid * grid
     if extra > 1:

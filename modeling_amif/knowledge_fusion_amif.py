@@ -68,6 +68,3 @@ class AmifKnowledgeFusion(nn.Module):
         if weights is not None:
             weights = weights.squeeze(0).unflatten(1, joint_states.shape[:2]).transpose(0, 1)
         return output, gate, weights
-
-
-__all__ = ["AmifKnowledgeFusion"]

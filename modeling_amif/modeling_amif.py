@@ -1,28 +1,33 @@
 """AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
 from .encoders_amif import build_encoder, image_token_states, visible_token_states
 
+# `ModelOutput` wants None as every field's default, also of those that are never None.
+ALWAYS_SET: Any = None
+
 
 class AmifPreTrainedModel(PreTrainedModel):
     """What all AMiF models share: configuration, new weights, supported attention."""
 
-    config_class = AmifConfig
+    config: AmifConfig
+    config_class: ClassVar[type[AmifConfig]] = AmifConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules = (AmifCoAttentionLayer.__name__,)
+    _no_split_modules: ClassVar[list[str]] = [AmifCoAttentionLayer.__name__]
 
 
 class AmifEncoders(AmifPreTrainedModel):
@@ -40,9 +45,10 @@ class AmifEncoders(AmifPreTrainedModel):
     def _add_modules(self, config: AmifConfig) -> None:
         """What a subclass has beside; called before weights are set, so that a seed gives the same ones ever."""
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         """The text encoder's word embeddings, which also embed the knowledge vocabulary."""
-        return self.text_model.get_input_embeddings()
+        # transformers annotates any module; those of BERT-like encoders are tables.
+        return cast(nn.Embedding, self.text_model.get_input_embeddings())
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the text encoder's word embeddings."""
@@ -79,12 +85,12 @@ class AmifModelOutput(ModelOutput):
         image_to_text_attentions: Per layer (B, heads, p, t), rows are image tokens.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    attention_mask: torch.LongTensor | None = None
-    text_attentions: tuple[torch.FloatTensor, ...] | None = None
-    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
+    last_hidden_state: torch.Tensor = ALWAYS_SET
+    attention_mask: torch.Tensor = ALWAYS_SET
+    text_attentions: tuple[torch.Tensor, ...] | None = None
+    text_to_image_attentions: tuple[torch.Tensor, ...] | None = None
+    image_attentions: tuple[torch.Tensor, ...] | None = None
+    image_to_text_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AmifModel(AmifEncoders):
@@ -116,14 +122,24 @@ class AmifModel(AmifEncoders):
             ValueError: If images or texts are missing, their numbers differ without `image_index`, or attention weights
                 are asked for from an implementation that does not keep them.
         """
-        _check_attention_output(self.config, output_attentions)
-        if (pixel_values is None) == (image_states is None) or input_ids is None:
+        if output_attentions and self.config._attn_implementation != "eager":
+            raise ValueError(
+                f"Attention weights are not kept by {self.config._attn_implementation!r} attention; call "
+                "model.set_attn_implementation('eager') first."
+            )
+        if pixel_values is not None and image_states is None:
+            pixel_values, image_states = None, self.encode_images(pixel_values)
+        if input_ids is None or image_states is None or pixel_values is not None:
             raise ValueError("Give input_ids, and either pixel_values or image_states.")
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        if image_states is None:
-            image_states = self.encode_images(pixel_values)
-        image = _image_of_each_text(self.project_images(image_states), image_index, len(input_ids))
+        image = self.project_images(image_states)
+        if image_index is not None:
+            image = image[image_index]
+        elif len(image) != len(input_ids):
+            raise ValueError(
+                f"{len(image)} images and {len(input_ids)} texts: give image_index, the image of each text."
+            )
         text = self.encode_texts(input_ids, attention_mask)
         text, image, attentions = self.co_attention(text, image, attention_mask)
         image_mask = attention_mask.new_ones(image.shape[:2])
@@ -131,22 +147,6 @@ class AmifModel(AmifEncoders):
             last_hidden_state=torch.cat([text, image], dim=1),
             attention_mask=torch.cat([attention_mask, image_mask], dim=1),
             **(attentions if output_attentions else {}),
-        )
-
-
-def _image_of_each_text(image: torch.Tensor, image_index: torch.Tensor | None, num_texts: int) -> torch.Tensor:
-    if image_index is not None:
-        return image[image_index]
-    if len(image) != num_texts:
-        raise ValueError(f"{len(image)} images and {num_texts} texts: give image_index, the image of each text.")
-    return image
-
-
-def _check_attention_output(config: AmifConfig, output_attentions: bool) -> None:
-    if output_attentions and config._attn_implementation != "eager":
-        raise ValueError(
-            f"Attention weights are not kept by {config._attn_implementation!r} attention; call "
-            "model.set_attn_implementation('eager') first."
         )
 
 

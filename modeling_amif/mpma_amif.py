@@ -4,6 +4,7 @@ The abstract names joint reconstruction, global and local alignment and memory-a
 are built, sizes and ratios are our reading, after published relatives.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,11 +12,11 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .configuration_mpma_amif import MpmaConfig
 from .dual_encoder_amif import AmifDualEncoder, unit, word_mask
-from .modeling_amif import AmifEncoders
+from .modeling_amif import ALWAYS_SET, AmifEncoders
 from .mpma_fusion_amif import MpmaFusion, MpmaImageDecoder, MpmaMemory, MpmaReportHead, grid_positions
 
 
@@ -32,23 +33,22 @@ class MpmaPreTrainingOutput(ModelOutput):
         text_token_mask: (B, t) bool, True for words that were read: not hidden, [CLS], [SEP] or padding.
         patch_predictions: (B, P, channels x side x side) of all patches, in reading order.
         token_logits: (H, vocabulary) of the H hidden tokens, report by report.
-        fused_states: Z, (B, t, d): the report after reading the image.
     """
 
-    image_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-    temperatures: torch.FloatTensor | None = None
-    image_tokens: torch.FloatTensor | None = None
-    text_tokens: torch.FloatTensor | None = None
-    text_token_mask: torch.BoolTensor | None = None
-    patch_predictions: torch.FloatTensor | None = None
-    token_logits: torch.FloatTensor | None = None
-    fused_states: torch.FloatTensor | None = None
+    image_embeds: torch.Tensor = ALWAYS_SET
+    text_embeds: torch.Tensor = ALWAYS_SET
+    temperatures: torch.Tensor = ALWAYS_SET
+    image_tokens: torch.Tensor = ALWAYS_SET
+    text_tokens: torch.Tensor = ALWAYS_SET
+    text_token_mask: torch.Tensor = ALWAYS_SET
+    patch_predictions: torch.Tensor = ALWAYS_SET
+    token_logits: torch.Tensor = ALWAYS_SET
 
 
 class MpmaForPreTraining(AmifDualEncoder):
     """Encoders and projections shared with AMiF, adaptors for alignment, fusion with a memory, two decoders."""
 
+    config: MpmaConfig
     config_class = MpmaConfig
     initial_temperatures = (0.07,)
 
@@ -62,7 +62,7 @@ class MpmaForPreTraining(AmifDualEncoder):
         self.fusion = MpmaFusion(config)
         self.num_patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
         self.image_decoder = MpmaImageDecoder(config, self.num_patches)
-        self.report_head = MpmaReportHead(config, self.model.get_input_embeddings().weight.shape[1])
+        self.report_head = MpmaReportHead(config, self.model.get_input_embeddings().embedding_dim)
         self.log_temperatures = nn.Parameter(torch.empty(len(self.initial_temperatures)))
         self.post_init()
 
@@ -81,7 +81,9 @@ class MpmaForPreTraining(AmifDualEncoder):
     def from_encoders(cls, vision: str, text: str, image_size: int | None = None, **config: Any) -> Self:
         """As `AmifDualEncoder.from_encoders`; [MASK] is that of the tokenizer beside the text encoder, if any."""
         if "mask_token_id" not in config:
-            config |= _mask_token_id(text)
+            # Without a tokenizer it stays BERT's, as `load_encoders` says of the other special tokens.
+            with suppress(OSError, ValueError):
+                config["mask_token_id"] = AutoTokenizer.from_pretrained(text).mask_token_id
         return super().from_encoders(vision, text, image_size, **config)
 
     def forward(
@@ -117,7 +119,7 @@ class MpmaForPreTraining(AmifDualEncoder):
         image = self.model.project_images(self.model.encode_visible(pixel_values, visible))
         read_ids = input_ids.masked_fill(hidden_tokens, self.config.mask_token_id)
         text = self.model.encode_texts(read_ids, attention_mask)
-        fused, _ = self.fusion(image, text, attention_mask)
+        fused = self.fusion(image, text, attention_mask)
         words = word_mask(attention_mask)
         if align_full:
             whole_image = self.model.project_images(self.model.encode_images(pixel_values))
@@ -129,7 +131,6 @@ class MpmaForPreTraining(AmifDualEncoder):
             temperatures=self.temperatures,
             patch_predictions=self.image_decoder(image, visible),
             token_logits=self.report_head(fused[hidden_tokens], word_embeddings),
-            fused_states=fused,
             **aligned,
         )
 
@@ -165,13 +166,4 @@ class MpmaForPreTraining(AmifDualEncoder):
         return unit(self.text_summary_adaptor(states[:, 0]))
 
 
-def _mask_token_id(text: str) -> dict[str, int]:
-    try:
-        return {"mask_token_id": AutoTokenizer.from_pretrained(text).mask_token_id}
-    except (OSError, ValueError):
-        return {}
-
-
 MpmaForPreTraining.register_for_auto_class("AutoModel")
-
-__all__ = ["MpmaForPreTraining", "MpmaPreTrainingOutput"]

@@ -30,15 +30,14 @@ class MpmaMemory(AmifAttention):
         query = self._heads(self.query(hidden_states))
         # Projected once, whatever the batch.
         key, value = (self._heads(part(memory)).expand(len(query), -1, -1, -1) for part in (self.key, self.value))
-        mask = self._unlike_rows(query, key) if self.top_k else None
+        mask = None
+        if self.top_k:
+            # True for the rows that each head of each state finds most similar.
+            scores = query @ key.transpose(2, 3)
+            nearest = scores.topk(self.top_k, dim=-1).indices
+            mask = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, nearest, True)
         states = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scaling)
         return self.output(states.transpose(1, 2).flatten(2))
-
-    def _unlike_rows(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """(B, heads, n, rows) bool, True for the `top_k` rows that each head of each state finds most similar."""
-        scores = query @ key.transpose(2, 3)
-        best = scores.topk(self.top_k, dim=-1).indices
-        return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, best, True)
 
 
 class MpmaFusion(nn.Module):
@@ -53,13 +52,11 @@ class MpmaFusion(nn.Module):
         num_layers = config.num_fusion_layers if config.fusion == "attention" else 0
         self.layers = nn.ModuleList(AmifCoAttentionLayer(config) for _ in range(num_layers))
 
-    def forward(
-        self, image_states: torch.Tensor, text_states: torch.Tensor, text_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, image_states: torch.Tensor, text_states: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
         """Fuse `image_states` (B, v, d) and `text_states` (B, t, d), whose valid tokens `text_mask` (B, t) says.
 
         Returns:
-            Z (B, t, d), the report after reading the image, and Hv' (B, v, d), the image after reading the memory.
+            Z (B, t, d), the report after reading the image.
         """
         image = self.image_norm(self._with_memory(image_states))
         text = self.text_norm(self._with_memory(text_states))
@@ -68,7 +65,7 @@ class MpmaFusion(nn.Module):
         mask = create_bidirectional_mask(self.config, text, text_mask)
         for layer in self.layers:
             text, *_ = layer(text, image, mask, None)
-        return text, image
+        return text
 
     def _with_memory(self, states: torch.Tensor) -> torch.Tensor:
         return states if self.memory is None else states + self.memory(states)
@@ -136,6 +133,3 @@ def grid_positions(num_patches: int, width: int) -> torch.Tensor:
     angles = torch.arange(grid).unsqueeze(1) * frequencies
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)
     return torch.cat([waves.repeat_interleave(grid, dim=0), waves.repeat(grid, 1)], dim=1)
-
-
-__all__ = ["MpmaFusion", "MpmaImageDecoder", "MpmaMemory", "MpmaReportHead", "grid_positions"]

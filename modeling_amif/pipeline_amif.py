@@ -2,15 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
-from transformers import Pipeline, PreTrainedModel
+from transformers import BatchFeature, Pipeline, PreTrainedModel
+from transformers.utils.generic import ModelOutput
 
 TASK = "medical-vqa"
 QUESTIONS_PER_BATCH = 16
 
 Answers = list[dict[str, str | float | None]]
+
+
+class AmifVqaRow(TypedDict):
+    """An image and a question about it."""
+
+    image: Any
+    question: str
 
 
 class AmifVqaPipeline(Pipeline):
@@ -36,6 +44,11 @@ class AmifVqaPipeline(Pipeline):
         >>> answer(image="image.png", question="is there a mass?", top_k=2)
         [{"answer": "no", "score": -0.2}, {"answer": "yes", "score": -1.7}]
     """
+
+    # An AmifProcessor and a model that answers. Neither can be imported: processors stand in a folder of their own, and
+    # the model's file imports this one.
+    processor: Any
+    model: Any
 
     _load_processor = True
     _load_image_processor = False
@@ -88,9 +101,10 @@ class AmifVqaPipeline(Pipeline):
         answers = self._answers(image, size, parameters)
         return list(answers) if isinstance(image, list | tuple) else answers
 
-    def _answers(self, rows: Iterable[Mapping[str, Any]], size: int, parameters: dict[str, Any]) -> Iterator[Answers]:
+    def _answers(self, rows: Iterable[Any], size: int, parameters: Mapping[str, Any]) -> Iterator[Answers]:
         """Answers of one row after another. A batch is one input of the base class, so that it can share images."""
-        return chain.from_iterable(super().__call__(_batches(rows, size), batch_size=1, **parameters))
+        batches: Any = super().__call__(_batches(rows, size), batch_size=1, **parameters)
+        return chain.from_iterable(batches)
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict, dict, dict]:
         post = {"abstain": parameters.pop("abstain")} if "abstain" in parameters else {}
@@ -99,18 +113,18 @@ class AmifVqaPipeline(Pipeline):
             raise TypeError(f"the pipeline has no parameter {', '.join(sorted(unknown))}")
         return {}, parameters, post
 
-    def preprocess(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def preprocess(self, rows: Sequence[AmifVqaRow]) -> BatchFeature:
         """Tensors of a batch, one row of `pixel_values` for each of its images."""
         return self.processor(images=[row["image"] for row in rows], text=[row["question"] for row in rows])
 
     def _forward(
         self,
-        inputs: dict[str, torch.Tensor],
+        inputs: Mapping[str, torch.Tensor],
         top_k: int = 1,
         candidates: Sequence[str] | None = None,
         generate: bool = False,
         generate_kwargs: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> ModelOutput:
         inputs = {**inputs, "pixel_values": inputs["pixel_values"].to(self.model.dtype)}
         if generate:
             return self._generate(inputs, top_k, generate_kwargs or {})
@@ -119,9 +133,9 @@ class AmifVqaPipeline(Pipeline):
             raise ValueError("there are no candidates: pass candidates=, set processor.answers, or pass generate=True")
         ranking = self.model.rank_answers(**inputs, answers=self.processor.encode_candidates(candidates), top_k=top_k)
         answers = [[candidates[index] for index in row] for row in ranking.indices.tolist()]
-        return {"answers": answers, "scores": ranking.scores}
+        return ModelOutput(answers=answers, scores=ranking.scores)
 
-    def _generate(self, inputs: dict[str, torch.Tensor], top_k: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _generate(self, inputs: dict[str, torch.Tensor], top_k: int, options: Mapping[str, Any]) -> ModelOutput:
         """Generate, and score what came as candidates are scored."""
         states = {"image_states": self.model.model.encode_images(inputs.pop("pixel_values"))}
         # Length must not count: a score is a sum over tokens.
@@ -138,11 +152,16 @@ class AmifVqaPipeline(Pipeline):
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         answers = [[texts[row * repeats + place] for place in places] for row, places in enumerate(order.tolist())]
-        return {"answers": answers, "scores": scores}
+        return ModelOutput(answers=answers, scores=scores)
 
-    def postprocess(self, outputs: dict[str, Any], abstain: bool = False) -> list[Answers]:
+    def postprocess(self, outputs: ModelOutput, abstain: bool = False) -> list[Answers]:
         """Answers and scores of each row of a batch."""
-        threshold = self._threshold() if abstain else -float("inf")
+        threshold = self.processor.abstention_threshold if abstain else -float("inf")
+        if threshold is None:
+            raise ValueError(
+                "abstain=True, but this checkpoint has no threshold: set processor.abstention_threshold, chosen on "
+                "validation, or leave abstain off"
+            )
         return [
             [{"answer": answer, "score": score} for answer, score in zip(answers, scores, strict=True)]
             if scores[0] >= threshold
@@ -150,21 +169,13 @@ class AmifVqaPipeline(Pipeline):
             for answers, scores in zip(outputs["answers"], outputs["scores"].tolist(), strict=True)
         ]
 
-    def _threshold(self) -> float:
-        if self.processor.abstention_threshold is None:
-            raise ValueError(
-                "abstain=True, but this checkpoint has no threshold: set processor.abstention_threshold, chosen on "
-                "validation, or leave abstain off"
-            )
-        return self.processor.abstention_threshold
-
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Save model, processor and code; the base class would leave the processor's answers behind."""
         super().save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
-def _paired(image: Any, question: str | Sequence[str]) -> list[dict[str, Any]]:
+def _paired(image: Any, question: str | Sequence[str]) -> list[AmifVqaRow]:
     images = list(image) if isinstance(image, list | tuple) else [image]
     questions = [question] if isinstance(question, str) else list(question)
     if not images or not questions:
@@ -176,13 +187,10 @@ def _paired(image: Any, question: str | Sequence[str]) -> list[dict[str, Any]]:
     return [{"image": image, "question": question} for image, question in pairs]
 
 
-def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
-    rows = enumerate(rows)
-    while batch := list(islice(rows, size)):
+def _batches(rows: Iterable[Any], size: int) -> Iterator[list[AmifVqaRow]]:
+    numbered = enumerate(rows)
+    while batch := list(islice(numbered, size)):
         for place, row in batch:
             if not isinstance(row, Mapping) or row.get("image") is None or row.get("question") is None:
                 raise ValueError(f'row {place} needs "image" and "question"; it is a {type(row).__name__} without')
         yield [row for _, row in batch]
-
-
-__all__ = ["TASK", "AmifVqaPipeline"]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
 from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
-from .modeling_amif import AmifModel
+from .modeling_amif import ALWAYS_SET, AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
 
@@ -31,14 +31,14 @@ class AmifPreTrainingOutput(ModelOutput):
             Where a hard negative was skipped its logits mean nothing.
     """
 
-    image_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-    temperatures: torch.FloatTensor | None = None
-    fused_image_states: torch.FloatTensor | None = None
-    fused_text_states: torch.FloatTensor | None = None
-    image_token_mask: torch.BoolTensor | None = None
-    text_token_mask: torch.BoolTensor | None = None
-    matching_logits: torch.FloatTensor | None = None
+    image_embeds: torch.Tensor = ALWAYS_SET
+    text_embeds: torch.Tensor = ALWAYS_SET
+    temperatures: torch.Tensor = ALWAYS_SET
+    fused_image_states: torch.Tensor | None = None
+    fused_text_states: torch.Tensor | None = None
+    image_token_mask: torch.Tensor | None = None
+    text_token_mask: torch.Tensor | None = None
+    matching_logits: torch.Tensor | None = None
 
 
 class AmifForPreTraining(AmifDualEncoder):
@@ -47,6 +47,7 @@ class AmifForPreTraining(AmifDualEncoder):
     One forward gives all that the losses need; the losses themselves are functions of its output.
     """
 
+    model: AmifModel
     initial_temperatures = (0.07, 0.07, 0.07)
 
     def __init__(self, config: AmifConfig) -> None:
@@ -85,20 +86,21 @@ class AmifForPreTraining(AmifDualEncoder):
             attention_mask = torch.ones_like(input_ids)
         views = self.model.project_images(self.model.encode_images(pixel_values)).unflatten(0, (-1, len(input_ids)))
         text = self.model.encode_texts(input_ids, attention_mask)
-        output = AmifPreTrainingOutput(
-            image_embeds=self._embed_image_states(views),
-            text_embeds=self._embed_text_states(text, attention_mask),
-            temperatures=self.temperatures,
-        )
+        matched = {}
         if hard_negatives is not None:
-            output |= self._match_image_text(views[0], text, attention_mask, hard_negatives[:, 0].clamp(min=0))
+            matched = self._match_image_text(views[0], text, attention_mask, hard_negatives[:, 0].clamp(min=0))
             if hard_negatives.shape[1] > 1:
                 # Dropout, where there is any, makes it another reading of the same report.
                 twin = self.model.encode_texts(input_ids, attention_mask)
                 neighbour, similar = hard_negatives[:, 1:].clamp(min=0).unbind(dim=1)
                 logits = self._match_alike(views, text, twin, attention_mask, neighbour, similar)
-                output["matching_logits"] = torch.cat([output.matching_logits, logits])
-        return output
+                matched["matching_logits"] = torch.cat([matched["matching_logits"], logits])
+        return AmifPreTrainingOutput(
+            image_embeds=self._embed_image_states(views),
+            text_embeds=self._embed_text_states(text, attention_mask),
+            temperatures=self.temperatures,
+            **matched,
+        )
 
     def _match_image_text(
         self, image: torch.Tensor, text: torch.Tensor, mask: torch.Tensor, report: torch.Tensor
@@ -144,5 +146,3 @@ class AmifForPreTraining(AmifDualEncoder):
 
 
 AmifForPreTraining.register_for_auto_class("AutoModel")
-
-__all__ = ["MATCHING_KINDS", "AmifForPreTraining", "AmifPreTrainingOutput"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, DynamicCache, EncoderDecoderCache, PreTrainedConfig
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .answer_ranking_amif import AmifRankingOutput, AnswerScorer, candidate_tokens, rank_exhaustively
 from .answer_search_amif import rank_by_search
@@ -17,7 +17,7 @@ from .configuration_amif import AmifConfig
 from .encoder_loading_amif import check_image_size, copy_weights, load_encoders, with_first_layers
 from .encoders_amif import build_decoder, cache_option
 from .knowledge_fusion_amif import AmifKnowledgeFusion
-from .modeling_amif import AmifModel, AmifPreTrainedModel
+from .modeling_amif import ALWAYS_SET, AmifModel, AmifPreTrainedModel
 from .pipeline_amif import TASK, AmifVqaPipeline
 
 RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
@@ -42,16 +42,16 @@ class AmifVisualQuestionAnsweringOutput(ModelOutput):
         image_to_text_attentions: Per layer (B, heads, p, t).
     """
 
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    joint_states: torch.FloatTensor | None = None
-    attention_mask: torch.LongTensor | None = None
-    gate: torch.FloatTensor | None = None
-    knowledge_attentions: torch.FloatTensor | None = None
-    text_attentions: tuple[torch.FloatTensor, ...] | None = None
-    text_to_image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor = ALWAYS_SET
+    joint_states: torch.Tensor = ALWAYS_SET
+    attention_mask: torch.Tensor = ALWAYS_SET
+    gate: torch.Tensor | None = None
+    knowledge_attentions: torch.Tensor | None = None
+    text_attentions: tuple[torch.Tensor, ...] | None = None
+    text_to_image_attentions: tuple[torch.Tensor, ...] | None = None
+    image_attentions: tuple[torch.Tensor, ...] | None = None
+    image_to_text_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
@@ -62,6 +62,10 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         >>> inputs = processor(images=image, text="is the heart enlarged?")
         >>> ranking = model.rank_answers(**inputs, answers=processor.encode_candidates(["yes", "no"]))
     """
+
+    knowledge_ids: torch.Tensor | None
+    # A causal language model of transformers; no class that all of them share declares `generate`.
+    decoder: Any
 
     def __init__(self, config: AmifConfig) -> None:
         super().__init__(config)
@@ -82,6 +86,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             "AutoModel": "vqa_amif.AmifForVisualQuestionAnswering",
             "AutoModelForVisualQuestionAnswering": "vqa_amif.AmifForVisualQuestionAnswering",
         }
+        # Imported although nothing here runs it: saving copies the code that this file imports beside the weights.
         pipeline = f"pipeline_amif.{AmifVqaPipeline.__name__}"
         config.custom_pipelines = {TASK: {"impl": pipeline, "pt": ["AutoModelForVisualQuestionAnswering"]}}
         self.post_init()
@@ -123,8 +128,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """
         vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
         decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
-        configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
-        model = cls(AmifConfig(**(configs | config)))
+        decoder_config = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
+        fields: dict[str, Any] = {**configs, "decoder_config": decoder_config, **config}
+        model = cls(AmifConfig(**fields))
         copy_weights(vision_model, model.model.vision_model)
         copy_weights(text_model, model.model.text_model)
         copy_weights(decoder_source, model.decoder.base_model)
@@ -210,29 +216,25 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """
         if self.knowledge_fusion is None or self.knowledge_ids is None:
             return None
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or self._has_gradients():
+        table = self.model.get_input_embeddings().weight
+        weights = list(self.knowledge_fusion.parameters())
+        # Where there are gradients an optimizer may step next, and fused ones change weights without a new version.
+        steps = torch.is_grad_enabled() or any(weight.grad is not None for weight in weights)
+        if self.training or torch.compiler.is_compiling() or steps:
             self._cached_knowledge = None
-            return self._encode_knowledge()
-        version = self._knowledge_version()
+            return self.knowledge_fusion.encode_knowledge(nn.functional.embedding(self.knowledge_ids, table))
+        version = self._version_of(*weights, table, self.knowledge_ids)
         if self._cached_knowledge is None or self._cached_knowledge[0] != version:
-            self._cached_knowledge = (version, self._encode_knowledge())
+            states = self.knowledge_fusion.encode_knowledge(nn.functional.embedding(self.knowledge_ids, table))
+            self._cached_knowledge = (version, states)
         return self._cached_knowledge[1]
 
-    def _has_gradients(self) -> bool:
-        """Whether an optimizer may step next; fused optimizers change weights without raising their version."""
-        return any(parameter.grad is not None for parameter in self.knowledge_fusion.parameters())
-
-    def _encode_knowledge(self) -> torch.Tensor:
-        embeddings = nn.functional.embedding(self.knowledge_ids, self.model.get_input_embeddings().weight)
-        return self.knowledge_fusion.encode_knowledge(embeddings)
-
-    def _knowledge_version(self) -> tuple:
-        """Changes with any write to weight or vocabulary that torch counts, dtype, device or autocast.
+    def _version_of(self, *tensors: torch.Tensor) -> tuple:
+        """Changes with any write to the tensors that torch counts, dtype, device or autocast.
 
         Torch does not count writes through `.data`, which some helpers that average weights make: `eval()` after them
         drops the states.
         """
-        tensors = (*self.knowledge_fusion.parameters(), self.model.get_input_embeddings().weight, self.knowledge_ids)
         autocast = torch.is_autocast_enabled(self.device.type), torch.get_autocast_dtype(self.device.type)
         versions = ((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors)
         return (self.config._attn_implementation, *autocast, *versions)
@@ -255,7 +257,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         joint = self.model(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
         states, extras = joint.last_hidden_state, {}
         knowledge = self.knowledge_states()
-        if knowledge is not None:
+        if knowledge is not None and self.knowledge_fusion is not None:
             states, gate, weights = self.knowledge_fusion(states, knowledge, output_attentions)
             extras = {"gate": gate, "knowledge_attentions": weights} if output_attentions else {}
         extras |= {name: value for name, value in joint.items() if name != "last_hidden_state"}
@@ -274,11 +276,10 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """Answer logits for questions about images, and the loss where labels are given.
 
         Args:
-            pixel_values: (U, channels, height, width) float, one per unique image.
-            input_ids: (B, t) int64 tokens of the questions.
-            attention_mask: (B, t), 1 where a token is valid; None where all are.
-            image_index: (B,) int64, the row of `pixel_values` that each question is about; None means question i,
-                image i.
+            pixel_values: (U, channels, height, width) float. This and the next three as in `AmifModel.forward`.
+            input_ids: (B, t) int64.
+            attention_mask: (B, t).
+            image_index: (B,) int64.
             labels: (B, T) int64, "[CLS] a1 .. an [SEP]" and padding (the pad token or -100). [CLS] starts and is never
                 predicted, padding is not counted.
             image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
@@ -286,7 +287,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         """
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
         logits = self.decoder(
-            input_ids=self._decoder_inputs(labels, len(input_ids)),
+            input_ids=self._decoder_inputs(labels, len(encoded.joint_states)),
             encoder_hidden_states=encoded.joint_states,
             encoder_attention_mask=encoded.attention_mask,
             use_cache=False,
@@ -327,7 +328,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             **cache_option(self.decoder, EncoderDecoderCache(*caches)),
         }
         return self.decoder.generate(
-            input_ids=self._decoder_inputs(None, len(input_ids)),
+            input_ids=self._decoder_inputs(None, len(encoded.joint_states)),
             encoder_hidden_states=encoded.joint_states,
             encoder_attention_mask=encoded.attention_mask,
             **(options | generation_options),
@@ -399,14 +400,13 @@ def answer_loss(
     return loss / len(labels)
 
 
-def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layers: int | None) -> dict[str, Any]:
+def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layers: int | None) -> PreTrainedConfig:
     if decoder.vocab_size != text.vocab_size:
         raise ValueError(
             f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
             "choose a decoder with the same vocabulary."
         )
-    config = with_first_layers(decoder.to_dict(), num_layers, "decoder_layers")
-    return config | {"is_decoder": True, "add_cross_attention": True}
+    return with_first_layers(decoder, num_layers, "decoder_layers")
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

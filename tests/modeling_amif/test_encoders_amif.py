@@ -10,6 +10,7 @@ from transformers import (
     Dinov2Config,
     Dinov2Model,
     ElectraConfig,
+    ModernBertConfig,
     ResNetConfig,
     ResNetModel,
     RoFormerConfig,
@@ -203,10 +204,11 @@ def test_fewer_encoder_layers_are_the_first_ones(text, tmp_path):
 
 
 def test_types_of_layers_are_shortened_with_them():
-    config = {"model_type": "modernbert", "num_hidden_layers": 3, "layer_types": ["full", "sliding", "full"]}
-    shortened = {"num_hidden_layers": 2, "layer_types": ["full", "sliding"]}
-    assert with_first_layers(config, 2, "text_layers") == config | shortened
-    assert with_first_layers(config, None, "text_layers") == config
+    types = ["full_attention", "sliding_attention", "full_attention"]
+    config = ModernBertConfig(num_hidden_layers=3, layer_types=types)
+    shortened = {"num_hidden_layers": 2, "layer_types": types[:2]}
+    assert with_first_layers(config, 2, "text_layers").to_dict() == config.to_dict() | shortened
+    assert with_first_layers(config, None, "text_layers").to_dict() == config.to_dict()
 
 
 def test_layers_that_an_encoder_does_not_have_are_refused(text, tmp_path):

@@ -18,14 +18,14 @@ import json, sys
 for name in ("amif", "datasets", "evaluate", "ot", "open_clip", "peft", "pydicom"):
     sys.modules[name] = None
 from transformers import pipeline
-path, picture, question = sys.argv[1:]
+path, image, question = sys.argv[1:]
 answer = pipeline("medical-vqa", model=path, trust_remote_code=True)
 assert type(answer).__module__.startswith("transformers_modules"), type(answer)
-ranked = answer(image=picture, question=question, top_k=3)
-generated = answer(image=picture, question=question, generate=True, generate_kwargs={"max_new_tokens": 4})
+ranked = answer(image=image, question=question, top_k=3)
+generated = answer(image=image, question=question, generate=True, generate_kwargs={"max_new_tokens": 4})
 answer.save_pretrained(path + "-again")
 again = pipeline("medical-vqa", model=path + "-again", trust_remote_code=True)
-assert again(image=picture, question=question, top_k=3) == ranked
+assert again(image=image, question=question, top_k=3) == ranked
 print(json.dumps([ranked, generated]))
 """
 
@@ -40,7 +40,7 @@ def answer(checkpoint):
     return pipeline("medical-vqa", model=str(checkpoint))
 
 
-def picture(seed):
+def random_image(seed):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 32, 3), dtype=np.uint8))
 
 
@@ -63,12 +63,12 @@ def expected(answer):
 def test_one_question_gives_ranked_candidates(answer, expected):
     assert type(answer) is AmifVqaPipeline
     for question in QUESTIONS:
-        assert answer(image=picture(0), question=question, top_k=5) == expected(picture(0), question)
-        assert answer(picture(0), question) == expected(picture(0), question)[:1]
+        assert answer(image=random_image(0), question=question, top_k=5) == expected(random_image(0), question)
+        assert answer(random_image(0), question) == expected(random_image(0), question)[:1]
 
 
 def test_every_form_of_many_questions_gives_the_same(answer, expected):
-    images, first = [picture(0), picture(1), picture(2)], picture(0)
+    images, first = [random_image(0), random_image(1), random_image(2)], random_image(0)
     rows = [{"image": image, "question": question} for image, question in zip(images, QUESTIONS, strict=True)]
     wanted = [expected(row["image"], row["question"])[:2] for row in rows]
     assert answer(image=images, question=QUESTIONS, top_k=2) == wanted
@@ -85,7 +85,7 @@ def test_a_generator_is_read_a_batch_at_a_time(answer):
     def rows():
         for seed in range(6):
             read.append(seed)
-            yield {"image": picture(seed), "question": QUESTIONS[0]}
+            yield {"image": random_image(seed), "question": QUESTIONS[0]}
 
     next(answer(rows(), batch_size=2))
     assert len(read) <= 4
@@ -100,7 +100,7 @@ def test_an_image_is_encoded_once_a_batch(answer, monkeypatch):
         return encode(pixels)
 
     monkeypatch.setattr(answer.model.model, "encode_images", counting)
-    one, other = picture(0), picture(1)
+    one, other = random_image(0), random_image(1)
     rows = [{"image": image, "question": question} for image in (one, other) for question in QUESTIONS]
     answer(rows)
     answer(rows, generate=True, generate_kwargs={"max_new_tokens": 2})
@@ -108,34 +108,34 @@ def test_an_image_is_encoded_once_a_batch(answer, monkeypatch):
 
 
 def test_own_candidates_and_parameters_of_the_whole_pipeline(answer, checkpoint):
-    assert {a["answer"] for a in answer(picture(0), QUESTIONS[0], candidates=["mass", "lung"], top_k=9)} == {
+    assert {a["answer"] for a in answer(random_image(0), QUESTIONS[0], candidates=["mass", "lung"], top_k=9)} == {
         "mass",
         "lung",
     }
     always_two = pipeline("medical-vqa", model=str(checkpoint), top_k=2)
-    assert len(always_two(picture(0), QUESTIONS[0])) == 2
-    assert len(always_two(picture(0), QUESTIONS[0], top_k=1)) == 1
+    assert len(always_two(random_image(0), QUESTIONS[0])) == 2
+    assert len(always_two(random_image(0), QUESTIONS[0], top_k=1)) == 1
 
 
 def test_own_candidates_are_scored_in_the_form_that_training_taught(answer):
     written, plain = ["Left, lung.", "MASS", "right lung"], ["left lung", "mass", "right lung"]
-    as_written = answer(picture(0), QUESTIONS[0], candidates=written, top_k=3)
-    expected = answer(picture(0), QUESTIONS[0], candidates=plain, top_k=3)
+    as_written = answer(random_image(0), QUESTIONS[0], candidates=written, top_k=3)
+    expected = answer(random_image(0), QUESTIONS[0], candidates=plain, top_k=3)
     assert [one["score"] for one in as_written] == [one["score"] for one in expected]
     assert [plain[written.index(one["answer"])] for one in as_written] == [one["answer"] for one in expected]
 
 
 def test_beams_may_be_more_than_answers(answer):
     options = {"num_beams": 3, "max_new_tokens": 3}
-    (best,) = answer(picture(0), QUESTIONS[0], generate=True, generate_kwargs=options)
-    assert [best] == answer(picture(0), QUESTIONS[0], generate=True, top_k=3, generate_kwargs=options)[:1]
+    (best,) = answer(random_image(0), QUESTIONS[0], generate=True, generate_kwargs=options)
+    assert [best] == answer(random_image(0), QUESTIONS[0], generate=True, top_k=3, generate_kwargs=options)[:1]
 
 
 @pytest.mark.parametrize(
     ("image", "question", "parameters", "message"),
     [
-        (picture(0), QUESTIONS[0], {"candidates": "yes"}, "not the single string 'yes': put it in a list"),
-        (picture(0), [], {}, "1 images and 0 questions: give at least one of each"),
+        (random_image(0), QUESTIONS[0], {"candidates": "yes"}, "not the single string 'yes': put it in a list"),
+        (random_image(0), [], {}, "1 images and 0 questions: give at least one of each"),
         ([], QUESTIONS, {}, "0 images and 3 questions: give at least one of each"),
     ],
 )
@@ -147,7 +147,7 @@ def test_wrong_input_is_named(answer, image, question, parameters, message):
 @pytest.mark.parametrize("top_k", [1, 3])
 def test_generated_answers_are_scored_as_candidates_are(answer, top_k):
     options = {"max_new_tokens": 3}
-    rows = [{"image": picture(0), "question": question} for question in QUESTIONS]
+    rows = [{"image": random_image(0), "question": question} for question in QUESTIONS]
     for row, generated in zip(rows, answer(rows, generate=True, top_k=top_k, generate_kwargs=options), strict=True):
         assert len(generated) == top_k
         scores = [one["score"] for one in generated]
@@ -175,7 +175,7 @@ def naive_score(model, inputs, ids):
 
 
 def test_abstention(answer, monkeypatch):
-    rows = [{"image": picture(seed), "question": QUESTIONS[0]} for seed in range(4)]
+    rows = [{"image": random_image(seed), "question": QUESTIONS[0]} for seed in range(4)]
     ranked = answer(rows, top_k=2)
     threshold = sorted(row[0]["score"] for row in ranked)[2]
     with pytest.raises(ValueError, match="no threshold"):
@@ -193,37 +193,37 @@ def test_errors_say_what_to_do(answer, monkeypatch):
     with pytest.raises(ValueError, match="pass image= and question="):
         answer()
     with pytest.raises(ValueError, match='row 1 needs "image" and "question"'):
-        answer([{"image": picture(0), "question": "a"}, {"image": picture(0)}])
+        answer([{"image": random_image(0), "question": "a"}, {"image": random_image(0)}])
     with pytest.raises(ValueError, match="2 images and 3 questions"):
-        answer([picture(0)] * 2, QUESTIONS)
+        answer([random_image(0)] * 2, QUESTIONS)
     with pytest.raises(TypeError, match="no parameter topk"):
-        answer(picture(0), "a", topk=3)
+        answer(random_image(0), "a", topk=3)
     monkeypatch.setattr(answer.processor, "answers", None)
     with pytest.raises(ValueError, match=r"candidates=, set processor\.answers, or pass generate=True"):
-        answer(picture(0), "a")
+        answer(random_image(0), "a")
 
 
 def test_what_the_pipeline_saves_answers_alike(answer, tmp_path):
     answer.save_pretrained(tmp_path)
     again = pipeline("medical-vqa", model=str(tmp_path))
-    assert again(picture(0), QUESTIONS[0], top_k=5) == answer(picture(0), QUESTIONS[0], top_k=5)
+    assert again(random_image(0), QUESTIONS[0], top_k=5) == answer(random_image(0), QUESTIONS[0], top_k=5)
     assert again.processor.answers == CANDIDATES
 
 
 def test_pipeline_of_loaded_parts(answer, checkpoint):
     model = AutoModelForVisualQuestionAnswering.from_pretrained(checkpoint)
     parts = pipeline("medical-vqa", model=model, processor=AutoProcessor.from_pretrained(checkpoint))
-    assert parts(picture(0), QUESTIONS[0]) == answer(picture(0), QUESTIONS[0])
+    assert parts(random_image(0), QUESTIONS[0]) == answer(random_image(0), QUESTIONS[0])
 
 
 def test_checkpoint_answers_where_amif_is_not_installed(answer, checkpoint, tmp_path):
-    picture(0).save(tmp_path / "one.png")
+    random_image(0).save(tmp_path / "one.png")
     command = [sys.executable, "-c", WITHOUT_AMIF, checkpoint, tmp_path / "one.png", QUESTIONS[0]]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     ranked, generated = json.loads(done.stdout.splitlines()[-1])
-    assert ranked == answer(picture(0), QUESTIONS[0], top_k=3)
-    assert generated == answer(picture(0), QUESTIONS[0], generate=True, generate_kwargs={"max_new_tokens": 4})
+    assert ranked == answer(random_image(0), QUESTIONS[0], top_k=3)
+    assert generated == answer(random_image(0), QUESTIONS[0], generate=True, generate_kwargs={"max_new_tokens": 4})
 
 
 def test_a_checkpoint_that_has_not_learned_to_answer_is_refused(tmp_path):
