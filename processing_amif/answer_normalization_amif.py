@@ -16,7 +16,7 @@ _XRAY = re.compile(r"\bx[ -](?=rays?\b)")
 
 
 def normalize_answer(answer: str | int | float) -> str:
-    """Brings an answer to the form in which answers are compared, counted and scored.
+    """Bring an answer to the form in which answers are compared, counted and scored.
 
     In this order:
 
@@ -33,14 +33,14 @@ def normalize_answer(answer: str | int | float) -> str:
     answer equals its reference.
 
     Args:
-        answer: a string, an integer or a finite float.
+        answer: A string, an integer or a finite float.
 
     Returns:
         The normal form, never empty.
 
     Raises:
-        TypeError: `answer` is neither text nor a number (None, a list, a bool, ...).
-        ValueError: nothing is left to compare (empty, white space, punctuation alone), or the number is not finite.
+        TypeError: If `answer` is neither text nor a number (None, a list, a bool, ...).
+        ValueError: If nothing is left to compare (empty, white space, punctuation alone), or the number is not finite.
     """
     text = _DASHES.sub("-", " ".join(_to_text(answer).lower().split()))
     text = _QUOTES.sub("", _SPACED_GENITIVE.sub("", text))

@@ -1,4 +1,4 @@
-"""DICOM files as 8-bit pictures. Only what describes the pixels is read: names and numbers of patients stay behind."""
+"""DICOM files as 8-bit images. Only what describes the pixels is read: names and numbers of patients stay behind."""
 
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ Window = int | str | tuple[float, float]
 
 _SUFFIXES = (".dcm", ".dicom")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-# Nothing else is read, so that no error, log or picture can hold a patient's name.
+# Nothing else is read, so that no error, log or image can hold a patient's name.
 _TAGS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
@@ -49,31 +49,37 @@ def is_dicom(path: str | Path) -> bool:
 
 
 def read_dicom(path: str | Path, frame: int | None = None, window: Window | None = None) -> Image.Image:
-    """Reads one frame of a DICOM file as a viewer shows it.
+    """Read one frame of a DICOM file as a viewer shows it.
 
     Stored values are rescaled (modality LUT), windowed (VOI LUT) and, for MONOCHROME1, inverted, so that more is
     brighter. Without a window in the file a CT gets the window "abdomen", unsigned 8-bit values stay as they are and
     all else is stretched from its own [min, max]. Compressed pixels need a decoder that pydicom knows.
 
     Args:
-        path: the file.
-        frame: which frame, from 0; None is the middle one.
-        window: "abdomen", "bone", "brain", "liver", "lung" or "mediastinum" for CT; (centre, width) in rescaled units;
+        path: The file.
+        frame: Which frame, from 0; None is the middle one.
+        window: For CT "abdomen", "bone", "brain", "liver", "lung" or "mediastinum"; (centre, width) in rescaled units;
             the number of one of the file's own windows; None is the file's VOI LUT or first window.
 
     Returns:
         A PIL image of mode L or RGB.
 
     Raises:
-        ImportError: pydicom is not installed.
-        ValueError: the file is damaged, holds no picture, is compressed in a way that no installed decoder reads, or
+        ImportError: If pydicom is not installed.
+        ValueError: If the file is damaged, holds no image, is compressed in a way that no installed decoder reads, or
             has no such frame or window.
     """
     header = _read_header(path)
     if header.get("BurnedInAnnotation") == "YES":
-        logger.warning(f"{path} says that text is burned into its picture, which may name the patient.")
+        logger.warning(f"{path} says that text is burned into its image, which may name the patient.")
     pixels, frame = _decode(header, frame, path)
-    _bring_up_functional_groups(header, frame)
+    # Enhanced files keep rescaling and windows in groups, of all frames or of each.
+    groups = [*header.get("SharedFunctionalGroupsSequence", [])]
+    groups += [*header.get("PerFrameFunctionalGroupsSequence", [])][frame : frame + 1]
+    for group in groups:
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name, []):
+                header.update(item)
     if pixels.ndim == 3:
         return Image.fromarray(_full_range(pixels, header.BitsStored))
     if header.PhotometricInterpretation == "PALETTE COLOR":
@@ -100,7 +106,7 @@ def _read_header(path: str | Path) -> Any:
             f"cannot read the DICOM file {path} ({error}): pass a complete file, or drop the row"
         ) from None
     if not any(name in header for name in _PIXELS):
-        raise ValueError(f"{path} holds no DICOM picture, but may be a report, a plan or damaged: pass an image file")
+        raise ValueError(f"{path} holds no DICOM image, but may be a report, a plan or damaged: pass an image file")
     return header
 
 
@@ -120,16 +126,6 @@ def _decode(header: Any, frame: int | None, path: str | Path) -> tuple[np.ndarra
     if pixels is None:
         raise ValueError(f"{path} has no frame {frame}: it has {frames}, counted from 0")
     return pixels, frame
-
-
-def _bring_up_functional_groups(header: Any, frame: int) -> None:
-    """Enhanced files keep rescaling and windows in groups, of all frames or of each."""
-    groups = [*header.get("SharedFunctionalGroupsSequence", [])]
-    groups += [*header.get("PerFrameFunctionalGroupsSequence", [])][frame : frame + 1]
-    for group in groups:
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            for item in group.get(name, []):
-                header.update(item)
 
 
 def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str | Path) -> np.ndarray:
@@ -185,6 +181,3 @@ def _full_range(values: np.ndarray, bits: int) -> np.ndarray:
 def _linear(values: np.ndarray, low: float, high: float) -> np.ndarray:
     span = float(high) - float(low) or 1.0
     return np.rint(np.clip((values.astype(np.float64) - low) * (255 / span), 0, 255)).astype(np.uint8)
-
-
-__all__ = ["WINDOW_PRESETS", "is_dicom", "read_dicom"]

@@ -1,4 +1,4 @@
-"""Any picture that a radiology data set may hold, as a plain 8-bit RGB picture."""
+"""Any image that a radiology data set may hold, as a plain 8-bit RGB image."""
 
 import os
 import re
@@ -15,10 +15,10 @@ AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
 
 
 def to_rgb(image: AmifImage) -> Image.Image:
-    """Brings one image to mode RGB, upright, 8 bits a channel.
+    """Bring one image to mode RGB, upright, 8 bits a channel.
 
     Args:
-        image: a PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
+        image: A PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
             of a local file, DICOM as `read_dicom` shows it included. 8-bit values are kept as they are. Wider integers
             and floats are stretched linearly from the image's own [min, max] to [0, 255]. Transparent pixels lie on
             black. The EXIF orientation is applied.
@@ -27,15 +27,15 @@ def to_rgb(image: AmifImage) -> Image.Image:
         A PIL image of mode RGB and the upright size.
 
     Raises:
-        ValueError: the file is missing, cut off, not an image or too large; the path is a URL; the array has another
+        ValueError: If the file is missing, cut off, not an image or too large; the path is a URL; the array has another
             shape, is empty, or holds NaN or infinity.
-        TypeError: the image or its values are of another type.
-        ImportError: the file is DICOM and pydicom is not installed.
+        TypeError: If the image or its values are of another type.
+        ImportError: If the file is DICOM and pydicom is not installed.
     """
     if isinstance(image, str | Path):
         return _read_rgb(image)
     if isinstance(image, Image.Image):
-        return _picture_to_rgb(image, getattr(image, "filename", "") or "the given PIL image")
+        return _pil_to_rgb(image, getattr(image, "filename", "") or "the given PIL image")
     if isinstance(image, torch.Tensor):
         return _array_to_rgb(_channels_last(image))
     if isinstance(image, np.ndarray):
@@ -47,7 +47,7 @@ def to_rgb(image: AmifImage) -> Image.Image:
 
 
 def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[int]]:
-    """Splits a list of B images into its U different ones and, for each of the B, its place among them.
+    """Split a list of B images into its U different ones and, for each of the B, its place among them.
 
     Two entries are the same image when they are the same object or the same path; pixels are not compared.
     """
@@ -68,23 +68,23 @@ def _read_rgb(path: str | Path) -> Image.Image:
     if is_dicom(path):
         return read_dicom(path).convert("RGB")
     try:
-        picture = Image.open(path)
+        image = Image.open(path)
     except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files
         raise _unreadable(path, error) from None
-    with picture:
-        return _picture_to_rgb(picture, path)
+    with image:
+        return _pil_to_rgb(image, path)
 
 
-def _picture_to_rgb(picture: Image.Image, name: str | Path) -> Image.Image:
+def _pil_to_rgb(image: Image.Image, name: str | Path) -> Image.Image:
     try:
-        picture = ImageOps.exif_transpose(picture)
+        image = ImageOps.exif_transpose(image)
     except Exception as error:
         raise _unreadable(name, error) from None
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return Image.fromarray(_stretch(np.asarray(picture), f"the image {name}")).convert("RGB")
-    if picture.has_transparency_data:
-        return _on_black(picture.convert("RGBA"))
-    return picture.convert("RGB")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_stretch(np.asarray(image), f"the image {name}")).convert("RGB")
+    if image.has_transparency_data:
+        return _on_black(image.convert("RGBA"))
+    return image.convert("RGB")
 
 
 def _unreadable(name: str | Path, error: Exception) -> ValueError:
@@ -142,6 +142,6 @@ def _stretch(values: np.ndarray, name: str = "the image") -> np.ndarray:
     return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
 
 
-def _on_black(picture: Image.Image) -> Image.Image:
-    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, picture).convert("RGB")
+def _on_black(image: Image.Image) -> Image.Image:
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, image).convert("RGB")

@@ -1,6 +1,7 @@
 """From images, questions and answers to the tensors of AMiF, and back."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from transformers.feature_extraction_utils import BatchFeature
@@ -19,17 +20,17 @@ class AmifProcessor(ProcessorMixin):
     """An image processor, a tokenizer and the list of candidate answers that belong to one checkpoint.
 
     Args:
-        image_processor: any Hugging Face image processor that gives `pixel_values` (U, 3, H, W).
-        tokenizer: any Hugging Face tokenizer that writes a text as [CLS] ... [SEP] and can pad.
-        answers: candidate answers, saved and loaded with the processor.
-        max_question_length: tokens of a question, [CLS] and [SEP] included; longer questions lose their end.
-        lowercase: whether questions are lower-cased before they are tokenized.
-        abstention_threshold: log-likelihood (nats) below which no answer is given by who asks for abstention; chosen
+        image_processor: Any Hugging Face image processor that gives `pixel_values` (U, 3, H, W).
+        tokenizer: Any Hugging Face tokenizer that writes a text as [CLS] ... [SEP] and can pad.
+        answers: Candidate answers, saved and loaded with the processor.
+        max_question_length: Tokens of a question, [CLS] and [SEP] included; longer questions lose their end.
+        lowercase: Whether questions are lower-cased before they are tokenized.
+        abstention_threshold: Log-likelihood (nats) below which no answer is given by who asks for abstention; chosen
             on validation, for these answers and this model.
 
     Raises:
-        ValueError: the tokenizer lacks [CLS], [SEP] or [PAD], the length leaves no room for a word, or `answers` is not
-            a list of strings.
+        ValueError: If the tokenizer lacks [CLS], [SEP] or [PAD], the length leaves no room for a word, or `answers` is
+            not a list of strings.
     """
 
     _auto_class = "AutoProcessor"
@@ -63,15 +64,15 @@ class AmifProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
-        """Prepares images, questions or pairs of both.
+        """Prepare images, questions or pairs of both.
 
         Lists of equal length pair up; a single image goes with every question, a single question with every image. An
         image is encoded once a call however often it is given: entries are the same image when they are the same object
         or the same path, whatever their pixels.
 
         Args:
-            images: one image or a list, each as `to_rgb` accepts it.
-            text: one question or a list.
+            images: One image or a list, each as `to_rgb` accepts it.
+            text: One question or a list.
             return_tensors: "pt" or "np"; None leaves lists.
 
         Returns:
@@ -79,24 +80,30 @@ class AmifProcessor(ProcessorMixin):
             each pair; for text `input_ids` and `attention_mask` (B, L) int64.
 
         Raises:
-            ValueError: neither images nor text, lengths that do not pair up, a question that is no text, an image that
+            ValueError: If there are neither images nor text, lengths do not pair up, a question is no text, or an image
                 cannot be read.
         """
         if images is None and text is None:
             raise ValueError("nothing to process: pass images=, text= or both")
-        pictures = None if images is None else _as_list(images, "images")
-        questions = None if text is None else _checked_texts([text] if isinstance(text, str) else text, "question")
-        if pictures is not None and questions is not None:
-            pictures, questions = _paired(pictures, questions)
+        shown: list[Any] = [] if images is None else list(images) if isinstance(images, list | tuple) else [images]
+        if images is not None and not shown:
+            raise ValueError("images is an empty list: pass at least one")
+        questions = [] if text is None else _checked_texts([text] if isinstance(text, str) else text, "question")
+        if shown and questions:
+            shown, questions = _paired(shown, questions)
         encoded = {}
-        if pictures is not None:
-            encoded |= self._encode_images(pictures, return_tensors)
-        if questions is not None:
-            encoded |= self._encode_questions(questions, return_tensors)
+        if shown:
+            unique, image_index = unique_images(shown)
+            pixels = self.image_processor(images=[to_rgb(image) for image in unique], return_tensors=return_tensors)
+            encoded |= {"pixel_values": pixels["pixel_values"], "image_index": image_index}
+        if questions:
+            words = [question.lower() for question in questions] if self.lowercase else questions
+            room = {"truncation": True, "max_length": self.max_question_length}
+            encoded |= _tokenize(self.tokenizer, words, return_tensors, **room)
         return BatchFeature(encoded, tensor_type=return_tensors)
 
     def encode_answers(self, answers: Sequence[str] | None = None) -> BatchEncoding:
-        """Tokenizes answers, as labels of the decoder or as candidates to rank.
+        """Tokenize answers, as labels of the decoder or as candidates to rank.
 
         Args:
             answers: N strings, taken as they are: neither normalised nor lower-cased, order and duplicates kept.
@@ -107,14 +114,15 @@ class AmifProcessor(ProcessorMixin):
             `input_ids` (N, T) int64, each row [CLS] a1 .. an [SEP] and padding; `attention_mask` (N, T) int64.
 
         Raises:
-            ValueError: there are no answers, or one is not a string or is empty.
+            ValueError: If there are no answers, or one is not a string or is empty.
         """
-        return self._tokenize(self._given_or_own(answers), "pt", truncation=False)
+        return _tokenize(self.tokenizer, self._given_or_own(answers), "pt", truncation=False)
 
     def encode_candidates(self, answers: Sequence[str] | None = None) -> BatchEncoding:
-        """Tokenizes answers to be ranked, each normalised first, as those that models learn are.
+        """Tokenize answers to be ranked, each normalised first, as those that models learn are.
 
-        A comma that the normaliser would have taken out makes an answer far less likely than all others.
+        A comma that the normaliser would have taken out makes an answer far less likely than all others. The last few
+        lists are remembered: a data set is ranked batch by batch over the same candidates.
 
         Args:
             answers: N strings in any wording, order and duplicates kept. None means the processor's own `answers`.
@@ -123,9 +131,12 @@ class AmifProcessor(ProcessorMixin):
             As `encode_answers`.
 
         Raises:
-            ValueError: there are no answers, or one is not a string or holds no word or number.
+            ValueError: If there are no answers, or one is not a string or holds no word or number.
         """
-        return self.encode_answers([normalize_answer(answer) for answer in self._given_or_own(answers)])
+        candidates = tuple(self._given_or_own(answers))
+        encoded = _encode_candidates(self.tokenizer, len(self.tokenizer), self.tokenizer.pad_token_id, candidates)
+        # Copies, so that a caller who changes them changes no later call's.
+        return BatchEncoding({name: tensor.clone() for name, tensor in encoded.items()})
 
     def _given_or_own(self, answers: Sequence[str] | None) -> list[str]:
         answers = self.answers if answers is None else answers
@@ -134,46 +145,43 @@ class AmifProcessor(ProcessorMixin):
         return _checked_texts(answers, "answer")
 
     def encode_reports(self, reports: Sequence[str], max_length: int = MAX_REPORT_LENGTH) -> BatchEncoding:
-        """Tokenizes reports or captions as pre-training reads them: normalised by `normalize_report`.
+        """Tokenize reports or captions as pre-training reads them: normalised by `normalize_report`.
 
         Args:
             reports: N strings.
-            max_length: tokens of a report, [CLS] and [SEP] included; longer reports lose their end.
+            max_length: Tokens of a report, [CLS] and [SEP] included; longer reports lose their end.
 
         Returns:
             `input_ids` and `attention_mask` (N, L) int64.
 
         Raises:
-            ValueError: there are no reports, or one is not a string or holds no word.
+            ValueError: If there are no reports, or one is not a string or holds no word.
         """
         words = [normalize_report(report) for report in _checked_texts(reports, "report")]
-        return self._tokenize(_checked_texts(words, "report"), "pt", truncation=True, max_length=max_length)
+        return _tokenize(self.tokenizer, _checked_texts(words, "report"), "pt", truncation=True, max_length=max_length)
 
     def normalize_answer(self, text: str | int | float) -> str:
-        """Brings an answer to the form in which answers are compared; see the function `normalize_answer`."""
+        """Bring an answer to the form in which answers are compared; see the function `normalize_answer`."""
         return normalize_answer(text)
 
-    def _encode_images(self, images: list[AmifImage], return_tensors: str | None) -> dict[str, Any]:
-        unique, image_index = unique_images(images)
-        pixels = self.image_processor(images=[to_rgb(image) for image in unique], return_tensors=return_tensors)
-        return {"pixel_values": pixels["pixel_values"], "image_index": image_index}
 
-    def _encode_questions(self, questions: list[str], return_tensors: str | None) -> BatchEncoding:
-        if self.lowercase:
-            questions = [question.lower() for question in questions]
-        return self._tokenize(questions, return_tensors, truncation=True, max_length=self.max_question_length)
+def _tokenize(tokenizer: Any, texts: list[str], return_tensors: str | None, **truncation: Any) -> BatchEncoding:
+    # The model reads [CLS] at position 0, so padding must stand on the right whatever the tokenizer's own side.
+    return tokenizer(
+        texts,
+        padding=True,
+        padding_side="right",
+        return_token_type_ids=False,
+        return_attention_mask=True,
+        return_tensors=return_tensors,
+        **truncation,
+    )
 
-    def _tokenize(self, texts: list[str], return_tensors: str | None, **truncation: Any) -> BatchEncoding:
-        # The model reads [CLS] at position 0, so padding must stand on the right whatever the tokenizer's own side.
-        return self.tokenizer(
-            texts,
-            padding=True,
-            padding_side="right",
-            return_token_type_ids=False,
-            return_attention_mask=True,
-            return_tensors=return_tensors,
-            **truncation,
-        )
+
+@lru_cache(maxsize=4)
+def _encode_candidates(tokenizer: Any, size: int, pad_token_id: int, answers: tuple[str, ...]) -> BatchEncoding:
+    """Normalised and tokenized answers; `size` and `pad_token_id` tell apart what a tokenizer was and has become."""
+    return _tokenize(tokenizer, [normalize_answer(answer) for answer in answers], "pt", truncation=False)
 
 
 def _check_special_tokens(tokenizer: Any) -> None:
@@ -188,13 +196,6 @@ def _check_special_tokens(tokenizer: Any) -> None:
             "the tokenizer does not write a text as [CLS] ... [SEP]: use one of a BERT-like model, "
             "or give it such a post-processor"
         )
-
-
-def _as_list(values: Any, name: str) -> list[Any]:
-    values = list(values) if isinstance(values, list | tuple) else [values]
-    if not values:
-        raise ValueError(f"{name} is an empty list: pass at least one")
-    return values
 
 
 def _checked_texts(texts: Sequence[str], kind: str) -> list[str]:
@@ -217,6 +218,3 @@ def _paired(images: list[AmifImage], questions: list[str]) -> tuple[list[AmifIma
         )
     size = max(len(images), len(questions))
     return images * (size // len(images)), questions * (size // len(questions))
-
-
-__all__ = ["AmifProcessor"]

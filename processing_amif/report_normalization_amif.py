@@ -10,11 +10,15 @@ _PUNCTUATION = re.compile(r"""(?<!\d)[.,]|[.,](?!\d)|[!"#&()*/:;?@\[\\\]^_`{|}~Â
 
 
 def normalize_report(report: str, max_words: int = MAX_REPORT_WORDS) -> str:
-    """Brings a report to the form that is tokenized: lower case, without punctuation, its first `max_words` words.
+    """Bring a report to the form that is tokenized: lower case, without punctuation, its first `max_words` words.
 
     Apostrophes vanish ("patient's" is "patients"), other punctuation parts words ("x-ray" is "x ray"), and so do the
     underscores that stand for removed names. Numbers ("1.5", "1,200") and the signs % + < > = stay. The function is
     idempotent.
+
+    Args:
+        report: Any text.
+        max_words: How many words are kept, the first ones.
 
     Returns:
         The words with single spaces between them; empty where there are none.

@@ -11,7 +11,9 @@ class BaseModelArguments:
         ValueError: If one encoder is named without the other, or is to be shortened and not named.
     """
 
-    model_name_or_path: str | None = field(default=None, metadata={"help": "A checkpoint to go on from, or to evaluate."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A checkpoint to go on from, or to evaluate."}
+    )
     vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
     text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
     vision_layers: int | None = field(

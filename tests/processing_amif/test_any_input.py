@@ -1,4 +1,4 @@
-"""Random pictures, questions and answers: a right result or an error of ours, never a foreign traceback."""
+"""Random images, questions and answers: a right result or an error of ours, never a foreign traceback."""
 
 import numpy as np
 import pytest
@@ -34,10 +34,10 @@ def test_normalising_anything(value):
 @often
 @given(arrays.arrays(arrays.scalar_dtypes(), arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)))
 def test_arrays_of_any_kind(array):
-    picture = result_or_our_error(lambda: to_rgb(array))
-    if picture is not None:
-        assert picture.mode == "RGB"
-        assert picture.size == (array.shape[1], array.shape[0])
+    image = result_or_our_error(lambda: to_rgb(array))
+    if image is not None:
+        assert image.mode == "RGB"
+        assert image.size == (array.shape[1], array.shape[0])
 
 
 @often
@@ -46,8 +46,8 @@ def test_arrays_of_any_kind(array):
 def test_files_of_any_bytes(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.png"
     path.write_bytes(content)
-    picture = result_or_our_error(lambda: to_rgb(path))
-    assert picture is None or picture.mode == "RGB"
+    image = result_or_our_error(lambda: to_rgb(path))
+    assert image is None or image.mode == "RGB"
 
 
 @often
@@ -69,10 +69,10 @@ def test_answers_of_any_text(processor, answers):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (5, 3), (1, 400)])
-def test_pictures_of_few_pixels_keep_their_colour(processor, size):
+def test_images_of_few_pixels_keep_their_colour(processor, size):
     """One or three rows of pixels might pass for colour channels."""
-    picture = to_rgb(np.full((size[1], size[0], 3), (10, 200, 90), np.uint8))
-    pixels = processor(images=picture)["pixel_values"]
+    image = to_rgb(np.full((size[1], size[0], 3), (10, 200, 90), np.uint8))
+    pixels = processor(images=image)["pixel_values"]
     expected = (torch.tensor([10, 200, 90]) / 255 - 0.25) / 0.25
     torch.testing.assert_close(pixels, expected.view(1, 3, 1, 1).expand(1, 3, 32, 32))
 

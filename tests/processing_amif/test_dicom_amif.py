@@ -67,7 +67,7 @@ def test_ct_is_rescaled_and_windowed():
         np.testing.assert_allclose(shown, naive_window(hounsfield, *numbers), atol=1)
 
 
-def test_one_picture_in_every_transfer_syntax():
+def test_one_image_in_every_transfer_syntax():
     stored = pydicom.dcmread(bundled("MR_small.dcm")).pixel_array
     for name in ("", "_RLE", "_bigendian", "_implicit", "_jp2klossless", "_padded"):
         shown = pixels(bundled(f"MR_small{name}.dcm"))
@@ -136,7 +136,7 @@ def test_colors_of_8_and_16_bits_and_palettes():
     tables = [getattr(data, f"{name}PaletteColorLookupTableData") for name in ("Red", "Green", "Blue")]
     palette = np.stack([np.frombuffer(table, "<u2") for table in tables], axis=1)
     np.testing.assert_allclose(pixels(bundled("examples_palette.dcm")), palette[data.pixel_array] / 257, atol=1)
-    # Stored as luminance and chrominance; the corners of the picture are red and black.
+    # Stored as luminance and chrominance; the corners of the image are red and black.
     assert pixels(bundled("SC_rgb_dcmtk_+eb+cy+np.dcm"))[0, 0].tolist() == [254, 0, 0]
 
 
@@ -178,9 +178,9 @@ def test_to_rgb_reads_dicom_with_and_without_the_suffix(tmp_path):
     bare = tmp_path / "IM000001"
     bare.write_bytes(Path(bundled("CT_small.dcm")).read_bytes())
     for path in (bundled("CT_small.dcm"), bare):
-        picture = to_rgb(path)
-        assert picture.mode == "RGB"
-        np.testing.assert_array_equal(np.asarray(picture)[..., 1], pixels(bundled("CT_small.dcm")))
+        image = to_rgb(path)
+        assert image.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(image)[..., 1], pixels(bundled("CT_small.dcm")))
 
 
 def test_a_patient_is_never_named(tmp_path, caplog, capfd, monkeypatch):
@@ -191,9 +191,9 @@ def test_a_patient_is_never_named(tmp_path, caplog, capfd, monkeypatch):
     who |= {"ReferringPhysicianName": IDENTIFIERS[3], "InstitutionName": IDENTIFIERS[4], "BurnedInAnnotation": "YES"}
     path = changed(tmp_path, "CT_small.dcm", **who)
     written = io.BytesIO()
-    picture = read_dicom(path)
-    picture.save(written, "PNG")
-    said = [repr(picture.info), written.getvalue().decode("latin-1")]
+    image = read_dicom(path)
+    image.save(written, "PNG")
+    said = [repr(image.info), written.getvalue().decode("latin-1")]
     cut = tmp_path / "cut.dcm"
     cut.write_bytes(path.read_bytes()[:-9000])
     with pytest.raises(ValueError, match=r"cut\.dcm") as error:
@@ -209,11 +209,11 @@ def test_a_patient_is_never_named(tmp_path, caplog, capfd, monkeypatch):
     ("name", "message"),
     [
         ("MR_truncated.dcm", r"cannot decode the pixels of .*MR_truncated\.dcm .*less than expected"),
-        ("rtplan.dcm", "holds no DICOM picture"),
-        ("test-SR.dcm", "holds no DICOM picture"),
+        ("rtplan.dcm", "holds no DICOM image"),
+        ("test-SR.dcm", "holds no DICOM image"),
     ],
 )
-def test_files_without_a_whole_picture(name, message):
+def test_files_without_a_whole_image(name, message):
     with pytest.raises(ValueError, match=message):
         to_rgb(bundled(name))
 

@@ -10,21 +10,21 @@ from amif.processing_amif import to_rgb, unique_images
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
 
 
-def _picture(height=4, width=6):
+def _image(height=4, width=6):
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
 
-def _assert_patch(picture, color):
-    assert picture.mode == "RGB"
-    assert picture.getpixel((1, 1)) == color
+def _assert_patch(image, color):
+    assert image.mode == "RGB"
+    assert image.getpixel((1, 1)) == color
 
 
 def test_8_bit_colours_are_untouched():
-    picture = _picture()
-    result = to_rgb(picture)
+    image = _image()
+    result = to_rgb(image)
     assert result.mode == "RGB"
-    np.testing.assert_array_equal(np.asarray(result), np.asarray(picture))
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(image))
 
 
 def test_8_bit_grey_is_untouched_in_value():
@@ -33,9 +33,9 @@ def test_8_bit_grey_is_untouched_in_value():
 
 
 def test_1_bit():
-    picture = Image.new("1", (2, 1))
-    picture.putpixel((1, 0), 1)
-    result = to_rgb(picture)
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    result = to_rgb(image)
     assert [result.getpixel((0, 0)), result.getpixel((1, 0))] == [BLACK, WHITE]
 
 
@@ -44,16 +44,16 @@ def test_cmyk():
 
 
 def test_palette():
-    picture = Image.new("P", (3, 3), 1)
-    picture.putpalette([*BLUE, *GREEN])
-    _assert_patch(to_rgb(picture), GREEN)
+    image = Image.new("P", (3, 3), 1)
+    image.putpalette([*BLUE, *GREEN])
+    _assert_patch(to_rgb(image), GREEN)
 
 
 def test_palette_with_transparency(tmp_path):
-    picture = Image.new("P", (3, 3), 1)
-    picture.putpalette([*BLUE, *WHITE])
-    picture.putpixel((0, 0), 0)
-    picture.save(tmp_path / "p.png", transparency=1)
+    image = Image.new("P", (3, 3), 1)
+    image.putpalette([*BLUE, *WHITE])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "p.png", transparency=1)
     result = to_rgb(tmp_path / "p.png")
     _assert_patch(result, BLACK)
     assert result.getpixel((0, 0)) == BLUE
@@ -81,10 +81,10 @@ def test_exif_orientation_is_applied(orientation, tmp_path):
         7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
         8: lambda image: image.rotate(90, expand=True),
     }
-    picture, exif = _picture(), Image.Exif()
+    image, exif = _image(), Image.Exif()
     exif[0x0112] = orientation
-    picture.save(tmp_path / "p.png", exif=exif)
-    expected = turned_back[orientation](picture)
+    image.save(tmp_path / "p.png", exif=exif)
+    expected = turned_back[orientation](image)
     np.testing.assert_array_equal(np.asarray(to_rgb(tmp_path / "p.png")), np.asarray(expected))
 
 
@@ -97,9 +97,9 @@ def test_exif_orientation_is_applied(orientation, tmp_path):
         np.array([[0.1, 0.2], [0.3, 0.4]], np.float32),
     ],
 )
-@pytest.mark.parametrize("as_picture", [False, True])
-def test_wide_values_are_stretched_from_their_own_range(values, as_picture):
-    result = np.asarray(to_rgb(Image.fromarray(values) if as_picture else values))
+@pytest.mark.parametrize("as_image", [False, True])
+def test_wide_values_are_stretched_from_their_own_range(values, as_image):
+    result = np.asarray(to_rgb(Image.fromarray(values) if as_image else values))
     np.testing.assert_array_equal(result, np.array([[0, 85], [170, 255]])[..., None].repeat(3, -1))
 
 
@@ -122,7 +122,7 @@ def test_not_finite(value):
 
 
 def test_array_channels():
-    values = np.asarray(_picture())
+    values = np.asarray(_image())
     np.testing.assert_array_equal(np.asarray(to_rgb(values)), values)
     np.testing.assert_array_equal(np.asarray(to_rgb(values[..., :1])), values[..., :1].repeat(3, -1))
     assert np.asarray(to_rgb(values[..., 0] > 300)).max() == 0
@@ -157,7 +157,7 @@ def test_other_shapes(image):
         to_rgb(image)
 
 
-@pytest.mark.parametrize("image", [None, 3, [_picture()], np.array([["a"]])])
+@pytest.mark.parametrize("image", [None, 3, [_image()], np.array([["a"]])])
 def test_other_types(image):
     with pytest.raises(TypeError, match="an image"):
         to_rgb(image)
@@ -173,14 +173,14 @@ def test_url_is_refused(url):
 @pytest.mark.parametrize("opened", [False, True])
 def test_truncated_file(suffix, opened, tmp_path):
     path = tmp_path / f"p.{suffix}"
-    _picture(64, 64).save(path)
+    _image(64, 64).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if suffix != "tif" else 4000])
     if not opened:
         with pytest.raises(ValueError, match="pass a complete image file") as error:
             to_rgb(path)
     else:
-        with Image.open(path) as picture, pytest.raises(ValueError, match="pass a complete image file") as error:
-            to_rgb(picture)
+        with Image.open(path) as image, pytest.raises(ValueError, match="pass a complete image file") as error:
+            to_rgb(image)
     assert str(path) in str(error.value)
     assert error.value.__cause__ is None
 
@@ -199,14 +199,14 @@ def test_missing_file(tmp_path):
 
 
 def test_decompression_bomb(tmp_path, monkeypatch):
-    _picture(20, 20).save(tmp_path / "p.png")
+    _image(20, 20).save(tmp_path / "p.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="cannot read the image"):
         to_rgb(tmp_path / "p.png")
 
 
 def test_unique_images_goes_by_object_and_path():
-    first, twin = _picture(), _picture()
+    first, twin = _image(), _image()
     unique, index = unique_images([first, "a.png", twin, first, Path("a.png"), "b.png"])
     assert index == [0, 1, 2, 0, 1, 3]
     assert unique[0] is first
@@ -216,5 +216,5 @@ def test_unique_images_goes_by_object_and_path():
 
 def test_real_radiograph(data_dir):
     path = next((data_dir / "vqa_rad" / "images").glob("*.jpg"))
-    with Image.open(path) as picture:
-        np.testing.assert_array_equal(np.asarray(to_rgb(path)), np.asarray(picture.convert("RGB")))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(to_rgb(path)), np.asarray(image.convert("RGB")))

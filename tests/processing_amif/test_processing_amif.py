@@ -57,7 +57,7 @@ def processor(tokenizer):
     return AmifProcessor(ViTImageProcessor(size=SIZE), tokenizer, answers=["yes", "left lung"], max_question_length=6)
 
 
-def _picture(seed, mode="RGB"):
+def _image(seed, mode="RGB"):
     values = np.random.default_rng(seed).integers(0, 256, (10, 12, 3), dtype=np.uint8)
     return Image.fromarray(values).convert(mode)
 
@@ -76,7 +76,7 @@ def _words(processor, ids):
     ids=lambda image_processor: type(image_processor).__name__,
 )
 def test_pixel_values_are_the_image_processors_own(image_processor, tokenizer):
-    images = [_picture(0), _picture(1, "L"), _picture(2, "RGBA"), np.arange(64, dtype=np.uint16).reshape(8, 8)]
+    images = [_image(0), _image(1, "L"), _image(2, "RGBA"), np.arange(64, dtype=np.uint16).reshape(8, 8)]
     pixel_values = AmifProcessor(image_processor, tokenizer)(images=images)["pixel_values"]
     assert pixel_values.shape == (4, 3, 8, 8)
     assert pixel_values.dtype == torch.float32
@@ -86,7 +86,7 @@ def test_pixel_values_are_the_image_processors_own(image_processor, tokenizer):
 
 
 def test_each_image_is_encoded_once(processor, tmp_path):
-    first, second = _picture(0), _picture(1)
+    first, second = _image(0), _image(1)
     second.save(tmp_path / "p.png")
     path = tmp_path / "p.png"
     inputs = processor(images=[first, path, first, str(path)], text=["is there a mass"] * 4)
@@ -97,26 +97,26 @@ def test_each_image_is_encoded_once(processor, tmp_path):
 
 
 def test_one_image_goes_with_every_question(processor):
-    inputs = processor(images=_picture(0), text=["is there", "a mass", "in the left lung"])
+    inputs = processor(images=_image(0), text=["is there", "a mass", "in the left lung"])
     assert inputs["pixel_values"].shape[0] == 1
     assert inputs["image_index"].tolist() == [0, 0, 0]
     assert inputs["input_ids"].shape[0] == 3
 
 
 def test_one_question_goes_with_every_image(processor):
-    inputs = processor(images=[_picture(0), _picture(1)], text="is there a mass")
+    inputs = processor(images=[_image(0), _image(1)], text="is there a mass")
     assert inputs["image_index"].tolist() == [0, 1]
     assert inputs["input_ids"].shape == (2, 6)
     assert inputs["input_ids"][0].tolist() == inputs["input_ids"][1].tolist()
 
 
 def test_images_alone_and_text_alone(processor):
-    assert set(processor(images=_picture(0))) == {"pixel_values", "image_index"}
+    assert set(processor(images=_image(0))) == {"pixel_values", "image_index"}
     assert set(processor(text="is there")) == {"input_ids", "attention_mask"}
 
 
 def test_keys_are_the_models_inputs(processor):
-    inputs = processor(images=_picture(0), text="is there")
+    inputs = processor(images=_image(0), text="is there")
     assert list(inputs) == processor.model_input_names
 
 
@@ -145,9 +145,9 @@ def test_lowercase(processor, tokenizer):
 
 
 def test_numpy_and_lists(processor):
-    tensors = processor(images=_picture(0), text="mass")
-    arrays = processor(images=_picture(0), text="mass", return_tensors="np")
-    lists = processor(images=_picture(0), text="mass", return_tensors=None)
+    tensors = processor(images=_image(0), text="mass")
+    arrays = processor(images=_image(0), text="mass", return_tensors="np")
+    lists = processor(images=_image(0), text="mass", return_tensors=None)
     for name, tensor in tensors.items():
         assert isinstance(arrays[name], np.ndarray)
         np.testing.assert_array_equal(arrays[name], tensor.numpy())
@@ -201,8 +201,8 @@ def test_save_and_load(processor, tmp_path):
     loaded = AmifProcessor.from_pretrained(tmp_path)
     assert loaded.answers == processor.answers
     assert (loaded.max_question_length, loaded.lowercase) == (6, False)
-    before = processor(images=_picture(0), text="is there a mass in the left lung")
-    after = loaded(images=_picture(0), text="is there a mass in the left lung")
+    before = processor(images=_image(0), text="is there a mass in the left lung")
+    after = loaded(images=_image(0), text="is there a mass in the left lung")
     for name in processor.model_input_names:
         torch.testing.assert_close(after[name], before[name])
 
@@ -222,7 +222,7 @@ def test_parts_load_alone_from_the_processors_folder(processor, tmp_path):
 def test_loads_by_remote_code_where_amif_is_absent(processor, tmp_path):
     folder, image = tmp_path / "checkpoint", tmp_path / "p.png"
     processor.save_pretrained(folder)
-    _picture(0).save(image)
+    _image(0).save(image)
     auto_map = json.loads((folder / "processor_config.json").read_text())["auto_map"]
     assert auto_map == {"AutoProcessor": "processing_amif.AmifProcessor"}
     command = [sys.executable, "-c", LOAD_WITHOUT_AMIF, str(folder), str(image)]
@@ -254,7 +254,7 @@ def test_real_parts(models_dir, data_dir):
 
 def test_lengths_that_do_not_pair_up(processor):
     with pytest.raises(ValueError, match=r"2 images and 3 questions .* pass as many"):
-        processor(images=[_picture(0), _picture(1)], text=["a"] * 3)
+        processor(images=[_image(0), _image(1)], text=["a"] * 3)
 
 
 @pytest.mark.parametrize("question", ["", "  ", None, 3])
