@@ -15,10 +15,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,8 @@ from PIL import Image
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
+from gradio.components import Component
+from gradio.themes import Base
 from transformers import AutoModel, AutoProcessor
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor
@@ -42,6 +46,7 @@ WHOLE_QUESTION = "whole question"
 SHOWN_ANSWERS, SHOWN_PIXELS = 5, 1024
 # Of the first studies of phantom's test split; whether the model is right about them played no part.
 EXAMPLES = ("what imaging modality is this?", "what region of the body is shown?", "is there ", "on which side is the ")
+Changes = dict[Component, Any]
 SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--map-opacity', value / 100); }"
 
 
@@ -69,18 +74,19 @@ class Answerer:
         self.processor: AmifProcessor = AutoProcessor.from_pretrained(name_or_path)
         if not self.processor.answers:
             raise ValueError(f"{name_or_path} brings no answers to choose from: set processor.answers and save it.")
+        self.answers = self.processor.answers
         self.candidates = self.processor.encode_candidates()
 
     @torch.no_grad()
-    def __call__(self, picture: Image.Image, question: str) -> Answered:
-        """Answer a question about a picture."""
+    def __call__(self, image: Image.Image, question: str) -> Answered:
+        """Answer a question about an image."""
         started = time.perf_counter()
-        inputs = dict(self.processor(images=picture, text=question))
+        inputs = dict(self.processor(images=image, text=question))
         inputs["image_states"] = self.model.model.encode_images(inputs.pop("pixel_values"))
         ranking = self.model.rank_answers(**inputs, answers=self.candidates, top_k=SHOWN_ANSWERS)
         words = question_words(self.processor, question)
         maps = question_maps(self.model, inputs, [places for _, places in words])
-        answers = [self.processor.answers[index] for index in ranking.indices[0].tolist()]
+        answers = [self.answers[index] for index in ranking.indices[0].tolist()]
         return Answered(
             ranking=list(zip(answers, ranking.scores[0].tolist(), strict=True)),
             names=[WHOLE_QUESTION, *(word for word, _ in words)],
@@ -89,48 +95,48 @@ class Answerer:
         )
 
 
-def pictures_of(path: str) -> dict[str, Image.Image]:
-    """An uploaded file's picture, and of a CT one for each window preset; the file is deleted.
+def read_images(path: str) -> dict[str, Image.Image]:
+    """An uploaded file's image, and of a CT one for each window preset; the file is deleted.
 
     Raises:
-        ImportError: the file is DICOM, and pydicom is missing.
-        ValueError: it cannot be read.
+        ImportError: If the file is DICOM, and pydicom is missing.
+        ValueError: If it cannot be read.
     """
     uploaded = Path(path)
     # No name of a file, which may be a patient's, reaches a message or a log.
     neutral = uploaded.with_name("image.dcm" if uploaded.suffix.lower() in (".dcm", ".dicom") else "image")
     uploaded.rename(neutral)
     try:
-        pictures = {OWN_WINDOW: to_rgb(neutral)}
+        images = {OWN_WINDOW: to_rgb(neutral)}
         if is_dicom(neutral):
             with suppress(ValueError):  # presets are for CT alone
-                pictures |= {name: read_dicom(neutral, window=name).convert("RGB") for name in WINDOW_PRESETS}
-        return pictures
+                images |= {name: read_dicom(neutral, window=name).convert("RGB") for name in WINDOW_PRESETS}
+        return images
     except ValueError as error:
         raise ValueError(str(error).replace(str(neutral), "the file")) from None
     finally:
         neutral.unlink()
 
 
-def viewer(picture: Image.Image | None, weights: np.ndarray | None = None, message: str | None = None) -> str:
-    """The picture in its own proportions, with a map laid over it; or a message in its place."""
+def viewer(image: Image.Image | None, weights: np.ndarray | None = None, message: str | None = None) -> str:
+    """The image in its own proportions, with a map laid over it; or a message in its place."""
     if message is not None:
         return f'<div class="viewer"><p role="alert">{html.escape(message)}</p></div>'
-    if picture is None:
+    if image is None:
         return '<div class="viewer"><p>Drop an image, or choose an example.</p></div>'
-    shown = picture.copy()
+    shown = image.copy()
     shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-    layers = f'<img class="picture" alt="The image" src="{data_uri(shown)}">'
+    layers = f'<img class="image" alt="The image" src="{data_uri(shown)}">'
     if weights is not None:
         grid = f"{len(weights)} x {len(weights)} patches"
         layers += f'<img class="map" alt="Map over {grid}" src="{data_uri(draw_map(weights, shown.size))}">'
     return f'<div class="viewer">{layers}</div>'
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture as part of a page, so that no file of it is written."""
+def data_uri(image: Image.Image) -> str:
+    """An image as part of a page, so that no file of it is written."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -148,7 +154,7 @@ def answer_panel(answered: Answered, answerer: Answerer) -> str:
         f"<td>{percent(score)}</td></tr>"
         for answer, score in answered.ranking
     )
-    count = len(answerer.processor.answers)
+    count = len(answerer.answers)
     return (
         f'<div class="answers">{verdict}<table>{rows}</table>'
         f"<p>The probability that the model gives to exactly this answer; the best of the {count} answers it knows. "
@@ -175,8 +181,8 @@ def map_note(word: str | None) -> str:
 
 
 def phantom_examples() -> list[tuple[Image.Image, str]]:
-    """Generated pictures, each of another study, with one of its questions."""
-    rows = iter(load_phantom_vqa(num_studies=180)["test"])
+    """Generated images, each of another study, with one of its questions."""
+    rows: Iterator[Any] = iter(load_phantom_vqa(num_studies=180)["test"])
     examples: dict[str, tuple[Image.Image, str]] = {}
     for start in EXAMPLES:
         row = next(row for row in rows if row["image_id"] not in examples and row["question"].startswith(start))
@@ -184,26 +190,26 @@ def phantom_examples() -> list[tuple[Image.Image, str]]:
     return list(examples.values())
 
 
-def build_app(answerer: Answerer) -> gr.Blocks:
-    """The page, and what happens on it."""
-    examples = phantom_examples()
-    answerer(*examples[0])  # the first answer takes longer than all others
-    with gr.Blocks(title="AMiF", analytics_enabled=False) as app:
-        pictures, picture, answered = gr.State({}), gr.State(None), gr.State(None)
+class Page:
+    """The page's parts, made inside `gr.Blocks`, and what happens on it: handlers return the parts that change."""
+
+    def __init__(self, answerer: Answerer, examples: list[tuple[Image.Image, str]]) -> None:
+        self.answerer, self.examples = answerer, examples
+        self.images, self.image, self.answered = gr.State({}), gr.State(None), gr.State(None)
         gr.HTML(
             "<header><h1>AMiF</h1><p>Questions about radiology images. For research only: not a medical device, "
             "no answer may enter a diagnosis.</p></header>"
         )
         with gr.Row():
             with gr.Column(scale=3):
-                screen = gr.HTML(viewer(None))
+                self.screen = gr.HTML(viewer(None))
                 with gr.Row():
-                    chosen_map = gr.Radio([(WHOLE_QUESTION, 0)], value=0, label="Map of", scale=3, elem_id="map")
-                    opacity = gr.Slider(0, 100, 50, step=1, label="Opacity, %", scale=2, elem_id="opacity")
-                note = gr.HTML()
+                    self.map = gr.Radio([(WHOLE_QUESTION, 0)], value=0, label="Map of", scale=3, elem_id="map")
+                    self.opacity = gr.Slider(0, 100, 50, step=1, label="Opacity, %", scale=2, elem_id="opacity")
+                self.note = gr.HTML()
             with gr.Column(scale=2):
-                file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=150, elem_id="file")
-                gallery = gr.Gallery(
+                self.file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=150, elem_id="file")
+                self.gallery = gr.Gallery(
                     [image for image, _ in examples],
                     label="Or an example (generated)",
                     columns=len(examples),
@@ -212,64 +218,85 @@ def build_app(answerer: Answerer) -> gr.Blocks:
                     buttons=[],
                     elem_id="examples",
                 )
-                window = gr.Dropdown([OWN_WINDOW], value=OWN_WINDOW, label="CT window", visible=False)
-                question = gr.Textbox(label="Question", placeholder="is there a mass?", max_lines=2, elem_id="question")
-                button = gr.Button("Ask", variant="primary", elem_id="ask")
-                panel = gr.HTML()
+                self.window = gr.Dropdown([OWN_WINDOW], value=OWN_WINDOW, label="CT window", visible=False)
+                self.question = gr.Textbox(
+                    label="Question", placeholder="is there a mass?", max_lines=2, elem_id="question"
+                )
+                self.button = gr.Button("Ask", variant="primary", elem_id="ask")
+                self.panel = gr.HTML()
 
-        def show(chosen: Image.Image) -> dict:
-            """A new picture, about which nothing has been asked."""
-            return {
-                picture: chosen,
-                screen: viewer(chosen),
-                answered: None,
-                panel: "",
-                note: "",
-                chosen_map: gr.Radio(choices=[(WHOLE_QUESTION, 0)], value=0),
-            }
+    def listen(self) -> None:
+        """Call the handlers when something happens."""
+        shown = [self.image, self.screen, self.answered, self.panel, self.note, self.map]
+        self.file.upload(
+            self.on_upload, self.file, [*shown, self.images, self.window, self.file], api_visibility="private"
+        )
+        self.window.input(self.on_window, [self.window, self.images], shown, api_visibility="private")
+        asking = [self.button.click, self.question.submit]
+        gr.on(asking, self.on_ask, [self.image, self.question], shown, api_visibility="private")
+        self.map.input(
+            self.on_map, [self.map, self.image, self.answered], [self.screen, self.note], api_visibility="private"
+        )
+        self.gallery.select(
+            self.on_example, None, [*shown, self.images, self.question, self.window], api_visibility="private"
+        )
+        self.opacity.input(None, self.opacity, None, js=SET_OPACITY)
 
-        def on_upload(path: str) -> dict:
-            try:
-                read = pictures_of(path)
-            except (ImportError, ValueError) as error:
-                empty = {pictures: {}, picture: None, answered: None, panel: "", note: "", file: None}
-                return empty | {window: gr.Dropdown(visible=False), screen: viewer(None, message=str(error))}
-            choices = gr.Dropdown(choices=list(read), value=OWN_WINDOW, visible=len(read) > 1)
-            return show(read[OWN_WINDOW]) | {pictures: read, window: choices, file: None}
+    def show(self, image: Image.Image) -> Changes:
+        """A new image, about which nothing has been asked."""
+        whole_question = gr.Radio(choices=[(WHOLE_QUESTION, 0)], value=0)
+        unasked = {self.answered: None, self.panel: "", self.note: "", self.map: whole_question}
+        return {self.image: image, self.screen: viewer(image)} | unasked
 
-        def on_ask(chosen: Image.Image | None, text: str) -> dict:
-            if chosen is None or not text.strip():
-                missing = "Choose an image first." if chosen is None else "Type a question first."
-                return {panel: f'<div class="answers"><p role="alert">{missing}</p></div>'}
-            result = answerer(chosen, text)
-            return {
-                answered: result,
-                panel: answer_panel(result, answerer),
-                screen: viewer(chosen, result.maps[0]),
-                chosen_map: gr.Radio(choices=[(name, place) for place, name in enumerate(result.names)], value=0),
-                note: map_note(None),
-            }
+    def on_upload(self, path: str) -> Changes:
+        """A file's images, the one of its own window first; or why it cannot be read."""
+        try:
+            images = read_images(path)
+        except (ImportError, ValueError) as error:
+            empty = {self.images: {}, self.image: None, self.answered: None, self.panel: "", self.note: ""}
+            message = viewer(None, message=str(error))
+            return empty | {self.file: None, self.window: gr.Dropdown(visible=False), self.screen: message}
+        windows = gr.Dropdown(choices=list(images), value=OWN_WINDOW, visible=len(images) > 1)
+        return self.show(images[OWN_WINDOW]) | {self.images: images, self.window: windows, self.file: None}
 
-        def on_map(place: int, chosen: Image.Image | None, result: Answered | None) -> dict:
-            if result is None:
-                return {}
-            return {
-                screen: viewer(chosen, result.maps[place]),
-                note: map_note(result.names[place] if place else None),
-            }
+    def on_window(self, window: str, images: dict[str, Image.Image]) -> Changes:
+        """The same slice with other greys."""
+        return self.show(images[window])
 
-        def on_example(event: gr.SelectData) -> dict:
-            chosen, text = examples[event.index]
-            asked = on_ask(chosen, text)
-            return show(chosen) | asked | {pictures: {}, question: text, window: gr.Dropdown(visible=False)}
+    def on_example(self, event: gr.SelectData) -> Changes:
+        """An example's image, and the answers to its question."""
+        image, question = self.examples[event.index]
+        chosen = {self.images: {}, self.question: question, self.window: gr.Dropdown(visible=False)}
+        return self.show(image) | self.on_ask(image, question) | chosen
 
-        shown = [picture, screen, answered, panel, note, chosen_map]
-        file.upload(on_upload, file, [*shown, pictures, window, file], api_visibility="private")
-        window.input(lambda name, read: show(read[name]), [window, pictures], shown, api_visibility="private")
-        gr.on([button.click, question.submit], on_ask, [picture, question], shown, api_visibility="private")
-        chosen_map.input(on_map, [chosen_map, picture, answered], [screen, note], api_visibility="private")
-        gallery.select(on_example, None, [*shown, pictures, question, window], api_visibility="private")
-        opacity.input(None, opacity, None, js=SET_OPACITY)
+    def on_ask(self, image: Image.Image | None, question: str) -> Changes:
+        """The answers and the map of the whole question."""
+        if image is None or not question.strip():
+            missing = "Choose an image first." if image is None else "Type a question first."
+            return {self.panel: f'<div class="answers"><p role="alert">{missing}</p></div>'}
+        answered = self.answerer(image, question)
+        return {
+            self.answered: answered,
+            self.panel: answer_panel(answered, self.answerer),
+            self.screen: viewer(image, answered.maps[0]),
+            self.map: gr.Radio(choices=[(name, place) for place, name in enumerate(answered.names)], value=0),
+            self.note: map_note(None),
+        }
+
+    def on_map(self, place: int, image: Image.Image | None, answered: Answered | None) -> Changes:
+        """The map of another word."""
+        if answered is None:
+            return {}
+        word = answered.names[place] if place else None
+        return {self.screen: viewer(image, answered.maps[place]), self.note: map_note(word)}
+
+
+def build_app(answerer: Answerer) -> gr.Blocks:
+    """The page for a checkpoint."""
+    examples = phantom_examples()
+    answerer(*examples[0])  # the first answer takes longer than all others
+    with gr.Blocks(title="AMiF", analytics_enabled=False) as app:
+        Page(answerer, examples).listen()
     return app
 
 
@@ -289,7 +316,7 @@ def serve(arguments: argparse.Namespace) -> None:
             max_file_size="500mb",
             footer_links=[],
             # Fonts of the system: gradio's own would come from the internet.
-            theme=gr.themes.Base(
+            theme=Base(
                 primary_hue="amber", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
             ),
             css_paths=STYLE,

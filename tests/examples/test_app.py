@@ -84,7 +84,7 @@ def test_drop_an_image_ask_read_the_answer_and_see_the_maps(browser, url, tmp_pa
     browser.get(url)
     assert "research only" in wait_for(browser, "header").text
     drop(browser, tmp_path / "image.png")
-    assert wait_for(browser, ".viewer img.picture").get_property("naturalWidth") == 120
+    assert wait_for(browser, ".viewer img.image").get_property("naturalWidth") == 120
     wait_for(browser, "#question textarea, #question input").send_keys("is there a mass?")
     wait_for(browser, "#ask").click()
     answers = wait_for(browser, ".answers table").text
@@ -110,7 +110,7 @@ def test_an_example_is_one_click(browser, url):
 
 
 def test_a_bad_file_gives_a_message(browser, url, tmp_path):
-    (tmp_path / "letter.png").write_text("no picture")
+    (tmp_path / "letter.png").write_text("no image")
     browser.get(url)
     drop(browser, tmp_path / "letter.png")
     message = wait_for(browser, ".viewer [role=alert]").text
@@ -121,16 +121,16 @@ def test_a_bad_file_gives_a_message(browser, url, tmp_path):
 def test_an_uploaded_file_is_deleted_once_it_is_read(script, tmp_path):
     uploaded = tmp_path / "doe^jane.png"
     Image.new("L", (8, 8), 9).save(uploaded)
-    (picture,) = script.pictures_of(str(uploaded)).values()
-    assert picture.getpixel((0, 0)) == (9, 9, 9)
+    (image,) = script.read_images(str(uploaded)).values()
+    assert image.getpixel((0, 0)) == (9, 9, 9)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_bad_uploaded_file_is_deleted_and_its_name_not_said(script, tmp_path):
     uploaded = tmp_path / "doe^jane.dcm"
-    uploaded.write_text("no picture")
+    uploaded.write_text("no image")
     with pytest.raises(ValueError, match="the file") as refused:
-        script.pictures_of(str(uploaded))
+        script.read_images(str(uploaded))
     assert "jane" not in str(refused.value)
     assert not list(tmp_path.iterdir())
 
