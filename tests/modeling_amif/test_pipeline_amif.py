@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from remote_loading import run_without_amif
 from small_models import CANDIDATES, save_small_checkpoint, small_config, small_processor
 from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, pipeline
 
@@ -13,10 +12,8 @@ from amif import AmifForPreTraining, AmifVqaPipeline
 
 QUESTIONS = ["is there a mass?", "left lung?", "is the right lung in the left lung?"]
 
-WITHOUT_AMIF = """
-import json, sys
-for name in ("amif", "datasets", "evaluate", "ot", "open_clip", "peft", "pydicom"):
-    sys.modules[name] = None
+REMOTE = """
+import json
 from transformers import pipeline
 path, image, question = sys.argv[1:]
 answer = pipeline("medical-vqa", model=path, trust_remote_code=True)
@@ -218,10 +215,8 @@ def test_pipeline_of_loaded_parts(answer, checkpoint):
 
 def test_checkpoint_answers_where_amif_is_not_installed(answer, checkpoint, tmp_path):
     random_image(0).save(tmp_path / "one.png")
-    command = [sys.executable, "-c", WITHOUT_AMIF, checkpoint, tmp_path / "one.png", QUESTIONS[0]]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
-    ranked, generated = json.loads(done.stdout.splitlines()[-1])
+    said = run_without_amif(REMOTE, checkpoint, tmp_path / "one.png", QUESTIONS[0])
+    ranked, generated = json.loads(said.splitlines()[-1])
     assert ranked == answer(random_image(0), QUESTIONS[0], top_k=3)
     assert generated == answer(random_image(0), QUESTIONS[0], generate=True, generate_kwargs={"max_new_tokens": 4})
 

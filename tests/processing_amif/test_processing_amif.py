@@ -1,12 +1,12 @@
+import copy
 import json
-import os
-import subprocess
-import sys
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from remote_loading import run_without_amif
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoImageProcessor,
@@ -30,10 +30,8 @@ WORDS = [
 ]
 SIZE = {"height": 8, "width": 8}
 
-LOAD_WITHOUT_AMIF = """
-import json, sys
-for name in ("amif", "datasets", "evaluate", "ot", "open_clip", "pydicom"):
-    sys.modules[name] = None
+REMOTE = """
+import json
 from transformers import AutoProcessor
 processor = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)
 inputs = processor(images=sys.argv[2], text="Is there a MASS")
@@ -178,6 +176,45 @@ def test_candidates_are_encoded_as_training_encodes_answers(processor):
         processor.encode_candidates(["yes", "?"])
 
 
+@pytest.fixture
+def tokenized(monkeypatch):
+    """The texts of each call of a tokenizer."""
+    calls, call = [], BertTokenizer.__call__
+
+    def counting(self, text, *args, **kwargs):
+        calls.append(text)
+        return call(self, text, *args, **kwargs)
+
+    monkeypatch.setattr(BertTokenizer, "__call__", counting)
+    return calls
+
+
+def test_candidates_are_tokenized_once_for_all_batches(processor, tokenized):
+    answers = ["No.", "yes", "Left lung"]
+    first = processor.encode_candidates(answers)
+    again, elsewhere = processor.encode_candidates(tuple(answers)), copy.deepcopy(processor)
+    assert tokenized == [["no", "yes", "left lung"]]
+    assert list(again) == ["input_ids", "attention_mask"]
+    for name, tensor in again.items():
+        assert torch.equal(tensor, first[name])
+        assert torch.equal(tensor, elsewhere.encode_candidates(answers)[name])
+    expected = first["input_ids"].tolist()
+    first["input_ids"].zero_()
+    assert processor.encode_candidates(answers)["input_ids"].tolist() == expected
+    assert pickle.loads(pickle.dumps(processor)).answers == processor.answers
+
+
+def test_other_candidates_or_another_tokenizer_are_tokenized_anew(processor, tokenized):
+    assert processor.encode_candidates().input_ids[:, 1:3].tolist() == [[13, 3], [11, 12]]
+    processor.answers = ["no", "left lung"]
+    assert processor.encode_candidates().input_ids[:, 1:3].tolist() == [[14, 3], [11, 12]]
+    processor.tokenizer.add_tokens(["left lung"])
+    assert processor.encode_candidates().input_ids[:, 1].tolist() == [14, len(WORDS)]
+    words = [*WORDS[:5], *reversed(WORDS[5:])]
+    processor.tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(words)})
+    assert processor.encode_candidates().input_ids[:, 1].tolist() == [words.index("no"), words.index("left")]
+
+
 def test_encode_answers_defaults_to_the_processors_own(processor):
     assert (
         processor.encode_answers()["input_ids"].tolist()
@@ -225,11 +262,7 @@ def test_loads_by_remote_code_where_amif_is_absent(processor, tmp_path):
     _image(0).save(image)
     auto_map = json.loads((folder / "processor_config.json").read_text())["auto_map"]
     assert auto_map == {"AutoProcessor": "processing_amif.AmifProcessor"}
-    command = [sys.executable, "-c", LOAD_WITHOUT_AMIF, str(folder), str(image)]
-    environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-    assert run.returncode == 0, run.stderr
-    result = json.loads(run.stdout.splitlines()[-1])
+    result = json.loads(run_without_amif(REMOTE, folder, image).splitlines()[-1])
     assert result["module"].startswith("transformers_modules")
     assert result["answers"] == ["yes", "left lung"]
     assert result["answer_ids"] == processor.encode_answers()["input_ids"].tolist()
