@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable
+from typing import cast
 
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
@@ -25,13 +26,15 @@ Pair = tuple[float, float]
 
 def _move(image: Image.Image, degrees: float = 0.0, shift: Pair = (0, 0), shear: Pair = (0, 0)) -> Image.Image:
     pixels = [round(part * image.width) for part in shift]
-    return functional.affine(image, degrees, pixels, 1.0, list(shear), interpolation=v2.InterpolationMode.BILINEAR)
+    # Its hints name tensors alone, but it takes images too.
+    affine = cast(Callable[..., Image.Image], functional.affine)
+    return affine(image, degrees, pixels, 1.0, list(shear), interpolation=v2.InterpolationMode.BILINEAR)
 
 
 DISTORTIONS: tuple[Callable[[Image.Image, int], Image.Image], ...] = (
     lambda image, sign: image,
-    lambda image, sign: functional.equalize(image),
-    lambda image, sign: functional.adjust_sharpness(image, SHARPNESS),
+    lambda image, sign: ImageOps.equalize(image),
+    lambda image, sign: ImageEnhance.Sharpness(image).enhance(SHARPNESS),
     lambda image, sign: _move(image, shear=(sign * SHEAR_DEGREES, 0)),
     lambda image, sign: _move(image, shear=(0, sign * SHEAR_DEGREES)),
     lambda image, sign: _move(image, shift=(sign * SHIFT, 0)),
@@ -43,13 +46,13 @@ DISTORTIONS: tuple[Callable[[Image.Image, int], Image.Image], ...] = (
 class LateralitySafeAugmentation:
     """Random crop, small affine change, brightness and contrast; no mirroring, which would make "left lung" wrong.
 
-    The draw depends on (seed, epoch, row) alone, so that a resumed run, and any number of workers, sees the pictures
+    The draw depends on (seed, epoch, row) alone, so that a resumed run, and any number of workers, sees the images
     that an uninterrupted run sees; the global random state is left as it was.
 
     Args:
         image_size: the sides of the square result, in pixels.
         seed: of the draws.
-        scale: bounds of the share of the picture's area that a crop keeps.
+        scale: bounds of the share of the image's area that a crop keeps.
     """
 
     def __init__(self, image_size: int, seed: int = 0, scale: tuple[float, float] = (0.6, 1.0)) -> None:
@@ -57,13 +60,13 @@ class LateralitySafeAugmentation:
         self.transform = v2.Compose(
             [
                 v2.RandomResizedCrop(image_size, scale=scale, antialias=True),
-                v2.RandomAffine(degrees=10, translate=(0.05, 0.05), interpolation=v2.InterpolationMode.BILINEAR),
+                v2.RandomAffine(degrees=(-10, 10), translate=(0.05, 0.05), interpolation=v2.InterpolationMode.BILINEAR),
                 v2.ColorJitter(brightness=0.2, contrast=0.2),
             ]
         )
 
     def __call__(self, image: Image.Image, *, epoch: int, row: int) -> Image.Image:
-        """`image` changed as the draw of (seed, epoch, row) says: a picture of the same mode, `image_size` square."""
+        """`image` changed as the draw of (seed, epoch, row) says: an image of the same mode, `image_size` square."""
         return apply_seeded(self.transform, image, f"{self.seed}:{epoch}:{row}")
 
 

@@ -49,15 +49,15 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     ids = sorted(first_rows)
     pixels, hashes, thumbnails = [], np.zeros(len(ids), dtype=np.uint64), np.zeros((len(ids), 4096), dtype=np.float32)
     for place in progress(range(len(ids))):
-        picture = to_rgb(open_image(undecoded[first_rows[ids[place]]]["image"]))
-        pixels.append(hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest())
-        hashes[place] = int(str(imagehash.dhash(picture)), 16)
-        thumbnails[place] = _thumbnail(picture)
+        image = to_rgb(open_image(undecoded[first_rows[ids[place]]]["image"]))
+        pixels.append(hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest())
+        hashes[place] = int(str(imagehash.dhash(image)), 16)
+        thumbnails[place] = _thumbnail(image)
     return ImagePrints(ids, pixels, hashes, thumbnails)
 
 
-def _thumbnail(picture: PIL.Image.Image) -> np.ndarray:
-    grey = np.asarray(picture.convert("L").resize(_THUMBNAIL, PIL.Image.Resampling.BILINEAR), dtype=np.float32).ravel()
+def _thumbnail(image: PIL.Image.Image) -> np.ndarray:
+    grey = np.asarray(image.convert("L").resize(_THUMBNAIL, PIL.Image.Resampling.BILINEAR), dtype=np.float32).ravel()
     grey = grey - grey.mean()
     norm = np.linalg.norm(grey)
     return grey / norm if norm else grey

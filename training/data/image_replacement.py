@@ -71,7 +71,7 @@ def rows_with_alike_images(dataset: Dataset) -> Dataset:
 def _alike_images(dataset: Dataset) -> list[list[str]]:
     """Groups, of two at least, of images of one modality and organ."""
     named = [column for column in KIND_COLUMNS if column in dataset.column_names]
-    rows = list(dataset.select_columns(["image_id", *named]))
+    rows = dataset.select_columns(["image_id", *named]).to_list()
     columns = kind_columns(rows)
     kinds = {row["image_id"]: kind_of(row, columns) for row in rows}
     alike = defaultdict(list)

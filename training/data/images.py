@@ -1,5 +1,6 @@
 """An image from what a data set's row holds."""
 
+import hashlib
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -26,6 +27,12 @@ class ImageCell(TypedDict):
 def path_cell(path: str) -> ImageCell:
     """The undecoded `image` cell of a file on disk or in a zip."""
     return {"path": path, "bytes": None}
+
+
+def image_id_of(cell: ImageCell) -> str | None:
+    """What tells an image without an id from others: a hash of its bytes, or its path where it is not embedded."""
+    # The path beside embedded bytes is not trusted: mirrors give every image the same one, or none.
+    return hashlib.sha256(cell["bytes"]).hexdigest()[:16] if cell["bytes"] else cell["path"]
 
 
 def open_image(value: PIL.Image.Image | ImageCell) -> PIL.Image.Image:

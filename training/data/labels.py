@@ -83,8 +83,5 @@ def find_labels(
 def _labels_of(cell: str | Sequence[str] | None, separator: str | None, several: bool) -> list[str]:
     if not several:
         return [NO_LABEL if cell is None else str(cell)]
-    parts = (cell or "").split(separator) if separator is not None else cell or []
+    parts = cell.split(separator) if isinstance(cell, str) else cell or []
     return [str(part).strip() for part in parts if str(part).strip()]
-
-
-__all__ = ["LabelColumn", "find_labels"]

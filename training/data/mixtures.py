@@ -33,7 +33,7 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
     Raises:
         ValueError: where a source is not of that form, or its data set is not known.
     """
-    evaluated = [_prints(split, name, progress) for name, split in splits.items() if name != "train"]
+    evaluated = [_prints(split, str(name), progress) for name, split in splits.items() if name != "train"]
     added = [_rows_of(source, evaluated, progress) for source in sources]
     return concatenate_datasets([_schema_rows(splits["train"]), *added])
 

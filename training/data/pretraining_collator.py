@@ -1,10 +1,10 @@
 """Image-report pairs as one batch: views of every study, its report, and which of them are the same."""
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
-from typing import Any, Protocol
+from typing import Protocol
 
 import PIL.Image
 import torch
@@ -13,7 +13,7 @@ from transformers import BatchEncoding, PreTrainedModel
 from ...processing_amif import AmifProcessor, normalize_report, to_rgb
 from ...processing_amif.processing_amif import MAX_REPORT_LENGTH
 from .images import open_image
-from .pretraining_rows import stable_id
+from .pretraining_rows import PretrainingItem, stable_id
 
 
 class Embedder(Protocol):
@@ -21,9 +21,11 @@ class Embedder(Protocol):
 
     def embed_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
         """Unit vectors (n, d)."""
+        ...
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit vectors (n, d)."""
+        ...
 
 
 @dataclass
@@ -51,7 +53,7 @@ class AmifPreTrainingCollator:
     views: int = 2
     word_pieces: bool = False
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[PretrainingItem]) -> dict[str, torch.Tensor]:
         """One batch of B studies.
 
         Returns:
@@ -83,11 +85,11 @@ class AmifPreTrainingCollator:
             **(_teacher_embeds(rows, pairs) if self.teacher is None else _ask_teacher(self.teacher, images, rows)),
         }
 
-    def _choose(self, row: Mapping[str, Any]) -> tuple[int, ...]:
+    def _choose(self, row: PretrainingItem) -> tuple[int, ...]:
         draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
         return choose_views(len(row["images"]), row.get("view_positions"), draw)[: self.views]
 
-    def _open(self, row: Mapping[str, Any], pair: tuple[int, ...]) -> list[PIL.Image.Image]:
+    def _open(self, row: PretrainingItem, pair: tuple[int, ...]) -> list[PIL.Image.Image]:
         opened = {place: to_rgb(open_image(row["images"][place])) for place in set(pair)}
         if self.augmentation is None:
             return [opened[place] for place in pair]
@@ -97,7 +99,7 @@ class AmifPreTrainingCollator:
         ]
 
 
-def report_groups(rows: Collection[Mapping[str, Any]]) -> list[int]:
+def report_groups(rows: Collection[PretrainingItem]) -> list[int]:
     """A number for each row, equal for rows that share a study or a normalised report, directly or through others."""
     groups = [stable_id(normalize_report(row["text"])) for row in rows]
     first_of_study: dict[str, int] = {}
@@ -117,7 +119,7 @@ def _continued(reports: BatchEncoding) -> torch.Tensor:
 
 
 def _ask_teacher(
-    teacher: Embedder, images: Sequence[PIL.Image.Image], rows: Sequence[Mapping[str, Any]]
+    teacher: Embedder, images: Sequence[PIL.Image.Image], rows: Sequence[PretrainingItem]
 ) -> dict[str, torch.Tensor]:
     # On the CPU like the rest of the batch, which the DataLoader may pin.
     return {
@@ -126,18 +128,18 @@ def _ask_teacher(
     }
 
 
-def _teacher_embeds(rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
+def _teacher_embeds(rows: Sequence[PretrainingItem], pairs: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
     embeds = {}
-    if "teacher_image_embeds" in rows[0]:
-        images = [torch.as_tensor(row["teacher_image_embeds"], dtype=torch.float32) for row in rows]
+    images = [torch.as_tensor(row["teacher_image_embeds"]).float() for row in rows if "teacher_image_embeds" in row]
+    texts = [torch.as_tensor(row["teacher_text_embeds"]).float() for row in rows if "teacher_text_embeds" in row]
+    if images:
         views = [
             image if image.ndim == 1 else image[pair[view]]
             for view in range(len(pairs[0]))
             for image, pair in zip(images, pairs, strict=True)
         ]
         embeds["teacher_image_embeds"] = torch.stack(views)
-    if "teacher_text_embeds" in rows[0]:
-        texts = [torch.as_tensor(row["teacher_text_embeds"], dtype=torch.float32) for row in rows]
+    if texts:
         embeds["teacher_text_embeds"] = torch.stack(texts)
     return embeds
 

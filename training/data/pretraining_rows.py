@@ -2,10 +2,29 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
+import pyarrow as pa
 import torch
 from datasets import Dataset, Image, IterableDataset, List
+
+from .images import ImageCell
+
+
+class PretrainingItem(TypedDict):
+    """A study as `AmifPreTrainingCollator` takes it: what it reads of its columns, a number of its own and the epoch.
+
+    `teacher_image_embeds` is one vector for the study, or one for each image.
+    """
+
+    images: list[ImageCell]
+    text: str
+    study_id: str
+    row: int
+    epoch: int
+    view_positions: NotRequired[list[str | None] | None]
+    teacher_image_embeds: NotRequired[list[float] | list[list[float]]]
+    teacher_text_embeds: NotRequired[list[float]]
 
 
 def stable_id(text: str) -> int:
@@ -36,9 +55,9 @@ class PretrainingRows(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        (item,) = self.dataset[row].to_pylist()
-        return {**item, "row": row, "epoch": int(self._epoch)}
+    def __getitem__(self, row: int) -> PretrainingItem:
+        (item,) = cast(pa.Table, self.dataset[row]).to_pylist()
+        return cast(PretrainingItem, {**item, "row": row, "epoch": int(self._epoch)})
 
 
 class PretrainingStream(torch.utils.data.IterableDataset):
@@ -56,8 +75,8 @@ class PretrainingStream(torch.utils.data.IterableDataset):
         """The epoch that rows carry from now on, in every worker; it also chooses the order of a shuffled stream."""
         self._epoch.fill_(epoch)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[PretrainingItem]:
         epoch = int(self._epoch)
         self.dataset.set_epoch(epoch)
         for item in self.dataset:
-            yield {**item, "row": stable_id(item["study_id"]), "epoch": epoch}
+            yield cast(PretrainingItem, {**item, "row": stable_id(item["study_id"]), "epoch": epoch})

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import PIL.Image
 from datasets import Dataset, DatasetDict, Features, Image, List, Value
@@ -20,6 +20,23 @@ PRETRAINING_FEATURES = Features({"images": List(Image()), "text": Value("string"
 PER_IMAGE = ("view_positions", "teacher_image_embeds")
 
 
+class PretrainingRow(TypedDict):
+    """A study that a reader makes: paths of its images, its report, and further columns that its data set has.
+
+    `text` is None where the study has no report, and absent where none is asked for.
+    """
+
+    images: list[Path]
+    text: NotRequired[str | None]
+    study_id: str
+    view_positions: NotRequired[list[str | None]]
+    subject_id: NotRequired[str]
+    file_name: NotRequired[str]
+    paper_id: NotRequired[str]
+    radiology: NotRequired[bool | None]
+    concepts: NotRequired[list[str]]
+
+
 def build_pretraining_dataset(rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> Dataset:
     """A data set in the schema's features, with the features `extra` behind them.
 
@@ -33,7 +50,7 @@ def build_pretraining_dataset(rows: Sequence[Mapping[str, Any]], extra: Mapping[
 
 def build_splits(
     reader: str,
-    listed: Mapping[str, Sequence[dict[str, Any]]],
+    listed: Mapping[str, Sequence[PretrainingRow]],
     published: Mapping[str, int],
     strict: bool,
     extra: Mapping[str, Any],
@@ -48,8 +65,8 @@ def build_splits(
     """
     compare_counts(reader, {split: len(rows) for split, rows in listed.items()}, published, strict)
     usable = {split: keep_usable(rows, f"{reader} {split}", strict) for split, rows in listed.items()}
-    splits = {split: build_pretraining_dataset(rows, extra) for split, rows in usable.items()}
-    return drop_empty(DatasetDict(splits), reader)
+    splits = DatasetDict({split: build_pretraining_dataset(rows, extra) for split, rows in usable.items()})
+    return drop_empty(splits, reader)
 
 
 def drop_empty(splits: DatasetDict, source: str) -> DatasetDict:
@@ -64,7 +81,7 @@ def drop_empty(splits: DatasetDict, source: str) -> DatasetDict:
     return kept
 
 
-def keep_usable(rows: Sequence[dict[str, Any]], source: str, strict: bool = False) -> list[dict[str, Any]]:
+def keep_usable(rows: Sequence[PretrainingRow], source: str, strict: bool = False) -> list[PretrainingRow]:
     """`rows` without images that cannot be read, and without studies that then lack an image or that lack a report.
 
     Of each image file only the head is read: a file that is cut off later is found when it is used. What is left out is
@@ -81,7 +98,7 @@ def keep_usable(rows: Sequence[dict[str, Any]], source: str, strict: bool = Fals
     """
     unreadable = _unreadable([path for row in rows for path in row["images"]])
     seen = [_without(row, unreadable) for row in rows]
-    kept = [row for row in seen if row["images"] and ("text" not in row or has_words(row["text"]))]
+    kept = [row for row in seen if row["images"] and has_words(row.get("text", "no text is asked for"))]
     imageless = sum(not row["images"] for row in seen)
     report_left_out(source, len(rows), imageless, len(rows) - len(kept) - imageless, sorted(unreadable), strict)
     return kept
@@ -116,8 +133,8 @@ def has_words(text: str | None) -> bool:
     return bool(normalize_report(text or ""))
 
 
-def is_picture(image: str | Path | bytes) -> bool:
-    """Whether a file, or an encoded picture, begins like one that can be opened."""
+def begins_like_an_image(image: str | Path | bytes) -> bool:
+    """Whether a file, or encoded bytes, begin like an image that can be opened."""
     try:
         with PIL.Image.open(io.BytesIO(image) if isinstance(image, bytes) else image):
             return True
@@ -129,13 +146,14 @@ def _unreadable(paths: Iterable[Path]) -> set[Path]:
     paths = list(dict.fromkeys(paths))
     # Threads, because on network file systems the time goes into waiting.
     with ThreadPoolExecutor() as pool:
-        return {path for path, good in zip(paths, pool.map(is_picture, paths), strict=True) if not good}
+        return {path for path, good in zip(paths, pool.map(begins_like_an_image, paths), strict=True) if not good}
 
 
-def _without(row: dict[str, Any], unreadable: set[Path]) -> dict[str, Any]:
+def _without(row: PretrainingRow, unreadable: set[Path]) -> PretrainingRow:
     places = [place for place, path in enumerate(row["images"]) if path not in unreadable]
-    columns = {name: at_places(row[name], places, len(row["images"])) for name in PER_IMAGE if name in row}
-    return row | columns | {"images": [row["images"][place] for place in places]}
+    kept: dict[str, Any] = {**row, "images": [row["images"][place] for place in places]}
+    each = {name: at_places(kept[name], places, len(row["images"])) for name in PER_IMAGE if name in kept}
+    return cast(PretrainingRow, kept | each)
 
 
 def at_places(values: Any, places: Sequence[int], number: int) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from datasets import Dataset, Features, Image, Value
 from transformers.utils import logging
@@ -26,6 +26,26 @@ VQA_FEATURES = Features(
         "question_id": Value("string"),
     }
 )
+
+
+class VqaRow(TypedDict):
+    """A row that a reader makes: text as in the schema, and further columns that its data set has.
+
+    `image` is a path, or what tells an embedded image from others. `question_id` is None until one is given to it.
+    """
+
+    image: str
+    question: str
+    answer: str | None
+    answer_type: NotRequired[str | None]
+    question_type: str | None
+    image_id: str
+    question_id: str | None
+    modality: NotRequired[str | None]
+    organ: NotRequired[str | None]
+    language: NotRequired[str | None]
+    phrase_type: NotRequired[str | None]
+    rephrasing_of: NotRequired[str | None]
 
 
 def as_text(value: Any) -> str | None:
@@ -75,7 +95,7 @@ def as_answer(value: Any) -> str | None:
 
 
 def as_image_name(value: Any) -> str:
-    """The name of a picture's file.
+    """The name of an image's file.
 
     Raises:
         ValueError: when there is none.
@@ -137,5 +157,5 @@ def kind_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def kind_of(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...] | None:
     """The values of `columns`, those of `kind_columns`; None where one is missing, so that the kind is not known."""
-    values = tuple(row.get(column) for column in columns)
-    return values if values and all(values) else None
+    values = tuple(value for column in columns if (value := row.get(column)))
+    return values if values and len(values) == len(columns) else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import PIL.Image
 import torch
@@ -10,6 +9,7 @@ import torch
 from ...processing_amif import AmifProcessor, to_rgb
 from .images import open_image
 from .references import plain_answer
+from .vqa_rows import VqaItem
 
 
 @dataclass
@@ -25,7 +25,7 @@ class AmifVqaCollator:
     processor: AmifProcessor
     augmentation: Callable[..., PIL.Image.Image] | None = None
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[VqaItem]) -> dict[str, torch.Tensor]:
         """One batch of B questions about U different images, the images in the order first seen.
 
         Returns:
@@ -34,7 +34,7 @@ class AmifVqaCollator:
             in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the answer's
             normalised plain form, -100 for padding. All but the first are int64.
         """
-        first_rows: dict[str, Mapping[str, Any]] = {}
+        first_rows: dict[str, VqaItem] = {}
         for row in rows:
             first_rows.setdefault(row["image_id"], row)
         places = {image_id: place for place, image_id in enumerate(first_rows)}
@@ -48,7 +48,7 @@ class AmifVqaCollator:
             **self._encode_labels([row["answer"] for row in rows]),
         }
 
-    def _encode_images(self, first_rows: Mapping[str, Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def _encode_images(self, first_rows: Mapping[str, VqaItem]) -> dict[str, torch.Tensor]:
         states = [row["image_states"] for row in first_rows.values() if "image_states" in row]
         if states:
             return {"image_states": torch.stack(states)}
@@ -56,7 +56,7 @@ class AmifVqaCollator:
         # The processor encodes an object once, also where it is the image of two ids.
         return {"pixel_values": encoded["pixel_values"][encoded["image_index"]]}
 
-    def _open(self, row: Mapping[str, Any]) -> PIL.Image.Image:
+    def _open(self, row: VqaItem) -> PIL.Image.Image:
         if self.augmentation is None:
             return open_image(row["image"])  # which the processor decodes
         return self.augmentation(to_rgb(open_image(row["image"])), epoch=row["epoch"], row=row["row"])

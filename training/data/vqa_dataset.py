@@ -92,7 +92,7 @@ def _with_validation(splits: DatasetDict, by: str | None, fold: int | None) -> D
     if fold is not None and (by is None or "validation" in splits or "train" not in splits):
         raise ValueError(
             f"validation_fold {fold} makes a validation split from the training rows, and these data have "
-            f"{', '.join(splits)}: leave it out. Neither can it be where validation_by is None."
+            f"{', '.join(map(str, splits))}: leave it out. Neither can it be where validation_by is None."
         )
     if by is None or "train" not in splits or "validation" in splits:
         return splits

@@ -1,14 +1,28 @@
-"""The rows that a data loader draws: undecoded pictures, and what the collator needs to know of a row."""
+"""The rows that a data loader draws: undecoded images, and what the collator needs to know of a row."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from datasets import Dataset, Image
 
+from .images import ImageCell
+
+
+class VqaItem(TypedDict):
+    """A question as `AmifVqaCollator` takes it: what it reads of the schema, the row's place and the epoch."""
+
+    image: ImageCell
+    question: str
+    answer: str | None
+    image_id: str
+    row: int
+    epoch: int
+    image_states: NotRequired[torch.Tensor]
+
 
 class VqaRows(torch.utils.data.Dataset):
-    """A data set in the schema as rows for `AmifVqaCollator`, which opens each picture of a batch once.
+    """A data set in the schema as rows for `AmifVqaCollator`, which opens each image of a batch once.
 
     A row is the schema's dictionary with `image` undecoded (`{"path", "bytes"}`), `row` (its index) and `epoch` (for
     the augmentation's draw).
@@ -18,8 +32,8 @@ class VqaRows(torch.utils.data.Dataset):
 
     Args:
         dataset: rows of the schema.
-        image_states: encoder states of this data set's pictures by `image_id`, each (tokens, width). A row then holds
-            its `image_states`, and its picture is never opened.
+        image_states: encoder states of this data set's images by `image_id`, each (tokens, width). A row then holds
+            its `image_states`, and its image is never opened.
     """
 
     def __init__(self, dataset: Dataset, image_states: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -38,7 +52,7 @@ class VqaRows(torch.utils.data.Dataset):
         self._epoch.fill_(epoch)
 
     def set_image_states(self, image_states: Mapping[str, torch.Tensor]) -> None:
-        """Other states of the same pictures from now on; in every worker, if those so far are in shared memory."""
+        """Other states of the same images from now on; in every worker, if those so far are in shared memory."""
         if self.image_states is None:
             self.image_states = image_states
             return
@@ -48,17 +62,15 @@ class VqaRows(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, row: int) -> VqaItem:
         return self.__getitems__([row])[0]
 
-    def __getitems__(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+    def __getitems__(self, rows: Sequence[int]) -> list[VqaItem]:
         """A batch's rows, which a data loader reads at once where it can: several times faster than one by one."""
-        columns = self.dataset[list(rows)]
+        columns = cast(dict[str, list], self.dataset[list(rows)])  # a list of places gives columns
         values = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-        return [self._item(cells, row) for cells, row in zip(values, rows, strict=True)]
-
-    def _item(self, values: dict[str, Any], row: int) -> dict[str, Any]:
-        item = {**values, "row": row, "epoch": int(self._epoch)}
+        epoch = int(self._epoch)
+        items = [{**cells, "row": row, "epoch": epoch} for cells, row in zip(values, rows, strict=True)]
         if self.image_states is not None:
-            item["image_states"] = self.image_states[item["image_id"]]
-        return item
+            items = [{**item, "image_states": self.image_states[item["image_id"]]} for item in items]
+        return cast(list[VqaItem], items)  # the columns of the schema, and perhaps more

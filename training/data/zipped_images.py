@@ -1,4 +1,4 @@
-"""Pictures inside a zip file, read where they lie: nothing is ever unpacked to disk."""
+"""Images inside a zip file, read where they lie: nothing is ever unpacked to disk."""
 
 import functools
 import os
@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-# A member is unpacked in memory; a picture of more bytes is none.
+# A member is unpacked in memory; an image of more bytes is none.
 MAX_MEMBER_BYTES = 1 << 28
 
 
@@ -59,9 +59,9 @@ def is_zipped(path: str | None) -> bool:
 
 
 def image_file_state(path: str) -> str:
-    """The path of an image cell with size and time of change of the file on disk, for a zip's picture those of the zip.
+    """The path of an image cell with size and time of change of the file on disk, for a zip's image those of the zip.
 
-    Two states are equal only where nothing has been written in between, without a picture being read.
+    Two states are equal only where nothing has been written in between, without an image being read.
     """
     status = os.stat(path.rsplit("::", 1)[1] if is_zipped(path) else path)
     return f"{path} {status.st_size} {status.st_mtime_ns}"
@@ -71,7 +71,7 @@ def read_zipped(path: str) -> bytes:
     """The bytes of `zip://<name>::<zip>`.
 
     Raises:
-        ValueError: when the file is larger than a picture can be.
+        ValueError: when the file is larger than an image can be.
     """
     member, archive = path.removeprefix("zip://").rsplit("::", 1)
     opened = _open_zip(archive, os.getpid())

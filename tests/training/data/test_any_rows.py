@@ -9,7 +9,7 @@ from datasets import Dataset
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from our_errors import result_or_our_error
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.readers.own_data import load_own_data
@@ -40,7 +40,7 @@ ROWS = st.lists(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("any")
-    Pictures.new("L", (4, 4)).save(path / "good.png")
+    Images.new("L", (4, 4)).save(path / "good.png")
     return path
 
 
@@ -102,7 +102,7 @@ def test_parquet_of_any_column(folder, cell, column):
 
 @often
 @given(st.binary(min_size=1, max_size=300), st.integers(0, 70))
-def test_pictures_of_any_bytes(folder, content, kept):
+def test_images_of_any_bytes(folder, content, kept):
     (folder / "any.png").write_bytes((folder / "good.png").read_bytes()[:kept] + content)
     (folder / "own.json").write_text(json.dumps([{"image": "any.png", "question": "?", "answer": "a"}]))
     assert_schema(result_or_our_error(lambda: load_own_data(folder / "own.json")))
@@ -129,7 +129,7 @@ def test_path_vqa_of_any_rows(folder, rows, on_bad_row):
     root = folder / "pvqa"
     for split in ("train", "val", "test"):
         (root / "images" / split).mkdir(parents=True, exist_ok=True)
-        Pictures.new("L", (4, 4)).save(root / "images" / split / "good.png.jpg")
+        Images.new("L", (4, 4)).save(root / "images" / split / "good.png.jpg")
         (root / "qas").mkdir(exist_ok=True)
         (root / "qas" / f"{split}_vqa.pkl").write_bytes(pickle.dumps(rows))
     result_or_our_error(lambda: load_path_vqa(root, on_bad_row=on_bad_row))

@@ -11,9 +11,9 @@ from amif.training.data.augmentation import DISTORTIONS
 
 @pytest.fixture
 def marked():
-    picture = Image.new("RGB", (120, 100), (60, 60, 60))
-    ImageDraw.Draw(picture).rectangle((18, 40, 30, 60), fill=(255, 0, 0))
-    return picture
+    image = Image.new("RGB", (120, 100), (60, 60, 60))
+    ImageDraw.Draw(image).rectangle((18, 40, 30, 60), fill=(255, 0, 0))
+    return image
 
 
 def test_left_stays_left(marked):
@@ -48,15 +48,15 @@ def test_global_random_state_is_untouched(marked):
 
 
 def test_size_and_mode(marked):
-    picture = LateralitySafeAugmentation(48)(marked, epoch=0, row=0)
-    assert (picture.size, picture.mode) == ((48, 48), "RGB")
+    image = LateralitySafeAugmentation(48)(marked, epoch=0, row=0)
+    assert (image.size, image.mode) == ((48, 48), "RGB")
 
 
 @pytest.fixture
 def marked_square():
-    picture = Image.new("RGB", (120, 100), (90, 90, 90))
-    ImageDraw.Draw(picture).rectangle((24, 30, 50, 70), fill=(255, 255, 255))
-    return picture
+    image = Image.new("RGB", (120, 100), (90, 90, 90))
+    ImageDraw.Draw(image).rectangle((24, 30, 50, 70), fill=(255, 255, 255))
+    return image
 
 
 def test_in_strong_augmentation_left_stays_left(marked_square):
@@ -98,14 +98,14 @@ def test_each_part_works_as_often_as_stated():
 
 def test_distortions_are_small_and_different(marked_square):
     results = [operation(marked_square, sign) for operation in DISTORTIONS for sign in (-1, 1)]
-    assert {(picture.size, picture.mode) for picture in results} == {((120, 100), "RGB")}
+    assert {(image.size, image.mode) for image in results} == {((120, 100), "RGB")}
     # Identity, equalize and sharpness have no direction; the five others have two each.
-    assert len({picture.tobytes() for picture in results}) == 3 + 2 * 5
+    assert len({image.tobytes() for image in results}) == 3 + 2 * 5
     before = np.asarray(marked_square).astype(float)
-    moved = [np.abs(np.asarray(picture).astype(float) - before).mean() for picture in results[4:]]
+    moved = [np.abs(np.asarray(image).astype(float) - before).mean() for image in results[4:]]
     assert 0 < max(moved) < 40
 
 
 def test_size_and_mode_of_strong_augmentation(marked_square):
-    picture = StrongAugmentation(48)(marked_square, epoch=0, row=0)
-    assert (picture.size, picture.mode) == ((48, 48), "RGB")
+    image = StrongAugmentation(48)(marked_square, epoch=0, row=0)
+    assert (image.size, image.mode) == ((48, 48), "RGB")

@@ -9,9 +9,9 @@ from amif.training.data.readers.slake import load_slake
 from amif.training.data.schema import build_vqa_dataset
 
 
-def save(folder, **pictures):
-    for name, picture in pictures.items():
-        picture.save(folder / name.replace("_png", ".png").replace("_jpg", ".jpg"), quality=80)
+def save(folder, **images):
+    for name, image in images.items():
+        image.save(folder / name.replace("_png", ".png").replace("_jpg", ".jpg"), quality=80)
 
 
 def prints(folder, *names):
@@ -19,7 +19,7 @@ def prints(folder, *names):
     return image_prints(build_vqa_dataset(rows))
 
 
-def picture(seed, size=(200, 160)):
+def image(seed, size=(200, 160)):
     """Smooth random structure, as a photograph has and noise has not."""
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 7), dtype=np.uint8)
     return PIL.Image.fromarray(coarse).resize(size, PIL.Image.Resampling.BICUBIC)
@@ -27,8 +27,8 @@ def picture(seed, size=(200, 160)):
 
 @pytest.fixture
 def folder(tmp_path):
-    save(tmp_path, a_png=picture(1), b_png=picture(2), c_png=picture(3), same_png=picture(1))
-    save(tmp_path, copy_jpg=picture(2).resize((101, 80)), grey_png=PIL.Image.new("L", (50, 40)))
+    save(tmp_path, a_png=image(1), b_png=image(2), c_png=image(3), same_png=image(1))
+    save(tmp_path, copy_jpg=image(2).resize((101, 80)), grey_png=PIL.Image.new("L", (50, 40)))
     return tmp_path
 
 
@@ -40,7 +40,7 @@ def test_same_pixels_are_found_under_another_name(folder):
 
 def test_radiographs_of_16_bits_are_told_apart(tmp_path):
     for name, seed in (("a", 1), ("b", 2), ("copy", 1)):
-        wide = 1000 + 20 * np.asarray(picture(seed), dtype=np.uint16)
+        wide = 1000 + 20 * np.asarray(image(seed), dtype=np.uint16)
         PIL.Image.fromarray(wide).save(tmp_path / f"{name}.png")
     known, evaluated = prints(tmp_path, "a.png"), prints(tmp_path, "b.png", "copy.png")
     assert shared_pixels(known, evaluated) == {"copy.png": ["a.png"]}
@@ -70,14 +70,14 @@ def test_images_that_hash_alike_but_differ_in_pixels_are_no_duplicates(tmp_path)
     """Equal gradients everywhere, hence equal hashes; the bright half makes the pixels differ."""
     ramp = np.tile(np.linspace(0, 40, 180, dtype=np.uint8), (160, 1))
     uneven = ramp.astype(int) + 200 * (np.arange(160) > 80)[:, None]
-    pictures = {"a_png": PIL.Image.fromarray(ramp), "b_png": PIL.Image.fromarray(uneven.astype(np.uint8))}
-    save(tmp_path, **pictures)
+    images = {"a_png": PIL.Image.fromarray(ramp), "b_png": PIL.Image.fromarray(uneven.astype(np.uint8))}
+    save(tmp_path, **images)
     known, evaluated = prints(tmp_path, "a.png"), prints(tmp_path, "b.png")
     assert np.bitwise_count(known.hashes[0] ^ evaluated.hashes[0]) <= 4
     assert near_duplicates(known, evaluated) == {}
 
 
-def test_embedded_pictures_are_read_too(folder):
+def test_embedded_images_are_read_too(folder):
     rows = build_vqa_dataset([{"image": str(folder / "a.png"), "image_id": "a"}]).cast_column("image", Image())
     embedded = rows.map(lambda row: row, load_from_cache_file=False, keep_in_memory=True)
     assert shared_pixels(image_prints(embedded), prints(folder, "same.png")) == {"same.png": ["a"]}

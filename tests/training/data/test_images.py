@@ -7,11 +7,11 @@ from amif.training.data.images import open_image
 
 
 def test_every_form_of_a_cell(tmp_path):
-    picture = Image.new("L", (3, 2), 7)
+    image = Image.new("L", (3, 2), 7)
     file = io.BytesIO()
-    picture.save(file, format="PNG")
-    picture.save(tmp_path / "a.png")
-    assert open_image(picture) is picture
+    image.save(file, format="PNG")
+    image.save(tmp_path / "a.png")
+    assert open_image(image) is image
     for cell in ({"path": str(tmp_path / "a.png"), "bytes": None}, {"path": "gone.png", "bytes": file.getvalue()}):
         assert open_image(cell).tobytes() == bytes([7] * 6)
 
@@ -19,7 +19,7 @@ def test_every_form_of_a_cell(tmp_path):
 @pytest.mark.parametrize(
     ("name", "cure"), [("a.png", "give a complete image file"), ("a.dcm", r"amif\.processing_amif\.read_dicom")]
 )
-def test_what_is_no_picture_is_named_with_the_cure(tmp_path, name, cure):
-    (tmp_path / name).write_bytes(b"no picture")
+def test_what_is_no_image_is_named_with_the_cure(tmp_path, name, cure):
+    (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(ValueError, match=rf"cannot read the image .*{name} \(it is no image, .*\): .*{cure}"):
         open_image({"path": str(tmp_path / name), "bytes": None})

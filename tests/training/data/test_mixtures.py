@@ -16,8 +16,8 @@ from amif.training.fine_tuning.arguments import DataArguments
 from amif.training.fine_tuning.splits import limit_samples, training_rows
 
 
-def picture(seed):
-    """A smooth picture: its near-duplicates hash alike, as those of a photograph do."""
+def image(seed):
+    """A smooth image: its near-duplicates hash alike, as those of a photograph do."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8)
     return Image.fromarray(noise).resize((96, 96), Image.Resampling.BICUBIC)
 
@@ -26,14 +26,14 @@ def own_rows(folder, seeds):
     rows = []
     for seed in seeds:
         path = folder / f"{seed}.png"
-        picture(seed).save(path)
+        image(seed).save(path)
         row = {"image": str(path), "question": "where?", "answer": "left", "image_id": f"synpic{seed}"}
         rows.append(row | {"question_id": str(seed)})
     return build_vqa_dataset(rows, ["organ"])
 
 
 def own_pairs(folder):
-    picture(1).save(folder / "1.png")
+    image(1).save(folder / "1.png")
     return build_pretraining_dataset([{"images": [folder / "1.png"], "text": "a report", "study_id": "1"}])
 
 
@@ -47,14 +47,14 @@ def splits(tmp_path):
 @pytest.fixture
 def other(tmp_path):
     """A copy of VQA-Med-2019's form with images that are new, of the same id, of the same pixels, nearly the same."""
-    pictures = {"new": picture(9), "synpic2": picture(10), "copy": picture(3), "near": picture(4).resize((80, 80))}
+    images = {"new": image(9), "synpic2": image(10), "copy": image(3), "near": image(4).resize((80, 80))}
     for split, folder in (("train", TRAINING), ("val", VALIDATION)):
-        images = tmp_path / "med" / folder / f"{split.capitalize()}_images"
-        images.mkdir(parents=True)
-        for name, image in pictures.items():
-            image.save(images / f"{name}.jpg", format="PNG")
-        lines = [f"{name}|is this {question}?|yes\n" for name in pictures for question in ("ct", "mri")]
-        (images.parent / f"All_QA_Pairs_{split}.txt").write_text("".join(lines))
+        place = tmp_path / "med" / folder / f"{split.capitalize()}_images"
+        place.mkdir(parents=True)
+        for name, drawn in images.items():
+            drawn.save(place / f"{name}.jpg", format="PNG")
+        lines = [f"{name}|is this {question}?|yes\n" for name in images for question in ("ct", "mri")]
+        (place.parent / f"All_QA_Pairs_{split}.txt").write_text("".join(lines))
     (tmp_path / "med" / TEST / "VQAMed2019_Test_Images").mkdir(parents=True)
     (tmp_path / "med" / TEST / "VQAMed2019_Test_Questions.txt").write_text("")
     return f"vqa_med_2019={tmp_path / 'med'}"
@@ -93,7 +93,7 @@ def test_training_rows_lose_images_that_another_set_will_show(tmp_path, other):
 def test_pairs_of_vqa_sets_come_behind_without_images_that_are_evaluated(tmp_path, other):
     pairs = own_pairs(tmp_path)
     images = tmp_path / "med" / TRAINING / "Train_images"
-    picture(12).save(images / "unseen.jpg", format="PNG")
+    image(12).save(images / "unseen.jpg", format="PNG")
     with open(images.parent / "All_QA_Pairs_train.txt", "a") as file:
         file.write("unseen|is there a mass?|no\nunseen|what is the plane?|axial\n")
     joined = add_vqa_pairs(pairs, [other], progress=False)
@@ -108,7 +108,7 @@ def shared(tmp_path):
     (tmp_path / "rad" / "images").mkdir(parents=True)
     rows = []
     for seed in range(20, 27):
-        picture(seed).save(tmp_path / "rad" / "images" / f"synpic{seed}.jpg", format="PNG")
+        image(seed).save(tmp_path / "rad" / "images" / f"synpic{seed}.jpg", format="PNG")
         for word in ("mass", "cyst"):
             rows.append(
                 {
@@ -170,7 +170,7 @@ def test_images_of_a_validation_made_by_wording_are_left_out_of_other_sets(tmp_p
 
 
 def test_images_that_another_set_shows_are_left_out_of_shared_ones_too(tmp_path, shared, other):
-    picture(20).save(tmp_path / "med" / VALIDATION / "Val_images" / "copied.jpg", format="PNG")
+    image(20).save(tmp_path / "med" / VALIDATION / "Val_images" / "copied.jpg", format="PNG")
     with open(tmp_path / "med" / VALIDATION / "All_QA_Pairs_val.txt", "a") as file:
         file.write("copied|is this ct?|yes\n")
     pairs = own_pairs(tmp_path)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.processing_amif import normalize_report
 from amif.training.data import AmifPreTrainingCollator, PretrainingRows, choose_views, load_pretraining_dataset
@@ -21,20 +21,20 @@ def processor(studies):
     return small_processor(map(normalize_report, studies["text"]), 16)
 
 
-def mark(picture, *, epoch, row):
+def mark(image, *, epoch, row):
     """An augmentation that writes what it was called with."""
-    return Pictures.new("RGB", picture.size, (row % 256, epoch, picture.getpixel((0, 0))[0]))
+    return Images.new("RGB", image.size, (row % 256, epoch, image.getpixel((0, 0))[0]))
 
 
 def png(grey):
     file = io.BytesIO()
-    Pictures.new("L", (16, 16), grey).save(file, format="PNG")
+    Images.new("L", (16, 16), grey).save(file, format="PNG")
     return {"bytes": file.getvalue(), "path": None}
 
 
 def study(row, text="a mass", study_id=None, images=1, **more):
-    pictures = [png(40 * row + 10 * place) for place in range(images)]
-    return {"images": pictures, "text": text, "study_id": study_id or f"s{row}", "row": row, "epoch": 3, **more}
+    images = [png(40 * row + 10 * place) for place in range(images)]
+    return {"images": images, "text": text, "study_id": study_id or f"s{row}", "row": row, "epoch": 3, **more}
 
 
 def test_equals_processing_each_study_alone(studies, processor):
@@ -147,9 +147,9 @@ def test_reports_are_cut(processor):
     assert batch["input_ids"].shape == (1, 5)
 
 
-def test_a_picture_that_is_cut_off_is_named(processor, tmp_path):
+def test_an_image_that_is_cut_off_is_named(processor, tmp_path):
     file = tmp_path / "cut.jpg"
-    Pictures.effect_noise((64, 64), 50).save(file)
+    Images.effect_noise((64, 64), 50).save(file)
     file.write_bytes(file.read_bytes()[:600])
     row = study(0) | {"images": [{"bytes": None, "path": str(file)}]}
     with pytest.raises(ValueError, match=r"cannot read the image .*cut\.jpg"):
@@ -168,7 +168,7 @@ def test_an_online_teacher_sees_the_augmented_views_and_the_reports_as_written(p
     teacher = Recorder()
     rows = [study(1, "A Mass.", teacher_image_embeds=[9.0]), study(2, "No mass.", teacher_image_embeds=[9.0])]
     batch = AmifPreTrainingCollator(processor, mark, teacher=teacher)(rows)
-    # What the augmentation wrote: twice the row and the view, the epoch, and the picture's grey.
+    # What the augmentation wrote: twice the row and the view, the epoch, and the image's grey.
     assert batch["teacher_image_embeds"].tolist() == [[2, 3, 40], [4, 3, 80], [3, 3, 40], [5, 3, 80]]
     assert teacher.texts == ["A Mass.", "No mass."]
 

@@ -19,8 +19,8 @@ def test_phantom_keeps_test_studies_out_of_training():
     studies = load_pretraining_dataset("phantom", num_studies=120, image_size=32)
     test = load_vqa_dataset("phantom", num_studies=360, image_size=32)["test"]
     assert not set(studies["train"]["study_id"]) & set(test["image_id"])
-    pictures = {image.tobytes() for row in studies["train"] for image in row["images"]}
-    assert not pictures & {image.tobytes() for image in test["image"]}
+    images = {image.tobytes() for row in studies["train"] for image in row["images"]}
+    assert not images & {image.tobytes() for image in test["image"]}
 
 
 @pytest.mark.parametrize("name", ["mimic", "nowhere.csv", "data/nowhere.csv", "/no/such/folder"])

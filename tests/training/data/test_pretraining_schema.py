@@ -1,5 +1,5 @@
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import pretraining_schema as module
 from amif.training.data.pretraining_schema import (
@@ -13,7 +13,7 @@ from amif.training.data.pretraining_schema import (
 @pytest.fixture
 def rows(tmp_path):
     for name in ("a", "b"):
-        Pictures.new("L", (4, 4)).save(tmp_path / f"{name}.png")
+        Images.new("L", (4, 4)).save(tmp_path / f"{name}.png")
     (tmp_path / "damaged.png").write_text("<html>404</html>")
     (tmp_path / "empty.png").touch()
     lists = [["a", "missing", "b"], ["missing"], ["a"], ["b"], ["damaged"], ["empty", "a"]]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image as Pictures
+from PIL import Image as Images
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, ViTImageProcessor
 
@@ -45,7 +45,7 @@ def rows(tmp_path):
     table = []
     answers = ["Yes.", "Left lung", "no", "right lower lobe", "yes", "Left  Lung"]
     for row, image in enumerate("aababc"):
-        Pictures.effect_noise((20, 30), 10 + 20 * "abc".index(image)).save(tmp_path / f"{image}.png")
+        Images.effect_noise((20, 30), 10 + 20 * "abc".index(image)).save(tmp_path / f"{image}.png")
         question = "Is there a lesion?" if row % 2 else "Where?"
         table.append({"image": str(tmp_path / f"{image}.png"), "question": question, "answer": answers[row]})
         table[-1] |= {"image_id": image, "question_id": str(row)}
@@ -96,16 +96,16 @@ def test_each_image_is_decoded_once(processor, rows, decoded, augmentation):
     assert len(decoded) == len(set(decoded)) == 3
 
 
-def test_pictures_and_bytes_serve_as_well_as_paths(processor, rows):
+def test_images_and_bytes_serve_as_well_as_paths(processor, rows):
     expected = AmifVqaCollator(processor)([rows[0]])["pixel_values"]
     path = rows[0]["image"]["path"]
-    for image in (Pictures.open(path), {"path": None, "bytes": Path(path).read_bytes()}):
+    for image in (Images.open(path), {"path": None, "bytes": Path(path).read_bytes()}):
         assert torch.equal(AmifVqaCollator(processor)([{**rows[0], "image": image}])["pixel_values"], expected)
 
 
 def test_ids_and_not_objects_tell_images_apart(processor, rows):
-    picture = Pictures.new("L", (8, 8))
-    batch = AmifVqaCollator(processor)([{**rows[0], "image": picture}, {**rows[2], "image": picture}])
+    image = Images.new("L", (8, 8))
+    batch = AmifVqaCollator(processor)([{**rows[0], "image": image}, {**rows[2], "image": image}])
     assert batch["pixel_values"].shape[0] == 2
     assert batch["image_index"].tolist() == [0, 1]
 
@@ -132,8 +132,8 @@ def test_augmentation_is_shared_by_an_images_questions(processor, rows):
     rows.set_epoch(2)
     batch = collate([rows[row] for row in (1, 0, 2)])
     assert batch["pixel_values"].shape[0] == 2
-    picture = augmentation(Pictures.open(rows[1]["image"]["path"]).convert("RGB"), epoch=2, row=1)
-    assert torch.equal(batch["pixel_values"][0], processor(images=picture)["pixel_values"][0])
+    image = augmentation(Images.open(rows[1]["image"]["path"]).convert("RGB"), epoch=2, row=1)
+    assert torch.equal(batch["pixel_values"][0], processor(images=image)["pixel_values"][0])
 
 
 def test_lengths_put_answers_first_and_then_questions(processor):

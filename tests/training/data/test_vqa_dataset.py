@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.schema import VQA_FEATURES
@@ -20,17 +20,17 @@ def test_readers_ask_for_their_folder(name):
 
 
 def test_own_data_gets_a_validation_split_by_image(tmp_path):
-    rows = [{"picture": f"{row % 10}.png", "question": f"{row}?", "answer": row} for row in range(40)]
+    rows = [{"scan": f"{row % 10}.png", "question": f"{row}?", "answer": row} for row in range(40)]
     for row in range(10):
-        Pictures.new("L", (4, 4)).save(tmp_path / f"{row}.png")
+        Images.new("L", (4, 4)).save(tmp_path / f"{row}.png")
     (tmp_path / "own.json").write_text(json.dumps(rows))
-    splits = load_vqa_dataset(tmp_path / "own.json", image_column="picture")
+    splits = load_vqa_dataset(tmp_path / "own.json", image_column="scan")
     assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 8}
     assert list(splits["train"].features) == [*VQA_FEATURES, "modality", "organ"]
 
 
 def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
-    Pictures.new("L", (4, 4)).save(tmp_path / "one.png")
+    Images.new("L", (4, 4)).save(tmp_path / "one.png")
     rows = [{"image": "one.png", "question": f"{row}?", "answer": row} for row in range(20)]
     (tmp_path / "own.json").write_text(json.dumps(rows))
     splits = load_vqa_dataset(tmp_path / "own.json", validation_by="wording")
@@ -48,7 +48,7 @@ def test_a_fold_of_data_with_a_validation_split_is_refused():
 
 
 def test_a_fold_that_cannot_be_made_is_not_left_out_silently(tmp_path):
-    Pictures.new("L", (4, 4)).save(tmp_path / "a.png")
+    Images.new("L", (4, 4)).save(tmp_path / "a.png")
     for name, error in (("test.csv", "these data have test: leave it out"), ("train.csv", "5 images or more, got 1")):
         (tmp_path / name).write_text("image,question,answer\na.png,which?,left\n")
         with pytest.raises(ValueError, match=error):

@@ -1,5 +1,5 @@
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 from torch.utils.data import DataLoader
 
 from amif.training.data import VqaRows
@@ -8,7 +8,7 @@ from amif.training.data.schema import build_vqa_dataset
 
 @pytest.fixture
 def rows(tmp_path):
-    Pictures.new("L", (4, 4)).save(tmp_path / "a.png")
+    Images.new("L", (4, 4)).save(tmp_path / "a.png")
     table = [{"image": str(tmp_path / "a.png"), "question": f"{row}?", "image_id": f"i{row}"} for row in range(3)]
     return VqaRows(build_vqa_dataset(table))
 

@@ -25,7 +25,7 @@ def rib_ring(rx: float, ry: float, count: int) -> list[Shape]:
 
 
 def pair(shape: Shape) -> list[Shape]:
-    """Return the shape and its mirror image, the right half of the picture first."""
+    """Return the shape and its mirror image, the right half of the image first."""
     return [shape, shape._replace(x=-shape.x, angle=-shape.angle)]
 
 
@@ -288,7 +288,7 @@ GREYS: dict[str, dict[str, float]] = {
     },
 }
 
-# Where a finding may lie: the ellipse (x, y, rx, ry) in the picture's right half, mirrored for the left half.
+# Where a finding may lie: the ellipse (x, y, rx, ry) in the image's right half, mirrored for the left half.
 SITES: dict[tuple[str, str], tuple[float, float, float, float]] = {
     ("chest", "axial"): (0.41, -0.03, 0.31, 0.43),
     ("chest", "coronal"): (0.42, 0.02, 0.30, 0.58),

@@ -1,27 +1,25 @@
 """phantom as data sets of the two schemas."""
 
 import io
-from typing import Any
+from typing import TypedDict
 
 import datasets
 import numpy as np
 from PIL import Image
 
+from ..images import ImageCell
+from ..pretraining_schema import PRETRAINING_FEATURES
+from ..schema import VQA_FEATURES
 from .blocks import SPLIT_SHARES, make_studies
+from .drawing import Box
 from .reports import write_report
 from .studies import Study
 
 QUESTION_TYPES = {"is_modality": "modality", "is_position": "position", "normality": "abnormality"}
 
-VQA_FEATURES = datasets.Features(
+PHANTOM_VQA_FEATURES = datasets.Features(
     {
-        "image": datasets.Image(),
-        "question": datasets.Value("string"),
-        "answer": datasets.Value("string"),
-        "answer_type": datasets.Value("string"),
-        "question_type": datasets.Value("string"),
-        "image_id": datasets.Value("string"),
-        "question_id": datasets.Value("string"),
+        **VQA_FEATURES,
         "template": datasets.Value("string"),
         "modality": datasets.Value("string"),
         "organ": datasets.Value("string"),
@@ -29,11 +27,9 @@ VQA_FEATURES = datasets.Features(
     }
 )
 
-PRETRAINING_FEATURES = datasets.Features(
+PHANTOM_PRETRAINING_FEATURES = datasets.Features(
     {
-        "images": datasets.List(datasets.Image()),
-        "text": datasets.Value("string"),
-        "study_id": datasets.Value("string"),
+        **PRETRAINING_FEATURES,
         "modality": datasets.Value("string"),
         "plane": datasets.Value("string"),
         "organ": datasets.Value("string"),
@@ -45,33 +41,62 @@ PRETRAINING_FEATURES = datasets.Features(
 )
 
 
-def encode_png(picture: np.ndarray) -> dict[str, Any]:
-    """Return a (height, width) uint8 picture as `datasets.Image` stores it."""
+class PhantomQuestion(TypedDict):
+    """A row of `load_phantom_vqa`, of the columns of `PHANTOM_VQA_FEATURES`."""
+
+    image: ImageCell
+    question: str
+    answer: str
+    answer_type: str
+    question_type: str
+    image_id: str
+    question_id: str
+    template: str
+    modality: str
+    organ: str
+    box: Box | None
+
+
+class PhantomStudy(TypedDict):
+    """A row of `load_phantom_pretraining`, of the columns of `PHANTOM_PRETRAINING_FEATURES`."""
+
+    images: list[ImageCell]
+    text: str
+    study_id: str
+    modality: str
+    plane: str
+    organ: str
+    finding: str | None
+    side: str | None
+    size: str | None
+    box: list[Box | None]
+
+
+def encode_png(image: np.ndarray) -> ImageCell:
+    """Return a (height, width) uint8 image as `datasets.Image` stores it."""
     buffer = io.BytesIO()
-    # No larger than at the usual level, on these pictures, in less than half of its time.
-    Image.fromarray(picture).save(buffer, format="PNG", compress_level=4)
+    # No larger than at the usual level, on these images, in less than half of its time.
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=4)
     return {"bytes": buffer.getvalue(), "path": None}
 
 
-def vqa_rows(study: Study, image_size: int) -> list[dict[str, Any]]:
+def vqa_rows(study: Study, image_size: int) -> list[PhantomQuestion]:
     """Return a row for each question on the study's first view."""
-    picture, box = study.draw(view=0, image_size=image_size)
-    shared = {
-        "image": encode_png(picture),
-        "image_id": study.study_id,
-        "modality": study.modality,
-        "organ": study.organ,
-        "box": box,
-    }
+    image, box = study.draw(view=0, image_size=image_size)
+    encoded = encode_png(image)
     return [
         {
-            **shared,
+            "image": encoded,
             "question": question.text,
             "answer": question.answer,
             "answer_type": "closed" if question.answer in ("yes", "no") else "open",
             "question_type": QUESTION_TYPES.get(question.kind, question.kind),
+            "image_id": study.study_id,
             "question_id": f"{study.study_id}-{index}",
             "template": question.template,
+            "modality": study.modality,
+            "organ": study.organ,
+            "box": box,
         }
         for index, question in enumerate(study.questions)
     ]
@@ -82,12 +107,12 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
 
     Args:
         num_studies: studies of all splits together; multiples of 360 balance every split exactly.
-        image_size: side of the square pictures in pixels.
+        image_size: side of the square images in pixels.
         seed: another seed gives other studies.
 
     Returns:
         Splits "train", "validation" and "test" (70, 10 and 20 % of the studies), a row a question, about eight a
-        picture. `box` is the finding's [x0, y0, x1, y1] in pixels, ends exclusive, or None; `template` is the
+        image. `box` is the finding's [x0, y0, x1, y1] in pixels, ends exclusive, or None; `template` is the
         canonical wording that all rephrasings of a question share.
 
     Raises:
@@ -96,22 +121,22 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
     splits = {}
     for split in SPLIT_SHARES:
         studies = make_studies(split, num_studies, seed)
-        rows = [row for study in studies for row in vqa_rows(study, image_size)]
-        splits[split] = datasets.Dataset.from_list(rows, features=VQA_FEATURES)
+        rows = [dict(row) for study in studies for row in vqa_rows(study, image_size)]
+        splits[split] = datasets.Dataset.from_list(rows, features=PHANTOM_VQA_FEATURES)
     return datasets.DatasetDict(splits)
 
 
 def phantom_vqa_sentences(num_studies: int = 3600, seed: int = 0) -> list[str]:
-    """Return the training questions and answers of `load_phantom_vqa` without their pictures, for a tokenizer."""
+    """Return the training questions and answers of `load_phantom_vqa` without their images, for a tokenizer."""
     studies = make_studies("train", num_studies, seed)
     return [text for study in studies for question in study.questions for text in (question.text, question.answer)]
 
 
-def pretraining_row(study: Study, image_size: int) -> dict[str, Any]:
+def pretraining_row(study: Study, image_size: int) -> PhantomStudy:
     """Return the study's two views, its report and its truth."""
     views = [study.draw(view, image_size) for view in range(2)]
     return {
-        "images": [encode_png(picture) for picture, _ in views],
+        "images": [encode_png(image) for image, _ in views],
         "text": write_report(study),
         "study_id": study.study_id,
         "modality": study.modality,
@@ -129,7 +154,7 @@ def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed
 
     Args:
         num_studies: studies of all splits together.
-        image_size: side of the square pictures in pixels.
+        image_size: side of the square images in pixels.
         seed: another seed gives other studies.
 
     Returns:
@@ -142,6 +167,6 @@ def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed
     """
     splits = {}
     for split in SPLIT_SHARES:
-        rows = [pretraining_row(study, image_size) for study in make_studies(split, num_studies, seed)]
-        splits[split] = datasets.Dataset.from_list(rows, features=PRETRAINING_FEATURES)
+        rows = [dict(pretraining_row(study, image_size)) for study in make_studies(split, num_studies, seed)]
+        splits[split] = datasets.Dataset.from_list(rows, features=PHANTOM_PRETRAINING_FEATURES)
     return datasets.DatasetDict(splits)

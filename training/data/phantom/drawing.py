@@ -1,7 +1,7 @@
-"""Draw the phantom's pictures: anatomy from a few soft-edged shapes, one finding on top, then contrast and noise.
+"""Draw the phantom's images: anatomy from a few soft-edged shapes, one finding on top, then contrast and noise.
 
-Coordinates run from -1 to 1, x to the right and y downwards. Pictures follow the radiological convention: the patient's
-left is the picture's right, and in sagittal pictures the front of the body is on the left.
+Coordinates run from -1 to 1, x to the right and y downwards. Images follow the radiological convention: the patient's
+left is the image's right, and in sagittal images the front of the body is on the left.
 """
 
 import math
@@ -16,7 +16,7 @@ Box = list[int]
 # Below 1, so that findings alone reach white and a small untrained network can tell them from bone and fat.
 BODY_BRIGHTNESS = 0.7
 
-# Bounds how far a pixel's body coordinates lie from its place in the picture, with room for soft edges.
+# Bounds how far a pixel's body coordinates lie from its place in the image, with room for soft edges.
 LARGEST_WARP = 0.25
 
 
@@ -38,10 +38,10 @@ def draw(
         lesion: the finding, or None. Anatomy, crop, contrast and noise do not depend on it.
         key: the seed of this study; views of one key share anatomy and finding, not crop, contrast and noise.
         view: the number of the view.
-        image_size: side of the square picture in pixels.
+        image_size: side of the square image in pixels.
 
     Returns:
-        The picture, (image_size, image_size) uint8, and the finding's box [x0, y0, x1, y1] in pixels, the ends
+        The image, (image_size, image_size) uint8, and the finding's box [x0, y0, x1, y1] in pixels, the ends
         exclusive, or None without a finding.
     """
     anatomy_rng = np.random.default_rng([*key, 0])

@@ -77,7 +77,7 @@ ROUND_FINDINGS = {
 
 
 class Lesion(NamedTuple):
-    """What is to be drawn on the anatomy: `direction` is -1 or 1, the half of the picture the finding lies in."""
+    """What is to be drawn on the anatomy: `direction` is -1 or 1, the half of the image the finding lies in."""
 
     finding: str
     size: str
@@ -85,7 +85,7 @@ class Lesion(NamedTuple):
 
 
 def place(organ: str, plane: str, direction: int) -> tuple[float, float, float, float]:
-    """Return the ellipse (x, y, rx, ry) in which the finding lies; a sagittal picture has one for both directions."""
+    """Return the ellipse (x, y, rx, ry) in which the finding lies; a sagittal image has one for both directions."""
     x, y, rx, ry = SITES[organ, plane]
     return (x if plane == "sagittal" else x * direction), y, rx, ry
 

@@ -92,7 +92,7 @@ def ask_about_presence(abnormal: list[Study], normal: list[Study], rng: np.rando
     for study in [*abnormal, *shuffled(normal, rng)[:3]]:
         ask(study, rng, "abnormality", study.finding or "none")
     for study in abnormal:
-        ask(study, rng, "presence", "yes", a_name=FINDING_NAMES[study.finding])
+        ask(study, rng, "presence", "yes", a_name=FINDING_NAMES[study.abnormality[0]])
     hosts = [*normal, *shuffled(abnormal, rng)[:12]]
     absent = shuffled(FINDINGS * 3, rng)
     while any(study.finding == finding for study, finding in zip(hosts, absent, strict=True)):
@@ -105,8 +105,9 @@ def ask_about_findings(abnormal: list[Study], rng: np.random.Generator) -> None:
     """Ask for size and, where it can be seen, for side; one block holds each finding once on either side."""
     asked_sides = {finding: pick(SIDES, rng) for finding in FINDINGS}
     for study in abnormal:
-        ask(study, rng, "size", study.size, name=study.finding)
+        finding, size = study.abnormality
+        ask(study, rng, "size", size, name=finding)
         if study.side:
-            side = asked_sides[study.finding]
-            ask(study, rng, "position", study.side, name=study.finding)
-            ask(study, rng, "is_position", yes_or_no(side == study.side), name=study.finding, side=side)
+            side = asked_sides[finding]
+            ask(study, rng, "position", study.side, name=finding)
+            ask(study, rng, "is_position", yes_or_no(side == study.side), name=finding, side=side)

@@ -37,9 +37,9 @@ class Question:
 
 @dataclass
 class Study:
-    """One generated study: the truth, the questions asked about it and the seed of its pictures.
+    """One generated study: the truth, the questions asked about it and the seed of its images.
 
-    `direction` is the half of the picture in which the finding lies: -1 for its left, 1 for its right.
+    `direction` is the half of the image in which the finding lies: -1 for its left, 1 for its right.
     """
 
     modality: str
@@ -53,9 +53,20 @@ class Study:
     key: list[int] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
 
+    @property
+    def abnormality(self) -> tuple[str, str]:
+        """The finding and its size.
+
+        Raises:
+            ValueError: If the study has no finding.
+        """
+        if self.finding is None or self.size is None:
+            raise ValueError(f"{self.study_id} is a normal study.")
+        return self.finding, self.size
+
     def draw(self, view: int, image_size: int, with_finding: bool = True) -> tuple[np.ndarray, Box | None]:
-        """Return a view's picture, (image_size, image_size) uint8, and the finding's box in pixels, ends exclusive."""
-        lesion = Lesion(self.finding, self.size, self.direction) if self.finding and with_finding else None
+        """Return a view's image, (image_size, image_size) uint8, and the finding's box in pixels, ends exclusive."""
+        lesion = Lesion(*self.abnormality, self.direction) if self.finding and with_finding else None
         return draw(self.modality, self.plane, self.organ, lesion, self.key, view, image_size)
 
 
@@ -66,4 +77,4 @@ def shuffled(items: Sequence[Any], rng: np.random.Generator) -> list[Any]:
 
 def pick(items: Sequence[Any], rng: np.random.Generator) -> Any:
     """Return one of the items, each as likely as the others."""
-    return items[rng.integers(len(items))]
+    return items[int(rng.integers(len(items)))]

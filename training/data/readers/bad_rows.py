@@ -2,18 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging
 
-from ..images import unreadable_images
+from ..images import ImageCell, path_cell, unreadable_images
+from ..schema import VqaRow
 
 logger = logging.get_logger(__name__)
 
 CHOICES = ("error", "skip")
 
-Rows = dict[int, dict[str, Any]]
+# Converted rows by their number in the source, counted from 0.
+Rows = dict[int, VqaRow]
 
 
 class BadRows:
@@ -23,7 +26,7 @@ class BadRows:
         on_bad_row: "error" raises at the first; "skip" keeps it in `skipped` and goes on.
 
     Raises:
-        ValueError: for another `on_bad_row`.
+        ValueError: If `on_bad_row` is another.
     """
 
     def __init__(self, on_bad_row: str = "error") -> None:
@@ -36,8 +39,8 @@ class BadRows:
         """Raise `error` with the names of file and row before it, or remember it.
 
         Raises:
-            FileNotFoundError: where `error` is one; otherwise
-            ValueError: unless rows are skipped.
+            FileNotFoundError: If `error` is one and rows are not skipped.
+            ValueError: If `error` is another and rows are not skipped.
         """
         message = f"{source}: row {row} (counted from 0): {error}"
         if not self.skip:
@@ -51,60 +54,114 @@ class BadRows:
             logger.warning("\n".join([f"{len(self.skipped)} bad rows are left out:", *self.skipped]))
 
 
-def usable_rows(
-    rows: Iterable[Any], convert: Callable[[Mapping[str, Any]], dict[str, Any]], source: Path | str, bad_rows: BadRows
-) -> Rows:
-    """`convert` of each row, by the row's number in `source`; without the bad ones, where they are skipped."""
-    usable: Rows = {}
-    for number, row in enumerate(rows):
-        try:
-            if not isinstance(row, Mapping):
-                raise ValueError(f"{row!r} is no row of named columns.")
-            usable[number] = convert(row)
-        except KeyError as error:
-            bad_rows.add(source, number, ValueError(f"no column {error}; it has {', '.join(map(str, row))}."))
-        except (ValueError, FileNotFoundError) as error:
-            bad_rows.add(source, number, error)
-    return usable
-
-
-def with_question_ids(rows: Rows, source: Path | str, bad_rows: BadRows, taken: dict[str, str]) -> Rows:
-    """`rows`, each with a question id that no other has.
-
-    The file's own ids must differ. A row without one gets `<image id>|<question>`, and where the same question is asked
-    of the same image again, `|2`, `|3` behind it.
+@dataclass(frozen=True)
+class RowSource:
+    """A file or a table of the Hub on its way into the schema. Each step takes rows and gives those that are usable.
 
     Args:
-        rows: converted rows; their question ids are filled in.
-        source: the file, for messages.
-        bad_rows: takes the rows whose own id is taken.
-        taken: ids given so far in this split, with where; this function adds to it.
+        name: The file's or table's name, for messages.
+        bad_rows: What happens to its bad rows.
     """
-    usable: Rows = {}
-    for number, row in rows.items():
-        own = row["question_id"]
-        if own is not None and own in taken:
-            bad_rows.add(source, number, ValueError(f"the question id {own!r} is also that of {taken[own]}."))
-            continue
-        row["question_id"] = own or _free_id(f"{row['image_id']}|{row['question']}", taken)
-        taken[row["question_id"]] = f"row {number} of {source}"
-        usable[number] = row
-    return usable
+
+    name: Path | str
+    bad_rows: BadRows
+
+    def convert(self, rows: Iterable[Any], to_schema: Callable[[Mapping[str, Any]], VqaRow]) -> Rows:
+        """`to_schema` of each row, by the row's number."""
+        usable: Rows = {}
+        for number, row in enumerate(rows):
+            try:
+                if not isinstance(row, Mapping):
+                    raise ValueError(f"{row!r} is no row of named columns.")
+                usable[number] = to_schema(row)
+            except KeyError as error:
+                self._reject(number, ValueError(f"no column {error}; it has {', '.join(map(str, row))}."))
+            except (ValueError, FileNotFoundError) as error:
+                self._reject(number, error)
+        return usable
+
+    def convert_files(self, rows: Iterable[Any], to_schema: Callable[[Mapping[str, Any]], VqaRow]) -> list[VqaRow]:
+        """All steps for a published data set, whose images are files.
+
+        Where bad rows are skipped, every image is decoded, for only so is it known which these are. Otherwise an image
+        is opened when it is first used: published copies are checked by their counts.
+        """
+        usable = self.with_present_images(self.convert(rows, to_schema))
+        if self.bad_rows.skip:
+            usable = self.with_readable_images(usable)
+        return list(self.with_question_ids(usable, {}).values())
+
+    def with_present_images(self, rows: Rows) -> Rows:
+        """Rows whose image file exists. Each folder is listed once: look-ups are slow on network file systems."""
+        missing = set(missing_images({number: Path(row["image"]) for number, row in rows.items()}))
+        for number in sorted(missing):
+            message = (
+                f"the image {rows[number]['image']} does not exist ({len(missing)} of {len(rows)} rows have none)."
+            )
+            self._reject(number, FileNotFoundError(message))
+        return {number: row for number, row in rows.items() if number not in missing}
+
+    def with_readable_images(self, rows: Rows, cell_of: Callable[[str], ImageCell] = path_cell) -> Rows:
+        """Rows whose image can be decoded; each different image is decoded once.
+
+        Args:
+            rows: Converted rows.
+            cell_of: The undecoded cell of a row's `image`.
+        """
+        reasons = unreadable_images(list(dict.fromkeys(row["image"] for row in rows.values())), cell_of)
+        for number, row in rows.items():
+            if row["image"] in reasons:
+                self._reject(number, ValueError(reasons[row["image"]]))
+        return {number: row for number, row in rows.items() if row["image"] not in reasons}
+
+    def with_one_image_an_id(self, rows: Rows, first: dict[str, str]) -> Rows:
+        """Rows whose image is the only one of its id: a batch holds one image for an id, a second would not be seen.
+
+        Args:
+            rows: Converted rows.
+            first: By image id its image so far in this split; this method adds to it.
+        """
+        usable: Rows = {}
+        for number, row in rows.items():
+            image_id, image = row["image_id"], row["image"]
+            if first.setdefault(image_id, image) == image:
+                usable[number] = row
+                continue
+            message = f"the image id {image_id!r} names {image} here and {first[image_id]} before."
+            self._reject(number, ValueError(message))
+        return usable
+
+    def with_question_ids(self, rows: Rows, taken: dict[str, str]) -> Rows:
+        """Rows each with a question id that no other has.
+
+        The file's own ids must differ. A row without one gets `<image id>|<question>`, and where the same question is
+        asked of the same image again, `|2`, `|3` behind it.
+
+        Args:
+            rows: Converted rows; their question ids are filled in.
+            taken: Ids given so far in this split, with where; this method adds to it.
+        """
+        usable: Rows = {}
+        for number, row in rows.items():
+            own = row["question_id"]
+            if own is not None and own in taken:
+                self._reject(number, ValueError(f"the question id {own!r} is also that of {taken[own]}."))
+                continue
+            question_id = own or _free_id(f"{row['image_id']}|{row['question']}", taken)
+            row["question_id"] = question_id
+            taken[question_id] = f"row {number} of {self.name}"
+            usable[number] = row
+        return usable
+
+    def _reject(self, number: int, error: Exception) -> None:
+        self.bad_rows.add(self.name, number, error)
 
 
-def usable_files(
-    rows: Iterable[Any], convert: Callable[[Mapping[str, Any]], dict[str, Any]], source: Path | str, bad_rows: BadRows
-) -> list[dict[str, Any]]:
-    """The usable rows of a published data set, whose `image` is a path; the step that its readers share.
-
-    Where bad rows are skipped, every picture is decoded, for only so is it known which these are. Otherwise a picture
-    is opened when it is first used: published copies are checked by their counts.
-    """
-    usable = with_present_images(usable_rows(rows, convert, source, bad_rows), source, bad_rows)
-    if bad_rows.skip:
-        pictures = {number: row["image"] for number, row in usable.items()}
-        usable = with_readable_pictures(usable, source, bad_rows, pictures, path_cell)
-    return list(with_question_ids(usable, source, bad_rows, {}).values())
+def missing_images(paths: Mapping[int, Path]) -> list[int]:
+    """The keys of `paths` that are no entry of their folder."""
+    folders = {path.parent for path in paths.values()}
+    present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}
+    return [key for key, path in paths.items() if path.name not in present[path.parent]]
 
 
 def _free_id(wanted: str, taken: Mapping[str, str]) -> str:
@@ -113,50 +170,3 @@ def _free_id(wanted: str, taken: Mapping[str, str]) -> str:
         repetition += 1
         free = f"{wanted}|{repetition}"
     return free
-
-
-def with_present_images(rows: Rows, source: Path | str, bad_rows: BadRows) -> Rows:
-    """`rows` whose `image`, a path, exists. Each folder is listed once: look-ups are slow on network file systems."""
-    missing = set(missing_images({number: Path(row["image"]) for number, row in rows.items()}))
-    for number in sorted(missing):
-        message = f"the image {rows[number]['image']} does not exist ({len(missing)} of {len(rows)} rows have none)."
-        bad_rows.add(source, number, FileNotFoundError(message))
-    return {number: row for number, row in rows.items() if number not in missing}
-
-
-def missing_images(paths: Mapping[int, Path]) -> list[int]:
-    """The keys of `paths` that are no entry of their folder."""
-    present = {parent: _list_folder(parent) for parent in {path.parent for path in paths.values()}}
-    return [key for key, path in paths.items() if path.name not in present[path.parent]]
-
-
-def _list_folder(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
-
-
-def with_readable_pictures(
-    rows: Rows,
-    source: Path | str,
-    bad_rows: BadRows,
-    pictures: Mapping[int, str],
-    cell_of: Callable[[str], Mapping[str, Any]],
-) -> Rows:
-    """`rows` whose picture can be decoded; each different picture is decoded once.
-
-    Args:
-        rows: converted rows.
-        source: the file, for messages.
-        bad_rows: takes the rows whose picture is damaged.
-        pictures: for each row, what tells its picture from others.
-        cell_of: the undecoded `image` cell of such a picture.
-    """
-    reasons = unreadable_images(list(dict.fromkeys(pictures[number] for number in rows)), cell_of)
-    for number in rows:
-        if pictures[number] in reasons:
-            bad_rows.add(source, number, ValueError(reasons[pictures[number]]))
-    return {number: row for number, row in rows.items() if pictures[number] not in reasons}
-
-
-def path_cell(path: str) -> dict[str, Any]:
-    """The undecoded `image` cell of a picture on disk."""
-    return {"path": path, "bytes": None}

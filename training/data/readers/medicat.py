@@ -2,12 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets import DatasetDict, Value
 
-from ..pretraining_schema import build_splits
+from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import as_text
 from .table_files import find_first, require_folder
 
@@ -23,7 +24,7 @@ def load_medicat(data_dir: str | os.PathLike[str] | None = None, strict: bool = 
 
     The JSON Lines file of figures and `figures/<pdf_hash>_<fig_uri>` lie in the folder itself or in its `release/`.
     `text` is the caption; `study_id` is the name of the figure's file, `paper_id` the article's `pdf_hash`; `radiology`
-    is the file's guess: filter by it where other medical pictures are not wanted.
+    is the file's guess: filter by it where other medical images are not wanted.
 
     Raises:
         FileNotFoundError: when a file is missing, or no figure is usable.
@@ -37,7 +38,7 @@ def load_medicat(data_dir: str | os.PathLike[str] | None = None, strict: bool = 
     return build_splits("medicat", {"train": rows}, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 
 
-def _to_schema(row: dict[str, Any], figures: Path) -> dict[str, Any]:
+def _to_schema(row: Mapping[str, Any], figures: Path) -> PretrainingRow:
     name = f"{row['pdf_hash']}_{row['fig_uri']}"
     return {
         "images": [figures / name],

@@ -8,11 +8,10 @@ import zipfile
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from datasets import DatasetDict, List, Value
 
-from ..pretraining_schema import build_splits
+from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import as_text
 from .table_files import find_first, require_folder
 
@@ -75,12 +74,12 @@ def findings_and_impression(report: str) -> str | None:
     return as_text(" ".join(" ".join(parts).split()))
 
 
-def _list_studies(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    studies: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in SPLITS.values()}
+def _list_studies(folder: Path) -> dict[str, list[PretrainingRow]]:
+    studies: dict[str, dict[str, PretrainingRow]] = {split: {} for split in SPLITS.values()}
     for row in _read_table(folder, "split"):
         subject, study_id = row["subject_id"], row["study_id"]
-        study = {"images": [], "study_id": study_id, "subject_id": subject}
-        study = studies[SPLITS[row["split"]]].setdefault(study_id, study)
+        new: PretrainingRow = {"images": [], "study_id": study_id, "subject_id": subject}
+        study = studies[SPLITS[row["split"]]].setdefault(study_id, new)
         place = folder / "files" / f"p{subject[:2]}" / f"p{subject}" / f"s{study_id}"
         study["images"].append(place / f"{row['dicom_id']}.jpg")
     return {split: list(rows.values()) for split, rows in studies.items()}

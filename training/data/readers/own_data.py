@@ -1,20 +1,19 @@
 """The user's own questions: a table of images, questions and answers on disk or on the Hub."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
-from datasets import Dataset, DatasetDict, Features, Image, Value
+from datasets import Dataset, DatasetDict, Image, Value
 from transformers.utils import logging
 
+from ..images import ImageCell, image_id_of
 from ..schema import (
     KIND_COLUMNS,
-    VQA_FEATURES,
+    VqaRow,
     as_answer,
     as_answer_type,
     as_cell,
@@ -23,26 +22,19 @@ from ..schema import (
     build_vqa_dataset,
 )
 from ..zipped_images import is_zipped, list_zip, zipped_path
-from .bad_rows import (
-    BadRows,
-    Rows,
-    path_cell,
-    usable_rows,
-    with_present_images,
-    with_question_ids,
-    with_readable_pictures,
+from .bad_rows import BadRows, RowSource
+from .table_files import (
+    SPLIT_NAMES,
+    Table,
+    check_columns,
+    check_named_cells,
+    column_names,
+    read_table,
+    split_files,
+    with_class_names,
 )
-from .table_files import SPLIT_NAMES, Table, _read_table, split_files, with_class_names
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass
-class _Taken:
-    """Of a split, over its files: which ids of questions are taken, with where, and the first picture of image ids."""
-
-    question_ids: dict[str, str] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
 
 
 def load_own_data(
@@ -56,13 +48,13 @@ def load_own_data(
     """Read a CSV, JSON, JSON Lines or Parquet file, a folder of them, or a data set of the Hub, into the schema.
 
     A folder (or its `data/`) holds files named train*, validation* (or val*, dev*) and test*; a single file is of
-    the split that its name begins with, as `test_b.csv`, else "train". The image column holds pictures embedded by
+    the split that its name begins with, as `test_b.csv`, else "train". The image column holds images embedded by
     datasets, or paths: relative to `image_dir`, a folder or a zip, where it is given; otherwise relative to the
     file, and those not there are looked up in the `images.zip` beside it. Columns named `answer_type`,
     `question_type`, `modality`, `organ`, `image_id` and `question_id` are used where present; otherwise the image id is
-    the path as written, or a hash of the embedded picture, and the question id is `<image id>|<question>`.
+    the path as written, or a hash of the embedded image, and the question id is `<image id>|<question>`.
 
-    Every different picture is decoded once here, so that a damaged one does not stop a training that runs already.
+    Every different image is decoded once here, so that a damaged one does not stop a training that runs already.
 
     Raises:
         FileNotFoundError: when nothing that can be read is there, or an image is missing.
@@ -73,7 +65,7 @@ def load_own_data(
     bad_rows = BadRows(on_bad_row)
     splits = DatasetDict(
         {
-            split: _read_split(tables, columns, image_dir, bad_rows)
+            split: _SplitReader(columns, image_dir, bad_rows).read(tables)
             for split, tables in _find_splits(name_or_path).items()
         }
     )
@@ -95,7 +87,7 @@ def load_questions(
     columns = {"image": image_column, "question": question_column}
     bad_rows = BadRows(on_bad_row)
     tables = [table for tables in _find_splits(name_or_path).values() for table in tables]
-    questions = _read_split(tables, columns, image_dir, bad_rows)
+    questions = _SplitReader(columns, image_dir, bad_rows).read(tables)
     bad_rows.report()
     return questions
 
@@ -104,79 +96,105 @@ def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str, list[tuple[P
     """By split, the tables of a file, folder or Hub id, each with the name that messages give it."""
     if Path(name_or_path).exists():
         files = split_files(Path(name_or_path))
-        return {split: [(path, _read_table(path)) for path in paths] for split, paths in files.items()}
-    hub = datasets.load_dataset(str(name_or_path))
-    return {SPLIT_NAMES.get(split, split): [(str(name_or_path), table)] for split, table in hub.items()}
+        return {split: [(path, read_table(path)) for path in paths] for split, paths in files.items()}
+    # Where no split is named and nothing is streamed, it is of this type.
+    hub = cast(DatasetDict, datasets.load_dataset(str(name_or_path)))
+    return {SPLIT_NAMES.get(str(split), str(split)): [(str(name_or_path), table)] for split, table in hub.items()}
 
 
-def _read_split(
-    tables: Iterable[tuple[Path | str, Table]],
-    columns: dict[str, str],
-    image_dir: str | os.PathLike[str] | None,
-    bad_rows: BadRows,
-) -> Dataset:
-    taken = _Taken()
-    parts, sources = [], []
-    for source, table in tables:
-        _check_columns(table, columns, source)
-        table = with_class_names(table) if isinstance(table, Dataset) else table
-        read = _read_embedded if _has_embedded_images(table, columns["image"], source) else _read_paths
-        parts.append(read(table, columns, source, image_dir, bad_rows, taken))
-        sources.append(str(source))
-    if not any(map(len, parts)):
-        raise ValueError(f"{', '.join(sources)}: no row is left to use. {len(bad_rows.skipped)} were skipped as bad.")
-    return datasets.concatenate_datasets(parts)
+@dataclass
+class _SplitReader:
+    """Reads the tables of one split; it knows its bad rows, and which ids are taken.
 
+    Args:
+        columns: What the file calls `image`, `question` and `answer`; without `answer` no answers are read.
+        image_dir: Folder or zip of images named by paths; None for the folder of each file.
+        bad_rows: What happens to bad rows.
+    """
 
-def _check_columns(table: Table, columns: dict[str, str], source: Path | str) -> None:
-    present = _column_names(table)
-    missing = [column for column in columns.values() if column not in present]
-    if missing == ["answer"]:
-        logger.warning(f"{source} has no column 'answer': its answers are unknown. Columns: {present}.")
-    elif missing:
-        raise ValueError(
-            f"{source} has no column {', '.join(map(repr, missing))}; it has {', '.join(present) or 'none'}. "
-            "Name yours with image_column, question_column and answer_column."
-        )
+    columns: Mapping[str, str]
+    image_dir: str | os.PathLike[str] | None
+    bad_rows: BadRows
+    question_ids: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
 
+    def read(self, tables: Iterable[tuple[Path | str, Table]]) -> Dataset:
+        """The rows of all tables, each given with its name for messages."""
+        tables = list(tables)
+        parts = [self._read_table(name, table) for name, table in tables]
+        if not any(map(len, parts)):
+            names, skipped = ", ".join(str(name) for name, _ in tables), len(self.bad_rows.skipped)
+            raise ValueError(f"{names}: no row is left to use. {skipped} were skipped as bad.")
+        return datasets.concatenate_datasets(parts)
 
-def _column_names(table: Table) -> list[str]:
-    if isinstance(table, Dataset):
-        return table.column_names
-    return list(dict.fromkeys(name for row in table if isinstance(row, dict) for name in row if name is not None))
+    def _read_table(self, name: Path | str, table: Table) -> Dataset:
+        present = column_names(table)
+        if [column for column in self.columns.values() if column not in present] == ["answer"]:
+            logger.warning(f"{name} has no column 'answer': its answers are unknown. Columns: {present}.")
+        else:
+            check_columns(present, self.columns.values(), name, "image_column, question_column and answer_column")
+        source = RowSource(name, self.bad_rows)
+        if not isinstance(table, Dataset):
+            return self._read_paths(source, table)
+        table = with_class_names(table)
+        feature = table.features[self.columns["image"]]
+        if isinstance(feature, Value):
+            return self._read_paths(source, table)
+        if isinstance(feature, Image) or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"}):
+            return self._read_embedded(source, table)
+        raise ValueError(f"{name}: the column {self.columns['image']!r} holds {feature}, neither paths nor images.")
 
+    def _read_paths(self, source: RowSource, table: Table) -> Dataset:
+        find_image = _image_finder(Path(source.name).parent, self.image_dir)
 
-def _has_embedded_images(table: Table, column: str, source: Path | str) -> bool:
-    if not isinstance(table, Dataset) or isinstance(feature := table.features[column], Value):
-        return False
-    if isinstance(feature, Image) or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"}):
-        return True
-    raise ValueError(f"{source}: the column {column!r} holds {feature}, neither paths nor pictures.")
+        def to_schema(row: Mapping[str, Any]) -> VqaRow:
+            name = as_image_name(row.get(self.columns["image"]))
+            return self._to_schema(row, find_image(name), name)
 
+        rows = source.convert(table, to_schema)
+        plain = source.with_present_images({n: row for n, row in rows.items() if not is_zipped(row["image"])})
+        rows = {number: row for number, row in rows.items() if is_zipped(row["image"]) or number in plain}
+        rows = source.with_readable_images(source.with_one_image_an_id(rows, self.images))
+        return build_vqa_dataset(list(source.with_question_ids(rows, self.question_ids).values()), KIND_COLUMNS)
 
-def _read_paths(
-    table: Table,
-    columns: dict[str, str],
-    source: Path | str,
-    image_dir: str | os.PathLike[str] | None,
-    bad_rows: BadRows,
-    taken: _Taken,
-) -> Dataset:
-    find_image = _image_finder(Path(source).parent, image_dir)
-    rows = usable_rows(table, partial(_row_with_path, columns, find_image), source, bad_rows)
-    zipped = {number: row for number, row in rows.items() if is_zipped(row["image"])}
-    plain = with_present_images({number: rows[number] for number in rows.keys() - zipped.keys()}, source, bad_rows)
-    rows = {number: row for number, row in rows.items() if number in zipped or number in plain}
-    pictures = {number: row["image"] for number, row in rows.items()}
-    rows = _finish(rows, source, bad_rows, taken, pictures, path_cell)
-    return build_vqa_dataset(list(rows.values()), KIND_COLUMNS)
+    def _read_embedded(self, source: RowSource, table: Dataset) -> Dataset:
+        column = self.columns["image"]
+        images = table.select_columns(column)
+        if column != "image":
+            images = images.rename_column(column, "image")
+        undecoded = images.cast_column("image", Image(decode=False))
+        hashes = [None if cell is None else image_id_of(cell) for cell in undecoded["image"]]
+        first = {own: number for number, own in reversed(list(enumerate(hashes)))}
 
+        def to_schema(row: Mapping[str, Any]) -> VqaRow:
+            if row[column] is None:
+                raise ValueError("the image is empty: every row needs one.")
+            return self._to_schema(row, row[column], row[column])
 
-def _row_with_path(
-    columns: dict[str, str], find_image: Callable[[str], str], row: Mapping[str, Any]
-) -> dict[str, str | None]:
-    name = as_image_name(row.get(columns["image"]))
-    return {**_texts(columns, row), "image": find_image(name), "image_id": as_cell(row.get("image_id")) or name}
+        def cell_of(own: str) -> ImageCell:
+            return undecoded[first[own]]["image"]
+
+        texts = table.remove_columns(column).to_list()
+        given = [row | {column: own} for row, own in zip(texts, hashes, strict=True)] if texts else []
+        rows = source.with_one_image_an_id(source.convert(given, to_schema), self.images)
+        rows = source.with_question_ids(source.with_readable_images(rows, cell_of), self.question_ids)
+        chosen = images.cast_column("image", Image()).select(list(rows))
+        others = build_vqa_dataset(list(rows.values()), KIND_COLUMNS).remove_columns("image")
+        return datasets.concatenate_datasets([chosen, others], axis=1)
+
+    def _to_schema(self, row: Mapping[str, Any], image: str, image_id: str) -> VqaRow:
+        check_named_cells(row)
+        return {
+            "image": image,
+            "question": as_question(row.get(self.columns["question"])),
+            "answer": as_answer(row.get(self.columns["answer"])) if "answer" in self.columns else None,
+            "answer_type": as_answer_type(row.get("answer_type")),
+            "question_type": as_cell(row.get("question_type")),
+            "image_id": as_cell(row.get("image_id")) or image_id,
+            "question_id": as_cell(row.get("question_id")),
+            "modality": as_cell(row.get("modality")),
+            "organ": as_cell(row.get("organ")),
+        }
 
 
 def _image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Callable[[str], str]:
@@ -194,87 +212,3 @@ def _image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Cal
         return str(place / name) if on_disk else zipped_path(archive, names, name)
 
     return find
-
-
-def _texts(columns: dict[str, str], row: Mapping[str, Any]) -> dict[str, str | None]:
-    if None in row:  # where csv puts the cells that no column names
-        raise ValueError(f"{row[None]} stand behind the last column: quote texts that hold a comma.")
-    return {
-        "question": as_question(row.get(columns["question"])),
-        "answer": as_answer(row.get(columns["answer"])) if "answer" in columns else None,
-        "answer_type": as_answer_type(row.get("answer_type")),
-        "question_type": as_cell(row.get("question_type")),
-        "question_id": as_cell(row.get("question_id")),
-        **{name: as_cell(row.get(name)) for name in KIND_COLUMNS},
-    }
-
-
-def _read_embedded(
-    table: Dataset,
-    columns: dict[str, str],
-    source: Path | str,
-    image_dir: str | os.PathLike[str] | None,
-    bad_rows: BadRows,
-    taken: _Taken,
-) -> Dataset:
-    images = table.select_columns(columns["image"])
-    if columns["image"] != "image":
-        images = images.rename_column(columns["image"], "image")
-    undecoded = images.cast_column("image", Image(decode=False))
-    hashes = [_embedded_id(cell) for cell in undecoded["image"]]
-    texts = table.remove_columns(columns["image"]).to_list()
-    rows = usable_rows(
-        [row | {"embedded": own} for row, own in zip(texts, hashes, strict=True)] if texts else [],
-        partial(_row_with_picture, columns),
-        source,
-        bad_rows,
-    )
-    first = {own: number for number, own in reversed(list(enumerate(hashes)))}
-    keys = {number: hashes[number] for number in rows}
-    rows = _finish(rows, source, bad_rows, taken, keys, lambda own: undecoded[first[own]]["image"])
-    texts_alone = {name: feature for name, feature in VQA_FEATURES.items() if name != "image"}
-    features = Features(texts_alone | {name: Value("string") for name in KIND_COLUMNS})
-    columns_of_text = {name: [row[name] for row in rows.values()] for name in features}
-    chosen = images.cast_column("image", Image()).select(list(rows))
-    return datasets.concatenate_datasets([chosen, Dataset.from_dict(columns_of_text, features=features)], axis=1)
-
-
-def _row_with_picture(columns: dict[str, str], row: Mapping[str, Any]) -> dict[str, str | None]:
-    if row["embedded"] is None:
-        raise ValueError("the image is empty: every row needs one.")
-    return {**_texts(columns, row), "image_id": as_cell(row.get("image_id")) or row["embedded"]}
-
-
-def _embedded_id(image: dict[str, Any] | None) -> str | None:
-    # The path beside embedded bytes is not trusted: mirrors give every picture the same one, or none.
-    if image is None:
-        return None
-    return hashlib.sha256(image["bytes"]).hexdigest()[:16] if image["bytes"] else image["path"]
-
-
-def _finish(
-    rows: Rows,
-    source: Path | str,
-    bad_rows: BadRows,
-    taken: _Taken,
-    pictures: Mapping[int, str],
-    cell_of: Callable[[str], Any],
-) -> Rows:
-    """The checks that paths and embedded pictures share; `pictures` and `cell_of` as `with_readable_pictures` says."""
-    rows = _with_one_picture_an_id(rows, source, bad_rows, pictures, taken.pictures)
-    rows = with_readable_pictures(rows, source, bad_rows, pictures, cell_of)
-    return with_question_ids(rows, source, bad_rows, taken.question_ids)
-
-
-def _with_one_picture_an_id(
-    rows: Rows, source: Path | str, bad_rows: BadRows, pictures: Mapping[int, str], first: dict[str, str]
-) -> Rows:
-    # A batch holds one picture for an image id, so a second one would never be seen.
-    usable: Rows = {}
-    for number, row in rows.items():
-        if first.setdefault(row["image_id"], pictures[number]) == pictures[number]:
-            usable[number] = row
-            continue
-        message = f"the image id {row['image_id']!r} names {pictures[number]} here and {first[row['image_id']]} before."
-        bad_rows.add(source, number, ValueError(message))
-    return usable

@@ -1,32 +1,43 @@
 """The user's own image-report pairs: a table of images and texts on disk or on the Hub."""
 
-import hashlib
 import os
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
 from datasets.utils.file_utils import xopen
 
+from ..images import ImageCell, image_id_of
 from ..pretraining_schema import (
     PER_IMAGE,
     PRETRAINING_FEATURES,
+    PretrainingRow,
     at_places,
+    begins_like_an_image,
     build_pretraining_dataset,
     drop_empty,
     has_words,
-    is_picture,
     keep_usable,
     report_left_out,
 )
 from ..schema import as_text
-from .table_files import READERS, SPLIT_NAMES, SUFFIXES, split_files, with_class_names
+from .table_files import (
+    SPLIT_NAMES,
+    SUFFIXES,
+    TableRow,
+    check_columns,
+    check_named_cells,
+    column_names,
+    read_table,
+    split_files,
+    with_class_names,
+)
 
-Table = Dataset | IterableDataset
+PairTable = Dataset | IterableDataset
 
 
 def load_own_pairs(
@@ -38,9 +49,9 @@ def load_own_pairs(
 ) -> DatasetDict | IterableDatasetDict:
     """Read a CSV, JSON, JSON Lines or Parquet file, a folder, or a data set of the Hub, into the schema.
 
-    A folder holds files named train*, validation* (or val*) and test*, itself or in its `data/`; or pictures with a
+    A folder holds files named train*, validation* (or val*) and test*, itself or in its `data/`; or images with a
     `metadata.csv` or `metadata.jsonl`, as the datasets library's "imagefolder" reads them. A single file with another
-    name is "train". A cell of the image column is a path relative to the file, an embedded picture, or a list of
+    name is "train". A cell of the image column is a path relative to the file, an embedded image, or a list of
     either, the views of a study. Other columns are kept; those of CSV, and what is no list in JSON, as text.
 
     Rows without an image that can be read, or without text where it is asked for, are left out, counted and reported; a
@@ -51,85 +62,188 @@ def load_own_pairs(
         image_column: the column of images.
         text_column: the column of reports or captions; None for images alone, whose `text` is None.
         study_column: the column of study ids, if there is one; else the first image's path as written, or a hash of
-            the embedded picture.
+            the embedded image.
         streaming: read Parquet files and Hub sets bit by bit, without a copy on disk: an `IterableDatasetDict`.
 
     Raises:
         FileNotFoundError: when nothing that can be read is there, or no row is usable.
         ValueError: when a column that was asked for does not exist, or its texts are lists.
     """
-    path, source = Path(name_or_path), str(name_or_path)
-    columns = {"images": image_column, "text": text_column, "study_id": study_column}
+    path = Path(name_or_path)
+    source = _PairSource(str(name_or_path), image_column, text_column, study_column)
     if not path.exists():
-        return _convert_splits(datasets.load_dataset(source, streaming=streaming), columns, source)
+        return source.read_splits(datasets.load_dataset(source.name, streaming=streaming))
     if any(path.glob("metadata.*")) or any(path.glob("*/metadata.*")):
-        folder = datasets.load_dataset("imagefolder", data_dir=source, streaming=streaming)
-        return _convert_splits(folder, columns, source)
-    files = _split_files(path)
-    if streaming and all(file.suffix == ".parquet" for paths in files.values() for file in paths):
-        names = {split: [str(file) for file in paths] for split, paths in files.items()}
-        parquet = datasets.load_dataset("parquet", data_files=names, streaming=True)
-        return _convert_splits(parquet, columns, source, next(iter(files.values()))[0].parent)
-    splits = drop_empty(DatasetDict({split: _read_files(paths, columns) for split, paths in files.items()}), source)
-    if not streaming:
-        return splits
-    return IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
-
-
-def _split_files(path: Path) -> dict[str, list[Path]]:
+        return source.read_splits(datasets.load_dataset("imagefolder", data_dir=source.name, streaming=streaming))
     files = split_files(path)
     if path.is_file() and path.suffix not in SUFFIXES:
         raise FileNotFoundError(f"{path} is none of {', '.join(SUFFIXES)}.")
-    return files
+    if streaming and all(file.suffix == ".parquet" for paths in files.values() for file in paths):
+        names = {split: [str(file) for file in paths] for split, paths in files.items()}
+        parquet = datasets.load_dataset("parquet", data_files=names, streaming=True)
+        return replace(source, folder=next(iter(files.values()))[0].parent).read_splits(parquet)
+    splits = DatasetDict(
+        {
+            split: datasets.concatenate_datasets([source.of_file(file).read_file(file) for file in paths])
+            for split, paths in files.items()
+        }
+    )
+    usable = drop_empty(splits, source.name)
+    if not streaming:
+        return usable
+    return IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in usable.items()})
 
 
-def _read_files(files: list[Path], columns: Mapping[str, str | None]) -> Dataset:
-    return datasets.concatenate_datasets([_read_file(file, columns) for file in files])
+@dataclass(frozen=True)
+class _PairSource:
+    """Reads a file, a folder or a data set of the Hub into the schema.
 
+    Args:
+        name: Its name, for messages.
+        image_column: What it calls `images`.
+        text_column: What it calls `text`; None where no text is asked for.
+        study_column: What it calls `study_id`.
+        folder: Where the paths of its images begin; None for a source whose paths are whole.
+    """
 
-def _read_file(file: Path, columns: Mapping[str, str | None]) -> Dataset:
-    if file.suffix == ".parquet":
-        table = with_class_names(Dataset.from_parquet(str(file)))
-        feature = table.features.get(columns["images"])
-        if not isinstance(feature.feature if isinstance(feature, List) else feature, Value):
-            return _convert_table(table, columns, str(file))
-        # Not by `map`, whose cache would not notice a picture that was added.
-        return _from_rows(table.to_list(), columns, file)
-    return _from_rows(READERS[file.suffix](file), columns, file)
+    name: str
+    image_column: str
+    text_column: str | None
+    study_column: str
+    folder: Path | None = None
 
+    def of_file(self, file: Path) -> "_PairSource":
+        """One of the files of this source."""
+        return replace(self, name=str(file), folder=file.parent)
 
-def _from_rows(rows: list[dict[str, Any]], columns: Mapping[str, str | None], file: Path) -> Dataset:
-    for number, row in enumerate(rows):
-        place = f"{file}: row {number} (counted from 0)"
-        if not isinstance(row, dict):
-            raise ValueError(f"{place} is {row!r}: give an object with the columns' names.")
-        text = row.get(columns["text"])
-        if None in row:  # where csv puts the cells that no column names
-            raise ValueError(f"{place}: {row[None]} stand behind the last column: quote texts that hold a comma.")
-        if isinstance(text, list | dict):
-            raise ValueError(f"{place}: {columns['text']!r} is {text}: it must be one text.")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    _check_columns(names, columns, str(file))
-    others = [name for name in names if name not in columns.values() and name not in PRETRAINING_FEATURES]
-    table = keep_usable([_row_to_schema(row, columns, others, file.parent) for row in rows], str(file))
-    extra = {name: _feature([row[name] for row in table]) for name in others}
-    return build_pretraining_dataset(table, extra)
+    def read_splits(self, splits: Any) -> DatasetDict | IterableDatasetDict:
+        """The usable rows of splits as datasets gives them, by the package's names of splits."""
+        tables: dict[Any, Any] = {
+            SPLIT_NAMES.get(name, name): replace(self, name=f"{self.name} {name}").read_table(table)
+            for name, table in splits.items()
+        }
+        if isinstance(splits, IterableDatasetDict):
+            return IterableDatasetDict(tables)
+        return drop_empty(DatasetDict(tables), self.name)
 
+    def read_file(self, file: Path) -> Dataset:
+        """The usable rows of a file."""
+        table = read_table(file)
+        if not isinstance(table, Dataset):
+            return self._read_rows(table, file.parent)
+        table = with_class_names(table)
+        feature = table.features.get(self.image_column)
+        if isinstance(feature.feature if isinstance(feature, List) else feature, Value):
+            # Not by `map`, whose cache would not notice an image that was added.
+            return self._read_rows(table.to_list(), file.parent)
+        return cast(Dataset, replace(self, folder=None).read_table(table))
 
-def _row_to_schema(
-    row: Mapping[str, Any], columns: Mapping[str, str | None], others: list[str], folder: Path
-) -> dict[str, Any]:
-    cells = _as_list(row.get(columns["images"]))
-    places = [place for place, image in enumerate(cells) if image]
-    images = [cells[place] for place in places]
-    kept = {name: value if isinstance(value := row.get(name), list) else as_text(value) for name in others}
-    return {
-        "images": [folder / image for image in images],
-        **({} if columns["text"] is None else {"text": as_text(row.get(columns["text"]))}),
-        "study_id": as_text(row.get(columns["study_id"])) or (images[0] if images else None),
-        **kept,
-        **{name: at_places(kept[name], places, len(cells)) for name in PER_IMAGE if name in kept},
-    }
+    def read_table(self, table: PairTable) -> PairTable:
+        """The usable rows of a table; those of a stream are read when they are used."""
+        if isinstance(table, Dataset):
+            table = with_class_names(table)
+        elif table.features is None:
+            table = table._resolve_features()
+        present = cast(Features, table.features)
+        self._check_columns(list(present))
+        if self.text_column is not None and not isinstance(present[self.text_column], Value):
+            raise ValueError(f"{self.name}: column {self.text_column!r} holds {present[self.text_column]}, not texts.")
+        others = {name: feature for name, feature in present.items() if name not in self._replaced}
+        features = Features({**PRETRAINING_FEATURES, **others})
+        # Small batches: a thousand embedded images may be more than an Arrow array holds. Arrow's rows are undecoded.
+        converted = table.with_format("arrow").map(
+            self._convert_batch,
+            fn_kwargs={"others": list(others)},
+            features=features,
+            batched=True,
+            batch_size=100,
+            remove_columns=[name for name in present if name not in features],
+        )
+        if isinstance(table, Dataset) and isinstance(converted, Dataset):
+            self._report(table, len(table) - len(converted))
+        return converted.with_format(None)
+
+    @property
+    def _replaced(self) -> set[str | None]:
+        return {self.image_column, self.text_column, self.study_column, *PRETRAINING_FEATURES}
+
+    def _check_columns(self, present: list[str]) -> None:
+        wanted = [column for column in (self.image_column, self.text_column) if column is not None]
+        check_columns(present, wanted, self.name, "image_column and text_column")
+
+    def _read_rows(self, rows: list[TableRow], folder: Path) -> Dataset:
+        for number, row in enumerate(rows):
+            place = f"{self.name}: row {number} (counted from 0)"
+            if not isinstance(row, dict):
+                raise ValueError(f"{place} is {row!r}: give an object with the columns' names.")
+            try:
+                check_named_cells(row)
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from None
+            text = None if self.text_column is None else row.get(self.text_column)
+            if isinstance(text, list | dict):
+                raise ValueError(f"{place}: {self.text_column!r} is {text}: it must be one text.")
+        names = column_names(rows)
+        self._check_columns(names)
+        others = [name for name in names if name not in self._replaced]
+        usable = keep_usable([self._to_schema(row, others, folder) for row in rows], self.name)
+        return build_pretraining_dataset(usable, {name: _feature([row.get(name) for row in usable]) for name in others})
+
+    def _to_schema(self, row: Mapping[str, Any], others: list[str], folder: Path) -> PretrainingRow:
+        cells = _as_list(row.get(self.image_column))
+        places = [place for place, image in enumerate(cells) if image]
+        images = [cells[place] for place in places]
+        kept = {name: value if isinstance(value := row.get(name), list) else as_text(value) for name in others}
+        schema = {
+            "images": [folder / image for image in images],
+            **({} if self.text_column is None else {"text": as_text(row.get(self.text_column))}),
+            "study_id": as_text(row.get(self.study_column)) or (images[0] if images else None),
+            **kept,
+            **{name: at_places(kept[name], places, len(cells)) for name in PER_IMAGE if name in kept},
+        }
+        return cast(PretrainingRow, schema)  # with columns of one's own, which no type can name
+
+    def _convert_batch(self, table: pa.Table, others: list[str]) -> pa.Table:
+        cells = [_as_list(cell) for cell in table[self.image_column].to_pylist()]
+        found = [[self._find_image(image) if image else None for image in cell] for cell in cells]
+        places = [[place for place, image in enumerate(images) if image] for images in found]
+        texts: list[str | None] = [None] * len(cells)
+        if self.text_column is not None:
+            texts = [as_text(text) for text in table[self.text_column].to_pylist()]
+        studies: list[str | None] = [None] * len(cells)
+        if self.study_column in table.column_names:
+            studies = [as_text(study) for study in table[self.study_column].to_pylist()]
+        new: dict[str, Any] = {
+            "images": [[image for image in images if image] for images in found],
+            "text": texts,
+            "study_id": [study or _first_id(cell) for study, cell in zip(studies, cells, strict=True)],
+        }
+        for name in others:
+            new[name] = table[name]
+            if name in PER_IMAGE:
+                each = zip(table[name].to_pylist(), places, cells, strict=True)
+                values = [at_places(value, kept, len(cell)) for value, kept, cell in each]
+                new[name] = pa.array(values, table[name].type)
+        fields = [*PRETRAINING_FEATURES.arrow_schema, *(table.schema.field(name) for name in others)]
+        worded = [self.text_column is None or has_words(text) for text in texts]
+        usable = [bool(kept) and words for kept, words in zip(places, worded, strict=True)]
+        return pa.table(new, schema=pa.schema(fields)).filter(pa.array(usable))
+
+    def _find_image(self, image: ImageCell | str) -> ImageCell | None:
+        """The cell as `datasets.Image` stores it, or None where there is nothing that can be opened."""
+        content, path = (None, image) if isinstance(image, str) else (image["bytes"], image["path"])
+        if not content and path is not None and "://" in path:
+            content = _fetch(path)
+        elif not content and path is not None and self.folder is not None:
+            path = str(self.folder / path)
+        opened = path if content is None else content
+        return {"bytes": content, "path": path} if opened is not None and begins_like_an_image(opened) else None
+
+    def _report(self, table: Dataset, left_out: int) -> None:
+        if left_out:
+            texts = [] if self.text_column is None else table[self.text_column]
+            textless = sum(not has_words(as_text(text)) for text in texts)
+            report_left_out(self.name, len(table), left_out - textless, textless)
 
 
 def _feature(values: list[Any]) -> Any:
@@ -141,76 +255,8 @@ def _as_list(cell: Any) -> list[Any]:
     return cell if isinstance(cell, list) else [cell]
 
 
-def _convert_splits(
-    splits: DatasetDict | IterableDatasetDict,
-    columns: Mapping[str, str | None],
-    source: str,
-    folder: Path | None = None,
-) -> DatasetDict | IterableDatasetDict:
-    tables = {name: _convert_table(table, columns, f"{source} {name}", folder) for name, table in splits.items()}
-    converted = type(splits)({SPLIT_NAMES.get(name, name): table for name, table in tables.items()})
-    return drop_empty(converted, source) if isinstance(converted, DatasetDict) else converted
-
-
-def _convert_table(table: Table, columns: Mapping[str, str | None], source: str, folder: Path | None = None) -> Table:
-    if isinstance(table, Dataset):
-        table = with_class_names(table)
-    if table.features is None:
-        table = table._resolve_features()
-    _check_columns(table.column_names, columns, source)
-    if columns["text"] is not None and not isinstance(table.features[columns["text"]], Value):
-        raise ValueError(f"{source}: column {columns['text']!r} holds {table.features[columns['text']]}, not texts.")
-    replaced = {*columns.values(), *PRETRAINING_FEATURES}
-    others = {name: feature for name, feature in table.features.items() if name not in replaced}
-    features = Features({**PRETRAINING_FEATURES, **others})
-    convert = partial(_convert_batch, columns=dict(columns), others=list(others), folder=folder)
-    # Small batches: a thousand embedded pictures may be more than an Arrow array holds. Arrow's rows are undecoded.
-    leave = [name for name in table.column_names if name not in features]
-    options = {"batched": True, "batch_size": 100, "remove_columns": leave}
-    converted = table.with_format("arrow").map(convert, features=features, **options).with_format(None)
-    if isinstance(table, Dataset):
-        _report(table, converted, columns, source)
-    return converted
-
-
-def _convert_batch(table: pa.Table, columns: dict[str, str | None], others: list[str], folder: Path | None) -> pa.Table:
-    cells = [_as_list(cell) for cell in table[columns["images"]].to_pylist()]
-    found = [[_find_picture(image, folder) if image else None for image in cell] for cell in cells]
-    places = [[place for place, picture in enumerate(pictures) if picture] for pictures in found]
-    texts = [None] * len(cells)
-    if columns["text"] is not None:
-        texts = [as_text(text) for text in table[columns["text"]].to_pylist()]
-    studies = [None] * len(cells)
-    if columns["study_id"] in table.column_names:
-        studies = [as_text(study) for study in table[columns["study_id"]].to_pylist()]
-    new = {
-        "images": [[picture for picture in pictures if picture] for pictures in found],
-        "text": texts,
-        "study_id": [study or _first_id(cell) for study, cell in zip(studies, cells, strict=True)],
-    }
-    for name in others:
-        new[name] = table[name]
-        if name in PER_IMAGE:
-            each = zip(table[name].to_pylist(), places, cells, strict=True)
-            new[name] = pa.array([at_places(value, kept, len(cell)) for value, kept, cell in each], table[name].type)
-    fields = [*PRETRAINING_FEATURES.arrow_schema, *(table.schema.field(name) for name in others)]
-    worded = [columns["text"] is None or has_words(text) for text in texts]
-    usable = [bool(kept) and words for kept, words in zip(places, worded, strict=True)]
-    return pa.table(new, schema=pa.schema(fields)).filter(pa.array(usable))
-
-
-def _find_picture(image: dict[str, Any] | str, folder: Path | None) -> dict[str, Any] | None:
-    """The picture of a cell as `datasets.Image` stores it, or None where there is none to be opened."""
-    content, path = (image["bytes"], image["path"]) if isinstance(image, dict) else (None, image)
-    if not content and "://" in path:
-        content = _fetch(path)
-    elif not content and folder is not None:
-        path = str(folder / path)
-    return {"bytes": content, "path": path} if is_picture(path if content is None else content) else None
-
-
 def _fetch(path: str) -> bytes:
-    # A stream names pictures inside of archives or on the Hub, which only datasets can open.
+    # A stream names images inside of archives or on the Hub, which only datasets can open.
     try:
         with xopen(path, "rb") as file:
             return file.read()
@@ -218,30 +264,6 @@ def _fetch(path: str) -> bytes:
         return b""
 
 
-def _first_id(cell: list[Any]) -> str | None:
-    return next((_id(image) for image in cell if image), None)
-
-
-def _id(image: dict[str, Any] | str) -> str:
-    # The path beside embedded bytes is not trusted: mirrors give every picture the same one, or none.
-    if isinstance(image, str):
-        return image
-    return hashlib.sha256(image["bytes"]).hexdigest()[:16] if image["bytes"] else image["path"]
-
-
-def _report(table: Dataset, converted: Dataset, columns: Mapping[str, str | None], source: str) -> None:
-    left_out = len(table) - len(converted)
-    if not left_out:
-        return
-    texts = [] if columns["text"] is None else table[columns["text"]]
-    textless = sum(not has_words(as_text(text)) for text in texts)
-    report_left_out(source, len(table), left_out - textless, textless)
-
-
-def _check_columns(names: list[str], columns: Mapping[str, str | None], source: str) -> None:
-    missing = [columns[name] for name in ("images", "text") if columns[name] not in (*names, None)]
-    if missing:
-        raise ValueError(
-            f"{source} has no column {', '.join(map(repr, missing))}; it has {', '.join(names)}. "
-            "Name yours with image_column and text_column."
-        )
+def _first_id(cell: list[ImageCell | str | None]) -> str | None:
+    first = next((image for image in cell if image), None)
+    return first if first is None or isinstance(first, str) else image_id_of(first)

@@ -9,8 +9,8 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
-from ..schema import as_answer, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
-from .bad_rows import BadRows, usable_files
+from ..schema import VqaRow, as_answer, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
+from .bad_rows import BadRows, RowSource
 from .own_data import load_own_data
 from .table_files import find_first, read_json, require_folder
 
@@ -29,7 +29,7 @@ def load_path_vqa(
     """Read a local copy of PathVQA as splits "train", "validation" and "test".
 
     - The original release, the folder that holds `images/` and `qas/` (or the folder around it, with `pvqa/`). The
-      pictures are `images/<train|val|test>/<id>.jpg`. The questions are read from the first of
+      images are `images/<train|val|test>/<id>.jpg`. The questions are read from the first of
       `qas/<split>_vqa.pkl` (`img_id`, `sent`, `label`, `question_id`, `question_type`) and
       `qas/<split>/<split>_qa.pkl` (`image`, `question`, `answer`), each a `.pkl` or `.json`. Pickles are read by a
       reader that knows plain containers only, so that a foreign file cannot run anything.
@@ -49,8 +49,7 @@ def load_path_vqa(
         layout, splits = "mirror", load_own_data(folder, on_bad_row=on_bad_row)
     else:
         layout, splits = "release", _read_release(folder, BadRows(on_bad_row))
-    found = {name: len(split) for name, split in splits.items()}
-    compare_counts(f"path_vqa ({layout})", found, PUBLISHED_ROWS[layout], strict)
+    compare_counts(f"path_vqa ({layout})", splits.num_rows, PUBLISHED_ROWS[layout], strict)
     return splits
 
 
@@ -70,10 +69,10 @@ def _read_split(questions: Path, images: Path, split: str, bad_rows: BadRows) ->
     rows = read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
     if not isinstance(rows, list):
         raise ValueError(f"{file} holds a {type(rows).__name__}, not a list of rows: give the release's file.")
-    return build_vqa_dataset(usable_files(rows, partial(_to_schema, images), file, bad_rows))
+    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(rows, partial(_to_schema, images)))
 
 
-def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
+def _to_schema(images: Path, row: Mapping[str, Any]) -> VqaRow:
     image_id = as_image_name(row["img_id"] if "img_id" in row else row["image"])
     return {
         "image": str(images / f"{image_id}.jpg"),

@@ -3,11 +3,10 @@
 import csv
 import os
 from pathlib import Path
-from typing import Any
 
 from datasets import DatasetDict, Value
 
-from ..pretraining_schema import build_splits
+from ..pretraining_schema import PretrainingRow, build_splits
 from .table_files import find_first, require_folder
 
 PUBLISHED_ROWS = {"train": 65460, "validation": 8183, "test": 8182}
@@ -16,7 +15,7 @@ EXTRA_FEATURES = {"file_name": Value("string")}
 
 
 def load_roco(data_dir: str | os.PathLike[str] | None = None, strict: bool = False) -> DatasetDict:
-    """Read the radiology images of a local copy, a row an image; compound and other pictures are left aside.
+    """Read the radiology images of a local copy, a row an image; compound and other images are left aside.
 
     `train/radiology/`, `validation/radiology/` and `test/radiology/`, in the folder itself or in its `data/` or
     `all_data/`, hold `images/` and `captions.txt` (ROCO_00001, a tab, the caption; images/ROCO_00001.jpg), as the
@@ -35,7 +34,7 @@ def load_roco(data_dir: str | os.PathLike[str] | None = None, strict: bool = Fal
     return build_splits("roco", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 
 
-def _read_captions(folder: Path) -> list[dict[str, Any]]:
+def _read_captions(folder: Path) -> list[PretrainingRow]:
     file = find_first(folder, ("captions.txt", "traindata.csv", "valdata.csv", "testdata.csv"), "roco")
     if file.suffix == ".csv":
         with file.open(encoding="utf-8", newline="") as lines:

@@ -3,11 +3,11 @@
 import csv
 import os
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from datasets import DatasetDict, List, Value
 
-from ..pretraining_schema import build_splits
+from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import compare_counts
 from .own_pairs import load_own_pairs
 from .table_files import find_first, require_folder
@@ -36,14 +36,15 @@ def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = F
     """
     folder = require_folder(data_dir, "rocov2", "train_captions.csv, train_concepts.csv, train_images/ and so on")
     if not (folder / "train_captions.csv").exists() and any(folder.rglob("*.parquet")):
-        splits = load_own_pairs(folder, text_column="caption", study_column="image_id").rename_column("cui", "concepts")
-        compare_counts("rocov2", {split: len(rows) for split, rows in splits.items()}, PUBLISHED_ROWS, strict)
+        pairs = load_own_pairs(folder, text_column="caption", study_column="image_id")
+        splits = cast(DatasetDict, pairs).rename_column("cui", "concepts")  # it is no stream
+        compare_counts("rocov2", splits.num_rows, PUBLISHED_ROWS, strict)
         return splits
     listed = {split: _read_split(folder, name) for split, name in SPLITS.items()}
     return build_splits("rocov2", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 
 
-def _read_split(folder: Path, name: str) -> list[dict[str, Any]]:
+def _read_split(folder: Path, name: str) -> list[PretrainingRow]:
     captions = _read_csv(find_first(folder, (f"{name}_captions.csv",), "rocov2"))
     concepts = {row["ID"]: row["CUIs"] for row in _read_csv(find_first(folder, (f"{name}_concepts.csv",), "rocov2"))}
     images = find_first(folder, (f"{name}_images", name), "rocov2")

@@ -8,8 +8,17 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
-from ..schema import as_answer, as_answer_type, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
-from .bad_rows import BadRows, usable_files
+from ..schema import (
+    VqaRow,
+    as_answer,
+    as_answer_type,
+    as_cell,
+    as_image_name,
+    as_question,
+    build_vqa_dataset,
+    compare_counts,
+)
+from .bad_rows import BadRows, RowSource
 from .table_files import find_first, read_json, require_folder
 
 EXTRA_COLUMNS = ("modality", "organ")
@@ -56,17 +65,16 @@ def load_slake(
         }
     )
     bad_rows.report()
-    found = {name: len(split) for name, split in splits.items()}
-    compare_counts(f"slake ({language})", found, PUBLISHED_ROWS[language], strict)
+    compare_counts(f"slake ({language})", splits.num_rows, PUBLISHED_ROWS[language], strict)
     return splits
 
 
 def _read_split(path: Path, images: Path, language: str, bad_rows: BadRows) -> Dataset:
-    rows = usable_files(read_json(path), partial(_to_schema, images), path, bad_rows)
-    return build_vqa_dataset([row for row in rows if row["language"] == language], EXTRA_COLUMNS)
+    rows = RowSource(path, bad_rows).convert_files(read_json(path), partial(_to_schema, images))
+    return build_vqa_dataset([row for row in rows if row.get("language") == language], EXTRA_COLUMNS)
 
 
-def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
+def _to_schema(images: Path, row: Mapping[str, Any]) -> VqaRow:
     name = as_image_name(row["img_name"])
     return {
         "language": row["q_lang"],

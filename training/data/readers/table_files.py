@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,13 @@ _SPLIT_AHEAD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:ing|set|s)?(?![a-z])")
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
-Table = Dataset | list[dict[str, Any]]
+# Of a file that anyone may have written: nothing is known of its cells, or even that each row has columns.
+TableRow = dict[str, Any]
+
+Table = Dataset | list[TableRow]
 
 
-def _read_csv(file: Path) -> list[dict[str, Any]]:
+def _read_csv(file: Path) -> list[TableRow]:
     # Not through pandas, to which the answers "None" and "NA" are missing values and the image "007" is 7.
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
@@ -46,7 +49,7 @@ def _read_csv(file: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{file} cannot be read as CSV ({error}): give comma-separated text in UTF-8.") from None
 
 
-def read_json(path: Path) -> list[dict[str, Any]]:
+def read_json(path: Path) -> list[TableRow]:
     """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale.
 
     Raises:
@@ -61,7 +64,7 @@ def read_json(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_json_lines(file: Path) -> list[dict[str, Any]]:
+def _read_json_lines(file: Path) -> list[TableRow]:
     rows = []
     # Not splitlines(), which also cuts at signs that may stand inside of a text.
     for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
@@ -80,7 +83,7 @@ def _read_parquet(file: Path) -> Dataset:
         raise ValueError(f"{file} cannot be read as Parquet ({error}): give a complete file.") from None
 
 
-READERS: dict[str, Callable[[Path], Table]] = {
+_READERS: dict[str, Callable[[Path], Table]] = {
     ".csv": _read_csv,
     ".json": read_json,
     ".jsonl": _read_json_lines,
@@ -114,10 +117,51 @@ def split_of(file: Path) -> str | None:
     return SPLIT_NAMES[found[1]] if found else None
 
 
-def _read_table(file: Path) -> Table:
-    if file.suffix not in READERS:
+def read_table(file: Path) -> Table:
+    """The rows of a file of any of `SUFFIXES`.
+
+    Raises:
+        ValueError: If the file has another suffix, or is damaged.
+    """
+    if file.suffix not in _READERS:
         raise ValueError(f"{file} is none of {', '.join(SUFFIXES)}.")
-    return READERS[file.suffix](file)
+    return _READERS[file.suffix](file)
+
+
+def column_names(table: Table) -> list[str]:
+    """The columns of a table, in the order first seen."""
+    if isinstance(table, Dataset):
+        return table.column_names
+    return list(dict.fromkeys(name for row in table if isinstance(row, dict) for name in row if name is not None))
+
+
+def check_columns(present: Collection[str], wanted: Iterable[str], source: Path | str, options: str) -> None:
+    """Check that a table has the columns that were asked for.
+
+    Args:
+        present: The table's columns.
+        wanted: The columns asked for.
+        source: The table's name, for the message.
+        options: How a user names columns, for the message.
+
+    Raises:
+        ValueError: If one is missing.
+    """
+    if missing := [column for column in wanted if column not in present]:
+        raise ValueError(
+            f"{source} has no column {', '.join(map(repr, missing))}; it has {', '.join(present) or 'none'}. "
+            f"Name yours with {options}."
+        )
+
+
+def check_named_cells(row: Mapping[Any, Any]) -> None:
+    """Check that every cell of a row has a column; csv puts those that have none under None.
+
+    Raises:
+        ValueError: If a cell has none.
+    """
+    if None in row:
+        raise ValueError(f"{row[None]} stand behind the last column: quote texts that hold a comma.")
 
 
 def with_class_names(table: Dataset) -> Dataset:

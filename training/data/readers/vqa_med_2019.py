@@ -8,8 +8,8 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
-from ..schema import as_answer, as_image_name, as_question, build_vqa_dataset, compare_counts
-from .bad_rows import BadRows, usable_files
+from ..schema import VqaRow, as_answer, as_image_name, as_question, build_vqa_dataset, compare_counts
+from .bad_rows import BadRows, RowSource
 from .table_files import find_first, require_folder
 
 TRAINING, VALIDATION, TEST = "ImageClef-2019-VQA-Med-Training", "ImageClef-2019-VQA-Med-Validation", "VQAMed2019Test"
@@ -44,12 +44,14 @@ def load_vqa_med_2019(
     folder = require_folder(data_dir, "vqa_med_2019", f"{TRAINING}/, {VALIDATION}/ and {TEST}/")
     bad_rows = BadRows(on_bad_row)
     splits = DatasetDict(
-        train=_read_answered(find_first(folder, (TRAINING,), "vqa_med_2019"), "train", bad_rows),
-        validation=_read_answered(find_first(folder, (VALIDATION,), "vqa_med_2019"), "val", bad_rows),
-        test=_read_test(find_first(folder, (TEST,), "vqa_med_2019"), bad_rows),
+        {
+            "train": _read_answered(find_first(folder, (TRAINING,), "vqa_med_2019"), "train", bad_rows),
+            "validation": _read_answered(find_first(folder, (VALIDATION,), "vqa_med_2019"), "val", bad_rows),
+            "test": _read_test(find_first(folder, (TEST,), "vqa_med_2019"), bad_rows),
+        }
     )
     bad_rows.report()
-    compare_counts("vqa_med_2019", {name: len(split) for name, split in splits.items()}, PUBLISHED_ROWS, strict)
+    compare_counts("vqa_med_2019", splits.num_rows, PUBLISHED_ROWS, strict)
     return splits
 
 
@@ -57,7 +59,7 @@ def _read_answered(folder: Path, split: str, bad_rows: BadRows) -> Dataset:
     file = find_first(folder, (f"All_QA_Pairs_{split}.txt",), "vqa_med_2019")
     images = find_first(folder, (f"{split.capitalize()}_images",), "vqa_med_2019")
     convert = partial(_to_schema, ("image", "question", "answer"), images, _read_categories(folder, split))
-    return build_vqa_dataset(usable_files(_read_lines(file), convert, file, bad_rows))
+    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(_read_lines(file), convert))
 
 
 def _read_test(folder: Path, bad_rows: BadRows) -> Dataset:
@@ -65,7 +67,8 @@ def _read_test(folder: Path, bad_rows: BadRows) -> Dataset:
     images = find_first(folder, ("VQAMed2019_Test_Images",), "vqa_med_2019")
     answered = ("image", "category", "question", "answer")
     names = answered if file.name == ANSWERED_TEST else ("image", "question")
-    return build_vqa_dataset(usable_files(_read_lines(file), partial(_to_schema, names, images, {}), file, bad_rows))
+    convert = partial(_to_schema, names, images, {})
+    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(_read_lines(file), convert))
 
 
 def _read_categories(folder: Path, split: str) -> dict[str, str]:
@@ -86,9 +89,7 @@ def _read_lines(file: Path) -> list[dict[str, str]]:
     return [{"line": line} for line in text.split("\n") if line.strip()]
 
 
-def _to_schema(
-    names: tuple[str, ...], images: Path, categories: Mapping[str, str], row: Mapping[str, Any]
-) -> dict[str, str | None]:
+def _to_schema(names: tuple[str, ...], images: Path, categories: Mapping[str, str], row: Mapping[str, Any]) -> VqaRow:
     line = row["line"].strip()
     cells = line.split("|")
     if len(cells) != len(names):

@@ -27,7 +27,7 @@ def load_vqa_pairs(
     `validation_by`, what a missing validation split is made of.
     """
     train = load_vqa_dataset(vqa_dataset, data_dir=data_dir, strict=strict, **column_names)["train"]
-    return DatasetDict(train=to_pairs(train))
+    return DatasetDict({"train": to_pairs(train)})
 
 
 def to_statement(question: str, answer: str) -> str:
@@ -55,9 +55,9 @@ def to_pairs(rows: Dataset) -> Dataset:
         if answer is not None and has_words(answer):
             first_rows.setdefault(image_id, row)
             statements.setdefault(image_id, {})[to_statement(question, answer)] = None
-    pictures = rows.select(list(first_rows.values())).cast_column("image", Image(decode=False))["image"]
+    images = rows.select(list(first_rows.values())).cast_column("image", Image(decode=False))["image"]
     columns = {
-        "images": [[picture] for picture in pictures],
+        "images": [[image] for image in images],
         "text": [" ".join(texts) for texts in statements.values()],
         "study_id": list(statements),
     }

@@ -8,8 +8,17 @@ from typing import Any
 
 from datasets import DatasetDict
 
-from ..schema import as_answer, as_answer_type, as_cell, as_image_name, as_question, build_vqa_dataset, compare_counts
-from .bad_rows import BadRows, usable_files
+from ..schema import (
+    VqaRow,
+    as_answer,
+    as_answer_type,
+    as_cell,
+    as_image_name,
+    as_question,
+    build_vqa_dataset,
+    compare_counts,
+)
+from .bad_rows import BadRows, RowSource
 from .own_data import load_own_data
 from .table_files import find_first, read_json, require_folder
 
@@ -48,7 +57,7 @@ def load_vqa_rad(
     bad_rows = BadRows(on_bad_row)
     layout, splits = _read_layout(folder, bad_rows)
     bad_rows.report()
-    compare_counts("vqa_rad", {name: len(split) for name, split in splits.items()}, PUBLISHED_ROWS[layout], strict)
+    compare_counts("vqa_rad", splits.num_rows, PUBLISHED_ROWS[layout], strict)
     return splits
 
 
@@ -57,30 +66,29 @@ def _read_layout(folder: Path, bad_rows: BadRows) -> tuple[str, DatasetDict]:
         return "mirror", load_own_data(folder, on_bad_row="skip" if bad_rows.skip else "error")
     train_file = find_first(folder, ("trainset.json", PUBLIC_FILE), "vqa_rad")
     images = find_first(folder, ("images", "VQA_RAD Image Folder"), "vqa_rad")
-    usable = partial(_usable_rows, images=images, bad_rows=bad_rows)
-    rows = usable(train_file)
+
+    def usable_rows(file: Path) -> list[VqaRow]:
+        return RowSource(file, bad_rows).convert_files(read_json(file), partial(_to_schema, images))
+
+    rows = usable_rows(train_file)
     if train_file.name == PUBLIC_FILE:
-        parts = {name: [row for row in rows if _is_public_test(row) == (name == "test")] for name in ("train", "test")}
+        tested = [str(row.get("phrase_type")).startswith("test_") for row in rows]
+        parts = {
+            name: [row for row, test in zip(rows, tested, strict=True) if test == (name == "test")]
+            for name in ("train", "test")
+        }
         return "public", _build(parts)
     test_file = find_first(folder, ("testset.json", "testset_questions.json"), "vqa_rad")
-    return "papers", _build({"train": rows, "test": usable(test_file)})
+    return "papers", _build({"train": rows, "test": usable_rows(test_file)})
 
 
-def _usable_rows(file: Path, images: Path, bad_rows: BadRows) -> list[dict[str, Any]]:
-    return usable_files(read_json(file), partial(_to_schema, images), file, bad_rows)
-
-
-def _is_public_test(row: Mapping[str, Any]) -> bool:
-    return str(row["phrase_type"]).startswith("test_")
-
-
-def _build(splits: dict[str, list[dict[str, Any]]]) -> DatasetDict:
+def _build(splits: Mapping[str, list[VqaRow]]) -> DatasetDict:
     return DatasetDict(
         {name: build_vqa_dataset(_link_rephrasings(rows), EXTRA_COLUMNS) for name, rows in splits.items()}
     )
 
 
-def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
+def _to_schema(images: Path, row: Mapping[str, Any]) -> VqaRow:
     name = as_image_name(row["image_name"])
     return {
         "image": str(images / name),
@@ -96,29 +104,32 @@ def _to_schema(images: Path, row: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _link_rephrasings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _link_rephrasings(rows: list[VqaRow]) -> list[VqaRow]:
     """`rows` with `rephrasing_of`: the release's own link, else the `question_id` of a question's first wording.
 
     The papers' split numbers a free question, its form as a template ("frame"), its paraphrase ("para") and the form of
     that one after another; they have one image and one answer. Wordings in the other split leave gaps.
     """
-    by_number = {int(row["question_id"]): row for row in rows if row["question_id"].isdecimal()}
+    by_number = {int(number): row for row in rows if (number := row["question_id"] or "").isdecimal()}
     for number, row in sorted(by_number.items()):
-        if row["rephrasing_of"] is None:
+        if row.get("rephrasing_of") is None:
             first = _first_wording(row, by_number.get(number - 1), by_number.get(number - 2))
-            row["rephrasing_of"] = first["rephrasing_of"] or first["question_id"]
+            row["rephrasing_of"] = first.get("rephrasing_of") or first["question_id"]
     return rows
 
 
-def _first_wording(row: dict, before: dict | None, second_before: dict | None) -> dict:
+def _first_wording(row: VqaRow, before: VqaRow | None, second_before: VqaRow | None) -> VqaRow:
     """The row whose wording `row` links to, of the two numbered before it; itself where it begins a question."""
-    if row["phrase_type"] == "frame" and _asks_the_same(row, before):
+    kind = row.get("phrase_type")
+    if before is None:
+        return row
+    if kind == "frame" and _asks_the_same(row, before):
         return before
-    follows_frame = row["phrase_type"] == "para" and before is not None and before["phrase_type"] == "frame"
-    if follows_frame and _asks_the_same(row, second_before) and second_before["phrase_type"] == "freeform":
-        return second_before
-    return row
+    if kind != "para" or before.get("phrase_type") != "frame" or second_before is None:
+        return row
+    is_first = second_before.get("phrase_type") == "freeform" and _asks_the_same(row, second_before)
+    return second_before if is_first else row
 
 
-def _asks_the_same(row: dict, other: dict | None) -> bool:
-    return other is not None and all(row[name] == other[name] for name in ("image_id", "answer"))
+def _asks_the_same(row: VqaRow, other: VqaRow) -> bool:
+    return (row["image_id"], row["answer"]) == (other["image_id"], other["answer"])

@@ -68,13 +68,13 @@ def test_smaller_set_is_part_of_larger():
         assert small[split]["question"] == large[split]["question"][:count]
 
 
-def test_splits_share_no_study_and_no_picture(vqa):
+def test_splits_share_no_study_and_no_image(vqa):
     ids = {split: set(vqa[split]["image_id"]) for split in SPLITS}
     assert {split: len(ids[split]) for split in SPLITS} == {"train": 252, "validation": 36, "test": 72}
-    pictures = {split: set(image_bytes(vqa[split])) for split in SPLITS}
+    images = {split: set(image_bytes(vqa[split])) for split in SPLITS}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         assert not ids[one] & ids[other]
-        assert not pictures[one] & pictures[other]
+        assert not images[one] & images[other]
     question_ids = [question_id for split in SPLITS for question_id in vqa[split]["question_id"]]
     assert len(question_ids) == len(set(question_ids))
 
@@ -149,7 +149,7 @@ def test_questions_per_image_and_rephrasings(vqa):
     assert not any(set(WORDINGS[one]) & set(WORDINGS[other]) for one in WORDINGS for other in WORDINGS if one != other)
 
 
-def test_one_picture_answers_a_question_in_one_way(vqa):
+def test_one_image_answers_a_question_in_one_way(vqa):
     answers = defaultdict(set)
     for image_id, template, answer in columns(vqa["train"], "image_id", "template", "answer"):
         answers[image_id, template].add(answer)
@@ -178,7 +178,7 @@ def test_answers_agree_with_the_truth():
 
 
 @pytest.mark.parametrize("view", [0, 1])
-def test_finding_changes_the_picture_in_its_box_alone(view):
+def test_finding_changes_the_image_in_its_box_alone(view):
     for study in make_studies("train", 144, seed=1):
         with_finding, box = study.draw(view, 96)
         without, no_box = study.draw(view, 96, with_finding=False)
@@ -215,7 +215,7 @@ def test_sizes_do_not_overlap():
         assert 1.4 * max(lengths[finding, "small"]) < min(lengths[finding, "large"]), finding
 
 
-def test_pictures_of_another_size():
+def test_images_of_another_size():
     study = next(study for study in make_studies("train", 72, seed=0) if study.finding == "mass")
     small, small_box = study.draw(0, 48)
     large, large_box = study.draw(0, 192)

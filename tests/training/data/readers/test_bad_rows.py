@@ -7,12 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 from datasets import Dataset, Features, Image, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_questions, load_vqa_dataset
 from amif.training.data.images import open_image
 from amif.training.data.readers import bad_rows as bad_rows_module
-from amif.training.data.readers.bad_rows import BadRows, missing_images, with_present_images
+from amif.training.data.readers.bad_rows import BadRows, RowSource, missing_images
 from amif.training.data.readers.own_data import load_own_data
 from amif.training.data.zipped_images import image_file_state
 
@@ -21,7 +21,7 @@ GOOD = {"image": "good.png", "question": "Is it?", "answer": "yes"}
 
 @pytest.fixture
 def folder(tmp_path):
-    Pictures.new("L", (4, 4), 7).save(tmp_path / "good.png")
+    Images.new("L", (4, 4), 7).save(tmp_path / "good.png")
     return tmp_path
 
 
@@ -50,21 +50,21 @@ def _messages_reach_caplog(monkeypatch):
 
 def truncated(path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Pictures.fromarray(noise).save(path)
+    Images.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:-200])
 
 
 def bomb(path):
     # 1 bit a pixel and all alike: a small file of 200 million pixels.
-    Pictures.new("1", (20_000, 10_000)).save(path, compression="group4")
+    Images.new("1", (20_000, 10_000)).save(path, compression="group4")
 
 
 def with_nan(path):
-    Pictures.fromarray(np.array([[0.5, np.nan]], np.float32)).save(path)
+    Images.fromarray(np.array([[0.5, np.nan]], np.float32)).save(path)
 
 
 def with_infinity(path):
-    Pictures.fromarray(np.array([[0.5, np.inf]], np.float32)).save(path)
+    Images.fromarray(np.array([[0.5, np.inf]], np.float32)).save(path)
 
 
 @pytest.mark.parametrize(
@@ -72,32 +72,32 @@ def with_infinity(path):
     [
         ("truncated.jpg", truncated, "truncated.jpg.*truncated"),
         ("zero.jpg", lambda path: path.touch(), "zero.jpg.*no image"),
-        ("text.jpg", lambda path: path.write_text("This is no picture."), "text.jpg.*no image"),
+        ("text.jpg", lambda path: path.write_text("This is no image."), "text.jpg.*no image"),
         ("folder.jpg", lambda path: path.mkdir(), "folder.jpg"),
         ("bomb.tiff", bomb, "bomb.tiff.*exceeds limit"),
         ("nan.tiff", with_nan, "nan.tiff holds NaN or infinity: replace"),
         ("infinity.tiff", with_infinity, "infinity.tiff holds NaN or infinity"),
     ],
 )
-def test_damaged_pictures(folder, name, make, message, caplog):
+def test_damaged_images(folder, name, make, message, caplog):
     make(folder / name)
     assert_named_and_skipped(write(folder, {**GOOD, "image": name}), message, caplog)
 
 
-def test_a_missing_picture(folder, caplog):
+def test_a_missing_image(folder, caplog):
     path = write(folder, {**GOOD, "image": "gone.png"})
     assert_named_and_skipped(path, r"gone\.png does not exist \(1 of 2 rows", caplog, FileNotFoundError)
 
 
 @pytest.mark.parametrize("image", [None, "", 3.5, ["good.png"], True, "a\0b"])
-def test_a_picture_that_is_no_path(folder, image, caplog):
+def test_an_image_that_is_no_path(folder, image, caplog):
     kind = FileNotFoundError if image == 3.5 else ValueError
     assert_named_and_skipped(write(folder, {**GOOD, "image": image}), "", caplog, kind)
 
 
-def test_pictures_of_one_pixel_and_of_16_bits_are_taken(folder):
-    Pictures.new("L", (1, 1), 9).save(folder / "one.png")
-    Pictures.fromarray(np.array([[0, 4095]], np.uint16)).save(folder / "deep.png")
+def test_images_of_one_pixel_and_of_16_bits_are_taken(folder):
+    Images.new("L", (1, 1), 9).save(folder / "one.png")
+    Images.fromarray(np.array([[0, 4095]], np.uint16)).save(folder / "deep.png")
     rows = [{**GOOD, "image": name, "question": name} for name in ("one.png", "deep.png")]
     assert len(load_own_data(write(folder, *rows))["train"]) == 3
 
@@ -140,15 +140,15 @@ def test_repeated_questions_without_ids_are_told_apart(folder):
     assert dataset["question_id"] == ["good.png|Is it?", "good.png|Is it?|2", "good.png|Is it?|3"]
 
 
-def test_one_image_id_for_two_pictures(folder, caplog):
-    Pictures.new("L", (4, 4), 9).save(folder / "other.png")
+def test_one_image_id_for_two_images(folder, caplog):
+    Images.new("L", (4, 4), 9).save(folder / "other.png")
     rows = [{**GOOD, "image_id": "1"}, {**GOOD, "image": "other.png", "image_id": "1"}]
     (folder / "own.json").write_text(json.dumps(rows))
     assert_named_and_skipped(folder / "own.json", "image id '1' names .*other.png here and .*good.png", caplog)
 
 
-def test_embedded_pictures_are_checked_too(tmp_path):
-    Pictures.new("L", (4, 4), 7).save(tmp_path / "a.png")
+def test_embedded_images_are_checked_too(tmp_path):
+    Images.new("L", (4, 4), 7).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     cells = [{"bytes": data, "path": None} for data in (content, content[:40], b"text")]
     features = Features({"image": Image(decode=False), "question": Value("string")})
@@ -201,7 +201,7 @@ def test_on_bad_row_is_checked(folder):
 
 def test_published_sets_take_it_too(tmp_path):
     (tmp_path / "images").mkdir()
-    Pictures.new("L", (4, 4)).save(tmp_path / "images" / "a.jpg")
+    Images.new("L", (4, 4)).save(tmp_path / "images" / "a.jpg")
     truncated(tmp_path / "images" / "b.jpg")
     row = {"question": "Is it?", "answer": "Yes", "answer_type": "CLOSED"}
     rows = [
@@ -219,13 +219,13 @@ def test_published_sets_take_it_too(tmp_path):
     assert [len(splits["train"]), len(splits["test"])] == [1, 1]
 
 
-def test_missing_pictures_are_counted_and_folders_listed_once(tmp_path, monkeypatch):
+def test_missing_images_are_counted_and_folders_listed_once(tmp_path, monkeypatch):
     (tmp_path / "a.jpg").touch()
     rows = {number: {"image": str(tmp_path / name)} for number, name in enumerate(("a.jpg", "b.jpg", "c/a.jpg"))}
     with pytest.raises(FileNotFoundError, match=r"rows\.json: row 1 .*b\.jpg.*2 of 3"):
-        with_present_images(rows, tmp_path / "rows.json", BadRows())
+        RowSource(tmp_path / "rows.json", BadRows()).with_present_images(rows)
     listed = []
-    monkeypatch.setattr(bad_rows_module, "_list_folder", lambda folder: listed.append(folder) or {"a.jpg"})
+    monkeypatch.setattr(bad_rows_module.os, "listdir", lambda folder: listed.append(folder) or ["a.jpg"])
     assert missing_images(dict(enumerate([tmp_path / "a.jpg"] * 50))) == []
     assert listed == [tmp_path]
 
@@ -245,13 +245,13 @@ def csv_file(path, names):
     return path
 
 
-def test_pictures_in_a_zip(folder):
-    Pictures.new("L", (4, 4), 9).save(folder / "other.png")
+def test_images_in_a_zip(folder):
+    Images.new("L", (4, 4), 9).save(folder / "other.png")
     content = (folder / "other.png").read_bytes()
     zipped(folder / "images.zip", **{"in/zipped.png": content})
     path = csv_file(folder / "own.csv", ["in/zipped.png", "good.png"])
     beside = load_own_data(path)["train"]
-    assert [picture.getpixel((0, 0)) for picture in beside["image"]] == [9, 7]
+    assert [image.getpixel((0, 0)) for image in beside["image"]] == [9, 7]
     assert beside["image_id"] == ["in/zipped.png", "good.png"]
     cells = beside.cast_column("image", Image(decode=False))["image"]
     assert [open_image(cell).getpixel((0, 0)) for cell in cells] == [9, 7]
@@ -284,7 +284,7 @@ def test_a_damaged_zip(folder):
         load_own_data(csv_file(folder / "own.csv", ["good.png"]))
 
 
-def test_pictures_in_another_folder(folder, tmp_path_factory):
+def test_images_in_another_folder(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("tables")
     path = csv_file(elsewhere / "own.csv", ["good.png"])
     assert load_own_data(path, image_dir=folder)["train"][0]["image"].getpixel((0, 0)) == 7
@@ -295,7 +295,7 @@ def test_pictures_in_another_folder(folder, tmp_path_factory):
 def test_questions_to_answer_keep_their_order_and_need_no_answers(folder):
     names = [f"{place}.png" for place in (3, 1, 2, 5, 4)]
     for name in names:
-        Pictures.new("L", (4, 4)).save(folder / name)
+        Images.new("L", (4, 4)).save(folder / name)
     (folder / "ask.csv").write_text("".join(["image,question\n", *(f"{name},{name}?\n" for name in names)]))
     questions = load_questions(folder / "ask.csv")
     assert questions["image_id"] == names
@@ -305,7 +305,7 @@ def test_questions_to_answer_keep_their_order_and_need_no_answers(folder):
         load_questions(folder / "ask.csv", question_column="text")
 
 
-def test_the_state_of_a_picture_in_a_zip_is_that_of_the_zip(folder):
+def test_the_state_of_an_image_in_a_zip_is_that_of_the_zip(folder):
     content = (folder / "good.png").read_bytes()
     archive = zipped(folder / "images.zip", **{"in.png": content})
     (cell,) = load_own_data(csv_file(folder / "own.csv", ["in.png"]))["train"].cast_column("image", Image(decode=False))

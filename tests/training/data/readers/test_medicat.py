@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_pretraining_dataset
 from amif.training.data.readers.medicat import FIGURES, load_medicat
@@ -14,7 +14,7 @@ def folder(request, tmp_path):
     rows = []
     for place in range(40):
         name = {"pdf_hash": f"hash{place // 4}", "fig_uri": f"2-Figure{place}-1.png"}
-        Pictures.new("RGB", (4, 4), (place, 0, 0)).save(root / "figures" / f"{name['pdf_hash']}_{name['fig_uri']}")
+        Images.new("RGB", (4, 4), (place, 0, 0)).save(root / "figures" / f"{name['pdf_hash']}_{name['fig_uri']}")
         rows.append({**name, "s2_caption": f"Figure {place}.", "radiology": place % 2 == 0, "oa_info": {"doi": "x"}})
     rows[1] |= {"s2_caption": "", "s2orc_caption": "Other caption."}
     rows[2]["s2_caption"] = None

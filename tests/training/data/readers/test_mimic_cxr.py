@@ -3,7 +3,7 @@ import gzip
 import zipfile
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
 from amif.training.data.readers.mimic_cxr import findings_and_impression, load_mimic_cxr
@@ -55,7 +55,7 @@ def folder(tmp_path):
     for place, (dicom, subject, study, *_) in enumerate(IMAGES):
         image = tmp_path / place_of(subject, study) / f"{dicom}.jpg"
         image.parent.mkdir(parents=True, exist_ok=True)
-        Pictures.new("L", (8, 8), 10 * place).save(image)
+        Images.new("L", (8, 8), 10 * place).save(image)
         if study != NO_REPORT:
             text = " WET READ: seen.\n" if study == NO_SECTION else REPORT.replace("No acute", f"No {study}")
             (tmp_path / f"{place_of(subject, study)}.txt").write_text(text)

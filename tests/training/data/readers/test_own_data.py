@@ -3,23 +3,23 @@ import json
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
-from amif.training.data.readers import own_data
+from amif.training.data.readers import table_files
 from amif.training.data.readers.own_data import load_own_data, load_questions
 
 ROWS = [
-    {"image": "pictures/007.png", "question": "How many?", "answer": 2},
-    {"image": "pictures/007.png", "question": "Contrast agent?", "answer": "None"},
-    {"image": "pictures/8.png", "question": "Where?", "answer": 'left, "upper" lobe'},
+    {"image": "images/007.png", "question": "How many?", "answer": 2},
+    {"image": "images/007.png", "question": "Contrast agent?", "answer": "None"},
+    {"image": "images/8.png", "question": "Where?", "answer": 'left, "upper" lobe'},
 ]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for name in ("007", "8"):
-        Pictures.new("L", (4, 4), len(name)).save(tmp_path / "pictures" / f"{name}.png")
+        Images.new("L", (4, 4), len(name)).save(tmp_path / "images" / f"{name}.png")
     return tmp_path
 
 
@@ -43,15 +43,15 @@ def write(path, rows):
 def test_every_format_gives_the_same_rows(folder, suffix):
     dataset = load_own_data(write(folder / f"questions{suffix}", ROWS))["train"]
     assert dataset["answer"] == ["2", "None", 'left, "upper" lobe']
-    assert dataset["image_id"] == ["pictures/007.png", "pictures/007.png", "pictures/8.png"]
-    assert dataset["question_id"][2] == "pictures/8.png|Where?"
+    assert dataset["image_id"] == ["images/007.png", "images/007.png", "images/8.png"]
+    assert dataset["question_id"][2] == "images/8.png|Where?"
     assert dataset[2]["image"].getpixel((0, 0)) == 1
     assert set(dataset["answer_type"]) == {None}
 
 
 def test_column_names_and_own_ids(folder):
     row = {
-        "file": "pictures/8.png",
+        "file": "images/8.png",
         "q": "Is it?",
         "a": "",
         "answer_type": "CLOSED",
@@ -80,10 +80,10 @@ def test_modality_and_organ_say_which_images_are_alike(folder, suffix):
     assert set(without["modality"]) == set(without["organ"]) == {None}
 
 
-def test_embedded_pictures_keep_modality_and_organ(folder):
+def test_embedded_images_keep_modality_and_organ(folder):
     features = Features({"image": Image(), "question": Value("string"), "organ": Value("string")})
-    pictures = [Pictures.new("L", (4, 4), shade) for shade in (5, 6)]
-    table = Dataset.from_dict({"image": pictures, "question": ["a", "b"], "organ": ["liver", None]}, features=features)
+    images = [Images.new("L", (4, 4), shade) for shade in (5, 6)]
+    table = Dataset.from_dict({"image": images, "question": ["a", "b"], "organ": ["liver", None]}, features=features)
     table.to_parquet(folder / "test.parquet")
     dataset = load_questions(folder / "test.parquet")
     assert (dataset["organ"][:], dataset["modality"][:]) == (["liver", None], [None, None])
@@ -104,7 +104,7 @@ def test_a_file_is_of_the_split_that_its_name_begins_with(folder, split, names):
 
 def test_a_folder_of_splits(folder, monkeypatch):
     said = []
-    monkeypatch.setattr(own_data.logger, "warning", said.append)
+    monkeypatch.setattr(table_files.logger, "warning", said.append)
     (folder / "data").mkdir()
     write(folder / "valve.csv", ROWS)
     write(folder / "train.csv", ROWS)
@@ -115,16 +115,16 @@ def test_a_folder_of_splits(folder, monkeypatch):
     assert said == [f"{folder}: not read, since their names begin with no split: valve.csv."]
 
 
-def test_an_image_id_names_one_picture_over_all_files_of_a_split(folder):
-    for name, picture in (("train_a", "007"), ("train_b", "8")):
-        write(folder / f"{name}.csv", [ROWS[0] | {"image": f"pictures/{picture}.png", "image_id": "1"}])
+def test_an_image_id_names_one_image_over_all_files_of_a_split(folder):
+    for name, image in (("train_a", "007"), ("train_b", "8")):
+        write(folder / f"{name}.csv", [ROWS[0] | {"image": f"images/{image}.png", "image_id": "1"}])
     with pytest.raises(ValueError, match=r"train_b\.csv.*: the image id '1' names .*8\.png here and .*007\.png before"):
         load_own_data(folder)
 
 
-def test_embedded_pictures_are_told_apart_by_content(tmp_path):
+def test_embedded_images_are_told_apart_by_content(tmp_path):
     features = Features({"image": Image(), "question": Value("string")})
-    rows = {"image": [Pictures.new("L", (4, 4), shade) for shade in (5, 6, 5)], "question": ["a", "b", "c"]}
+    rows = {"image": [Images.new("L", (4, 4), shade) for shade in (5, 6, 5)], "question": ["a", "b", "c"]}
     Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "test.parquet")
     dataset = load_own_data(tmp_path)["test"]
     first, second, third = dataset["image_id"]
@@ -135,7 +135,7 @@ def test_embedded_pictures_are_told_apart_by_content(tmp_path):
 
 def test_the_hub(monkeypatch):
     features = Features({"scan": Image(), "question": Value("string"), "answer": Value("string")})
-    rows = {"scan": [Pictures.new("L", (4, 4), 9)], "question": ["a"], "answer": ["b"]}
+    rows = {"scan": [Images.new("L", (4, 4), 9)], "question": ["a"], "answer": ["b"]}
     table = Dataset.from_dict(rows, features=features)
     monkeypatch.setattr("datasets.load_dataset", lambda name: DatasetDict({"train": table, "val": table}))
     splits = load_own_data("owner/name", image_column="scan")
@@ -145,11 +145,11 @@ def test_the_hub(monkeypatch):
 
 def test_errors(folder):
     path = write(folder / "own.csv", ROWS)
-    with pytest.raises(ValueError, match=r"no column 'picture'; it has image, question, answer\. .*image_column"):
-        load_own_data(path, image_column="picture")
+    with pytest.raises(ValueError, match=r"no column 'scan'; it has image, question, answer\. .*image_column"):
+        load_own_data(path, image_column="scan")
     with pytest.raises(FileNotFoundError, match="no train"):
-        load_own_data(folder / "pictures")
-    (folder / "pictures" / "8.png").unlink()
+        load_own_data(folder / "images")
+    (folder / "images" / "8.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"own\.csv: row 2 .*8\.png"):
         load_own_data(path)
     (folder / "own.xlsx").touch()
@@ -161,6 +161,6 @@ def test_answers_kept_as_class_numbers_get_their_names(folder):
     features = Features(
         {"image": Value("string"), "question": Value("string"), "answer": ClassLabel(names=["no", "yes"])}
     )
-    table = {"image": ["pictures/8.png"] * 3, "question": ["a?", "b?", "c?"], "answer": [1, 0, -1]}
+    table = {"image": ["images/8.png"] * 3, "question": ["a?", "b?", "c?"], "answer": [1, 0, -1]}
     Dataset.from_dict(table, features=features).to_parquet(folder / "train.parquet")
     assert load_own_data(folder)["train"]["answer"] == ["yes", "no", None]

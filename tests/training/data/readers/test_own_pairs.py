@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDatasetDict, List, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import PretrainingStream, load_pretraining_dataset
 from amif.training.data import pretraining_schema as schema
@@ -13,17 +13,17 @@ from amif.training.data.readers import own_pairs
 from amif.training.data.readers.own_pairs import load_own_pairs
 
 ROWS = [
-    {"image": "pictures/007.png", "text": "No mass.", "grade": 2},
-    {"image": "pictures/8.png", "text": 'A "cyst", left', "grade": "None"},
-    {"image": "pictures/8.png", "text": "Normal", "grade": ""},
+    {"image": "images/007.png", "text": "No mass.", "grade": 2},
+    {"image": "images/8.png", "text": 'A "cyst", left', "grade": "None"},
+    {"image": "images/8.png", "text": "Normal", "grade": ""},
 ]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for name in ("007", "8"):
-        Pictures.new("L", (4, 4), len(name)).save(tmp_path / "pictures" / f"{name}.png")
+        Images.new("L", (4, 4), len(name)).save(tmp_path / "images" / f"{name}.png")
     return tmp_path
 
 
@@ -53,14 +53,14 @@ def write(path, rows):
 def test_every_format_gives_the_same_rows(folder, suffix):
     pairs = load_own_pairs(write(folder / f"pairs{suffix}", ROWS))["train"]
     assert pairs["text"][:] == ["No mass.", 'A "cyst", left', "Normal"]
-    assert pairs["study_id"][:2] == ["pictures/007.png", "pictures/8.png"]
+    assert pairs["study_id"][:2] == ["images/007.png", "images/8.png"]
     assert pairs["grade"][:2] == ["2", "None"]
     assert [image.getpixel((0, 0)) for row in pairs for image in row["images"]] == [3, 1, 1]
     assert pairs.features.items() >= schema.PRETRAINING_FEATURES.items()
 
 
 def test_column_names_views_and_embeddings(folder):
-    row = {"files": ["pictures/8.png", "pictures/007.png"], "report": "Normal", "study": 5}
+    row = {"files": ["images/8.png", "images/007.png"], "report": "Normal", "study": 5}
     row |= {"view_positions": ["PA", "LL"], "teacher_text_embeds": [0.5, 1.5]}
     path = write(folder / "own.jsonl", [row])
     names = {"image_column": "files", "text_column": "report", "study_column": "study"}
@@ -76,8 +76,8 @@ def test_column_names_views_and_embeddings(folder):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_unusable_rows_are_counted_reported_and_left_out(folder, said, suffix):
-    (folder / "pictures" / "damaged.png").write_text("no picture")
-    bad = [{"image": "pictures/9.png"}, {"image": "pictures/damaged.png"}, {"text": "..."}, {"image": ""}]
+    (folder / "images" / "damaged.png").write_text("no image")
+    bad = [{"image": "images/9.png"}, {"image": "images/damaged.png"}, {"text": "..."}, {"image": ""}]
     path = write(folder / f"own{suffix}", ROWS + [ROWS[0] | change for change in bad])
     pairs = load_own_pairs(path)["train"]
     assert pairs["text"][:] == [row["text"] for row in ROWS]
@@ -89,16 +89,16 @@ def test_unusable_rows_are_counted_reported_and_left_out(folder, said, suffix):
 
 def test_a_study_without_a_single_view_is_left_out(folder, said):
     empty = {"image": [], "text": "Normal", "view_positions": [], "study_id": "1"}
-    full = {"image": ["pictures/8.png"], "text": "Normal", "view_positions": ["PA"], "study_id": "2"}
+    full = {"image": ["images/8.png"], "text": "Normal", "view_positions": ["PA"], "study_id": "2"}
     assert load_own_pairs(write(folder / "own.jsonl", [empty, full]))["train"]["study_id"][:] == ["2"]
     assert "1 of 2 studies are left out: 1 without an image" in said[0]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_images_alone_need_no_text(folder, streaming):
-    rows = [{"image": "pictures/8.png", "tags": ["a", "b"]}, {"image": "pictures/007.png", "tags": []}]
-    pictures = [{"image": Pictures.open(folder / row["image"]).copy(), "tags": row["tags"]} for row in rows]
-    table = Dataset.from_list(pictures, features=Features({"image": Image(), "tags": List(Value("string"))}))
+    rows = [{"image": "images/8.png", "tags": ["a", "b"]}, {"image": "images/007.png", "tags": []}]
+    images = [{"image": Images.open(folder / row["image"]).copy(), "tags": row["tags"]} for row in rows]
+    table = Dataset.from_list(images, features=Features({"image": Image(), "tags": List(Value("string"))}))
     table.to_parquet(folder / "embedded.parquet")
     for path in (write(folder / "own.jsonl", rows), folder / "embedded.parquet"):
         read = list(load_own_pairs(path, text_column=None, streaming=streaming)["train"])
@@ -108,9 +108,9 @@ def test_images_alone_need_no_text(folder, streaming):
 VIEWS = List(Image())
 
 
-@pytest.mark.parametrize("gone", ["pictures/9.png", None])
+@pytest.mark.parametrize("gone", ["images/9.png", None])
 def test_what_goes_with_an_image_leaves_with_it(folder, said, gone):
-    row = {"image": ["pictures/8.png", gone, "pictures/007.png"], "text": "Normal"}
+    row = {"image": ["images/8.png", gone, "images/007.png"], "text": "Normal"}
     row |= {"view_positions": ["PA", "AP", "LL"], "teacher_image_embeds": [[0.5], [1.5], [2.5]]}
     (found,) = load_own_pairs(write(folder / "own.jsonl", [row]))["train"]
     Dataset.from_list([row]).to_parquet(folder / "own.parquet")
@@ -124,10 +124,10 @@ def test_what_goes_with_an_image_leaves_with_it(folder, said, gone):
 
 def embedded(folder, images=VIEWS, count=250):
     features = Features({"images": images, "caption": Value("string"), "teacher_image_embeds": List(Value("float32"))})
-    picture = Pictures.open(folder / "pictures" / "8.png").copy()
+    image = Images.open(folder / "images" / "8.png").copy()
     rows = [
         {
-            "images": [picture, picture] if isinstance(images, List) else picture,
+            "images": [image, image] if isinstance(images, List) else image,
             "caption": "" if place == 3 else f"Text {place}.",
             "teacher_image_embeds": [place, 0.5],
         }
@@ -139,7 +139,7 @@ def embedded(folder, images=VIEWS, count=250):
 
 @pytest.mark.parametrize("images", [VIEWS, Image()])
 @pytest.mark.parametrize("streaming", [False, True])
-def test_embedded_pictures_and_streams(folder, said, images, streaming):
+def test_embedded_images_and_streams(folder, said, images, streaming):
     names = embedded(folder, images=images)
     splits = load_own_pairs(folder, streaming=streaming, **names)
     assert isinstance(splits, IterableDatasetDict) == streaming
@@ -148,7 +148,7 @@ def test_embedded_pictures_and_streams(folder, said, images, streaming):
     assert [row["teacher_image_embeds"] for row in rows[2:4]] == [[2, 0.5], [4, 0.5]]
     assert len(rows[0]["images"]) == (2 if isinstance(images, List) else 1)
     assert {image.getpixel((0, 0)) for row in rows for image in row["images"]} == {1}
-    assert len({row["study_id"] for row in rows}) == 1, "equal pictures without a name have one id"
+    assert len({row["study_id"] for row in rows}) == 1, "equal images without a name have one id"
     assert len(said) == (0 if streaming else 1)
 
 
@@ -159,28 +159,28 @@ def test_a_stream_feeds_the_collator_rows(folder):
     assert rows[0]["images"][0]["bytes"].startswith(b"\x89PNG")
 
 
-def test_pictures_inside_of_an_archive(folder, said):
-    with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
-        archive.write(folder / "pictures" / "8.png", "8.png")
-    row = {"image": f"zip://8.png::{folder / 'pictures.zip'}", "text": "Normal"}
-    path = write(folder / "own.parquet", [row, row | {"image": f"zip://9.png::{folder / 'pictures.zip'}"}])
+def test_images_inside_of_an_archive(folder, said):
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        archive.write(folder / "images" / "8.png", "8.png")
+    row = {"image": f"zip://8.png::{folder / 'images.zip'}", "text": "Normal"}
+    path = write(folder / "own.parquet", [row, row | {"image": f"zip://9.png::{folder / 'images.zip'}"}])
     (found,) = load_own_pairs(path, streaming=True)["train"]
     assert found["images"][0].getpixel((0, 0)) == 1
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_folder_of_pictures_with_their_texts(folder, streaming):
+def test_a_folder_of_images_with_their_texts(folder, streaming):
     rows = [{"file_name": "007.png", "text": "Normal."}, {"file_name": "8.png", "text": "Mass."}]
-    write(folder / "pictures" / "metadata.csv", rows)
-    splits = load_own_pairs(folder / "pictures", streaming=streaming)
+    write(folder / "images" / "metadata.csv", rows)
+    splits = load_own_pairs(folder / "images", streaming=streaming)
     found = {row["text"]: row["images"][0].getpixel((0, 0)) for row in splits["train"]}
     assert found == {"Normal.": 3, "Mass.": 1}
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_hub_set_whose_types_are_not_declared(folder, monkeypatch, streaming):
-    picture = str(folder / "pictures" / "8.png")
-    rows = [{"image": picture, "text": "Normal.", "grade": 3}, {"image": picture, "text": None, "grade": 4}]
+    image = str(folder / "images" / "8.png")
+    rows = [{"image": image, "text": "Normal.", "grade": 3}, {"image": image, "text": None, "grade": 4}]
     file = write(folder / "dev.jsonl", rows)
     load_dataset, asked = own_pairs.datasets.load_dataset, []
 
@@ -193,7 +193,7 @@ def test_a_hub_set_whose_types_are_not_declared(folder, monkeypatch, streaming):
     assert (list(splits), asked) == (["validation"], ["owner/name"])
     (found,) = splits["validation"]
     assert (found["images"][0].getpixel((0, 0)), found["text"], found["grade"]) == (1, "Normal.", 3)
-    assert found["study_id"] == picture
+    assert found["study_id"] == image
 
 
 def test_a_folder_of_splits(folder):
@@ -213,12 +213,12 @@ def test_validation_keeps_studies_whole(folder):
 
 def test_errors(folder):
     path = write(folder / "own.csv", ROWS)
-    with pytest.raises(ValueError, match=r"no column 'picture'; it has image, text, grade\. .*image_column"):
-        load_own_pairs(path, image_column="picture")
+    with pytest.raises(ValueError, match=r"no column 'scan'; it has image, text, grade\. .*image_column"):
+        load_own_pairs(path, image_column="scan")
     with pytest.raises(FileNotFoundError, match="no train"):
-        load_own_pairs(folder / "pictures")
-    for picture in (folder / "pictures").iterdir():
-        picture.unlink()
+        load_own_pairs(folder / "images")
+    for image in (folder / "images").iterdir():
+        image.unlink()
     for suffix in (".csv", ".parquet"):
         path = write(folder / f"own{suffix}", ROWS)
         with pytest.raises(FileNotFoundError, match=r"own\..*: no study has both"):
@@ -229,17 +229,17 @@ def test_errors(folder):
 
 
 def test_a_report_with_a_comma_that_is_not_quoted_is_refused(folder):
-    (folder / "own.csv").write_text("image,text\npictures/8.png,Normal.\npictures/8.png,Large heart, with effusion\n")
+    (folder / "own.csv").write_text("image,text\nimages/8.png,Normal.\nimages/8.png,Large heart, with effusion\n")
     with pytest.raises(ValueError, match=r"csv: row 1 \(counted from 0\): \[' with effusion'\] .* column: quote"):
         load_own_pairs(folder / "own.csv")
 
 
 def test_a_list_where_a_text_is_wanted_is_refused(folder):
-    rows = [{"image": "pictures/8.png", "text": "Normal."}, {"image": "pictures/8.png", "text": ["One.", "Two."]}]
+    rows = [{"image": "images/8.png", "text": "Normal."}, {"image": "images/8.png", "text": ["One.", "Two."]}]
     with pytest.raises(ValueError, match=r"own\.jsonl: row 1 \(counted from 0\): 'text' is \['One.*: it must be"):
         load_own_pairs(write(folder / "own.jsonl", rows))
     features = Features({"image": Image(), "text": List(Value("string"))})
-    table = Dataset.from_list([{"image": str(folder / "pictures/8.png"), "text": ["One."]}], features=features)
+    table = Dataset.from_list([{"image": str(folder / "images/8.png"), "text": ["One."]}], features=features)
     table.to_parquet(folder / "embedded.parquet")
     for streaming in (False, True):
         with pytest.raises(ValueError, match=r"embedded\.parquet.*: column 'text' holds List.*, not texts"):
@@ -248,7 +248,7 @@ def test_a_list_where_a_text_is_wanted_is_refused(folder):
 
 def test_labels_kept_as_numbers_get_their_names(folder):
     features = Features({"image": Value("string"), "text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
-    table = {"image": ["pictures/8.png"] * 3, "text": ["a", "b", "c"], "label": [1, 0, -1]}
+    table = {"image": ["images/8.png"] * 3, "text": ["a", "b", "c"], "label": [1, 0, -1]}
     Dataset.from_dict(table, features=features).to_parquet(folder / "own.parquet")
     rows = load_own_pairs(folder / "own.parquet")["train"]
     assert rows["label"] == ["yes", "no", None]
@@ -256,6 +256,6 @@ def test_labels_kept_as_numbers_get_their_names(folder):
 
 
 def test_a_row_that_is_no_object_is_named(folder):
-    (folder / "own.json").write_text('[{"image": "pictures/8.png", "text": "Normal."}, ["pictures/8.png", "Normal."]]')
-    with pytest.raises(ValueError, match=r"own\.json: row 1 \(counted from 0\) is \['pictures"):
+    (folder / "own.json").write_text('[{"image": "images/8.png", "text": "Normal."}, ["images/8.png", "Normal."]]')
+    with pytest.raises(ValueError, match=r"own\.json: row 1 \(counted from 0\) is \['images"):
         load_own_pairs(folder / "own.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, Features, Image, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data.readers.path_vqa import load_path_vqa, read_plain_pickle
 
@@ -32,7 +32,7 @@ def write_release(folder, rows, where="{split}_vqa.pkl"):
     for split in SPLITS:
         images = folder / "images" / split
         images.mkdir(parents=True)
-        Pictures.new("L", (4, 4), len(split)).save(images / f"{split}_0001.jpg")
+        Images.new("L", (4, 4), len(split)).save(images / f"{split}_0001.jpg")
         file = folder / "qas" / where.format(split=split)
         file.parent.mkdir(parents=True, exist_ok=True)
         content = rows(split)
@@ -69,7 +69,7 @@ def test_hub_mirror(tmp_path):
     features = Features({"image": Image(), "question": Value("string"), "answer": Value("string")})
     (tmp_path / "data").mkdir()
     for split, shade in (("train", 1), ("validation", 2), ("test", 3)):
-        rows = {"image": [Pictures.new("L", (4, 4), shade)] * 2, "question": ["a?", "b?"], "answer": ["yes", "no"]}
+        rows = {"image": [Images.new("L", (4, 4), shade)] * 2, "question": ["a?", "b?"], "answer": ["yes", "no"]}
         Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "data" / f"{split}-00000-of-00001-a.parquet")
     splits = load_path_vqa(tmp_path)
     assert len(set(splits["test"]["image_id"])) == 1

@@ -1,7 +1,7 @@
 import csv
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_pretraining_dataset
 from amif.training.data.readers.roco import load_roco
@@ -19,7 +19,7 @@ def folder(request, tmp_path):
         images = tmp_path / request.param / split / "radiology" / "images"
         images.mkdir(parents=True)
         for number, _ in captions:
-            Pictures.new("L", (4, 4), int(number)).save(images / f"ROCO_0000{number}.jpg")
+            Images.new("L", (4, 4), int(number)).save(images / f"ROCO_0000{number}.jpg")
         lines = "".join(f"ROCO_0000{number}\t{caption}\n" for number, caption in captions)
         (images.parent / "captions.txt").write_text(lines, encoding="utf-8")
     return tmp_path

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 from datasets import Dataset, Features, Image, List, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_pretraining_dataset
 from amif.training.data import pretraining_schema as schema
@@ -18,7 +18,7 @@ def table(path, header, rows):
 def folder(tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / split).mkdir()
-        Pictures.new("L", (4, 4)).save(tmp_path / split / f"{split}_1.jpg")
+        Images.new("L", (4, 4)).save(tmp_path / split / f"{split}_1.jpg")
         table(tmp_path / f"{split}_captions.csv", ("ID", "Caption"), [(f"{split}_1", 'Size 1.5, "left"')])
         table(tmp_path / f"{split}_concepts.csv", ("ID", "CUIs"), [(f"{split}_1", "C1;C2")])
     return tmp_path
@@ -51,7 +51,7 @@ def test_released_folders(folder):
 
 def test_the_mirror_in_parquet(tmp_path):
     features = Features(image=Image(), image_id=Value("string"), caption=Value("string"), cui=List(Value("string")))
-    row = {"image": Pictures.new("L", (4, 4), 9), "image_id": "train_1", "caption": "Normal.", "cui": ["C7"]}
+    row = {"image": Images.new("L", (4, 4), 9), "image_id": "train_1", "caption": "Normal.", "cui": ["C7"]}
     (tmp_path / "data").mkdir()
     Dataset.from_list([row], features=features).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     (found,) = load_rocov2(tmp_path)["train"]

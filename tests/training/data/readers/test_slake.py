@@ -2,7 +2,7 @@ import json
 from collections import Counter
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data.readers.slake import FILES, load_slake
 
@@ -22,7 +22,7 @@ def small_copy(folder, rows, validation_name="validate.json"):
     for row in rows:
         path = folder / "imgs" / row["img_name"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        Pictures.new("L", (4, 4)).save(path)
+        Images.new("L", (4, 4)).save(path)
     for name in ("train.json", validation_name, "test.json"):
         (folder / name).write_text(json.dumps(rows), encoding="utf-8")
     return folder

@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data.readers.vqa_med_2019 import ANSWERED_TEST, TEST, TRAINING, VALIDATION, load_vqa_med_2019
 
@@ -22,7 +22,7 @@ def write_answered(folder, split, lines):
     (folder / f"All_QA_Pairs_{split}.txt").write_text("\n".join(lines))
     for line, category in zip(lines, CATEGORIES, strict=False):
         (folder / "QAPairsByCategory" / f"{category}_{split}.txt").write_text(f"{line}\n")
-        Pictures.new("L", (4, 4)).save(images / f"{line.split('|')[0]}.jpg")
+        Images.new("L", (4, 4)).save(images / f"{line.split('|')[0]}.jpg")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def copy(tmp_path):
     write_answered(tmp_path / VALIDATION, "val", ["synpic3|what plane is this?|sagittal"])
     images = tmp_path / TEST / "VQAMed2019_Test_Images"
     images.mkdir(parents=True)
-    Pictures.new("L", (4, 4)).save(images / "synpic4.jpg")
+    Images.new("L", (4, 4)).save(images / "synpic4.jpg")
     (tmp_path / TEST / "VQAMed2019_Test_Questions.txt").write_text("synpic4|what modality is shown?\n")
     return tmp_path
 

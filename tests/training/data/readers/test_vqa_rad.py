@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from datasets import Dataset, Features, Image, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.readers.vqa_rad import PUBLIC_FILE, load_vqa_rad
@@ -23,7 +23,7 @@ def small_copy(folder, train, test, test_name="testset.json"):
     images = folder / "images"
     images.mkdir()
     for row in [*train, *test]:
-        Pictures.new("L", (4, 4)).save(images / row["image_name"])
+        Images.new("L", (4, 4)).save(images / row["image_name"])
     (folder / "trainset.json").write_text(json.dumps(train))
     (folder / test_name).write_text(json.dumps(test))
     return folder
@@ -83,7 +83,7 @@ def test_the_release_links_rephrasings_itself(tmp_path):
     rows = [raw_row(row, phrase_type="para", qid_linked_id="ab" if row < 2 else "cd") for row in range(3)]
     (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
     (tmp_path / "images").mkdir()
-    Pictures.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
+    Images.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
     assert wordings(load_vqa_rad(tmp_path)["train"]) == {"ab": ["0", "1"], "cd": ["2"]}
 
 
@@ -163,7 +163,7 @@ def test_missing_files(tmp_path):
 def test_original_release(tmp_path):
     images = tmp_path / "VQA_RAD Image Folder"
     images.mkdir()
-    Pictures.new("L", (4, 4)).save(images / "synpic1.jpg")
+    Images.new("L", (4, 4)).save(images / "synpic1.jpg")
     phrases = ("freeform", "para", "test_freeform", "test_para")
     rows = [raw_row(row, phrase_type=phrase, evaluation="given") for row, phrase in enumerate(phrases)]
     (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
@@ -174,7 +174,7 @@ def test_original_release(tmp_path):
 
 def test_a_bad_row_of_the_original_release_is_named_by_its_place_in_the_file(tmp_path):
     (tmp_path / "images").mkdir()
-    Pictures.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
+    Images.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
     rows = [raw_row(row, phrase_type=phrase) for row, phrase in enumerate(("test_freeform", "freeform", "freeform"))]
     rows[2]["question"] = " "
     (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
@@ -184,9 +184,9 @@ def test_a_bad_row_of_the_original_release_is_named_by_its_place_in_the_file(tmp
 
 def test_hub_mirror(tmp_path):
     features = Features({"image": Image(), "question": Value("string"), "answer": Value("string")})
-    pictures = [Pictures.new("L", (4, 4), shade) for shade in (0, 0, 200)]
+    images = [Images.new("L", (4, 4), shade) for shade in (0, 0, 200)]
     (tmp_path / "data").mkdir()
-    for split, rows in (("train", pictures), ("test", pictures[:1])):
+    for split, rows in (("train", images), ("test", images[:1])):
         table = {"image": rows, "question": [f"q{row}" for row in range(len(rows))], "answer": ["yes"] * len(rows)}
         Dataset.from_dict(table, features=features).to_parquet(tmp_path / "data" / f"{split}-00000-of-00001-ab.parquet")
     splits = load_vqa_rad(tmp_path)
