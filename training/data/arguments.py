@@ -47,7 +47,7 @@ class VqaSourceArguments:
             **reader_options: What the reader is told beside `reader_options`.
 
         Raises:
-            ValueError: As `load_vqa_dataset` does.
+            ValueError: If `load_vqa_dataset` raises it.
             FileNotFoundError: If a file or an image is missing.
         """
         return load_vqa_dataset(
@@ -99,7 +99,7 @@ class VqaDataArguments(VqaSourceArguments):
         """The splits of the source, with a validation split as `validation_by` and `validation_fold` say.
 
         Raises:
-            ValueError: As `load_vqa_dataset` does.
+            ValueError: If `load_vqa_dataset` raises it.
             FileNotFoundError: If a file or an image is missing.
         """
         return self.load(None if self.validation_by == NO_VALIDATION else self.validation_by, self.validation_fold)

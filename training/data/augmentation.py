@@ -50,9 +50,9 @@ class LateralitySafeAugmentation:
     that an uninterrupted run sees; the global random state is left as it was.
 
     Args:
-        image_size: the sides of the square result, in pixels.
-        seed: of the draws.
-        scale: bounds of the share of the image's area that a crop keeps.
+        image_size: The sides of the square result, in pixels.
+        seed: Of the draws.
+        scale: Bounds of the share of the image's area that a crop keeps.
     """
 
     def __init__(self, image_size: int, seed: int = 0, scale: tuple[float, float] = (0.6, 1.0)) -> None:
@@ -89,8 +89,8 @@ class StrongAugmentation:
     left as it was.
 
     Args:
-        image_size: the sides of the square result, in pixels; at least 8.
-        seed: of the draws.
+        image_size: The sides of the square result, in pixels; at least 8.
+        seed: Of the draws.
     """
 
     def __init__(self, image_size: int, seed: int = 0) -> None:

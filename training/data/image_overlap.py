@@ -40,8 +40,8 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     """Open every distinct image of a data set in the schema once, by `image_id`, and keep what is compared.
 
     Args:
-        dataset: rows with `image` and `image_id`.
-        progress: wraps the loop over images, as tqdm does.
+        dataset: Rows with `image` and `image_id`.
+        progress: Wraps the loop over images, as tqdm does.
     """
     image_ids = list(dataset["image_id"])
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(image_ids)))}

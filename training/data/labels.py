@@ -16,10 +16,10 @@ class LabelColumn:
     """Which column holds the labels, and which labels count.
 
     Args:
-        column: its name.
-        names: the labels, in the order of their columns in `targets`.
-        several: whether a row may have several of them, or none.
-        separator: what parts the labels of a row, where they are written as one text; None where they are a list, or
+        column: Its name.
+        names: The labels, in the order of their columns in `targets`.
+        several: Whether a row may have several of them, or none.
+        separator: What parts the labels of a row, where they are written as one text; None where they are a list, or
             each row has one.
     """
 
@@ -54,14 +54,14 @@ def find_labels(
     """The labels of the training split, in alphabetical order.
 
     Args:
-        splits: rows with the column; several labels a row are a list, or a text that `separator` parts.
-        column: its name.
-        separator: see `LabelColumn`.
-        wanted: only these; None takes all.
-        min_count: only labels of so many training rows or more.
+        splits: Rows with the column; several labels a row are a list, or a text that `separator` parts.
+        column: Its name.
+        separator: See `LabelColumn`.
+        wanted: Only these; None takes all.
+        min_count: Only labels of so many training rows or more.
 
     Raises:
-        ValueError: where there is no such column, a wanted label is not there, or fewer labels than two are left, than
+        ValueError: If there is no such column, a wanted label is not there, or fewer labels than two are left, than
             one where a row may have several.
     """
     train = splits["train"]

@@ -22,16 +22,16 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
     by its id, by its pixels, or nearly (`near_duplicates`). The ids of what is added begin with its data set's name.
 
     Args:
-        splits: rows of the schema of the data set that is evaluated.
-        sources: data sets by name, each as "name=folder"; their training splits are taken as `load_vqa_dataset` gives
+        splits: Rows of the schema of the data set that is evaluated.
+        sources: Data sets by name, each as "name=folder"; their training splits are taken as `load_vqa_dataset` gives
             them.
-        progress: whether to show progress bars.
+        progress: Whether to show progress bars.
 
     Returns:
         Rows with the columns of the schema alone.
 
     Raises:
-        ValueError: where a source is not of that form, or its data set is not known.
+        ValueError: If a source is not of that form, or its data set is not known.
     """
     evaluated = [_prints(split, str(name), progress) for name, split in splits.items() if name != "train"]
     added = [_rows_of(source, evaluated, progress) for source in sources]
@@ -46,13 +46,13 @@ def leave_out_shown_images(
     A model that is trained on these rows may then be fine-tuned on any of the sources and evaluated there.
 
     Args:
-        rows: training rows of the schema.
-        sources: data sets by name, each as "name=folder".
-        validation_by: what their missing validation splits are made of, as `load_vqa_dataset` takes it.
-        progress: whether to show progress bars.
+        rows: Training rows of the schema.
+        sources: Data sets by name, each as "name=folder".
+        validation_by: What their missing validation splits are made of, as `load_vqa_dataset` takes it.
+        progress: Whether to show progress bars.
 
     Raises:
-        ValueError: where a source is not of that form, its data set is not known, or no split can be made that way.
+        ValueError: If a source is not of that form, its data set is not known, or no split can be made that way.
     """
     splits = {source: _load(source, validation_by) for source in sources}
     evaluated = [
@@ -79,16 +79,16 @@ def add_vqa_pairs(
     Study ids begin with the set's name.
 
     Args:
-        pairs: rows of image-text pairs.
+        pairs: Rows of image-text pairs.
         sources: VQA sets by name, each as "name=folder".
-        validation_by: what a missing validation split is made of, as `load_vqa_dataset` takes it.
-        progress: whether to show progress bars.
+        validation_by: What a missing validation split is made of, as `load_vqa_dataset` takes it.
+        progress: Whether to show progress bars.
 
     Returns:
         Rows of `images`, `text` and `study_id` alone.
 
     Raises:
-        ValueError: where a source is not of that form, its data set is not known, or no split can be made that way.
+        ValueError: If a source is not of that form, its data set is not known, or no split can be made that way.
     """
     added = [_pairs_of(source, sources, validation_by, progress) for source in sources]
     return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])

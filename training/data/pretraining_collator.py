@@ -33,16 +33,16 @@ class AmifPreTrainingCollator:
     """Rows of `PretrainingRows` to the tensors of a model for pre-training.
 
     Args:
-        processor: prepares images and reports.
-        augmentation: called as `augmentation(image, epoch=, row=)` on each view, an RGB image, with a different
+        processor: Prepares images and reports.
+        augmentation: Called as `augmentation(image, epoch=, row=)` on each view, an RGB image, with a different
             `row` for the two of a study. With it (training) the two views are drawn among a study's images, without it
             (evaluation) they are always the same two.
-        max_report_length: tokens of a report, [CLS] and [SEP] included.
-        seed: of the draws of views.
-        teacher: embeds each batch's own views, augmentation included, and reports; None where the rows hold embeddings,
+        max_report_length: Tokens of a report, [CLS] and [SEP] included.
+        seed: Of the draws of views.
+        teacher: Embeds each batch's own views, augmentation included, and reports; None where the rows hold embeddings,
             or soft labels are not wanted.
-        views: two of every study, or only the first of them.
-        word_pieces: say also which tokens continue a word.
+        views: Two of every study, or only the first of them.
+        word_pieces: Say also which tokens continue a word.
     """
 
     processor: AmifProcessor
@@ -67,7 +67,7 @@ class AmifPreTrainingCollator:
             With `word_pieces`: `continued` (B, L) bool, True where a token continues the word of the token before.
 
         Raises:
-            ValueError: when a report holds no word or an image cannot be read.
+            ValueError: If a report holds no word or an image cannot be read.
         """
         pairs = [self._choose(row) for row in rows]
         views = [self._open(row, pair) for row, pair in zip(rows, pairs, strict=True)]
@@ -158,9 +158,9 @@ def choose_views(
     twice, for two augmentations of it.
 
     Args:
-        number: images of the study, at least 1.
-        positions: the view position of each, such as "PA" and "LATERAL"; None where unknown.
-        draw: chooses among the pairs, each as likely as the others and in either order; without it, the first pair.
+        number: Images of the study, at least 1.
+        positions: The view position of each, such as "PA" and "LATERAL"; None where unknown.
+        draw: Chooses among the pairs, each as likely as the others and in either order; without it, the first pair.
     """
     if number == 1:
         return 0, 0

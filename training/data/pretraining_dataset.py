@@ -44,8 +44,8 @@ def load_pretraining_dataset(
         name_or_path: "phantom" (generated), "mimic_cxr", "roco", "rocov2", "medicat", "vqa_pairs" (made from the
             training questions of a VQA set), or one's own: a Hub id, a CSV, JSON, JSON Lines or Parquet file, or a
             folder.
-        data_dir: the local copy, for the readers that need one.
-        strict: raise where the rows are not as many as published or an image is missing; otherwise the difference is
+        data_dir: The local copy, for the readers that need one.
+        strict: Raise where the rows are not as many as published or an image is missing; otherwise the difference is
             logged and what cannot be used is left out.
         **column_names: `image_column`, `text_column`, `study_column` and `streaming` for one's own data; for the named
             ones what their reader takes: phantom's `num_studies`, `image_size` and `seed`, mimic_cxr's `reports_dir`,
@@ -57,8 +57,8 @@ def load_pretraining_dataset(
         that rows of one study, or of one article in medicat, are on one side.
 
     Raises:
-        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form.
-        FileNotFoundError: when a file is missing or nothing in it is usable.
+        ValueError: If the name is neither a reader, nor a path, nor of a Hub id's form.
+        FileNotFoundError: If a file is missing or nothing in it is usable.
     """
     name = str(name_or_path)
     if name == "phantom":

@@ -39,7 +39,7 @@ class PretrainingRows(torch.utils.data.Dataset):
     (for the draws of views and augmentation). On `set_epoch` see `VqaRows`.
 
     Args:
-        dataset: rows with images, text and study_id.
+        dataset: Rows with images, text and study_id.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -64,7 +64,7 @@ class PretrainingStream(torch.utils.data.IterableDataset):
     """The same rows from a stream; `row` is then a number made of the study's id.
 
     Args:
-        dataset: a stream of rows with images, text and study_id; shuffle it before, with `IterableDataset.shuffle`.
+        dataset: A stream of rows with images, text and study_id; shuffle it before, with `IterableDataset.shuffle`.
     """
 
     def __init__(self, dataset: IterableDataset) -> None:

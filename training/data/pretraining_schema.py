@@ -60,8 +60,8 @@ def build_splits(
     A split of which nothing is usable, as in a copy of a few folders alone, is left out.
 
     Raises:
-        ValueError: when `strict` and the counts differ or an image cannot be read.
-        FileNotFoundError: when nothing at all is usable.
+        ValueError: If `strict` and the counts differ or an image cannot be read.
+        FileNotFoundError: If nothing at all is usable.
     """
     compare_counts(reader, {split: len(rows) for split, rows in listed.items()}, published, strict)
     usable = {split: keep_usable(rows, f"{reader} {split}", strict) for split, rows in listed.items()}
@@ -73,7 +73,7 @@ def drop_empty(splits: DatasetDict, source: str) -> DatasetDict:
     """`splits` without empty ones.
 
     Raises:
-        FileNotFoundError: when all are empty.
+        FileNotFoundError: If all are empty.
     """
     kept = DatasetDict({split: rows for split, rows in splits.items() if len(rows)})
     if not kept:
@@ -88,13 +88,13 @@ def keep_usable(rows: Sequence[PretrainingRow], source: str, strict: bool = Fals
     counted and reported as a warning.
 
     Args:
-        rows: studies with `images` (paths), `text` (or None; without the key no report is asked for), and perhaps the
+        rows: Studies with `images` (paths), `text` (or None; without the key no report is asked for), and perhaps the
             columns of `PER_IMAGE`.
-        source: what the warning calls them.
-        strict: raise where an image is missing or damaged.
+        source: What the warning calls them.
+        strict: Raise where an image is missing or damaged.
 
     Raises:
-        ValueError: when `strict` and an image cannot be read.
+        ValueError: If `strict` and an image cannot be read.
     """
     unreadable = _unreadable([path for row in rows for path in row["images"]])
     seen = [_without(row, unreadable) for row in rows]
@@ -110,7 +110,7 @@ def report_left_out(
     """Say what of a source cannot be used; nothing where all can.
 
     Raises:
-        ValueError: when `strict` and there are `unreadable` images.
+        ValueError: If `strict` and there are `unreadable` images.
     """
     parts = []
     if imageless or textless:

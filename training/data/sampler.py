@@ -16,13 +16,13 @@ class ImageGroupedSampler(Sampler[int]):
     different neighbours. The order is a function of (seed, epoch) alone, hence the same on every process.
 
     Args:
-        image_ids: the image of each row.
-        questions_per_image: the size of a group; None keeps an image's questions together.
-        shuffle: whether to shuffle.
-        seed: of the shuffling.
+        image_ids: The image of each row.
+        questions_per_image: The size of a group; None keeps an image's questions together.
+        shuffle: Whether to shuffle.
+        seed: Of the shuffling.
 
     Raises:
-        ValueError: when `questions_per_image` is less than 1.
+        ValueError: If `questions_per_image` is less than 1.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class LengthGroupedSampler(Sampler[int]):
     asked. The order is a function of (seed, epoch) alone, hence the same on every process.
 
     Args:
-        lengths: the length of each row.
-        rows_a_step: rows that one optimizer step learns from, in several batches.
-        seed: of the shuffling.
+        lengths: The length of each row.
+        rows_a_step: Rows that one optimizer step learns from, in several batches.
+        seed: Of the shuffling.
     """
 
     def __init__(self, lengths: Sequence[int], rows_a_step: int, seed: int = 0) -> None:

@@ -58,7 +58,7 @@ def as_cell(value: Any) -> str | None:
     """`as_text` of what one cell of a table may hold: text or a number; NaN is an empty cell.
 
     Raises:
-        ValueError: for a list, a dictionary, true or false, an infinite number, or text that is no Unicode.
+        ValueError: If it is a list, a dictionary, true or false, an infinite number, or text that is no Unicode.
     """
     if value is None or value != value:
         return None
@@ -74,7 +74,7 @@ def as_question(value: Any) -> str:
     """The text of a question.
 
     Raises:
-        ValueError: when it is empty or no text.
+        ValueError: If it is empty or no text.
     """
     text = as_cell(value)
     if text is None:
@@ -86,7 +86,7 @@ def as_answer(value: Any) -> str | None:
     """The text of an answer as the file writes it, None where it is unknown.
 
     Raises:
-        ValueError: when it is a list, or holds no word or number, so that nothing could be learned or compared.
+        ValueError: If it is a list, or holds no word or number, so that nothing could be learned or compared.
     """
     text = as_cell(value)
     if text is not None and not plain_answer(text):
@@ -98,7 +98,7 @@ def as_image_name(value: Any) -> str:
     """The name of an image's file.
 
     Raises:
-        ValueError: when there is none.
+        ValueError: If there is none.
     """
     text = as_cell(value)
     if text is None or "\0" in text:
@@ -110,7 +110,7 @@ def as_answer_type(value: Any) -> str | None:
     """ "open", "closed" or None, whatever the file's capitals and blanks.
 
     Raises:
-        ValueError: for any other word, so that a wrong column does not pass for an answer type.
+        ValueError: If it is any other word, so that a wrong column does not pass for an answer type.
     """
     text = as_cell(value)
     if text is None:
@@ -134,7 +134,7 @@ def compare_counts(reader: str, found: Mapping[str, int], published: Mapping[str
     """Say which splits differ from `published`, as in "vqa_rad train: 2999 rows, published 3064".
 
     Raises:
-        ValueError: when `strict` and a split differs or is absent; otherwise the differences are logged as a warning.
+        ValueError: If `strict` and a split differs or is absent; otherwise the differences are logged as a warning.
     """
     differences = [
         f"{reader} {split}: {found.get(split, 0)} rows, published {rows}"

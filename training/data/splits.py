@@ -20,7 +20,7 @@ def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "
     holds `fraction` of the questions. Where images are added, the last ones may change sides.
 
     Raises:
-        ValueError: when `fraction` is not between 0 and 1 or there are fewer than two images.
+        ValueError: If `fraction` is not between 0 and 1 or there are fewer than two images.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
@@ -36,7 +36,7 @@ def split_fold(dataset: Dataset, fold: int, seed: int, column: str = "image_id")
     as many rows each, and the order of the rows does not matter.
 
     Raises:
-        ValueError: for another fold, or when `column` has fewer values than there are folds.
+        ValueError: If there is no such fold, or `column` has fewer values than there are folds.
     """
     if fold not in range(1, NUM_FOLDS + 1):
         raise ValueError(f"validation_fold must lie between 1 and {NUM_FOLDS}, got {fold}.")
@@ -57,7 +57,7 @@ def add_validation(
     With `fold` the split is that round of a cross-validation, and `fraction` does not matter.
 
     Raises:
-        ValueError: as `split_fold` does.
+        ValueError: If `split_fold` raises it.
     """
     if "validation" in splits or "train" not in splits:
         return splits

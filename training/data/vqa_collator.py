@@ -17,8 +17,8 @@ class AmifVqaCollator:
     """Rows of `VqaRows` to the tensors of `AmifForVisualQuestionAnswering`.
 
     Args:
-        processor: prepares images, questions and answers.
-        augmentation: called as `augmentation(image, epoch=, row=)` on an RGB image. An image's questions in a batch
+        processor: Prepares images, questions and answers.
+        augmentation: Called as `augmentation(image, epoch=, row=)` on an RGB image. An image's questions in a batch
             share one draw, that of the first of them.
     """
 

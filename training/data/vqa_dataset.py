@@ -48,13 +48,13 @@ def load_vqa_dataset(
     Args:
         name_or_path: "phantom" (generated), "vqa_rad", "slake", "path_vqa", "vqa_med_2019", or one's own: a Hub id, a
             CSV, JSON, JSON Lines or Parquet file, or a folder of such files.
-        data_dir: the local copy, for the readers that need one.
-        strict: raise where the rows are not as many as published; otherwise the difference is logged.
-        validation_by: how a missing validation split is made from the training rows: of whole images ("image"); of
+        data_dir: The local copy, for the readers that need one.
+        strict: Raise where the rows are not as many as published; otherwise the difference is logged.
+        validation_by: How a missing validation split is made from the training rows: of whole images ("image"); of
             questions with all their rephrasings about images that training shows too ("question", for data with a
             column `rephrasing_of`, as VQA-RAD's JSON files have); of single rows, whose images and rephrasings stay in
             training ("wording"); or not at all (None).
-        validation_fold: which fifth of the training rows is held out, 1 to 5, for cross-validation; by default a fixed
+        validation_fold: Which fifth of the training rows is held out, 1 to 5, for cross-validation; by default a fixed
             15 % is. The fifths are made of whole images, or as `validation_by` says.
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
@@ -65,10 +65,10 @@ def load_vqa_dataset(
         Splits "train", "validation" and "test", as far as the source has them, and validation as `validation_by` says.
 
     Raises:
-        ValueError: for a name that is neither a reader, nor a path, nor of a Hub id's form; for another
-            `validation_by` or `validation_fold`, or one that the data have no column for or that have a validation
-            split of their own; for damaged files, and for bad rows unless they are skipped.
-        FileNotFoundError: when a file or an image is missing.
+        ValueError: If the name is neither a reader, nor a path, nor of a Hub id's form; if there is no such
+            `validation_by` or `validation_fold`, or the data have no column for it or a validation split of their own;
+            if a file is damaged, or a row is bad and not skipped.
+        FileNotFoundError: If a file or an image is missing.
     """
     if validation_by not in (*VALIDATION_BY, None):
         raise ValueError(f"validation_by {validation_by!r} is none of {', '.join(VALIDATION_BY)} and None.")

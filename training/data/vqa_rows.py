@@ -31,8 +31,8 @@ class VqaRows(torch.utils.data.Dataset):
     sampler that has a `set_epoch` of its own: a trainer should call both itself at the start of an epoch.
 
     Args:
-        dataset: rows of the schema.
-        image_states: encoder states of this data set's images by `image_id`, each (tokens, width). A row then holds
+        dataset: Rows of the schema.
+        image_states: Encoder states of this data set's images by `image_id`, each (tokens, width). A row then holds
             its `image_states`, and its image is never opened.
     """
 

@@ -14,7 +14,7 @@ def list_zip(path: Path) -> frozenset[str]:
     """The names in a zip file.
 
     Raises:
-        ValueError: when it is no zip, or holds a name that leads outside (`../x`, an absolute path): such a zip was not
+        ValueError: If it is no zip, or holds a name that leads outside (`../x`, an absolute path): such a zip was not
             made by an honest tool, and nothing of it is used.
     """
     try:
@@ -41,8 +41,8 @@ def zipped_path(archive: Path, names: Collection[str], name: str) -> str:
     """`name` in the zip as the path of an image cell, in the form that datasets opens too.
 
     Raises:
-        ValueError: when `name` leads outside of the zip.
-        FileNotFoundError: when the zip does not hold it.
+        ValueError: If `name` leads outside of the zip.
+        FileNotFoundError: If the zip does not hold it.
     """
     if leads_outside(name):
         raise ValueError(f"the image {name!r} lies outside of {archive}: name files of the zip by their path in it.")
@@ -71,7 +71,7 @@ def read_zipped(path: str) -> bytes:
     """The bytes of `zip://<name>::<zip>`.
 
     Raises:
-        ValueError: when the file is larger than an image can be.
+        ValueError: If the file is larger than an image can be.
     """
     member, archive = path.removeprefix("zip://").rsplit("::", 1)
     opened = _open_zip(archive, os.getpid())

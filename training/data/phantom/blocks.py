@@ -65,7 +65,7 @@ def split_sizes(num_studies: int) -> dict[str, int]:
     """Return the number of studies of each split.
 
     Raises:
-        ValueError: with fewer than three studies, one for each split.
+        ValueError: If there are fewer than three studies, one for each split.
     """
     if num_studies < len(SPLIT_SHARES):
         raise ValueError(f"phantom needs at least {len(SPLIT_SHARES)} studies, one a split, but got {num_studies}")

@@ -87,16 +87,16 @@ def vqa_rows(study: Study, image_size: int) -> list[PhantomQuestion]:
     return [
         {
             "image": encoded,
+            "image_id": study.study_id,
+            "modality": study.modality,
+            "organ": study.organ,
+            "box": box,
             "question": question.text,
             "answer": question.answer,
             "answer_type": "closed" if question.answer in ("yes", "no") else "open",
             "question_type": QUESTION_TYPES.get(question.kind, question.kind),
-            "image_id": study.study_id,
             "question_id": f"{study.study_id}-{index}",
             "template": question.template,
-            "modality": study.modality,
-            "organ": study.organ,
-            "box": box,
         }
         for index, question in enumerate(study.questions)
     ]
@@ -106,9 +106,9 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
     """Generate the questions on the first view of every study.
 
     Args:
-        num_studies: studies of all splits together; multiples of 360 balance every split exactly.
-        image_size: side of the square images in pixels.
-        seed: another seed gives other studies.
+        num_studies: Studies of all splits together; multiples of 360 balance every split exactly.
+        image_size: Side of the square images in pixels.
+        seed: Another seed gives other studies.
 
     Returns:
         Splits "train", "validation" and "test" (70, 10 and 20 % of the studies), a row a question, about eight a
@@ -116,7 +116,7 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
         canonical wording that all rephrasings of a question share.
 
     Raises:
-        ValueError: with fewer than three studies.
+        ValueError: If there are fewer than three studies.
     """
     splits = {}
     for split in SPLIT_SHARES:
@@ -153,9 +153,9 @@ def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed
     """Generate two views and a report of every study: the studies of `load_phantom_vqa`, split in the same way.
 
     Args:
-        num_studies: studies of all splits together.
-        image_size: side of the square images in pixels.
-        seed: another seed gives other studies.
+        num_studies: Studies of all splits together.
+        image_size: Side of the square images in pixels.
+        seed: Another seed gives other studies.
 
     Returns:
         Splits "train", "validation" and "test", a row a study. The views share anatomy and finding and differ in crop,
@@ -163,7 +163,7 @@ def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed
         no finding, `side` also where it cannot be seen.
 
     Raises:
-        ValueError: with fewer than three studies.
+        ValueError: If there are fewer than three studies.
     """
     splits = {}
     for split in SPLIT_SHARES:

@@ -35,10 +35,10 @@ def draw(
         modality: "x-ray", "ct" or "mri".
         plane: "axial", "coronal" or "sagittal"; a radiograph cannot be axial.
         organ: "chest", "brain" or "abdomen".
-        lesion: the finding, or None. Anatomy, crop, contrast and noise do not depend on it.
-        key: the seed of this study; views of one key share anatomy and finding, not crop, contrast and noise.
-        view: the number of the view.
-        image_size: side of the square image in pixels.
+        lesion: The finding, or None. Anatomy, crop, contrast and noise do not depend on it.
+        key: The seed of this study; views of one key share anatomy and finding, not crop, contrast and noise.
+        view: The number of the view.
+        image_size: Side of the square image in pixels.
 
     Returns:
         The image, (image_size, image_size) uint8, and the finding's box [x0, y0, x1, y1] in pixels, the ends

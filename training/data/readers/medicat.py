@@ -27,8 +27,8 @@ def load_medicat(data_dir: str | os.PathLike[str] | None = None, strict: bool = 
     is the file's guess: filter by it where other medical images are not wanted.
 
     Raises:
-        FileNotFoundError: when a file is missing, or no figure is usable.
-        ValueError: when `data_dir` is None, or when `strict` and the figures are not as many as published, or an image
+        FileNotFoundError: If a file is missing, or no figure is usable.
+        ValueError: If `data_dir` is None, or if `strict` and the figures are not as many as published, or an image
             is missing.
     """
     folder = require_folder(data_dir, "medicat", f"{FIGURES} and figures/")

@@ -48,8 +48,8 @@ def load_mimic_cxr(
     is the patient's. Splits are the split file's, by patient.
 
     Raises:
-        FileNotFoundError: when a table or the reports are missing, or no study is usable.
-        ValueError: when `data_dir` is None, or when `strict` and the studies are not as many as published, or an image
+        FileNotFoundError: If a table or the reports are missing, or no study is usable.
+        ValueError: If `data_dir` is None, or if `strict` and the studies are not as many as published, or an image
             is missing.
     """
     folder = require_folder(data_dir, "mimic_cxr", CONTENTS)

@@ -57,8 +57,8 @@ def load_own_data(
     Every different image is decoded once here, so that a damaged one does not stop a training that runs already.
 
     Raises:
-        FileNotFoundError: when nothing that can be read is there, or an image is missing.
-        ValueError: when a column that was asked for does not exist, a file is damaged or has no rows, or a row is bad
+        FileNotFoundError: If nothing that can be read is there, or an image is missing.
+        ValueError: If a column that was asked for does not exist, a file is damaged or has no rows, or a row is bad
             and `on_bad_row` is "error".
     """
     columns = {"image": image_column, "question": question_column, "answer": answer_column}

@@ -58,16 +58,16 @@ def load_own_pairs(
     stream leaves them out without a count.
 
     Args:
-        name_or_path: the file, folder or Hub id.
-        image_column: the column of images.
-        text_column: the column of reports or captions; None for images alone, whose `text` is None.
-        study_column: the column of study ids, if there is one; else the first image's path as written, or a hash of
+        name_or_path: The file, folder or Hub id.
+        image_column: The column of images.
+        text_column: The column of reports or captions; None for images alone, whose `text` is None.
+        study_column: The column of study ids, if there is one; else the first image's path as written, or a hash of
             the embedded image.
-        streaming: read Parquet files and Hub sets bit by bit, without a copy on disk: an `IterableDatasetDict`.
+        streaming: Read Parquet files and Hub sets bit by bit, without a copy on disk: an `IterableDatasetDict`.
 
     Raises:
-        FileNotFoundError: when nothing that can be read is there, or no row is usable.
-        ValueError: when a column that was asked for does not exist, or its texts are lists.
+        FileNotFoundError: If nothing that can be read is there, or no row is usable.
+        ValueError: If a column that was asked for does not exist, or its texts are lists.
     """
     path = Path(name_or_path)
     source = _PairSource(str(name_or_path), image_column, text_column, study_column)

@@ -39,9 +39,9 @@ def load_path_vqa(
     `question_type` is the release's first word of the question where its file has it; there is no `answer_type`.
 
     Raises:
-        FileNotFoundError: when a file or an image is missing.
-        ValueError: when `data_dir` is None, a pickle holds more than plain containers, `strict` and the rows are not as
-            many as published, or for a bad row where `on_bad_row` is "error".
+        FileNotFoundError: If a file or an image is missing.
+        ValueError: If `data_dir` is None, a pickle holds more than plain containers, `strict` and the rows are not as
+            many as published, or a row is bad and `on_bad_row` is "error".
     """
     folder = require_folder(data_dir, "path_vqa", "images/ and qas/, or the Hub mirror's Parquet files")
     folder = folder / "pvqa" if (folder / "pvqa").is_dir() else folder
@@ -103,7 +103,7 @@ def read_plain_pickle(path: Path) -> Any:
     """What a pickle file of dictionaries, lists, texts and numbers holds.
 
     Raises:
-        ValueError: when the file is damaged or holds anything else; nothing of it has been run then.
+        ValueError: If the file is damaged or holds anything else; nothing of it has been run then.
     """
     try:
         with path.open("rb") as file:

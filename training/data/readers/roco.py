@@ -23,8 +23,8 @@ def load_roco(data_dir: str | os.PathLike[str] | None = None, strict: bool = Fal
     images/<name>). `study_id` is ROCO's id.
 
     Raises:
-        FileNotFoundError: when a split or its captions are missing, or no image is usable.
-        ValueError: when `data_dir` is None, or when `strict` and the captions are not as many as published, or an image
+        FileNotFoundError: If a split or its captions are missing, or no image is usable.
+        ValueError: If `data_dir` is None, or if `strict` and the captions are not as many as published, or an image
             is missing.
     """
     contents = "train/radiology/, validation/radiology/ and test/radiology/"

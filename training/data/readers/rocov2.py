@@ -30,8 +30,8 @@ def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = F
     `study_id` is the image's id; `concepts` are the UMLS concept identifiers.
 
     Raises:
-        FileNotFoundError: when a file is missing, or no image is usable.
-        ValueError: when `data_dir` is None, or when `strict` and the captions are not as many as published, or an image
+        FileNotFoundError: If a file is missing, or no image is usable.
+        ValueError: If `data_dir` is None, or if `strict` and the captions are not as many as published, or an image
             is missing.
     """
     folder = require_folder(data_dir, "rocov2", "train_captions.csv, train_concepts.csv, train_images/ and so on")

@@ -49,9 +49,9 @@ def load_slake(
     more columns are `modality` and `organ` (the file's `location`).
 
     Raises:
-        FileNotFoundError: when a file or an image is missing.
-        ValueError: when `data_dir` is None, for another language, when `strict` and the counts differ, or for a bad row
-            where `on_bad_row` is "error".
+        FileNotFoundError: If a file or an image is missing.
+        ValueError: If `data_dir` is None, there is no such language, `strict` and the counts differ, or a row is bad
+            and `on_bad_row` is "error".
     """
     if language not in PUBLISHED_ROWS:
         raise ValueError(f"slake has the languages {', '.join(PUBLISHED_ROWS)}, not {language!r}.")

@@ -53,7 +53,7 @@ def read_json(path: Path) -> list[TableRow]:
     """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale.
 
     Raises:
-        ValueError: when the file is no JSON, or holds something else than a list.
+        ValueError: If the file is no JSON, or holds something else than a list.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -95,7 +95,7 @@ def split_files(path: Path) -> dict[str, list[Path]]:
     """The table files of each split: a file itself, or those of a folder; others there are named in a warning.
 
     Raises:
-        FileNotFoundError: where a folder has none whose name begins with a split's.
+        FileNotFoundError: If a folder has none whose name begins with a split's.
     """
     if path.is_file():
         return {split_of(path) or "train": [path]}
@@ -177,8 +177,8 @@ def require_folder(data_dir: str | os.PathLike[str] | None, reader: str, content
     """`data_dir` as a path.
 
     Raises:
-        ValueError: when it is None.
-        FileNotFoundError: when it is no folder.
+        ValueError: If it is None.
+        FileNotFoundError: If it is no folder.
     """
     if data_dir is None:
         raise ValueError(f"{reader} is read from a local copy: give data_dir, a folder that holds {contents}.")
@@ -192,7 +192,7 @@ def find_first(folder: Path, names: Sequence[str], reader: str) -> Path:
     """The first of `names` that exists in `folder`.
 
     Raises:
-        FileNotFoundError: naming every place looked at.
+        FileNotFoundError: If none is there; the message names every place looked at.
     """
     for name in names:
         if (folder / name).exists():

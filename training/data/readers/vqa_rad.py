@@ -49,9 +49,9 @@ def load_vqa_rad(
     images are training images too, in every form: these splits are by question.
 
     Raises:
-        FileNotFoundError: when a file or an image is missing.
-        ValueError: when `data_dir` is None, when `strict` and the rows are not as many as published, or for a bad row
-            where `on_bad_row` is "error".
+        FileNotFoundError: If a file or an image is missing.
+        ValueError: If `data_dir` is None, if `strict` and the rows are not as many as published, or a row is bad
+            and `on_bad_row` is "error".
     """
     folder = require_folder(data_dir, "vqa_rad", f"trainset.json, {PUBLIC_FILE!r} or the Hub mirror's Parquet files")
     bad_rows = BadRows(on_bad_row)
