@@ -10,7 +10,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from .data import NAMED
-from .data.pretraining_dataset import READERS as PAIR_READERS
+from .data.pretraining_dataset import PAIR_READERS
 
 # Arguments whose values hold a path behind a name.
 PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}

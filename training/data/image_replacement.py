@@ -43,7 +43,11 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(dataset["image_id"])))}
     images = {image_id: undecoded[row]["image"] for image_id, row in first_rows.items()}
     if how == "blank":
-        replaced = {image_id: _black_image(open_image(image).size) for image_id, image in images.items()}
+        replaced = {}
+        for image_id, image in images.items():
+            file = io.BytesIO()
+            PIL.Image.new("RGB", open_image(image).size).save(file, format="PNG")
+            replaced[image_id] = {"bytes": file.getvalue(), "path": None}
     else:
         groups = [list(images)] if how == "shuffle" else _alike_images(dataset)
         replaced = {image_id: other for group in groups for image_id, other in _shuffle(images, group, seed).items()}
@@ -97,9 +101,3 @@ def _shuffle(images: Mapping[str, ImageCell], image_ids: Sequence[str], seed: in
     random.Random(seed).shuffle(ids)
     # Each takes the next one's: a single cycle, hence never its own.
     return {image_id: images[following] for image_id, following in zip(ids, ids[1:] + ids[:1], strict=True)}
-
-
-def _black_image(size: tuple[int, int]) -> ImageCell:
-    file = io.BytesIO()
-    PIL.Image.new("RGB", size).save(file, format="PNG")
-    return {"bytes": file.getvalue(), "path": None}

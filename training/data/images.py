@@ -29,8 +29,10 @@ def path_cell(path: str) -> ImageCell:
     return {"path": path, "bytes": None}
 
 
-def image_id_of(cell: ImageCell) -> str | None:
+def image_id_of(cell: ImageCell | str) -> str | None:
     """What tells an image without an id from others: a hash of its bytes, or its path where it is not embedded."""
+    if isinstance(cell, str):
+        return cell
     # The path beside embedded bytes is not trusted: mirrors give every image the same one, or none.
     return hashlib.sha256(cell["bytes"]).hexdigest()[:16] if cell["bytes"] else cell["path"]
 

@@ -69,7 +69,10 @@ class AmifPreTrainingCollator:
         Raises:
             ValueError: If a report holds no word or an image cannot be read.
         """
-        pairs = [self._choose(row) for row in rows]
+        pairs = []
+        for row in rows:
+            draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
+            pairs.append(choose_views(len(row["images"]), row.get("view_positions"), draw)[: self.views])
         views = [self._open(row, pair) for row, pair in zip(rows, pairs, strict=True)]
         images = [opened[place] for place in range(self.views) for opened in views]
         encoded = self.processor(images=images)
@@ -84,10 +87,6 @@ class AmifPreTrainingCollator:
             **({"continued": _continued(reports)} if self.word_pieces else {}),
             **(_teacher_embeds(rows, pairs) if self.teacher is None else _ask_teacher(self.teacher, images, rows)),
         }
-
-    def _choose(self, row: PretrainingItem) -> tuple[int, ...]:
-        draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
-        return choose_views(len(row["images"]), row.get("view_positions"), draw)[: self.views]
 
     def _open(self, row: PretrainingItem, pair: tuple[int, ...]) -> list[PIL.Image.Image]:
         opened = {place: to_rgb(open_image(row["images"][place])) for place in set(pair)}

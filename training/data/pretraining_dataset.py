@@ -18,14 +18,14 @@ from .readers.table_files import SUFFIXES, may_be_hub_id
 from .readers.vqa_pairs import load_vqa_pairs
 from .splits import add_validation
 
-READERS: dict[str, Callable[..., DatasetDict]] = {
+PAIR_READERS: dict[str, Callable[..., DatasetDict]] = {
     "mimic_cxr": load_mimic_cxr,
     "roco": load_roco,
     "rocov2": load_rocov2,
     "medicat": load_medicat,
     "vqa_pairs": load_vqa_pairs,
 }
-VALIDATION_FRACTION = 0.05
+PAIR_VALIDATION_FRACTION = 0.05
 # Once a process, and a forked one has its parent's: a data set is never changed in place.
 _generate_phantom = cache(load_phantom_pretraining)
 
@@ -63,15 +63,16 @@ def load_pretraining_dataset(
     name = str(name_or_path)
     if name == "phantom":
         return DatasetDict(_generate_phantom(**column_names))
-    if name in READERS:
-        splits = READERS[name](data_dir=data_dir, strict=strict, **column_names)
-        return add_validation(splits, VALIDATION_FRACTION, "paper_id" if name == "medicat" else "study_id")
+    if name in PAIR_READERS:
+        splits = PAIR_READERS[name](data_dir=data_dir, strict=strict, **column_names)
+        return add_validation(splits, PAIR_VALIDATION_FRACTION, "paper_id" if name == "medicat" else "study_id")
     if not Path(name).exists() and not may_be_hub_id(name):
         raise ValueError(
-            f"No image-report pairs {name!r}. Known by name: phantom, {', '.join(READERS)}. For your own data give a "
-            f"Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and text_column."
+            f"No image-report pairs {name!r}. Known by name: phantom, {', '.join(PAIR_READERS)}. For your own data "
+            f"give a Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and "
+            "text_column."
         )
     splits = load_own_pairs(name, **column_names)
     if isinstance(splits, IterableDatasetDict):
         return splits
-    return add_validation(splits, VALIDATION_FRACTION, "study_id")
+    return add_validation(splits, PAIR_VALIDATION_FRACTION, "study_id")

@@ -159,8 +159,10 @@ class _PairSource:
             batch_size=100,
             remove_columns=[name for name in present if name not in features],
         )
-        if isinstance(table, Dataset) and isinstance(converted, Dataset):
-            self._report(table, len(table) - len(converted))
+        if isinstance(table, Dataset) and isinstance(converted, Dataset) and len(converted) < len(table):
+            texts = [] if self.text_column is None else table[self.text_column]
+            textless = sum(not has_words(as_text(text)) for text in texts)
+            report_left_out(self.name, len(table), len(table) - len(converted) - textless, textless)
         return converted.with_format(None)
 
     @property
@@ -216,7 +218,10 @@ class _PairSource:
         new: dict[str, Any] = {
             "images": [[image for image in images if image] for images in found],
             "text": texts,
-            "study_id": [study or _first_id(cell) for study, cell in zip(studies, cells, strict=True)],
+            "study_id": [
+                study or next((image_id_of(image) for image in cell if image), None)
+                for study, cell in zip(studies, cells, strict=True)
+            ],
         }
         for name in others:
             new[name] = table[name]
@@ -239,12 +244,6 @@ class _PairSource:
         opened = path if content is None else content
         return {"bytes": content, "path": path} if opened is not None and begins_like_an_image(opened) else None
 
-    def _report(self, table: Dataset, left_out: int) -> None:
-        if left_out:
-            texts = [] if self.text_column is None else table[self.text_column]
-            textless = sum(not has_words(as_text(text)) for text in texts)
-            report_left_out(self.name, len(table), left_out - textless, textless)
-
 
 def _feature(values: list[Any]) -> Any:
     inferred = Dataset.from_dict({"column": values}).features["column"]
@@ -262,8 +261,3 @@ def _fetch(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def _first_id(cell: list[ImageCell | str | None]) -> str | None:
-    first = next((image for image in cell if image), None)
-    return first if first is None or isinstance(first, str) else image_id_of(first)

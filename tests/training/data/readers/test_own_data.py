@@ -1,9 +1,7 @@
-import csv
-import json
-
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Images
+from written_tables import write
 
 from amif.training.data.readers import table_files
 from amif.training.data.readers.own_data import load_own_data, load_questions
@@ -21,22 +19,6 @@ def folder(tmp_path):
     for name in ("007", "8"):
         Images.new("L", (4, 4), len(name)).save(tmp_path / "images" / f"{name}.png")
     return tmp_path
-
-
-def write(path, rows):
-    if path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(rows))
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        texts = [{name: str(value) for name, value in row.items()} for row in rows]
-        Dataset.from_list(texts).to_parquet(path)
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])

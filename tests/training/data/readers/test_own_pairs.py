@@ -1,10 +1,9 @@
-import csv
-import json
 import zipfile
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDatasetDict, List, Value
 from PIL import Image as Images
+from written_tables import write
 
 from amif.training.data import PretrainingStream, load_pretraining_dataset
 from amif.training.data import pretraining_schema as schema
@@ -32,21 +31,6 @@ def said(monkeypatch):
     said = []
     monkeypatch.setattr(schema.logger, "warning", said.append)
     return said
-
-
-def write(path, rows):
-    if path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(rows))
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        Dataset.from_list([{name: str(value) for name, value in row.items()} for row in rows]).to_parquet(path)
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
