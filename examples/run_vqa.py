@@ -14,7 +14,6 @@ Arguments may come from a JSON or YAML file, and those on the command line overr
     accelerate launch examples/run_vqa.py examples/recipes/slake.yaml --data_dir DIR --output_dir OUT
 """
 
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +22,11 @@ from datasets import DatasetDict
 from transformers import EarlyStoppingCallback
 
 from amif import AmifVqaArguments, AmifVqaTrainer
-from amif.training.checkpoints.lora import add_lora, finish_lora
+from amif.training.checkpoints.lora import finish_lora
 from amif.training.checkpoints.model_card import write_model_card
 from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
-from amif.training.data import load_questions
-from amif.training.data.splits import default_eval_split
 from amif.training.distributed import start_process
 from amif.training.evaluation import (
     append_test_evaluation,
@@ -38,77 +35,47 @@ from amif.training.evaluation import (
     write_json,
     write_jsonl,
 )
-from amif.training.fine_tuning.answer_checks import check_training_answers
-from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
+from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
-from amif.training.fine_tuning.model import build_model, new_modules
-from amif.training.fine_tuning.splits import (
-    limit_samples,
-    load_splits,
-    note_validation,
-    refit_splits,
-    training_rows,
-)
+from amif.training.fine_tuning.model import adapt, build_model
+from amif.training.fine_tuning.splits import load_run_data, note_validation, with_new_questions
 from amif.training.recipes import parse_with_recipe
 from amif.training.reports.tables import format_table
-
-logger = logging.getLogger("run_vqa")
 
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
 
 
 def main() -> None:
     # 1. Arguments
-    types = (ModelArguments, DataArguments, AmifVqaArguments)
+    types = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
     model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
-
     check_evaluation(model_args, training_args)
-    start = model_args.model_name_or_path or model_args.vision_model
 
-    # 2. Logging, threads, seed
+    # 2. Logging, threads, seed, and what is left to do
     start_process(training_args)
     check_output_folder(training_args.output_dir)
     plan = plan_run(training_args, model_args.model_name_or_path)
-    model_args = replace(model_args, model_name_or_path=plan.start)
 
     # 3. Data
-    whole = load_splits(data_args, plan.trains)
-    if whole.keys() == {"test"}:
-        data_args.dataset = data_args.predict_file or data_args.dataset
-    splits = limit_samples(whole, data_args)
-    if data_args.refit:
-        splits, whole = (refit_splits(part, data_args, plan.arguments_of(training_args)) for part in (splits, whole))
-    eval_split = data_args.eval_split or default_eval_split(splits)
-    if eval_split not in splits:
-        raise ValueError(f"--eval_split {eval_split}: {data_args.dataset} has {', '.join(splits)}.")
-    for name, split in splits.items():
-        logger.info(f"{data_args.dataset} {name}: {len(split)} questions, {len(set(split['image_id']))} images")
-
-    if plan.trains:
-        check_training_answers(splits["train"])
+    data = load_run_data(data_args, plan.arguments_of(training_args), plan.trains)
 
     # 4. Model and processor
-    model, processor = build_model(model_args, data_args, splits, plan.trains)
-    if model_args.attn_implementation is not None:
-        model.set_attn_implementation(model_args.attn_implementation)
-    note_validation(model, data_args, plan.trains, eval_split)
+    built = replace(model_args, model_name_or_path=plan.start)
+    model, processor = build_model(built, data_args, data.splits, plan.trains)
+    note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
         note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])
-
-    if model_args.use_lora and plan.trains:
-        if training_args.freeze_vision_encoder:
-            model.model.vision_model.requires_grad_(False)  # before: what is frozen gets no adapters
-        add_lora(model, model_args.lora_rank, new_modules(model_args))
+        adapt(model, built, training_args.freeze_vision_encoder)
 
     # 5. Trainer, which chooses among checkpoints on the validation split alone
-    choosing = plan.trains and data_args.protocol != "generate"
+    chooses = plan.trains and data_args.protocol != "generate"
     trainer = AmifVqaTrainer(
         model=model,
         args=plan.arguments_of(training_args),
-        train_dataset=training_rows(splits["train"], whole, data_args) if plan.trains else None,
-        eval_dataset=splits.get("validation"),
+        train_dataset=data.training,
+        eval_dataset=data.splits.get("validation"),
         processing_class=processor,
-        candidates=candidate_answers("clean", splits, "validation") if choosing else None,
+        candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,
     )
     if data_args.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
@@ -117,41 +84,47 @@ def main() -> None:
     if plan.has_ended:
         trainer.recall_training()
     if plan.trains:
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
-        processor.answers = candidate_answers("clean", splits, "test")
-        finish_lora(model, training_args.output_dir, save=training_args.should_save)
-        trainer.save_model()
-        trainer.save_state()
-
-    checkpoint = training_args.output_dir if plan.trains else model_args.model_name_or_path
+        train(trainer, data.splits)
+    checkpoint = training_args.output_dir if plan.trains else plan.start
     # Nothing is written beside a checkpoint of the Hub, which lies in its cache.
-    checkpoint_folder = checkpoint if Path(checkpoint).is_dir() else training_args.output_dir
+    folder = checkpoint if Path(checkpoint).is_dir() else training_args.output_dir
     if data_args.abstention_error_rate is not None:
-        set_abstention_threshold(trainer, splits, data_args)
+        set_abstention_threshold(trainer, data.splits, data_args)
         if trainer.is_world_process_zero():
-            processor.save_pretrained(checkpoint_folder)
+            processor.save_pretrained(folder)
 
     # 7. Evaluation
-    trained_on = data_args.dataset if plan.trains or plan.has_ended else None
-    if data_args.predict_file is not None and splits.keys() != {"test"}:
-        questions = load_questions(data_args.predict_file, **data_args.question_options)
-        splits, eval_split = DatasetDict(splits | {"test": questions}), "test"
-    if data_args.predict_file is not None:
-        data_args.dataset = data_args.predict_file
-    rows, metrics = evaluate(trainer, splits, eval_split, data_args)
+    asked = with_new_questions(data, data_args)
+    rows, metrics = evaluate(trainer, asked.splits, asked.eval_split, replace(data_args, dataset=asked.name))
 
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
-        if eval_split == "test" and metrics["overall"] is not None:
-            append_test_evaluation(checkpoint_folder, metrics, local_folder(checkpoint))
-        output = Path(training_args.output_dir)
-        write_jsonl(output / "predictions.jsonl", rows)
-        write_json(output / "metrics.json", metrics)
-        write_model_card(output, metrics, start, model_args.text_model, trainer, trained_on)
-        remove_partial_predictions(output)
-        print(format_table(metrics))
+        if asked.eval_split == "test" and metrics["overall"] is not None:
+            append_test_evaluation(folder, metrics, local_folder(checkpoint))
+        write_results(training_args.output_dir, rows, metrics)
+        trained_on = data_args.dataset if plan.trains or plan.has_ended else None
+        names = (model_args.start, model_args.text_model)
+        write_model_card(training_args.output_dir, metrics, *names, trainer, trained_on)
     if training_args.push_to_hub:
         trainer.push_to_hub()
+
+
+def train(trainer: AmifVqaTrainer, splits: DatasetDict) -> None:
+    """Train, and leave the model in the output folder, whole and with the candidates of a later evaluation."""
+    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    trainer.processing_class.answers = candidate_answers("clean", splits, "test")
+    finish_lora(trainer.model, trainer.args.output_dir, save=trainer.args.should_save)
+    trainer.save_model()
+    trainer.save_state()
+
+
+def write_results(output_dir: str, rows: list[dict], metrics: dict) -> None:
+    """Write predictions and metrics, and print the table; partial predictions have done their service."""
+    output = Path(output_dir)
+    write_jsonl(output / "predictions.jsonl", rows)
+    write_json(output / "metrics.json", metrics)
+    remove_partial_predictions(output)
+    print(format_table(metrics))
 
 
 if __name__ == "__main__":

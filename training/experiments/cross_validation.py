@@ -18,7 +18,7 @@ from ..evaluation import (
 )
 from ..evaluation.prediction_rows import Row
 from ..evaluation.result_files import read_jsonl
-from ..fine_tuning.arguments import DataArguments, ModelArguments
+from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from ..fine_tuning.splits import limit_samples, load_splits
 from .runs import Checkpoint, Experiments, Run
 
@@ -49,7 +49,7 @@ def fold_runs(arguments: Mapping[str, Any], fold: int) -> tuple[Run, Run]:
     """
     held_out = {"validation_fold": fold, "eval_split": "validation"}
     trained = Run("fold", "run_vqa.py", {**arguments, **_NOTHING_CHOSEN, **held_out})
-    of_start = {field.name for field in fields(ModelArguments)} - {"attn_implementation"}
+    of_start = {field.name for field in fields(VqaModelArguments)} - {"attn_implementation"}
     evaluating = {name: value for name, value in trained.arguments.items() if name not in of_start}
     blank = {"model_name_or_path": Checkpoint(trained), "do_train": False, "ablate_image": "blank"}
     return trained, Run("fold_blank", "run_vqa.py", {**evaluating, **blank})
@@ -121,8 +121,8 @@ def _check_same_questions(answered: Sequence[Row], present: Sequence[Row]) -> No
         raise ValueError("The data have changed since these runs were made: give another --output_dir.")
 
 
-def _data_arguments(arguments: Mapping[str, Any]) -> DataArguments:
-    names = [field.name for field in fields(DataArguments) if field.name in arguments]
+def _data_arguments(arguments: Mapping[str, Any]) -> FineTuningDataArguments:
+    names = [field.name for field in fields(FineTuningDataArguments) if field.name in arguments]
     values = {name: arguments[name] if isinstance(arguments[name], list) else [arguments[name]] for name in names}
     words = [str(word) for name, words in values.items() for word in (f"--{name}", *words)]
-    return HfArgumentParser(DataArguments).parse_args_into_dataclasses(words)[0]
+    return HfArgumentParser(FineTuningDataArguments).parse_args_into_dataclasses(words)[0]

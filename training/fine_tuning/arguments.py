@@ -5,24 +5,19 @@ from dataclasses import dataclass, field
 from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import VqaDataArguments
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
+from ..model_arguments import BaseModelArguments
 
 
 @dataclass
-class ModelArguments:
+class VqaModelArguments(BaseModelArguments):
     """Which model to start from, and how to build it."""
 
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "A checkpoint to continue or evaluate, or one of pre-training."}
     )
-    vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
-    text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
     decoder_model: str | None = field(
         default=None, metadata={"help": "Decoder's weights; default: the text encoder's."}
     )
-    vision_layers: int | None = field(
-        default=None, metadata={"help": "Keep only the first so many layers of --vision_model; default: all."}
-    )
-    text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
     decoder_layers: int | None = field(default=None, metadata={"help": "Keep only the first so many decoder layers."})
     image_size: int | None = field(
         default=None,
@@ -35,16 +30,11 @@ class ModelArguments:
             "or 1."
         },
     )
-    hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     new_co_attention: bool = field(
         default=False, metadata={"help": "From pre-training, take encoders and projections alone."}
     )
     num_co_attention_layers: int | None = field(
         default=None, metadata={"help": "Layers of each new co-attention stack; default: 6, or the checkpoint's."}
-    )
-    attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
-    attn_implementation: str | None = field(
-        default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
     )
     knowledge_fusion: str = field(default="gated", metadata={"help": "How knowledge is fused: gated, add or none."})
     use_lora: bool = field(
@@ -56,15 +46,9 @@ class ModelArguments:
     )
     lora_rank: int = field(default=8, metadata={"help": "Rank of the adapters."})
 
-    def __post_init__(self) -> None:
-        if (self.vision_model is None) != (self.text_model is None):
-            raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
-        if self.vision_model is None and {self.vision_layers, self.text_layers} != {None}:
-            raise ValueError("--vision_layers and --text_layers shorten --vision_model and --text_model: give those.")
-
 
 @dataclass
-class DataArguments(VqaDataArguments):
+class FineTuningDataArguments(VqaDataArguments):
     """Which data to learn from, and how to evaluate."""
 
     also_train_on: list[str] | None = field(

@@ -1,4 +1,4 @@
-"""Encoder states of a data set's pictures, computed once where the vision encoder does not change."""
+"""Encoder states of a data set's images, computed once where the vision encoder does not change."""
 
 from collections.abc import Callable
 
@@ -24,16 +24,16 @@ def encode_unique_images(
     augmentation: Callable[..., PIL.Image.Image] | None = None,
     epoch: int = 0,
 ) -> dict[str, torch.Tensor]:
-    """Encode each picture of a data set once, in the model's own number format (call under autocast for another).
+    """Encode each image of a data set once, in the model's own number format (call under autocast for another).
 
     Args:
-        model: the model; only its vision encoder runs, in evaluation mode.
-        processor: prepares the pictures.
-        dataset: rows of the schema.
-        batch_size: pictures a step.
-        progress: whether to show a progress bar.
-        augmentation: changes each picture first, with its draw of `epoch`; see `AmifVqaCollator`.
-        epoch: of the draws.
+        model: The model; only its vision encoder runs, in evaluation mode.
+        processor: Prepares the images.
+        dataset: Rows of the schema.
+        batch_size: Images a step.
+        progress: Whether to show a progress bar.
+        augmentation: Changes each image first, with its draw of `epoch`; see `AmifVqaCollator`.
+        epoch: Of the draws.
 
     Returns:
         By `image_id`, states (tokens, vision width) in shared memory, pooled as the configuration says.
@@ -41,10 +41,10 @@ def encode_unique_images(
     rows = VqaRows(dataset)
     rows.set_epoch(epoch)
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows.image_ids)))}
-    pictures = Subset(rows, list(first_rows.values()))
+    first = Subset(rows, list(first_rows.values()))
     # A generator of its own: a resumed run, which encodes once more, must leave the global one where it was.
     collator = AmifVqaCollator(processor, augmentation)
-    loader = DataLoader(pictures, batch_size=batch_size, collate_fn=collator, generator=torch.Generator())
+    loader = DataLoader(first, batch_size=batch_size, collate_fn=collator, generator=torch.Generator())
     was_training = model.training
     model.eval()
     encoded = []

@@ -21,13 +21,13 @@ from ..evaluation import (
     prediction_rows,
 )
 from .answer_checks import check_predictions_differ, count_unreachable
-from .arguments import DataArguments, ModelArguments
+from .arguments import FineTuningDataArguments, VqaModelArguments
 from .trainer import AmifVqaArguments, AmifVqaTrainer
 
 logger = logging.get_logger(__name__)
 
 
-def check_evaluation(model_args: ModelArguments, training_args: AmifVqaArguments) -> None:
+def check_evaluation(model_args: VqaModelArguments, training_args: AmifVqaArguments) -> None:
     """Without training there must be a checkpoint that answers, and its folder must stay as training left it."""
     if training_args.do_train:
         return
@@ -38,7 +38,7 @@ def check_evaluation(model_args: ModelArguments, training_args: AmifVqaArguments
 
 
 def evaluate(
-    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: DataArguments
+    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: FineTuningDataArguments
 ) -> tuple[list[dict], dict]:
     """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
     dataset, known = splits[eval_split], known_splits(splits, eval_split)
@@ -78,7 +78,9 @@ def evaluation_candidates(
     return candidate_answers(protocol, splits, eval_split)
 
 
-def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: DataArguments) -> dict:
+def measure_grounding(
+    trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: FineTuningDataArguments
+) -> dict:
     """The same questions on blank images and on several shuffles, beside `rows` on the real ones; it can be resumed."""
     seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
     acceptable = acceptable_answers_of(data_args.dataset)
@@ -92,7 +94,7 @@ def measure_grounding(trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict
     return grounding(rows, answered("blank"), [answered("shuffle", seed) for seed in seeds], alike)
 
 
-def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_args: DataArguments) -> None:
+def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_args: FineTuningDataArguments) -> None:
     """The processor's threshold, from answers to the validation split under the clean protocol."""
     if "validation" not in splits:
         raise ValueError("--abstention_error_rate chooses a threshold on the validation split, and there is none.")

@@ -10,52 +10,85 @@ from ...modeling_amif.configuration_amif import AmifConfig
 from ...modeling_amif.encoder_loading_amif import check_image_size, copy_weights
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
+from ..checkpoints.lora import add_lora
 from ..checkpoints.model_files import check_model, is_pretrained_only
 from ..pretraining.objectives import objective_of
 from ..processors import encoder_processor, set_image_size, small_processor
 from ..small_model import small_model
-from .arguments import DataArguments, ModelArguments
+from .arguments import FineTuningDataArguments, VqaModelArguments
 from .knowledge import knowledge_ids
-from .trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
+from .parameter_groups import FUSION_MODULES, NEW_AFTER_PRETRAINING
 
 logger = logging.get_logger(__name__)
 
 
 def build_model(
-    model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict, training: bool
+    model_args: VqaModelArguments, data_args: FineTuningDataArguments, splits: DatasetDict, training: bool
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A checkpoint, or a new model on pre-training, on pretrained encoders or from nothing; with its processor.
 
     What is trained gets its knowledge from the training data; a checkpoint that is only evaluated, or adapted by LoRA,
     keeps its own.
     """
-    if model_args.model_name_or_path is not None and not is_pretrained_only(model_args.model_name_or_path):
-        model, processor = load_model(model_args.model_name_or_path)
+    name = model_args.model_name_or_path
+    keeps_knowledge = False
+    if name is not None and not is_pretrained_only(name):
+        model, processor = load_model(name)
         if training:
             model = at_image_size(model, processor, model_args.image_size, model_args.image_pooling)
         else:
-            note_kept_image_size(model, model_args.image_size)
-        if not training or (model_args.use_lora and model.config.knowledge_size):
-            logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
-            return model, processor
+            asked, kept = model_args.image_size, model.config.vision_config.image_size
+            if asked not in (None, kept):
+                logger.warning(
+                    f"--image_size {asked} is for training: the checkpoint's images keep {kept} pixels a side."
+                )
+        keeps_knowledge = not training or (model_args.use_lora and model.config.knowledge_size > 0)
+    elif name is not None:
+        model, processor = build_model_on_pretraining(name, model_args, _config(model_args, data_args))
+    elif model_args.vision_model is None:
+        model, processor = build_small_model(model_args, splits, _config(model_args, data_args))
     else:
-        if model_args.model_name_or_path is not None:
-            build = build_model_on_pretraining
-        else:
-            build = build_small_model if model_args.vision_model is None else build_model_on_encoders
-        config = {
-            "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
-            "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
-        }
-        given = {name: getattr(model_args, name) for name in ("image_pooling", "num_co_attention_layers")}
-        config |= {name: value for name, value in given.items() if value is not None}
-        model, processor = build(model_args, splits, config)
-    if model.knowledge_fusion is not None:
+        model, processor = build_model_on_encoders(model_args, _config(model_args, data_args))
+    if keeps_knowledge:
+        logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
+    elif model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
+    if model_args.attn_implementation is not None:
+        model.set_attn_implementation(model_args.attn_implementation)
     return model, processor
 
 
-def new_modules(model_args: ModelArguments) -> tuple[str, ...]:
+def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -> dict[str, object]:
+    """Fields of a new model's configuration."""
+    config = {
+        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+        "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
+        "image_pooling": model_args.image_pooling,
+        "num_co_attention_layers": model_args.num_co_attention_layers,
+    }
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def adapt(model: AmifForVisualQuestionAnswering, model_args: VqaModelArguments, freeze_vision_encoder: bool) -> None:
+    """Give a model adapters to be trained in place of what is pretrained, where `use_lora` asks for them.
+
+    Args:
+        model: The model, changed in place.
+        model_args: The arguments it was built by.
+        freeze_vision_encoder: Whether the vision encoder gets none.
+
+    Raises:
+        ValueError: If the model has no pretrained weights.
+        ImportError: If peft is not installed.
+    """
+    if not model_args.use_lora:
+        return
+    if freeze_vision_encoder:
+        model.model.vision_model.requires_grad_(False)
+    add_lora(model, model_args.lora_rank, new_modules(model_args))
+
+
+def new_modules(model_args: VqaModelArguments) -> tuple[str, ...]:
     """Parts of names of the modules that the checkpoint or the encoders one starts from do not bring."""
     name = model_args.model_name_or_path
     if name is None:
@@ -118,13 +151,6 @@ def _size_and_pooling(config: AmifConfig) -> tuple[int, int]:
     return config.vision_config.image_size, config.image_pooling
 
 
-def note_kept_image_size(model: AmifForVisualQuestionAnswering, asked: int | None) -> None:
-    """Say aloud that a checkpoint that is only evaluated keeps its image size, where another is asked for."""
-    kept = model.config.vision_config.image_size
-    if asked not in (None, kept):
-        logger.warning(f"--image_size {asked} is for training: the checkpoint's images keep {kept} pixels a side.")
-
-
 def set_knowledge(
     model: AmifForVisualQuestionAnswering, source: str, splits: DatasetDict, processor: AmifProcessor
 ) -> None:
@@ -136,7 +162,7 @@ def set_knowledge(
 
 
 def build_small_model(
-    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+    model_args: VqaModelArguments, splits: DatasetDict, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A small model from random initialisation, whose tokenizer is trained on the training questions and answers."""
     image_size = model_args.image_size or 96
@@ -147,10 +173,9 @@ def build_small_model(
 
 
 def build_model_on_pretraining(
-    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+    name: str, model_args: VqaModelArguments, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A model on a pre-training checkpoint, float32; a co-attention that is taken over stays as deep as it is."""
-    name = model_args.model_name_or_path
+    """A model on the pre-training checkpoint `name`, float32; a co-attention that is taken over stays as deep."""
     processor = AutoProcessor.from_pretrained(name)
     if model_args.image_size is not None:
         set_image_size(processor.image_processor, model_args.image_size)
@@ -168,7 +193,7 @@ def build_model_on_pretraining(
 
 
 def build_model_on_encoders(
-    model_args: ModelArguments, splits: DatasetDict, config: dict[str, object]
+    model_args: VqaModelArguments, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on pretrained encoders, float32."""
     processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)

@@ -1,10 +1,52 @@
-"""Which blocks of a vision encoder are trained, and how fast."""
+"""Which parts of a model are trained, and how fast."""
+
+from collections.abc import Mapping
 
 from torch import nn
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-# What pictures pass before the first block, as transformers' image encoders name it.
+# What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
+FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
+
+# What a pre-training checkpoint does not bring; a co-attention it brings trained of AMiF's second stage alone.
+NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[1:])
+
+# What images pass before the first block, as transformers' image encoders name it.
 BEFORE_BLOCKS = ("embeddings", "pre_layrnorm")
+
+
+def set_rates_by_part(
+    optimizer: Optimizer,
+    model: nn.Module,
+    vision_rate: float | None,
+    fusion_rate: float | None,
+    factors: Mapping[nn.Parameter, float],
+) -> None:
+    """Part an optimizer's groups into ones of a learning rate each.
+
+    Args:
+        optimizer: Holds the parameters of `model`, and is changed in place.
+        model: Its names say which part a parameter belongs to.
+        vision_rate: Of the vision encoder; None leaves the group's.
+        fusion_rate: Of `FUSION_MODULES`; None leaves the group's.
+        factors: What a parameter's rate is multiplied by, such as `layer_decay_factors`; 1 where it is not named.
+    """
+    own_rates = {}
+    for name, parameter in model.named_parameters():
+        if ".vision_model." in name:
+            own_rates[parameter] = vision_rate
+        elif any(module in name for module in FUSION_MODULES):
+            own_rates[parameter] = fusion_rate
+    groups = []
+    for group in optimizer.param_groups:
+        parts: dict[float, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            rate = own_rates.get(parameter)
+            rate = group["lr"] if rate is None else rate
+            parts.setdefault(rate * factors.get(parameter, 1.0), []).append(parameter)
+        groups += [group | {"params": parameters, "lr": rate} for rate, parameters in parts.items()]
+    optimizer.param_groups[:] = groups
 
 
 def train_last_blocks(vision_model: PreTrainedModel, count: int) -> None:
@@ -13,7 +55,7 @@ def train_last_blocks(vision_model: PreTrainedModel, count: int) -> None:
     No gradient is computed below, so that a step costs a forward pass there and no more.
 
     Raises:
-        ValueError: for fewer than 1 block or more than there are, or an encoder whose blocks are not found.
+        ValueError: If there are fewer than `count` blocks, it is below 1, or the blocks are not found.
     """
     blocks = _blocks(vision_model, "--trained_vision_blocks")
     if not 1 <= count <= len(blocks):
@@ -34,7 +76,7 @@ def layer_decay_factors(vision_model: PreTrainedModel, decay: float) -> dict[nn.
         times the first block's for what comes before.
 
     Raises:
-        ValueError: for an encoder whose blocks are not found.
+        ValueError: If the encoder's blocks are not found.
     """
     blocks = _blocks(vision_model, "--vision_layer_decay")
     factors = dict.fromkeys(vision_model.parameters(), 1.0)

@@ -1,6 +1,7 @@
 """Which questions a run trains on and which it evaluates, and that a checkpoint is never chosen by what it has seen."""
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
@@ -8,13 +9,66 @@ from transformers.utils import logging
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ..data import load_questions
 from ..data.mixtures import add_training_sets, leave_out_shown_images
-from .arguments import DataArguments
+from ..data.splits import evaluated_split
+from .answer_checks import check_training_answers
+from .arguments import FineTuningDataArguments
 from .trainer import AmifVqaArguments
 
 logger = logging.get_logger(__name__)
 
 
-def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
+@dataclass(frozen=True)
+class RunData:
+    """The questions of a run.
+
+    Attributes:
+        name: The data set, or the file of questions that stands in for it.
+        splits: Training, validation and test questions as far as there are such; of each the first alone, if asked for.
+        training: The rows to train on, those of further data sets included; None where nothing is trained.
+        eval_split: The split that is evaluated.
+    """
+
+    name: str
+    splits: DatasetDict
+    training: Dataset | None
+    eval_split: str
+
+
+def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArguments, training: bool) -> RunData:
+    """Read what a run trains on and evaluates.
+
+    Args:
+        data_args: The arguments of data.
+        training_args: The trainer's arguments, which `--refit` must go with.
+        training: Whether the run trains.
+
+    Raises:
+        ValueError: If the data lack what the arguments ask for.
+    """
+    whole = load_splits(data_args, training)
+    name = (data_args.predict_file if whole.keys() == {"test"} else None) or data_args.dataset
+    splits = limit_samples(whole, data_args)
+    if data_args.refit:
+        splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
+    eval_split = evaluated_split(splits, data_args.eval_split, name)
+    for split, rows in splits.items():
+        logger.info(f"{name} {split}: {len(rows)} questions, {len(set(rows['image_id']))} images")
+    if not training:
+        return RunData(name, splits, None, eval_split)
+    check_training_answers(splits["train"])
+    return RunData(name, splits, training_rows(splits["train"], whole, data_args), eval_split)
+
+
+def with_new_questions(data: RunData, data_args: FineTuningDataArguments) -> RunData:
+    """The questions of `predict_file` in place of the test split; `data` itself without them, or where it is these."""
+    if data_args.predict_file is None or data.splits.keys() == {"test"}:
+        return data
+    questions = load_questions(data_args.predict_file, **data_args.question_options)
+    splits = DatasetDict(data.splits | {"test": questions})
+    return replace(data, name=data_args.predict_file, splits=splits, eval_split="test")
+
+
+def load_splits(data_args: FineTuningDataArguments, training: bool) -> DatasetDict:
     """The splits of the data set; or, where new questions are only to be answered, these alone."""
     if data_args.predict_file is not None and not training and data_args.abstention_error_rate is None:
         return DatasetDict({"test": load_questions(data_args.predict_file, **data_args.question_options)})
@@ -27,7 +81,7 @@ def load_splits(data_args: DataArguments, training: bool) -> DatasetDict:
     return splits
 
 
-def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
+def limit_samples(splits: DatasetDict, data_args: FineTuningDataArguments) -> DatasetDict:
     """The first rows of each split, as many as `max_train_samples` and `max_eval_samples` say."""
     limits = {"train": data_args.max_train_samples}
     return DatasetDict(
@@ -38,7 +92,9 @@ def limit_samples(splits: DatasetDict, data_args: DataArguments) -> DatasetDict:
     )
 
 
-def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: AmifVqaArguments) -> DatasetDict:
+def refit_splits(
+    splits: DatasetDict, data_args: FineTuningDataArguments, training_args: AmifVqaArguments
+) -> DatasetDict:
     """Training and validation questions as one training split, beside the test split."""
     if training_args.eval_strategy != "no" or training_args.load_best_model_at_end:
         raise ValueError(
@@ -55,13 +111,13 @@ def refit_splits(splits: DatasetDict, data_args: DataArguments, training_args: A
     return DatasetDict({"train": training, "test": splits["test"]})
 
 
-def training_rows(rows: Dataset, splits: DatasetDict, data_args: DataArguments) -> Dataset:
+def training_rows(rows: Dataset, splits: DatasetDict, data_args: FineTuningDataArguments) -> Dataset:
     """The questions to train on: `rows`, and what further arguments add to them or leave out.
 
     Args:
-        rows: of the training split, perhaps the first alone.
-        splits: the data set whole: what is added may show no image that any of its questions is evaluated on.
-        data_args: the arguments.
+        rows: Of the training split, perhaps the first alone.
+        splits: The data set whole: what is added may show no image that any of its questions is evaluated on.
+        data_args: The arguments.
     """
     if data_args.also_train_on is not None:
         rows = add_training_sets(DatasetDict(splits | {"train": rows}), data_args.also_train_on)
@@ -72,14 +128,14 @@ def training_rows(rows: Dataset, splits: DatasetDict, data_args: DataArguments) 
     return leave_out_shown_images(rows, data_args.leave_out_images_of) if data_args.leave_out_images_of else rows
 
 
-def reads_validation(data_args: DataArguments, training: bool, eval_split: str) -> bool:
+def reads_validation(data_args: FineTuningDataArguments, training: bool, eval_split: str) -> bool:
     """Whether validation says which checkpoint is best, which threshold to set, or how good a checkpoint is."""
     evaluated = eval_split == "validation" and data_args.predict_file is None
     return training or evaluated or data_args.abstention_error_rate is not None
 
 
 def note_validation(
-    model: AmifForVisualQuestionAnswering, data_args: DataArguments, training: bool, eval_split: str
+    model: AmifForVisualQuestionAnswering, data_args: FineTuningDataArguments, training: bool, eval_split: str
 ) -> None:
     """Keep in the checkpoint which validation questions it was not trained on, and refuse to choose by others later."""
     name, config = data_args.dataset, model.config
@@ -109,11 +165,11 @@ def of_question_types(rows: Dataset, types: Collection[str]) -> Dataset:
     """The rows whose `question_type` is one of `types`, in their order.
 
     Args:
-        rows: rows of the schema.
-        types: question types as the data set spells them.
+        rows: Rows of the schema.
+        types: Question types as the data set spells them.
 
     Raises:
-        ValueError: for a type that no row has.
+        ValueError: If no row has one of the types.
     """
     column = rows["question_type"]
     known = {kind for kind in column if kind is not None}

@@ -7,12 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
-from tqdm.auto import tqdm
 from transformers import EvalPrediction, TrainerCallback
 from transformers.trainer_utils import PredictionOutput
 from transformers.utils import logging
@@ -29,16 +26,11 @@ from ..evaluation.accuracy import VqaAccuracy
 from ..evaluation.fingerprint import prediction_fingerprint
 from ..evaluation.partial_predictions import Answer, PartialPredictions
 from .answer_checks import check_predictions_differ, check_validation_answers
+from .answering import Answerer, answer_rows, open_partial_predictions
 from .cached_images import encode_unique_images
-from .parameter_groups import layer_decay_factors, train_last_blocks
+from .parameter_groups import layer_decay_factors, set_rates_by_part, train_last_blocks
 
 logger = logging.get_logger(__name__)
-
-# What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
-FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
-
-# What a pre-training checkpoint does not bring; a co-attention it brings trained of AMiF's second stage alone.
-NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[1:])
 
 
 @dataclass
@@ -97,8 +89,18 @@ class AmifVqaArguments(ResumableArguments):
     )
 
     def __post_init__(self) -> None:
-        if self.train_sampling_strategy == "group_by_length":
-            self._check_grouping_by_length()
+        by_length = self.train_sampling_strategy == "group_by_length"
+        if by_length and self.questions_per_image is not None:
+            raise ValueError(
+                f"--questions_per_image {self.questions_per_image} groups questions by image, "
+                "--train_sampling_strategy group_by_length by length: drop one of them."
+            )
+        if by_length and self.gradient_accumulation_steps == 1:
+            raise ValueError(
+                "--train_sampling_strategy group_by_length sorts an optimizer step's questions into its batches, and "
+                "here a step is one batch: give, say, a quarter of --per_device_train_batch_size and "
+                "--gradient_accumulation_steps 4."
+            )
         if self.freeze_vision_encoder and self.trained_vision_blocks is not None:
             raise ValueError(
                 f"--freeze_vision_encoder trains none of the vision encoder, --trained_vision_blocks "
@@ -108,19 +110,6 @@ class AmifVqaArguments(ResumableArguments):
             raise ValueError(f"--vision_layer_decay {self.vision_layer_decay}: give more than 0 and at most 1.")
         choose_device_and_precision(self)
         super().__post_init__()
-
-    def _check_grouping_by_length(self) -> None:
-        if self.questions_per_image is not None:
-            raise ValueError(
-                f"--questions_per_image {self.questions_per_image} groups questions by image, "
-                "--train_sampling_strategy group_by_length by length: drop one of them."
-            )
-        if self.gradient_accumulation_steps == 1:
-            raise ValueError(
-                "--train_sampling_strategy group_by_length sorts an optimizer step's questions into its batches, and "
-                "here a step is one batch: give, say, a quarter of --per_device_train_batch_size and "
-                "--gradient_accumulation_steps 4."
-            )
 
 
 class AmifVqaTrainer(ResumableTrainer):
@@ -141,6 +130,10 @@ class AmifVqaTrainer(ResumableTrainer):
     Raises:
         ValueError: If `compute_metrics` is given, or checkpoints shall be measured on rows without a single answer.
     """
+
+    args: AmifVqaArguments
+    model: AmifForVisualQuestionAnswering
+    processing_class: AmifProcessor
 
     # The loss is a mean over the batch, so the Trainer must divide it by the accumulation steps.
     loss_is_scaled_for_ga = False
@@ -205,21 +198,12 @@ class AmifVqaTrainer(ResumableTrainer):
             ValueError: If rates shall fall from block to block of a vision encoder whose blocks are not found.
         """
         optimizer = super().create_optimizer(model)
-        names = {parameter: name for name, parameter in (model or self.model).named_parameters()}
-        rates = {"vision": self.args.vision_learning_rate, "fusion": self.args.fusion_learning_rate}
-        factors = {}
+        trained, factors = model or self.model, {}
         if self.args.vision_layer_decay is not None:
-            vision_model = self.accelerator.unwrap_model(model or self.model).model.vision_model
+            vision_model = self.accelerator.unwrap_model(trained).model.vision_model
             factors = layer_decay_factors(vision_model, self.args.vision_layer_decay)
-        groups = []
-        for group in optimizer.param_groups:
-            parts: dict[float, list[torch.nn.Parameter]] = {}
-            for parameter in group["params"]:
-                rate = rates.get(_part(names[parameter]))
-                rate = group["lr"] if rate is None else rate
-                parts.setdefault(rate * factors.get(parameter, 1.0), []).append(parameter)
-            groups += [group | {"params": parameters, "lr": rate} for rate, parameters in parts.items()]
-        optimizer.param_groups[:] = groups
+        rates = (self.args.vision_learning_rate, self.args.fusion_learning_rate)
+        set_rates_by_part(optimizer, trained, *rates, factors)
         return optimizer
 
     def evaluate(
@@ -270,56 +254,30 @@ class AmifVqaTrainer(ResumableTrainer):
             In the order of the rows, the answers and their log-likelihoods (nats), None for those generated freely.
         """
         with unsharded(self.model):
-            answers = self._answers_of_rows(dataset, folder)
+            rows, answerer = self._rows(dataset), self._answerer()
+            model = self._unwrapped().to(self.args.device).eval()
+
+            def answer(batch: dict[str, torch.Tensor]) -> list[Answer]:
+                _, predicted, _ = self.prediction_step(model, batch, prediction_loss_only=False)
+                return answerer.answers(*predicted)
+
+            partial_predictions = None if folder is None else self._partial_predictions(dataset, folder)
+            answers = answer_rows(rows, answer, self.collator, self.args, self.accelerator, partial_predictions)
         texts, scores = zip(*(answers[row] for row in range(len(dataset))), strict=True)
         return list(texts), list(scores)
 
-    def _answers_of_rows(self, dataset: Dataset, folder: str | Path | None) -> dict[int, Answer]:
-        rows = self._rows(dataset)
-        order, size = list(self._get_eval_sampler(rows)), self.args.per_device_eval_batch_size
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
-        partial_predictions = None if folder is None else self._partial_predictions(dataset, folder)
-        answers = {} if partial_predictions is None else partial_predictions.read()
-        self.accelerator.wait_for_everyone()  # no process appends before all have read
-        # Whole batches: in other company, and padded otherwise, a question's score may differ in the last digit.
-        waiting = [batch for batch in batches if not answers.keys() >= set(batch)]
-        own = waiting[self.args.process_index :: self.args.world_size]
-        return answers | dict(gather_object(list(self._answer_batches(rows, own, partial_predictions))))
-
     def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
-        fingerprint = [
-            prediction_fingerprint(
-                self.accelerator.unwrap_model(self.model),
-                self.processing_class,
-                dataset,
-                candidates=self.candidates,
-                batch_size=self.args.per_device_eval_batch_size,
-                precision=self.accelerator.mixed_precision,
-                attention=self.model.config._attn_implementation,
-                cached=self.args.freeze_vision_encoder,
-            )
-        ]
-        broadcast_object_list(fingerprint)
-        partial_predictions = PartialPredictions(folder, fingerprint[0], self.args.process_index)
-        if self.is_world_process_zero():
-            partial_predictions.tidy()
-        self.accelerator.wait_for_everyone()
-        return partial_predictions
-
-    def _answer_batches(
-        self, rows: VqaRows, batches: list[list[int]], partial_predictions: PartialPredictions | None
-    ) -> Iterator[tuple[int, Answer]]:
-        model = self.accelerator.unwrap_model(self.model).to(self.args.device).eval()
-        question_ids = rows.dataset["question_id"]
-        workers = self.args.dataloader_num_workers
-        loader = DataLoader(rows, batch_sampler=batches, collate_fn=self.collator, num_workers=workers)
-        for batch in tqdm(loader, desc="Answering", disable=self.args.disable_tqdm or not self.is_local_process_zero()):
-            _, (predictions, scores), places = self.prediction_step(model, batch, prediction_loss_only=False)
-            places = places.tolist()
-            answers = list(zip(self._texts(predictions.cpu().numpy()), self._scores(scores), strict=True))
-            if partial_predictions is not None:
-                partial_predictions.append(places, [question_ids[place] for place in places], answers)
-            yield from zip(places, answers, strict=True)
+        fingerprint = prediction_fingerprint(
+            self._unwrapped(),
+            self.processing_class,
+            dataset,
+            candidates=self.candidates,
+            batch_size=self.args.per_device_eval_batch_size,
+            precision=self.accelerator.mixed_precision,
+            attention=self.model.config._attn_implementation,
+            cached=self.args.freeze_vision_encoder,
+        )
+        return open_partial_predictions(folder, fingerprint, self.accelerator)
 
     def prediction_step(
         self,
@@ -333,33 +291,20 @@ class AmifVqaTrainer(ResumableTrainer):
         rows = inputs.pop("row")
         inputs.pop("labels", None)
         with torch.no_grad(), self.accelerator.autocast():
-            return None, self._answer(self.accelerator.unwrap_model(model), inputs), rows
+            return None, self._answerer().predict(self.accelerator.unwrap_model(model), inputs), rows
 
-    def _answer(
-        self, model: AmifForVisualQuestionAnswering, inputs: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.candidates is None:
-            tokens = model.generate(**inputs)
-            return tokens, torch.full((len(tokens),), torch.nan, device=tokens.device)
-        ranking = model.rank_answers(**inputs, answers=self.processing_class.encode_candidates(self.candidates))
-        return ranking.indices, ranking.scores[:, 0]
+    def _answerer(self) -> Answerer:
+        return Answerer(self.processing_class, self.candidates)
+
+    def _unwrapped(self) -> AmifForVisualQuestionAnswering:
+        return self.accelerator.unwrap_model(self.model)
 
     def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:
-        answers = self._texts(prediction.predictions[0][prediction.label_ids.argsort()])
+        answers = self._answerer().texts(prediction.predictions[0][prediction.label_ids.argsort()])
         check_predictions_differ(answers, references)
         # In memory: a file in the user's cache folder would be one for all processes.
         measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
         return {"accuracy": measured["accuracy"]}
-
-    def _texts(self, predictions: np.ndarray) -> list[str]:
-        if self.candidates is not None:
-            return [self.candidates[index] for index in predictions[:, 0]]
-        # Batches of unequal length are filled up with -100.
-        tokens = np.where(predictions == -100, self.processing_class.tokenizer.pad_token_id, predictions)
-        return self.processing_class.batch_decode(tokens, skip_special_tokens=True)
-
-    def _scores(self, scores: torch.Tensor) -> list[float | None]:
-        return [None] * len(scores) if self.candidates is None else scores.tolist()
 
     def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         self.data_collator = self._training_collator() if is_training else self.collator
@@ -439,10 +384,3 @@ def _answered(dataset: Dataset) -> Dataset:
     if len(rows) < len(dataset):
         logger.warning(f"{len(dataset) - len(rows)} of {len(dataset)} training questions have no answer: left out.")
     return dataset.select(rows) if len(rows) < len(dataset) else dataset
-
-
-def _part(name: str) -> str | None:
-    """The part of the model that has a learning rate of its own, from a parameter's name."""
-    if ".vision_model." in name:
-        return "vision"
-    return "fusion" if any(module in name for module in FUSION_MODULES) else None

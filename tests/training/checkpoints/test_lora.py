@@ -11,7 +11,7 @@ from transformers import AutoModel, BertConfig, CLIPVisionConfig, Dinov2Config, 
 
 from amif.training import small_model as small
 from amif.training.checkpoints.lora import ADAPTER_FOLDER, add_lora, finish_lora, has_lora
-from amif.training.fine_tuning.trainer import FUSION_MODULES, NEW_AFTER_PRETRAINING
+from amif.training.fine_tuning.parameter_groups import FUSION_MODULES, NEW_AFTER_PRETRAINING
 from amif.training.processors import small_processor
 
 LABELS = padded([[5], [6, 7], [8], [9]])["input_ids"]

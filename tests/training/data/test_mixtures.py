@@ -12,7 +12,7 @@ from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_dataset import load_vqa_dataset
-from amif.training.fine_tuning.arguments import DataArguments
+from amif.training.fine_tuning.arguments import FineTuningDataArguments
 from amif.training.fine_tuning.splits import limit_samples, training_rows
 
 
@@ -69,7 +69,7 @@ def test_rows_are_added_but_for_images_that_are_evaluated(splits, other):
 
 
 def test_a_quick_evaluation_lets_no_other_evaluated_image_into_training(splits, other):
-    data_args = DataArguments(also_train_on=[other], max_eval_samples=1)
+    data_args = FineTuningDataArguments(also_train_on=[other], max_eval_samples=1)
     few = limit_samples(splits, data_args)
     assert len(few["test"]) == 1
     rows = training_rows(few["train"], splits, data_args)

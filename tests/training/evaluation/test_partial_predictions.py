@@ -11,7 +11,7 @@ from small_runs import CANDIDATES, build_data, build_processor, trainer
 
 from amif.training.data import replace_images
 from amif.training.evaluation import PartialPredictions, prediction_rows, remove_partial_predictions
-from amif.training.fine_tuning.arguments import DataArguments
+from amif.training.fine_tuning.arguments import FineTuningDataArguments
 from amif.training.fine_tuning.evaluation import measure_grounding
 
 
@@ -95,7 +95,7 @@ def test_restarted_evaluation_goes_on_and_ends_the_same(tmp_path, processor, dat
 
 
 def test_interrupted_grounding_goes_on_and_ends_the_same(tmp_path, processor, data, monkeypatch):
-    data_args = DataArguments(grounding_shuffles=2)
+    data_args = FineTuningDataArguments(grounding_shuffles=2)
     # One weight start for both, as of one checkpoint.
     weights = small_model().state_dict()
 

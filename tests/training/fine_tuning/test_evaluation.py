@@ -5,7 +5,7 @@ from small_models import small_model
 from small_runs import build_processor
 
 from amif import AmifVqaArguments
-from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
+from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import check_evaluation
 from amif.training.small_model import small_pretraining_model
 
@@ -20,7 +20,7 @@ def checkpoint(tmp_path):
 
 def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoint, tmp_path):
     def check(name, output_dir, do_train=False):
-        model_args = ModelArguments(model_name_or_path=name and str(name))
+        model_args = VqaModelArguments(model_name_or_path=name and str(name))
         check_evaluation(model_args, AmifVqaArguments(output_dir=str(output_dir), do_train=do_train))
 
     pretrained = tmp_path / "pretrained"
@@ -35,6 +35,6 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoin
         check(checkpoint, checkpoint / ".")
     for wrong in ({"protocol": "cleen"}, {"ablate_image": "black"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))}: it is one of"):
-            DataArguments(**wrong)
+            FineTuningDataArguments(**wrong)
     with pytest.raises(ValueError, match="compares with the real images: leave out --ablate_image"):
-        DataArguments(ablate_image="shuffle", grounding_shuffles=3)
+        FineTuningDataArguments(ablate_image="shuffle", grounding_shuffles=3)

@@ -11,10 +11,10 @@ from amif import AgaForPreTraining, AmifForPreTraining
 from amif.modeling_amif.encoder_loading_amif import resize_position_embeddings
 from amif.training.checkpoints.provenance import datasets_of, note_trained_on
 from amif.training.fine_tuning import model as vqa_model
-from amif.training.fine_tuning.arguments import DataArguments, ModelArguments
+from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.model import build_model, new_modules
+from amif.training.fine_tuning.parameter_groups import FUSION_MODULES
 from amif.training.fine_tuning.splits import note_validation
-from amif.training.fine_tuning.trainer import FUSION_MODULES
 from amif.training.small_model import small_pretraining_model
 
 POSITIONS = "model.vision_model.embeddings.position_embeddings"
@@ -34,8 +34,8 @@ def splits(tmp_path):
 
 
 def built(checkpoint, splits, training, use_lora=False, **data_arguments):
-    model_args = ModelArguments(model_name_or_path=str(checkpoint), use_lora=use_lora)
-    return build_model(model_args, DataArguments(**data_arguments), splits, training)
+    model_args = VqaModelArguments(model_name_or_path=str(checkpoint), use_lora=use_lora)
+    return build_model(model_args, FineTuningDataArguments(**data_arguments), splits, training)
 
 
 def test_training_on_takes_the_knowledge_of_its_data(checkpoint, splits, caplog):
@@ -60,9 +60,9 @@ def test_an_adapter_keeps_the_knowledge_of_what_it_adapts(checkpoint, splits):
 
 
 def test_what_is_new_beside_adapters_depends_on_the_start(checkpoint, monkeypatch):
-    encoders = ModelArguments(vision_model="v", text_model="t", use_lora=True)
+    encoders = VqaModelArguments(vision_model="v", text_model="t", use_lora=True)
     assert new_modules(encoders) == FUSION_MODULES
-    ours = ModelArguments(model_name_or_path=str(checkpoint), use_lora=True)
+    ours = VqaModelArguments(model_name_or_path=str(checkpoint), use_lora=True)
     assert new_modules(ours) == ()
     monkeypatch.setattr(vqa_model, "is_pretrained_only", lambda name: True)
     assert {"co_attention", "crossattention"} <= set(new_modules(ours)), "stage one leaves co-attention untrained"
@@ -86,18 +86,18 @@ def test_code_beside_a_checkpoint_does_not_run(checkpoint, splits, tmp_path):
 def test_a_model_on_encoders_has_as_many_layers_as_asked_for(models_dir, splits):
     vision, text = str(models_dir / "dinov2-small"), str(models_dir / "minilm-l6")
     layers = {"vision_layers": 2, "text_layers": 1, "decoder_layers": 3}
-    model_args = ModelArguments(vision_model=vision, text_model=text, image_size=28, **layers)
-    config = build_model(model_args, DataArguments(), splits, training=True)[0].config
+    model_args = VqaModelArguments(vision_model=vision, text_model=text, image_size=28, **layers)
+    config = build_model(model_args, FineTuningDataArguments(), splits, training=True)[0].config
     assert [part.num_hidden_layers for part in (config.vision_config, config.text_config, config.decoder_config)] == [
         *layers.values()
     ]
     with pytest.raises(ValueError, match="shorten --vision_model and --text_model: give those"):
-        ModelArguments(vision_layers=2)
+        VqaModelArguments(vision_layers=2)
 
 
 def test_training_on_at_another_image_size_keeps_all_but_the_positions(checkpoint, splits):
-    model_args = ModelArguments(model_name_or_path=str(checkpoint), image_size=64, image_pooling=2, use_lora=True)
-    model, processor = build_model(model_args, DataArguments(), splits, training=True)
+    model_args = VqaModelArguments(model_name_or_path=str(checkpoint), image_size=64, image_pooling=2, use_lora=True)
+    model, processor = build_model(model_args, FineTuningDataArguments(), splits, training=True)
     old, new = small_model(knowledge=7).state_dict(), model.state_dict()
     changed = {name for name in new if not torch.equal(old.get(name, torch.empty(0)), new[name])}
     assert changed == {POSITIONS}
@@ -110,8 +110,8 @@ def test_training_on_at_another_image_size_keeps_all_but_the_positions(checkpoin
 
 
 def test_pooling_alone_changes_no_weight(checkpoint, splits):
-    model_args = ModelArguments(model_name_or_path=str(checkpoint), image_pooling=2, use_lora=True)
-    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    model_args = VqaModelArguments(model_name_or_path=str(checkpoint), image_pooling=2, use_lora=True)
+    model, _ = build_model(model_args, FineTuningDataArguments(), splits, training=True)
     assert model.config.image_pooling == 2
     old = small_model(knowledge=7).state_dict()
     assert all(torch.equal(old[name], weight) for name, weight in model.state_dict().items())
@@ -128,9 +128,9 @@ def test_pooling_alone_changes_no_weight(checkpoint, splits):
     ],
 )
 def test_an_image_size_that_the_patches_do_not_divide_is_refused(checkpoint, splits, size, pooling, message):
-    model_args = ModelArguments(model_name_or_path=str(checkpoint), image_size=size, image_pooling=pooling)
+    model_args = VqaModelArguments(model_name_or_path=str(checkpoint), image_size=size, image_pooling=pooling)
     with pytest.raises(ValueError, match=message):
-        build_model(model_args, DataArguments(), splits, training=True)
+        build_model(model_args, FineTuningDataArguments(), splits, training=True)
 
 
 def test_empty_folder_is_named(tmp_path, splits):
@@ -146,10 +146,10 @@ def test_a_new_co_attention_is_as_deep_as_asked_for(splits, tmp_path, caplog, mo
     processor = build_processor()
     small_pretraining_model(processor, 32, model_class=model_class).save_pretrained(tmp_path / "pretrained")
     processor.save_pretrained(tmp_path / "pretrained")
-    model_args = ModelArguments(
+    model_args = VqaModelArguments(
         model_name_or_path=str(tmp_path / "pretrained"), new_co_attention=new, num_co_attention_layers=3
     )
-    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    model, _ = build_model(model_args, FineTuningDataArguments(), splits, training=True)
     assert len(model.model.co_attention.text_layers) == layers
     assert ("the checkpoint's stays as deep as it is" in caplog.text) == (layers == 2)
 
@@ -161,12 +161,12 @@ def test_what_pretraining_read_of_a_data_set_is_remembered(splits, tmp_path):
     note_trained_on(pretrained.config, ["rocov2"])
     pretrained.save_pretrained(tmp_path / "pretrained")
     processor.save_pretrained(tmp_path / "pretrained")
-    model_args = ModelArguments(model_name_or_path=str(tmp_path / "pretrained"))
-    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    model_args = VqaModelArguments(model_name_or_path=str(tmp_path / "pretrained"))
+    model, _ = build_model(model_args, FineTuningDataArguments(), splits, training=True)
     assert datasets_of(model.config) == ["rocov2"]
-    note_validation(model, DataArguments("vqa_rad", validation_by="wording"), True, "validation")
+    note_validation(model, FineTuningDataArguments("vqa_rad", validation_by="wording"), True, "validation")
     with pytest.raises(ValueError, match="trained on vqa_rad with --validation_by wording: with image, training and"):
-        note_validation(model, DataArguments("vqa_rad"), True, "validation")
+        note_validation(model, FineTuningDataArguments("vqa_rad"), True, "validation")
 
 
 @pytest.mark.parametrize("asked", [None, 1])
@@ -174,6 +174,6 @@ def test_images_are_pooled_as_in_pretraining_unless_another_pooling_is_asked_for
     processor = build_processor()
     small_pretraining_model(processor, 32, image_pooling=2).save_pretrained(tmp_path / "pretrained")
     processor.save_pretrained(tmp_path / "pretrained")
-    model_args = ModelArguments(model_name_or_path=str(tmp_path / "pretrained"), image_pooling=asked)
-    model, _ = build_model(model_args, DataArguments(), splits, training=True)
+    model_args = VqaModelArguments(model_name_or_path=str(tmp_path / "pretrained"), image_pooling=asked)
+    model, _ = build_model(model_args, FineTuningDataArguments(), splits, training=True)
     assert model.config.image_pooling == (asked or 2)

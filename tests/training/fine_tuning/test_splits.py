@@ -9,7 +9,7 @@ from small_runs import build_data
 
 from amif.training.evaluation import candidate_answers
 from amif.training.fine_tuning import splits as vqa_splits
-from amif.training.fine_tuning.arguments import DataArguments
+from amif.training.fine_tuning.arguments import FineTuningDataArguments
 from amif.training.fine_tuning.splits import load_splits, note_validation, of_question_types, training_rows
 
 
@@ -20,10 +20,10 @@ def splits(tmp_path):
 
 def test_a_checkpoint_knows_how_validation_of_all_its_sets_was_made():
     model = small_model()
-    joint = DataArguments("slake", also_train_on=["vqa_rad=folder"])
+    joint = FineTuningDataArguments("slake", also_train_on=["vqa_rad=folder"])
     note_validation(model, joint, training=True, eval_split="validation")
     assert model.config.validation_by == {"slake": "image", "vqa_rad": "image"}
-    other = DataArguments("vqa_rad", validation_by="question")
+    other = FineTuningDataArguments("vqa_rad", validation_by="question")
     with pytest.raises(ValueError, match="trained on vqa_rad with --validation_by image: with question, training and"):
         note_validation(model, other, training=True, eval_split="validation")
 
@@ -31,17 +31,17 @@ def test_a_checkpoint_knows_how_validation_of_all_its_sets_was_made():
 def test_a_set_whose_validation_was_made_otherwise_is_not_trained_on_beside():
     model = small_model()
     model.config.validation_by = {"vqa_rad": "wording"}
-    joint = DataArguments("slake", also_train_on=["vqa_rad=folder"])
+    joint = FineTuningDataArguments("slake", also_train_on=["vqa_rad=folder"])
     with pytest.raises(ValueError, match="or leave vqa_rad out of --also_train_on"):
         note_validation(model, joint, training=True, eval_split="validation")
 
 
 def test_a_checkpoint_of_one_fold_is_not_evaluated_on_another():
     model = small_model()
-    first = DataArguments("vqa_rad", validation_fold=1)
+    first = FineTuningDataArguments("vqa_rad", validation_fold=1)
     note_validation(model, first, training=True, eval_split="validation")
     note_validation(model, first, training=False, eval_split="validation")
-    for other in (DataArguments("vqa_rad", validation_fold=2), DataArguments("vqa_rad")):
+    for other in (FineTuningDataArguments("vqa_rad", validation_fold=2), FineTuningDataArguments("vqa_rad")):
         with pytest.raises(ValueError, match="Give --validation_by image --validation_fold 1, start from"):
             note_validation(model, other, training=False, eval_split="validation")
 
@@ -49,7 +49,7 @@ def test_a_checkpoint_of_one_fold_is_not_evaluated_on_another():
 def test_training_without_training_questions_is_refused(tmp_path):
     (tmp_path / "test_b.csv").write_text("image,question,answer\na.png,is it?,yes\n")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    own = DataArguments(str(tmp_path / "test_b.csv"))
+    own = FineTuningDataArguments(str(tmp_path / "test_b.csv"))
     assert load_splits(own, training=False).keys() == {"test"}
     with pytest.raises(ValueError, match=r"test_b\.csv has no training questions, but test: .* rename it"):
         load_splits(own, training=True)
@@ -57,8 +57,8 @@ def test_training_without_training_questions_is_refused(tmp_path):
 
 def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch):
     monkeypatch.setattr(vqa_splits, "leave_out_shown_images", lambda rows, sources: rows.select(range(len(sources))))
-    assert len(training_rows(splits["train"], splits, DataArguments())) == len(splits["train"])
-    arguments = DataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
+    assert len(training_rows(splits["train"], splits, FineTuningDataArguments())) == len(splits["train"])
+    arguments = FineTuningDataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
     assert len(training_rows(splits["train"], splits, arguments)) == 2
 
 
@@ -67,7 +67,7 @@ def test_training_on_some_question_types_leaves_candidates_whole(splits):
     rows = splits["train"].select(range(len(types))).remove_columns("question_type").add_column("question_type", types)
     splits = DatasetDict({"train": rows, "validation": rows})
     before = candidate_answers("clean", splits, "validation")
-    trained = training_rows(splits["train"], splits, DataArguments(train_question_types=["plane"]))
+    trained = training_rows(splits["train"], splits, FineTuningDataArguments(train_question_types=["plane"]))
     assert trained["question_id"] == rows["question_id"][::2]
     assert candidate_answers("clean", splits, "validation") == before
 

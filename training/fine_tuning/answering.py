@@ -1,0 +1,119 @@
+"""Answering the questions of a data set, image by image; what is interrupted goes on where it stopped."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import TrainingArguments
+
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
+from ...processing_amif import AmifProcessor
+from ..data.sampler import ImageGroupedSampler
+from ..data.vqa_collator import AmifVqaCollator
+from ..data.vqa_rows import VqaRows
+from ..evaluation.partial_predictions import Answer, PartialPredictions
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """Answers batches by ranking candidates, or freely where there are none.
+
+    Args:
+        processor: Encodes the candidates and decodes what is generated.
+        candidates: Answers to choose from; None generates.
+    """
+
+    processor: AmifProcessor
+    candidates: Sequence[str] | None
+
+    def predict(
+        self, model: AmifForVisualQuestionAnswering, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answer B questions; inputs as for the model's `forward`.
+
+        Returns:
+            The best candidates' indices (B, 1) int64 and log-likelihoods (B,) float32 in nats; of generated answers the
+            tokens (B, length) int64, and NaN.
+        """
+        if self.candidates is None:
+            tokens = model.generate(**inputs)
+            return tokens, torch.full((len(tokens),), torch.nan, device=tokens.device)
+        ranking = model.rank_answers(**inputs, answers=self.processor.encode_candidates(self.candidates))
+        return ranking.indices, ranking.scores[:, 0]
+
+    def texts(self, predictions: np.ndarray) -> list[str]:
+        """The answers that the first result of `predict` stands for; -100 fills up batches of unequal length."""
+        if self.candidates is not None:
+            return [self.candidates[index] for index in predictions[:, 0]]
+        tokenizer = self.processor.tokenizer
+        tokens = np.where(predictions == -100, tokenizer.pad_token_id, predictions)
+        return tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
+    def answers(self, predictions: torch.Tensor, scores: torch.Tensor) -> list[Answer]:
+        """Texts and scores of what `predict` returned; no score for what was generated."""
+        texts = self.texts(predictions.cpu().numpy())
+        values = [None] * len(texts) if self.candidates is None else scores.tolist()
+        return list(zip(texts, values, strict=True))
+
+
+def open_partial_predictions(folder: str | Path, fingerprint: str, accelerator: Accelerator) -> PartialPredictions:
+    """The partial predictions of an evaluation, under the first process's fingerprint and in one file, in each process.
+
+    Args:
+        folder: Where they are kept.
+        fingerprint: Of `prediction_fingerprint`.
+        accelerator: Tells the processes apart.
+    """
+    shared = [fingerprint]
+    broadcast_object_list(shared)
+    partial_predictions = PartialPredictions(folder, shared[0], accelerator.process_index)
+    if accelerator.is_main_process:
+        partial_predictions.tidy()
+    accelerator.wait_for_everyone()
+    return partial_predictions
+
+
+def answer_rows(
+    rows: VqaRows,
+    answer: Callable[[dict[str, torch.Tensor]], list[Answer]],
+    collator: AmifVqaCollator,
+    args: TrainingArguments,
+    accelerator: Accelerator,
+    partial_predictions: PartialPredictions | None,
+) -> dict[int, Answer]:
+    """Answer every row that has no partial prediction; the processes share the batches.
+
+    Args:
+        rows: The questions.
+        answer: Answers a batch of the collator.
+        collator: Makes the batches.
+        args: Their size, the workers that read them, and whether progress is shown.
+        accelerator: Tells the processes apart.
+        partial_predictions: Holds what was answered before, and is told every answer; None keeps them in memory alone.
+
+    Returns:
+        The answers of all processes by row.
+    """
+    order, size = list(ImageGroupedSampler(rows.image_ids)), args.per_device_eval_batch_size
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    before = {} if partial_predictions is None else partial_predictions.read()
+    accelerator.wait_for_everyone()  # no process appends before all have read
+    # Whole batches: in other company, and padded otherwise, a question's score may differ in the last digit.
+    waiting = [batch for batch in batches if not before.keys() >= set(batch)]
+    own = waiting[accelerator.process_index :: accelerator.num_processes]
+    loader = DataLoader(rows, batch_sampler=own, collate_fn=collator, num_workers=args.dataloader_num_workers)
+    question_ids, found = rows.dataset["question_id"], []
+    hidden = bool(args.disable_tqdm) or not accelerator.is_local_main_process
+    for batch in tqdm(loader, desc="Answering", disable=hidden):
+        places = batch["row"].tolist()
+        answers = answer(batch)
+        if partial_predictions is not None:
+            partial_predictions.append(places, [question_ids[place] for place in places], answers)
+        found += zip(places, answers, strict=True)
+    return before | dict(gather_object(found))
