@@ -31,7 +31,8 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     image = arguments.image
     if arguments.frame is not None or arguments.window is not None:
         image = read_dicom(image, arguments.frame, window_of(arguments.window))
-    return pipeline("medical-vqa", model=arguments.model)(
+    answer = pipeline("medical-vqa", model=arguments.model)  # pyright: ignore  # its stub knows no registered task
+    return answer(
         image=image,
         question=arguments.question,
         top_k=arguments.top_k,

@@ -85,9 +85,8 @@ def main() -> None:
         trainer.recall_training()
     if plan.trains:
         train(trainer, data.splits)
-    checkpoint = training_args.output_dir if plan.trains else plan.start
     # Nothing is written beside a checkpoint of the Hub, which lies in its cache.
-    folder = checkpoint if Path(checkpoint).is_dir() else training_args.output_dir
+    folder = plan.result if Path(plan.result).is_dir() else training_args.output_dir
     if data_args.abstention_error_rate is not None:
         set_abstention_threshold(trainer, data.splits, data_args)
         if trainer.is_world_process_zero():
@@ -100,7 +99,7 @@ def main() -> None:
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
         if asked.eval_split == "test" and metrics["overall"] is not None:
-            append_test_evaluation(folder, metrics, local_folder(checkpoint))
+            append_test_evaluation(folder, metrics, local_folder(plan.result))
         write_results(training_args.output_dir, rows, metrics)
         trained_on = data_args.dataset if plan.trains or plan.has_ended else None
         names = (model_args.start, model_args.text_model)

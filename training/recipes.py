@@ -17,15 +17,15 @@ PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave
 
 
 def parse_with_recipe(
-    dataclass_types: Sequence[type], arguments: Sequence[str], default_recipe: str | Path, **defaults: Any
+    dataclass_types: Sequence[Any], arguments: Sequence[str], default_recipe: str | Path, **defaults: Any
 ) -> tuple[Any, ...]:
     """One instance of each dataclass.
 
     Args:
-        dataclass_types: the dataclasses whose fields are the arguments.
-        arguments: the command line; a first word that ends in .json, .yaml or .yml names a recipe.
-        default_recipe: the recipe where none is named and no `--dataset` is given; help tells the plain defaults.
-        **defaults: defaults other than the dataclasses'.
+        dataclass_types: The dataclasses whose fields are the arguments.
+        arguments: The command line; a first word that ends in .json, .yaml or .yml names a recipe.
+        default_recipe: The recipe where none is named and no `--dataset` is given; help tells the plain defaults.
+        **defaults: Defaults other than the dataclasses'.
     """
     parser = HfArgumentParser(dataclass_types)
     arguments = list(arguments)
@@ -48,9 +48,9 @@ def choice_ahead(arguments: Sequence[str], name: str, choices: Sequence[str]) ->
     """The value of an argument that decides which other arguments there are; the first choice where it is not given.
 
     Args:
-        arguments: the command line, as for `parse_with_recipe`; of its recipe, too, the value is taken.
-        name: of the argument, without dashes.
-        choices: what it may be; another value ends the script with a message.
+        arguments: The command line, as for `parse_with_recipe`; of its recipe, too, the value is taken.
+        name: Of the argument, without dashes.
+        choices: What it may be; another value ends the script with a message.
     """
     recipe = read_recipe(arguments[0]) if _names_recipe(arguments) else {}
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
@@ -69,7 +69,7 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     """The arguments that a JSON or YAML file holds.
 
     Raises:
-        ValueError: where it holds none by name.
+        ValueError: If it holds none by name.
     """
     values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
     if not isinstance(values, dict):
@@ -81,7 +81,7 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
     """`key=value` words of a command line as a dictionary, with `absolute_paths`.
 
     Raises:
-        ValueError: for a word without "=", or a key that comes twice.
+        ValueError: If a word has no "=", or a key comes twice.
     """
     if odd := [pair for pair in pairs if "=" not in pair]:
         raise ValueError(f"{odd[0]!r} is not of the form name=value.")

@@ -21,7 +21,7 @@ class StopOnSigterm(TrainerCallback):
     where `save_total_limit` is 1.
 
     Args:
-        trainer: the trainer to interrupt; its accelerator lets all processes stop at the same step.
+        trainer: The trainer to interrupt; its accelerator lets all processes stop at the same step.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -43,7 +43,10 @@ class StopOnSigterm(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint, but not after an epoch's last step, which evaluation follows before it is saved."""
-        self.stopping = self._any_process_asked(args)
+        self.stopping = self.asked
+        if args.world_size > 1:
+            asked = torch.tensor(float(self.asked), device=args.device)
+            self.stopping = bool(torch.as_tensor(self.trainer.accelerator.reduce(asked, reduction="sum")) > 0)
         if self.stopping and not float(state.epoch).is_integer():
             control.should_save = True
 
@@ -62,9 +65,3 @@ class StopOnSigterm(TrainerCallback):
 
     def _note(self, *_: Any) -> None:
         self.asked = True
-
-    def _any_process_asked(self, args: TrainingArguments) -> bool:
-        if args.world_size == 1:
-            return self.asked
-        asked = torch.tensor(float(self.asked), device=args.device)
-        return bool(self.trainer.accelerator.reduce(asked, reduction="sum") > 0)

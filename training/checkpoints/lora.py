@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
+from typing import TYPE_CHECKING
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 # In the output folder, beside the whole model that the adapter is merged into.
 ADAPTER_FOLDER = "adapter"
@@ -23,14 +28,14 @@ def add_lora(model: PreTrainedModel, rank: int, new_modules: Sequence[str] = ())
     Layers that are frozen already get none, and neither does an answer head that shares its weight with an embedding.
 
     Args:
-        model: the model, changed in place.
-        rank: r, the rows of A and columns of B.
-        new_modules: parts of names of modules that are new and not pretrained: these are trained as they are and saved
+        model: The model, changed in place.
+        rank: The rows of A and columns of B.
+        new_modules: Parts of names of modules that are new and not pretrained: these are trained as they are and saved
             whole, in the adapter's files.
 
     Raises:
-        ImportError: peft is not installed.
-        ValueError: the rank is not positive.
+        ImportError: If peft is not installed.
+        ValueError: If the rank is not positive.
     """
     if rank < 1:
         raise ValueError(f"The rank of an adapter is {rank}; give 1 or more, such as 8.")
@@ -53,10 +58,14 @@ def has_lora(model: nn.Module) -> bool:
     return hasattr(model, "peft_config")
 
 
+def _lora_config(model: nn.Module) -> "LoraConfig":
+    (config,) = vars(model)["peft_config"].values()
+    return config
+
+
 def save_lora(model: PreTrainedModel, folder: str | Path) -> None:
     """Save a model's adapter, and nothing else, in peft's own files."""
-    (config,) = model.peft_config.values()
-    config.save_pretrained(folder)
+    _lora_config(model).save_pretrained(str(folder))
     weights = {_PEFT_PREFIX + name: weight.contiguous() for name, weight in _adapter_weights(model).items()}
     save_file(weights, Path(folder) / ADAPTER_WEIGHTS, metadata={"format": "pt"})
 
@@ -65,8 +74,8 @@ def load_lora(model: PreTrainedModel, folder: str | Path) -> None:
     """Read the weights of an adapter, from safetensors alone, into the same adapter of `model`.
 
     Raises:
-        FileNotFoundError: the folder holds no adapter.
-        ValueError: the adapter is another one, of other layers or another rank.
+        FileNotFoundError: If the folder holds no adapter.
+        ValueError: If the adapter is another one, of other layers or another rank.
     """
     from peft import set_peft_model_state_dict
 
@@ -84,7 +93,7 @@ def refuse_adapter(folder: str | Path) -> None:
     """Make sure that a checkpoint to be read into a model without adapters is no adapter.
 
     Raises:
-        ValueError: where it is one.
+        ValueError: If it is one.
     """
     if (Path(folder) / ADAPTER_WEIGHTS).is_file():
         raise ValueError(f"{folder} holds an adapter: give --use_lora and --lora_rank as when it was trained.")
@@ -96,9 +105,9 @@ def finish_lora(model: PreTrainedModel, output_dir: str | Path, save: bool = Tru
     A model without adapters clears away the adapter of an earlier run, which is not its own.
 
     Args:
-        model: the model, changed in place: a plain one afterwards, which `save_pretrained` writes whole.
-        output_dir: folder of the run's results.
-        save: whether this process writes files.
+        model: The model, changed in place: a plain one afterwards, which `save_pretrained` writes whole.
+        output_dir: Folder of the run's results.
+        save: Whether this process writes files.
     """
     folder = Path(output_dir) / ADAPTER_FOLDER
     if save and folder.is_dir():
@@ -113,7 +122,7 @@ def describe_lora(model: nn.Module) -> str | None:
     """One line for a model card; None for a model without adapters."""
     if not has_lora(model):
         return None
-    (config,) = model.peft_config.values()
+    config = _lora_config(model)
     new = f", and new modules: {', '.join(sorted(config.modules_to_save))}" if config.modules_to_save else ""
     return f"LoRA of rank {config.r}, alpha {config.lora_alpha}{new}"
 
@@ -128,11 +137,12 @@ def _merge(model: PreTrainedModel) -> None:
             module.merge()
             model.set_submodule(name, module.get_base_layer())
         elif isinstance(module, ModulesToSaveWrapper):
-            model.set_submodule(name, module.modules_to_save[module.active_adapter])
+            (adapter,) = module.active_adapters
+            model.set_submodule(name, module.modules_to_save[adapter])
     del model.peft_config
 
 
-def _adapter_weights(model: PreTrainedModel) -> dict[str, object]:
+def _adapter_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     from peft import get_peft_model_state_dict
 
     # By default peft looks on the Hub whether the vocabulary has grown.
@@ -163,7 +173,7 @@ def _outermost(model: nn.Module, parts: Sequence[str]) -> list[str]:
     return found
 
 
-def _embedding_weights(module: nn.Module) -> set[nn.Parameter]:
+def _embedding_weights(module: nn.Module) -> set[torch.Tensor]:
     return {child.weight for child in module.modules() if isinstance(child, nn.Embedding)}
 
 

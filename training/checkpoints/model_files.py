@@ -5,7 +5,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
-from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils.hub import cached_file
 
 # Of AMiF, whether it answers or is pre-trained, and of the two other objectives of pre-training.
 MODEL_TYPES = ("amif", "amif_aga", "amif_mpma")
@@ -22,7 +23,7 @@ def check_evaluated_checkpoint(name_or_path: str | None, output_dir: str | Path)
     """Make sure that an evaluation without training has a checkpoint, and leaves its folder as training left it.
 
     Raises:
-        ValueError: where no checkpoint is named, or `output_dir` is its folder.
+        ValueError: If no checkpoint is named, or `output_dir` is its folder.
     """
     if name_or_path is None:
         raise ValueError("--do_train false evaluates a checkpoint: name one as --model_name_or_path.")
@@ -36,15 +37,15 @@ def check_evaluated_checkpoint(name_or_path: str | None, output_dir: str | Path)
 def local_folder(name_or_path: str) -> Path:
     """The folder of a checkpoint's files; of one of the Hub, their place in the cache, not to be written to."""
     folder = Path(name_or_path)
-    return folder if folder.is_dir() else Path(cached_file(name_or_path, CONFIG_NAME)).parent
+    return folder if folder.is_dir() else Path(str(cached_file(name_or_path, CONFIG_NAME))).parent
 
 
 def check_model(name_or_path: str) -> None:
     """Make sure that a folder holds a whole AMiF model, or a name of the Hub stands for one, without loading it.
 
     Raises:
-        FileNotFoundError: where configuration, weights or a shard of them are missing.
-        ValueError: where the model is of another type, or a file of weights is damaged.
+        FileNotFoundError: If configuration, weights or a shard of them are missing.
+        ValueError: If the model is of another type, or a file of weights is damaged.
     """
     folder = Path(name_or_path)
     if folder.is_dir() and not (folder / CONFIG_NAME).is_file():

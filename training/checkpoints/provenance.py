@@ -13,8 +13,8 @@ def note_trained_on(config: PreTrainedConfig, datasets: Sequence[str]) -> None:
     """Add data sets to those that a checkpoint's configuration names, first learned from first.
 
     Args:
-        config: of the model that learns.
-        datasets: names; of paths and of "name=folder" the name alone is kept.
+        config: Of the model that learns.
+        datasets: Names; of paths and of "name=folder" the name alone is kept.
     """
     names = [Path(dataset.partition("=")[0]).name for dataset in datasets]
     config.trained_on = list(dict.fromkeys([*datasets_of(config), *names]))
@@ -29,12 +29,12 @@ def note_held_out(config: PreTrainedConfig, names: Sequence[str], validation_by:
     """Keep in a checkpoint's configuration which validation its pairs held out, for fine-tuning to refuse another.
 
     Args:
-        config: of the model that learns from the pairs; its `validation_by` may tell of earlier ones.
-        names: of the VQA sets that the pairs were made of and that have no validation split of their own.
-        validation_by: what theirs was made of.
+        config: Of the model that learns from the pairs; its `validation_by` may tell of earlier ones.
+        names: Of the VQA sets that the pairs were made of and that have no validation split of their own.
+        validation_by: What theirs was made of.
 
     Raises:
-        ValueError: where earlier pairs of a set held out another validation.
+        ValueError: If earlier pairs of a set held out another validation.
     """
     known = getattr(config, "validation_by", {})
     for name in names:

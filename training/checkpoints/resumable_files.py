@@ -32,11 +32,13 @@ class RunPlan:
         trains: Whether the model is trained.
         has_ended: Whether an earlier run trained it to the end, so that its output folder is only evaluated.
         start: The checkpoint that is trained on or evaluated; None for a new model.
+        result: The checkpoint that there is in the end: what training leaves, or `start`.
     """
 
     trains: bool
     has_ended: bool
     start: str | None
+    result: str
 
     def arguments_of(self, args: _Arguments) -> _Arguments:
         """The trainer's arguments: `args`, or a copy that does not ask for validation where nothing is trained."""
@@ -54,10 +56,12 @@ def plan_run(args: TrainingArguments, name_or_path: str | None) -> RunPlan:
         args: As the command line gives them.
         name_or_path: The checkpoint to start from or to evaluate; None for a new model.
     """
+    output_dir = str(args.output_dir)
     if args.do_train and resumes_newest(args.resume_from_checkpoint) and training_has_ended(args):
-        logger.info(f"Training had ended: {args.output_dir} is evaluated.")
-        return RunPlan(trains=False, has_ended=True, start=args.output_dir)
-    return RunPlan(trains=args.do_train, has_ended=False, start=name_or_path)
+        logger.info(f"Training had ended: {output_dir} is evaluated.")
+        return RunPlan(trains=False, has_ended=True, start=output_dir, result=output_dir)
+    result = output_dir if args.do_train or name_or_path is None else name_or_path
+    return RunPlan(trains=args.do_train, has_ended=False, start=name_or_path, result=result)
 
 
 def resumes_newest(resume_from_checkpoint: str | bool | None) -> bool:
@@ -68,7 +72,7 @@ def resumes_newest(resume_from_checkpoint: str | bool | None) -> bool:
 def training_has_ended(args: TrainingArguments) -> bool:
     """Whether the output folder holds the final model of a training run of as many epochs or steps as `args` says."""
     try:
-        state = TrainerState.load_from_json(str(Path(args.output_dir) / TRAINER_STATE_NAME))
+        state = TrainerState.load_from_json(str(Path(str(args.output_dir)) / TRAINER_STATE_NAME))
     except (FileNotFoundError, ValueError):
         return False
     if args.max_steps > 0:

@@ -28,6 +28,7 @@ logger = logging.get_logger(__name__)
 class ResumableArguments(TrainingArguments):
     """Training arguments of every trainer here: a checkpoint every epoch, and the best on validation at the end."""
 
+    output_dir: str = field(default="trainer_output", metadata={"help": "Folder of the checkpoint and all results."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
     warmup_steps: float = field(default=0.4, metadata={"help": "Steps of linear warm-up; below 1, their share."})
     adam_beta2: float = field(default=0.98, metadata={"help": "Second beta of AdamW."})
@@ -68,10 +69,10 @@ class ResumableTrainer(Trainer):
         ValueError: If the run would push to the Hub while it trains, or spread a model with adapters over processes.
     """
 
-    args: TrainingArguments
+    args: ResumableArguments
     model: PreTrainedModel
 
-    def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs: Any) -> None:
+    def __init__(self, model: PreTrainedModel, args: ResumableArguments, **kwargs: Any) -> None:
         if args.push_to_hub and args.hub_strategy != HubStrategy.END:
             raise ValueError("Give --hub_strategy end: with others the Trainer pushes training_args.bin, a pickle.")
         super().__init__(model=model, args=args, **kwargs)

@@ -15,7 +15,7 @@ def check_training_answers(training: Dataset) -> None:
     """Warn where all training answers are the same one.
 
     Raises:
-        ValueError: when no training row has an answer.
+        ValueError: If no training row has an answer.
     """
     answers = distinct_answers(training)
     if not answers:
@@ -33,10 +33,10 @@ def check_validation_answers(validation: Dataset | dict[str, Dataset] | None) ->
     """Make sure that there is something to choose checkpoints by.
 
     Args:
-        validation: the rows of validation, or several sets of them by name; None where there are none.
+        validation: The rows of validation, or several sets of them by name; None where there are none.
 
     Raises:
-        ValueError: when none of a set's rows has an answer.
+        ValueError: If none of a set's rows has an answer.
     """
     for name, rows in (validation if isinstance(validation, dict) else {"validation": validation}).items():
         if rows is not None and not any(answer is not None for answer in rows["answer"]):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Answerer:
     candidates: Sequence[str] | None
 
     def predict(
-        self, model: AmifForVisualQuestionAnswering, inputs: Mapping[str, torch.Tensor]
+        self, model: AmifForVisualQuestionAnswering, inputs: Mapping[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Answer B questions; inputs as for the model's `forward`.
 
@@ -50,7 +51,7 @@ class Answerer:
     def texts(self, predictions: np.ndarray) -> list[str]:
         """The answers that the first result of `predict` stands for; -100 fills up batches of unequal length."""
         if self.candidates is not None:
-            return [self.candidates[index] for index in predictions[:, 0]]
+            return [self.candidates[int(index)] for index in predictions[:, 0]]
         tokenizer = self.processor.tokenizer
         tokens = np.where(predictions == -100, tokenizer.pad_token_id, predictions)
         return tokenizer.batch_decode(tokens, skip_special_tokens=True)

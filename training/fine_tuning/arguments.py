@@ -121,6 +121,7 @@ class FineTuningDataArguments(VqaDataArguments):
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
 
     @property
-    def question_options(self) -> dict[str, str | int]:
+    def question_options(self) -> dict[str, str]:
         """How `predict_file` is read."""
-        return self._given("image_column", "question_column", "image_dir", "on_bad_row")
+        given = self._given("image_column", "question_column", "image_dir", "on_bad_row")
+        return {name: str(value) for name, value in given.items()}

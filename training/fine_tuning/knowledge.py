@@ -14,14 +14,14 @@ def knowledge_ids(source: str, training: Dataset, processor: AmifProcessor) -> t
 
     Args:
         source: "answers" (normalised) or "questions" (lower-cased where the processor does).
-        training: rows of the schema whose answers may be known.
-        processor: gives the tokens.
+        training: Rows of the schema whose answers may be known.
+        processor: Gives the tokens.
 
     Returns:
         (M,) int64, as `set_knowledge` takes them.
 
     Raises:
-        ValueError: for another `source`.
+        ValueError: If `source` is neither.
     """
     if source not in SOURCES:
         raise ValueError(f"knowledge={source!r} is unknown; choose one of {SOURCES} or none.")

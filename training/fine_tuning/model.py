@@ -45,10 +45,12 @@ def build_model(
         keeps_knowledge = not training or (model_args.use_lora and model.config.knowledge_size > 0)
     elif name is not None:
         model, processor = build_model_on_pretraining(name, model_args, _config(model_args, data_args))
-    elif model_args.vision_model is None:
+    elif model_args.vision_model is None or model_args.text_model is None:  # neither, as the arguments say
         model, processor = build_small_model(model_args, splits, _config(model_args, data_args))
     else:
-        model, processor = build_model_on_encoders(model_args, _config(model_args, data_args))
+        model, processor = build_model_on_encoders(
+            model_args.vision_model, model_args.text_model, model_args, _config(model_args, data_args)
+        )
     if keeps_knowledge:
         logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
     elif model.knowledge_fusion is not None:
@@ -193,13 +195,13 @@ def build_model_on_pretraining(
 
 
 def build_model_on_encoders(
-    model_args: VqaModelArguments, config: dict[str, object]
+    vision_model: str, text_model: str, model_args: VqaModelArguments, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on pretrained encoders, float32."""
-    processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
+    processor = encoder_processor(vision_model, text_model, model_args.image_size)
     model = AmifForVisualQuestionAnswering.from_encoders(
-        model_args.vision_model,
-        model_args.text_model,
+        vision_model,
+        text_model,
         model_args.decoder_model,
         image_size=processor.image_processor.size["height"],
         vision_layers=model_args.vision_layers,

@@ -50,7 +50,7 @@ def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArgu
     splits = limit_samples(whole, data_args)
     if data_args.refit:
         splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
-    eval_split = evaluated_split(splits, data_args.eval_split, name)
+    eval_split = evaluated_split({str(split): rows for split, rows in splits.items()}, data_args.eval_split, name)
     for split, rows in splits.items():
         logger.info(f"{name} {split}: {len(rows)} questions, {len(set(rows['image_id']))} images")
     if not training:
@@ -75,8 +75,8 @@ def load_splits(data_args: FineTuningDataArguments, training: bool) -> DatasetDi
     splits = data_args.load_splits()
     if training and "train" not in splits:
         raise ValueError(
-            f"{data_args.dataset} has no training questions, but {', '.join(splits)}: a file is of the split that its "
-            "name begins with, so rename it, or give --do_train false."
+            f"{data_args.dataset} has no training questions, but {', '.join(map(str, splits))}: a file is of the "
+            "split that its name begins with, so rename it, or give --do_train false."
         )
     return splits
 
@@ -86,7 +86,7 @@ def limit_samples(splits: DatasetDict, data_args: FineTuningDataArguments) -> Da
     limits = {"train": data_args.max_train_samples}
     return DatasetDict(
         {
-            name: split.select(range(min(limits.get(name, data_args.max_eval_samples) or len(split), len(split))))
+            name: split.select(range(min(limits.get(str(name), data_args.max_eval_samples) or len(split), len(split))))
             for name, split in splits.items()
         }
     )

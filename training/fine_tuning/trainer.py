@@ -1,12 +1,13 @@
 """Fine-tuning on visual question answering: the trainer and its arguments."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
@@ -128,12 +129,14 @@ class AmifVqaTrainer(ResumableTrainer):
         **kwargs: As for `transformers.Trainer`, but for `compute_metrics`.
 
     Raises:
-        ValueError: If `compute_metrics` is given, or checkpoints shall be measured on rows without a single answer.
+        ValueError: If `compute_metrics` is given or no processor is, or checkpoints shall be measured on rows without a
+            single answer.
     """
 
     args: AmifVqaArguments
     model: AmifForVisualQuestionAnswering
     processing_class: AmifProcessor
+    eval_dataset: Dataset | dict[str, Dataset] | None
 
     # The loss is a mean over the batch, so the Trainer must divide it by the accumulation steps.
     loss_is_scaled_for_ga = False
@@ -158,6 +161,8 @@ class AmifVqaTrainer(ResumableTrainer):
             )
         if args.eval_strategy != "no":
             check_validation_answers(eval_dataset)
+        if processing_class is None:
+            raise ValueError("Give the model's processor as processing_class: it reads images, questions and answers.")
         self.collator = AmifVqaCollator(processing_class)
         super().__init__(
             model=model,
@@ -218,18 +223,19 @@ class AmifVqaTrainer(ResumableTrainer):
         """
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):  # the Trainer's way to name one of its dictionary
-            dataset = self.eval_dataset[dataset]
-        if isinstance(dataset, dict):
-            return super().evaluate(dataset, ignore_keys, metric_key_prefix)
-        with self._measuring(dataset):
-            return super().evaluate(dataset, ignore_keys, metric_key_prefix)
+            dataset = self.eval_dataset[dataset] if isinstance(self.eval_dataset, dict) else None
+        if dataset is None:
+            raise ValueError("There are no rows to evaluate: give eval_dataset.")
+        measured = nullcontext() if isinstance(dataset, dict) else self._measuring(dataset)
+        with measured:  # the Trainer takes rows of `datasets` too, which its annotation leaves out
+            return super().evaluate(dataset, ignore_keys, metric_key_prefix)  # pyright: ignore[reportArgumentType]
 
     def predict(
         self, test_dataset: Dataset, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
     ) -> PredictionOutput:
         """As the Trainer's, with `accuracy` in percent; `predict_answers` gives the answers as texts, in order."""
         with self._measuring(test_dataset):
-            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix)  # pyright: ignore[reportArgumentType]
 
     @contextmanager
     def _measuring(self, dataset: Dataset) -> Iterator[None]:
@@ -255,7 +261,8 @@ class AmifVqaTrainer(ResumableTrainer):
         """
         with unsharded(self.model):
             rows, answerer = self._rows(dataset), self._answerer()
-            model = self._unwrapped().to(self.args.device).eval()
+            model = self._unwrapped().eval()
+            model.to(self.args.device)  # pyright: ignore[reportArgumentType]  # transformers wraps the method
 
             def answer(batch: dict[str, torch.Tensor]) -> list[Answer]:
                 _, predicted, _ = self.prediction_step(model, batch, prediction_loss_only=False)
@@ -300,11 +307,11 @@ class AmifVqaTrainer(ResumableTrainer):
         return self.accelerator.unwrap_model(self.model)
 
     def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:
-        answers = self._answerer().texts(prediction.predictions[0][prediction.label_ids.argsort()])
+        answers = self._answerer().texts(prediction.predictions[0][np.asarray(prediction.label_ids).argsort()])
         check_predictions_differ(answers, references)
         # In memory: a file in the user's cache folder would be one for all processes.
         measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
-        return {"accuracy": measured["accuracy"]}
+        return {"accuracy": None if measured is None else measured["accuracy"]}
 
     def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         self.data_collator = self._training_collator() if is_training else self.collator
@@ -349,7 +356,7 @@ class AmifVqaTrainer(ResumableTrainer):
         if self._train_sampler is not None:
             self._train_sampler.set_epoch(epoch)
 
-    def _get_train_sampler(self, train_dataset: VqaRows | None = None) -> Sampler:
+    def _get_train_sampler(self, train_dataset: VqaRows) -> Sampler | None:
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         if self.args.questions_per_image is not None:
             self._train_sampler = ImageGroupedSampler(
