@@ -34,8 +34,7 @@ from amif import AmifProcessor
 from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.model_files import check_evaluated_checkpoint
 from amif.training.checkpoints.provenance import note_held_out, note_trained_on
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.checkpoints.resumable_trainer import resumes_newest, training_has_ended
+from amif.training.checkpoints.resumable_files import check_output_folder, resumes_newest, training_has_ended
 from amif.training.data import StrongAugmentation, load_vqa_dataset
 from amif.training.data.mixtures import add_vqa_pairs, has_validation
 from amif.training.data.phantom.datasets import phantom_vqa_sentences

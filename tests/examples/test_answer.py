@@ -33,7 +33,7 @@ def expected(checkpoint, image, question, **options):
     return [(one["answer"], pytest.approx(one["score"], abs=1e-4)) for one in given]
 
 
-def test_ranked_answers_of_a_picture(answer, checkpoint, tmp_path):
+def test_ranked_answers_of_an_image(answer, checkpoint, tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
     ranked = answer(tmp_path / "a.png", "is there a mass?", "--top_k", 5)

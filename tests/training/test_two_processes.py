@@ -149,23 +149,28 @@ def whole_and_resumed(folder, processor, data, **sampling):
 
 def interrupted_evaluation(folder, processor, data):
     run = trainer(folder, processor, data, **BATCHES)
-    answer, answered = run._answer, []
+    answer, answered = run.prediction_step, []
 
-    def killing(model, inputs):
+    def killing(model, inputs, **options):
         answered.append(len(inputs["input_ids"]))
         if len(answered) == 2:
             raise Killed
-        return answer(model, inputs)
+        return answer(model, inputs, **options)
 
-    run._answer = killing
+    run.prediction_step = killing
     try:
         run.predict_answers(data, folder)
     except Killed:
         run.accelerator.wait_for_everyone()
     kept = sum(len(path.read_text().splitlines()) for path in folder.glob("predictions.partial-*"))
     run.accelerator.wait_for_everyone()
-    run._answer, answered[:] = answer, []
-    run._answer = lambda model, inputs: answered.append(len(inputs["input_ids"])) or answer(model, inputs)
+    answered[:] = []
+
+    def counting(model, inputs, **options):
+        answered.append(len(inputs["input_ids"]))
+        return answer(model, inputs, **options)
+
+    run.prediction_step = counting
     answers, scores = run.predict_answers(data, folder)
     return {"kept": kept, "answered_later": sum(answered), "answers_later": answers, "scores_later": scores}
 

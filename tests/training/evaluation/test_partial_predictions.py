@@ -60,25 +60,25 @@ class Killed(BaseException):
 
 
 def interrupted_after(batches, folder, run, data, monkeypatch):
-    answer, calls = run._answer, []
+    answer, calls = run.prediction_step, []
 
-    def counting(*args):
+    def counting(*args, **options):
         calls.append(1)
         if len(calls) > batches:
             raise Killed
-        return answer(*args)
+        return answer(*args, **options)
 
-    monkeypatch.setattr(run, "_answer", counting)
+    monkeypatch.setattr(run, "prediction_step", counting)
     with pytest.raises(Killed):
         run.predict_answers(data, folder)
-    monkeypatch.setattr(run, "_answer", answer)
+    monkeypatch.setattr(run, "prediction_step", answer)
 
 
 def batches_answered(run, data, folder, monkeypatch):
-    answer, calls = run._answer, []
-    monkeypatch.setattr(run, "_answer", lambda *args: calls.append(1) or answer(*args))
+    answer, calls = run.prediction_step, []
+    monkeypatch.setattr(run, "prediction_step", lambda *args, **options: calls.append(1) or answer(*args, **options))
     answers = run.predict_answers(data, folder)
-    monkeypatch.setattr(run, "_answer", answer)
+    monkeypatch.setattr(run, "prediction_step", answer)
     return answers, len(calls)
 
 
@@ -103,15 +103,15 @@ def test_interrupted_grounding_goes_on_and_ends_the_same(tmp_path, processor, da
         run = trainer(folder, processor, data, small_model(), per_device_eval_batch_size=5)
         run.model.load_state_dict(weights)
         run.candidates = CANDIDATES
-        answer, calls = run._answer, []
+        answer, calls = run.prediction_step, []
 
-        def counting(*args):
+        def counting(*args, **options):
             if len(calls) == batches:
                 raise Killed
             calls.append(1)
-            return answer(*args)
+            return answer(*args, **options)
 
-        monkeypatch.setattr(run, "_answer", counting)
+        monkeypatch.setattr(run, "prediction_step", counting)
         rows = prediction_rows(data, *run.predict_answers(data, folder))
         return measure_grounding(run, data, rows, data_args), len(calls)
 

@@ -350,9 +350,9 @@ def test_frozen_encoder_sees_each_image_once_an_epoch_in_a_new_draw(tmp_path, pr
     run.model.eval()
     for epoch, image_id in product((0, 1), images):
         row = data["image_id"].index(image_id)
-        picture = augmentation(data[row]["image"].convert("RGB"), epoch=epoch, row=row)
+        image = augmentation(data[row]["image"].convert("RGB"), epoch=epoch, row=row)
         with torch.no_grad():
-            expected = encode(processor(images=picture)["pixel_values"])[0]
+            expected = encode(processor(images=image)["pixel_values"])[0]
         torch.testing.assert_close(states[epoch, image_id], expected, rtol=0, atol=1e-5)
     assert not torch.equal(states[0, images[0]], states[1, images[0]])
 
