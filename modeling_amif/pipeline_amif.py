@@ -37,7 +37,7 @@ class AmifVqaPipeline(Pipeline):
         batch_size: Questions answered at a time, 16 by default; each image among them is encoded once.
 
     Raises:
-        ValueError: Where the checkpoint has not learned to answer.
+        ValueError: If the checkpoint has not learned to answer.
 
     Example:
         >>> answer = pipeline("medical-vqa", model="amif-vqa")
@@ -87,7 +87,7 @@ class AmifVqaPipeline(Pipeline):
             (nats). For a list a list of such, for a data set or a generator an iterator over them.
 
         Raises:
-            ValueError: Where image or question is missing, lists do not pair up, there are no candidates, or `abstain`
+            ValueError: If image or question is missing, lists do not pair up, there are no candidates, or `abstain`
                 is asked for and the checkpoint has no threshold.
         """
         size = batch_size or self._batch_size or QUESTIONS_PER_BATCH

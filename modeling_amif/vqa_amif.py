@@ -240,21 +240,15 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         return (self.config._attn_implementation, *autocast, *versions)
 
     def encode(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_index: torch.Tensor | None = None,
-        image_states: torch.Tensor | None = None,
-        output_attentions: bool = False,
+        self, *inputs: torch.Tensor | None, output_attentions: bool = False, **named_inputs: torch.Tensor | None
     ) -> AmifVisualQuestionAnsweringOutput:
-        """Everything up to the decoder; arguments as in `AmifModel.forward`.
+        """Everything up to the decoder; inputs as in `AmifModel.forward`, by place or by name.
 
         Returns:
             An output with `joint_states` (B, t + p, decoder width) and `attention_mask`, and the attention maps and the
             gate where asked for.
         """
-        joint = self.model(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
+        joint = self.model(*inputs, output_attentions=output_attentions, **named_inputs)
         states, extras = joint.last_hidden_state, {}
         knowledge = self.knowledge_states()
         if knowledge is not None and self.knowledge_fusion is not None:
@@ -285,7 +279,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
             output_attentions: Return attention maps and the gate; needs the eager attention implementation.
         """
-        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions)
+        encoded = self.encode(
+            pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions=output_attentions
+        )
         logits = self.decoder(
             input_ids=self._decoder_inputs(labels, len(encoded.joint_states)),
             encoder_hidden_states=encoded.joint_states,

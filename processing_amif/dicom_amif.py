@@ -139,7 +139,11 @@ def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str | Pa
         return _full_range(processing.apply_voi(indices, header), header.VOILUTSequence[0].LUTDescriptor[2])
     chosen = _choose_window(header, window, path)
     if chosen is not None:
-        return _windowed(values, *chosen)
+        # A data set of its own whose values have 8 bits, so that the window opens on 0 to 255.
+        view = _pydicom().Dataset()
+        view.PhotometricInterpretation, view.BitsStored, view.PixelRepresentation = "MONOCHROME2", 8, 0
+        view.WindowCenter, view.WindowWidth, view.VOILUTFunction = chosen
+        return np.rint(processing.apply_windowing(values, view)).astype(np.uint8)
     if header.get("PixelRepresentation") == 0 and header.BitsStored <= 8 and np.array_equal(values, pixels):
         return _full_range(pixels, header.BitsStored)
     padding = header.get("PixelPaddingValue")
@@ -163,14 +167,6 @@ def _choose_window(header: Any, window: Window | None, path: str | Path) -> tupl
     if own:
         return *own[window or 0], header.get("VOILUTFunction") or "LINEAR"
     return (*WINDOW_PRESETS[CT_WINDOW], "LINEAR") if modality == "CT" else None
-
-
-def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
-    # A data set of its own whose values have 8 bits, so that the window opens on 0 to 255.
-    view = _pydicom().Dataset()
-    view.PhotometricInterpretation, view.BitsStored, view.PixelRepresentation = "MONOCHROME2", 8, 0
-    view.WindowCenter, view.WindowWidth, view.VOILUTFunction = center, width, function
-    return np.rint(_pydicom("pydicom.pixels").apply_windowing(values, view)).astype(np.uint8)
 
 
 def _full_range(values: np.ndarray, bits: int) -> np.ndarray:
