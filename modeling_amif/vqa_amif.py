@@ -269,8 +269,10 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
     ) -> AmifVisualQuestionAnsweringOutput:
         """Answer logits for questions about images, and the loss where labels are given.
 
+        All but `labels` are as in `AmifModel.forward`.
+
         Args:
-            pixel_values: (U, channels, height, width) float. This and the next three as in `AmifModel.forward`.
+            pixel_values: (U, channels, height, width) float.
             input_ids: (B, t) int64.
             attention_mask: (B, t).
             image_index: (B,) int64.
