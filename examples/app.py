@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +181,8 @@ def map_note(word: str | None) -> str:
 
 def phantom_examples() -> list[tuple[Image.Image, str]]:
     """Generated images, each of another study, with one of its questions."""
-    rows: Iterator[Any] = iter(load_phantom_vqa(num_studies=180)["test"])
+    questions = load_phantom_vqa(num_studies=180)["test"]
+    rows = (questions[place] for place in range(len(questions)))
     examples: dict[str, tuple[Image.Image, str]] = {}
     for start in EXAMPLES:
         row = next(row for row in rows if row["image_id"] not in examples and row["question"].startswith(start))
