@@ -8,18 +8,9 @@ from .similarity import at_least_float32
 FORMS = ("paper_renormalised", "paper_raw", "in_softmax")
 
 
-def one_hot_labels(similarity: torch.Tensor, offset: int = 0) -> torch.Tensor:
-    """The labels of plain contrastive learning: 1 where column = row + `offset`, else 0.
-
-    Args:
-        similarity: (n, m); its shape, dtype and device are taken.
-        offset: column of row 0's positive. Where the rows are one process's share of a global batch and the columns
-            the whole of it, that is the number of rows that lower ranks hold.
-    """
-    n, m = similarity.shape
-    rows = torch.arange(offset, offset + n, device=similarity.device)
-    columns = torch.arange(m, device=similarity.device)
-    return (rows.unsqueeze(1) == columns).to(similarity.dtype)
+def one_hot_labels(similarity: torch.Tensor) -> torch.Tensor:
+    """The labels of plain contrastive learning: 1 where column = row, else 0; of the shape, dtype and device given."""
+    return torch.eye(*similarity.shape, dtype=similarity.dtype, device=similarity.device)
 
 
 def soft_labels(
@@ -27,7 +18,6 @@ def soft_labels(
     temperature: float = 0.07,
     flexibility_weight: float = 0.01,
     form: str = "paper_renormalised",
-    offset: int = 0,
 ) -> torch.Tensor:
     """Soft label H of every row from the teacher's cosine similarities (equation 5).
 
@@ -36,12 +26,11 @@ def soft_labels(
         in_softmax:          H = softmax(s / tau + lambda 1{i = j}): the authors' released code
 
     Args:
-        similarity: (n, m), cosines of row i with column j.
+        similarity: (n, m), cosines of row i with column j; a row whose positive is outside of the columns, as the last
+            ones of a taller than wide matrix, gets no lambda.
         temperature: tau, above 0. A teacher's own logit scale s is temperature 1 / s.
         flexibility_weight: lambda, 0 or more.
         form: one of the three above.
-        offset: column of row 0's positive, as in `one_hot_labels`. A row whose positive is outside of the columns, as
-            the last rows of a taller than wide matrix, gets no lambda.
 
     Returns:
         (n, m), float32, or float64 where the similarities are.
@@ -54,7 +43,7 @@ def soft_labels(
     if not temperature > 0:
         raise ValueError(f"temperature {temperature} is not above 0; the paper's is 0.07.")
     scaled = at_least_float32(similarity) / temperature
-    positives = flexibility_weight * one_hot_labels(scaled, offset)
+    positives = flexibility_weight * one_hot_labels(scaled)
     if form == "in_softmax":
         return (scaled + positives).softmax(dim=-1)
     labels = scaled.softmax(dim=-1) + positives
