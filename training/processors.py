@@ -1,12 +1,12 @@
 """The processor of a model: of pretrained encoders, or a small one learned from the data's own sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
-    BaseImageProcessor,
     BertTokenizer,
     ViTImageProcessor,
 )
@@ -18,32 +18,36 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY_SIZE = 2_000
 
 
+class SquareImages(Protocol):
+    """What of an image processor's settings says how large images become: some have more, all of ours these."""
+
+    size: Mapping[str, int]
+    do_center_crop: bool
+
+
 def encoder_processor(vision_model: str, text_model: str, image_size: int | None = None) -> AmifProcessor:
-    """Pictures become squares of the image size, nothing is cropped away.
+    """Images become squares of the image size, nothing is cropped away.
 
     Args:
-        vision_model: name or path of the image encoder, with its image processor.
-        text_model: name or path of the text encoder, with its tokenizer.
-        image_size: pixels on a side; None takes the image processor's.
+        vision_model: Name or path of the image encoder, with its image processor.
+        text_model: Name or path of the text encoder, with its tokenizer.
+        image_size: Pixels on a side; None takes the image processor's.
     """
     image_processor = AutoImageProcessor.from_pretrained(vision_model)
-    set_image_size(image_processor, image_size or _crop_or_size(image_processor))
+    crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
+    own_size = crop.get("height") or size.get("height") or size["shortest_edge"]
+    set_image_size(image_processor, image_size or own_size)
     return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(text_model))
 
 
-def set_image_size(image_processor: BaseImageProcessor, image_size: int) -> None:
-    """Make pictures squares of `image_size` pixels a side, of which nothing is cropped away."""
+def set_image_size(image_processor: SquareImages, image_size: int) -> None:
+    """Make images squares of `image_size` pixels a side, of which nothing is cropped away."""
     image_processor.size = {"height": image_size, "width": image_size}
     image_processor.do_center_crop = False
 
 
-def _crop_or_size(image_processor: object) -> int:
-    crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
-    return crop.get("height") or size.get("height") or size["shortest_edge"]
-
-
 def small_processor(sentences: Iterable[str], image_size: int) -> AmifProcessor:
-    """A processor with a lower-casing WordPiece tokenizer trained on `sentences`; for dark grey pictures."""
+    """A processor with a lower-casing WordPiece tokenizer trained on `sentences`; for dark grey images."""
     image_processor = ViTImageProcessor(
         size={"height": image_size, "width": image_size}, image_mean=[0.25] * 3, image_std=[0.25] * 3
     )

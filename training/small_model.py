@@ -27,26 +27,32 @@ OBJECTIVE_SIZES = {
 }
 
 
-def small_config(processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object) -> AmifConfig:
+def small_config(processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: Any) -> AmifConfig:
     """A configuration of some 3.2 million parameters at its usual width; `config` changes fields of `AmifConfig`."""
-    return AmifConfig(**(_small_fields(processor, image_size, hidden_size) | config))
+    return _config_of(AmifConfig, processor, image_size, hidden_size, config)
 
 
-def _small_fields(processor: AmifProcessor, image_size: int, hidden_size: int) -> dict[str, Any]:
+def _config_of(
+    config_class: type[AmifConfig],
+    processor: AmifProcessor,
+    image_size: int,
+    hidden_size: int,
+    changes: dict[str, Any],
+    text_dropout: float = 0.0,
+) -> AmifConfig:
     check_image_size(image_size, PATCH_SIZE)
     # Wider initial weights than BERT's 0.02, which at this width would let next to nothing of the image through.
-    width = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size}
+    width: dict[str, Any] = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size}
     width |= {"num_attention_heads": 4, "initializer_range": 0.08}
     bert = width | {
         "vocab_size": len(processor.tokenizer),
         "pad_token_id": processor.tokenizer.pad_token_id,
-        "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     }
-    return {
+    fields: dict[str, Any] = {
         "vision_config": ViTConfig(image_size=image_size, patch_size=PATCH_SIZE, num_hidden_layers=4, **width),
-        "text_config": BertConfig(num_hidden_layers=1, **bert),
-        "decoder_config": BertConfig(num_hidden_layers=2, **bert),
+        "text_config": BertConfig(num_hidden_layers=1, hidden_dropout_prob=text_dropout, **bert),
+        "decoder_config": BertConfig(num_hidden_layers=2, hidden_dropout_prob=0.0, **bert),
         "num_co_attention_layers": 2,
         "num_attention_heads": 4,
         "initializer_range": 0.08,
@@ -56,15 +62,15 @@ def _small_fields(processor: AmifProcessor, image_size: int, hidden_size: int) -
         "eos_token_id": processor.tokenizer.sep_token_id,
         "pad_token_id": processor.tokenizer.pad_token_id,
     }
+    return config_class(**(fields | changes))
 
 
 def small_model(
-    processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: object
+    processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: Any
 ) -> AmifForVisualQuestionAnswering:
     """A small model with new weights, ready to be trained from nothing."""
     model = AmifForVisualQuestionAnswering(small_config(processor, image_size, hidden_size, **config))
-    # As wide as what the patches bring: otherwise where a thing stands is learned long after what it is.
-    torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
+    _spread_positions(model.model.vision_model)
     return model
 
 
@@ -73,18 +79,21 @@ def small_pretraining_model(
     image_size: int,
     hidden_size: int = 128,
     model_class: type[AmifDualEncoder] = AmifForPreTraining,
-    **config: object,
+    **config: Any,
 ) -> AmifDualEncoder:
     """The same small encoders for pre-training, with dropout on texts: a positive pair of reports needs two readings.
 
     `model_class` says what is built on them; `config` changes fields of its configuration.
     """
-    fields = _small_fields(processor, image_size, hidden_size)
-    fields["text_config"].hidden_dropout_prob = 0.1
     config_class = model_class.config_class
-    fields |= OBJECTIVE_SIZES.get(config_class.model_type, {})
+    sizes: dict[str, Any] = dict(OBJECTIVE_SIZES.get(config_class.model_type, {}))
     if config_class.model_type == "amif_mpma":
-        fields["mask_token_id"] = processor.tokenizer.mask_token_id
-    model = model_class(config_class(**(fields | config)))
-    torch.nn.init.normal_(model.model.vision_model.embeddings.position_embeddings, std=0.5)
+        sizes["mask_token_id"] = processor.tokenizer.mask_token_id
+    model = model_class(_config_of(config_class, processor, image_size, hidden_size, sizes | config, text_dropout=0.1))
+    _spread_positions(model.model.vision_model)
     return model
+
+
+def _spread_positions(vision_model: torch.nn.Module) -> None:
+    # As wide as what the patches bring: otherwise where a thing stands is learned long after what it is.
+    torch.nn.init.normal_(vision_model.get_parameter("embeddings.position_embeddings"), std=0.5)

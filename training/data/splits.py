@@ -72,7 +72,7 @@ def add_validation(
     return DatasetDict({"train": train, "validation": validation, **others})
 
 
-def default_eval_split(splits: Mapping[str, Dataset]) -> str:
+def default_eval_split(splits: DatasetDict) -> str:
     """test, where it has answers or there is no validation split; else validation.
 
     Pairs of images and texts have no answers: of those, test wherever there is one.
@@ -86,7 +86,7 @@ def default_eval_split(splits: Mapping[str, Dataset]) -> str:
     return "test" if has_answers else "validation"
 
 
-def evaluated_split(splits: Mapping[str, Dataset], wanted: str | None, dataset: str) -> str:
+def evaluated_split(splits: DatasetDict, wanted: str | None, dataset: str) -> str:
     """The name of the split to evaluate: `wanted`, or the default one.
 
     Args:
@@ -99,7 +99,7 @@ def evaluated_split(splits: Mapping[str, Dataset], wanted: str | None, dataset: 
     """
     split = wanted or default_eval_split(splits)
     if split not in splits:
-        raise ValueError(f"{dataset} has no split {split!r}; it has {', '.join(splits)}.")
+        raise ValueError(f"{dataset} has no split {split!r}; it has {', '.join(map(str, splits))}.")
     return split
 
 

@@ -140,7 +140,7 @@ def group_alignment(
     if text_groups is not None:
         mask = mask_of_patches(text_mask, text_groups)
         losses.append(token_contrast(text_groups, image_tokens, temperature, mask, negatives))
-    return sum(losses) / len(losses)
+    return torch.stack(losses).mean()
 
 
 def cross_group_alignment(
@@ -175,7 +175,7 @@ def cross_group_alignment(
         )
         for own, other, other_mask, own_mask in sides
     ]
-    return sum(losses) / 2
+    return torch.stack(losses).mean()
 
 
 def mask_of_patches(text_mask: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:

@@ -97,8 +97,8 @@ def transport_plan(
     if solver not in SOLVERS:
         raise ValueError(f"solver {solver!r} is none of {', '.join(SOLVERS)}.")
     if cost.dim() == 2:
-        masks = [None if mask is None else mask.unsqueeze(0) for mask in (row_mask, column_mask)]
-        return transport_plan(cost.unsqueeze(0), *masks, solver).squeeze(0)
+        row_mask, column_mask = (None if mask is None else mask.unsqueeze(0) for mask in (row_mask, column_mask))
+        return transport_plan(cost.unsqueeze(0), row_mask, column_mask, solver).squeeze(0)
     if solver == "auto":
         solver = "emd" if cost.device.type == "cpu" else "ipot"
     solve = {"emd": _emd, "ipot": _ipot, "sinkhorn": _sinkhorn}[solver]

@@ -39,12 +39,12 @@ def token_contrast(
     if negatives == "batch":
         first, second, valid = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (first, second, valid))
     logits = cosine_similarities(first, second) / temperature
-    losses = sum(
+    of_first, of_second = (
         -_masked(matrix, valid).log_softmax(dim=-1).diagonal(dim1=1, dim2=2)
         for matrix in (logits, logits.transpose(1, 2))
     )
     counts = valid.sum(dim=1)
-    of_pairs = (losses / 2).masked_fill(~valid, 0).sum(dim=1) / counts.clamp(min=1)
+    of_pairs = ((of_first + of_second) / 2).masked_fill(~valid, 0).sum(dim=1) / counts.clamp(min=1)
     return of_pairs.sum() / (counts > 0).sum().clamp(min=1)
 
 

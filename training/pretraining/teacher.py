@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import datasets
+import datasets.config
 import PIL.Image
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
@@ -26,12 +27,12 @@ class Teacher:
     """A model that embeds images and texts in one space: frozen, in evaluation mode, part of no checkpoint.
 
     Args:
-        model: its network.
-        images: n RGB pictures to (n, ...) pixels.
+        model: Its network.
+        images: n RGB images to (n, ...) pixels.
         texts: n strings to the tensors of `encode_texts`, by name.
-        encode_images: pixels to (n, d).
-        encode_texts: those tensors to (n, d).
-        preprocessing: what `images` and `texts` do, in words, for the fingerprint.
+        encode_images: Pixels to (n, d).
+        encode_texts: Those tensors to (n, d).
+        preprocessing: What `images` and `texts` do, in words, for the fingerprint.
     """
 
     def __init__(
@@ -81,10 +82,10 @@ def load_teacher(spec: str, device: str | torch.device = "cpu") -> Teacher:
         spec: amif:PATH, a pre-training checkpoint; hf:NAME, a CLIP-like model of transformers, name or folder;
             open_clip:NAME, a hub id or a folder in open_clip's layout, as BiomedCLIP's (its tokenizer's files beside
             `open_clip_config.json`).
-        device: where it runs.
+        device: Where it runs.
 
     Raises:
-        ValueError: for another spec, or a model without image and text embeddings.
+        ValueError: If the spec is another, or the model has no image and text embeddings.
     """
     kind, _, name = spec.partition(":")
     loaders = {"amif": _load_amif, "hf": _load_hf, "open_clip": _load_open_clip}
@@ -108,18 +109,18 @@ def add_teacher_embeddings(
     within `training_args.main_process_first()`.
 
     Args:
-        splits: rows with images and text.
-        spec: as for `load_teacher`; "none" changes nothing; "column:NAME" takes the columns `NAME_image_embeds` (d
+        splits: Rows with images and text.
+        spec: As for `load_teacher`; "none" changes nothing; "column:NAME" takes the columns `NAME_image_embeds` (d
             values a row, or a list of d values for each image) and `NAME_text_embeds` (d values).
-        device: where the teacher runs.
-        batch_size: studies a step.
-        cache_dir: where embeddings are kept; None takes a folder in datasets' cache.
+        device: Where the teacher runs.
+        batch_size: Studies a step.
+        cache_dir: Where embeddings are kept; None takes a folder in datasets' cache.
 
     Returns:
         The rows with `teacher_image_embeds`, a list of d values for each image, and `teacher_text_embeds`, d values.
 
     Raises:
-        ValueError: for an unknown spec, or a column that the data does not have.
+        ValueError: If the spec is unknown, or the data lacks a column.
     """
     if spec == "none":
         return splits
@@ -163,7 +164,7 @@ def _embed_rows(split: Dataset, teacher: Teacher, batch_size: int, cache_file: P
     return concatenate_datasets([split, embeds.with_format(None)], axis=1)
 
 
-def _embed_batch(rows: dict[str, list[Any]], teacher: Teacher) -> dict[str, Any]:
+def _embed_batch(rows: Mapping[str, list[Any]], teacher: Teacher) -> dict[str, list[list[Any]]]:
     """Embeddings of a batch of undecoded rows, each image of each study once."""
     counts = [len(images) for images in rows["images"]]
     images = teacher.embed_images([open_image(image) for study in rows["images"] for image in study])
@@ -176,7 +177,8 @@ def _fingerprint_of_rows(split: Dataset) -> str:
     """A hash of texts and images; of an image that is a file, its path, size and time of change."""
     digest = hashlib.sha256()
     for batch in split.select_columns(["images", "text"]).with_format("arrow").iter(1_000):
-        for row in batch.to_pylist():
+        # The stub knows of no formats: in Arrow's a batch is a table.
+        for row in cast("pa.Table", batch).to_pylist():
             digest.update(repr((row["text"], len(row["images"]))).encode())
             for image in row["images"]:
                 digest.update(image["bytes"] or image_file_state(image["path"]).encode())
@@ -225,7 +227,8 @@ def _load_open_clip(name: str) -> Teacher:
     import open_clip
 
     source = name if ":" in name else f"{'local-dir' if Path(name).is_dir() else 'hf-hub'}:{name}"
-    model, transform = open_clip.create_model_from_pretrained(source)
+    # Its stub tells of every model that it can build and of every transform, not of the pair that comes here.
+    model, transform = cast("tuple[Any, Any]", open_clip.create_model_from_pretrained(source))
     tokenizer = open_clip.get_tokenizer(source)
     return Teacher(
         model,
