@@ -73,9 +73,10 @@ def ask(teacher, trainer):
 def losses_alone(trainer):
     """Losses and their backward on outputs of the networks' shapes, as one step meets them."""
     batch, output = inputs(), trainer_output()
-    terms = trainer._global_terms(output, trainer._teacher_similarities(batch))
+    teacher = trainer.teacher_similarities(batch)
+    terms = trainer._global_terms(output, teacher) if trainer.args.minimises_global else {}
     if trainer.args.stage == "local":
-        terms |= trainer._local_terms(output, trainer.draw_hard_negatives(batch))
+        terms |= trainer._local_terms(output, trainer.draw_hard_negatives(batch, teacher))
     sum(terms.values()).backward()
 
 

@@ -84,7 +84,9 @@ class AgaPreTrainer(BasePreTrainer):
     The arguments are those of `BasePreTrainer`.
     """
 
-    collator_options: ClassVar[Mapping[str, Any]] = {"views": 1}
+    collator_options: Mapping[str, Any] = {"views": 1}
+
+    args: AgaPreTrainingArguments
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
@@ -97,11 +99,12 @@ class AgaPreTrainer(BasePreTrainer):
         )
         terms = self._contrast(output)
         loss = self.args.global_weight * global_loss(terms)
-        if self.args.group_weight or self.args.cross_group_weight:
+        cross_group_weight = self.args.cross_group_weight or 0.0
+        if self.args.group_weight or cross_group_weight:
             local = self._local_terms(output)
             loss = loss + self.args.group_weight * local["group_alignment"]
-            if self.args.cross_group_weight:
-                loss = loss + self.args.cross_group_weight * local["cross_group_alignment"]
+            if cross_group_weight:
+                loss = loss + cross_group_weight * local["cross_group_alignment"]
             terms |= local
         self._keep(terms)
         return loss, output
@@ -121,7 +124,7 @@ class AgaPreTrainer(BasePreTrainer):
                 self.args.negatives,
             )
         }
-        if self.args.cross_group_weight:
+        if self.args.cross_group_weight and image_groups is not None and text_groups is not None:
             align = self._align_means if self.args.cross_groups == "pooled" else cross_group_alignment
             terms["cross_group_alignment"] = align(image_groups, text_groups, temperature, words)
         return terms
@@ -154,7 +157,8 @@ class AgaPreTrainer(BasePreTrainer):
     ) -> torch.Tensor:
         """The ablation with external negatives: InfoNCE of each pair's mean groups over the global batch."""
         image, text = pooled_groups(image_groups, words), pooled_groups(text_groups)
-        return sum(info_nce(cosine_similarities(gather_rows(image), gather_rows(text)), temperature)) / 2
+        i2t, t2i = info_nce(cosine_similarities(gather_rows(image), gather_rows(text)), temperature)
+        return (i2t + t2i) / 2
 
     def _keep_health(
         self,

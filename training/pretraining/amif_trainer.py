@@ -1,4 +1,4 @@
-"""Pre-training on image-report pairs: the trainer and its arguments."""
+"""Pre-training with AMiF's alignment of images and reports: the trainer and its arguments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,14 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
             self.global_weight = 1.0 if self.stage == "global" else 0.0
         if self.freeze_encoders is None:
             self.freeze_encoders = self.stage == "local"
+        if not self.minimises_global:
+            self.freeze_temperatures = True  # nothing else reads them
         super().__post_init__()
+
+    @property
+    def minimises_global(self) -> bool:
+        """Whether L_global is a part of the loss."""
+        return self.stage == "global" or self.global_weight != 0
 
 
 class AmifPreTrainer(BasePreTrainer):
@@ -87,6 +94,9 @@ class AmifPreTrainer(BasePreTrainer):
     Raises:
         ValueError: If the teacher is on an accelerator and `dataloader_num_workers` is not 0.
     """
+
+    model: AmifForPreTraining
+    args: AmifPreTrainingArguments
 
     def __init__(
         self,
@@ -117,37 +127,35 @@ class AmifPreTrainer(BasePreTrainer):
         A batch without `hard_negatives` gets them here, drawn from the teacher's labels before the model runs.
 
         Raises:
-            ValueError: where the batch's `hard_negatives` has fewer columns than there are kinds of pairs to match.
+            ValueError: If the batch's `hard_negatives` has fewer columns than there are kinds of pairs to match.
         """
-        teacher = self._teacher_similarities(inputs)
-        hard_negatives = self._hard_negatives(inputs) if self.args.stage == "local" else None
+        teacher = self.teacher_similarities(inputs)
+        hard_negatives = self._hard_negatives(inputs, teacher) if self.args.stage == "local" else None
         output = model(
             pixel_values=inputs["pixel_values"],
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             hard_negatives=hard_negatives,
         )
-        terms = self._global_terms(output, teacher)
-        loss = self.args.global_weight * global_loss(terms)
+        loss, terms = output.image_embeds.new_zeros(()), {}
+        if self.args.minimises_global:
+            terms |= self._global_terms(output, teacher)
+            loss = loss + (self.args.global_weight or 0.0) * global_loss(terms)
         if hard_negatives is not None:
-            local = self._local_terms(output, hard_negatives)
-            matching = sum(local[f"matching_{kind}"] for kind in self._matching_kinds)
-            loss = loss + self.args.local_weight * local["transport"] + self.args.hard_negative_weight * matching
-            terms |= local
+            terms |= self._local_terms(output, hard_negatives)
+            matching = sum(terms[f"matching_{kind}"] for kind in self._matching_kinds)
+            loss = loss + self.args.local_weight * terms["transport"] + self.args.hard_negative_weight * matching
         self._keep(terms)
         return loss, output
 
-    def _has_teacher(self, inputs: dict[str, torch.Tensor]) -> bool:
-        return self.args.soft_labels and "teacher_image_embeds" in inputs and "teacher_text_embeds" in inputs
-
-    def _teacher_similarities(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
-        """Of the global batch; None where the labels are one-hot."""
-        if not self._has_teacher(inputs):
+    @torch.no_grad()
+    def teacher_similarities(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+        """Those of `batch_similarities` among the studies of all processes; None where the labels are one-hot."""
+        if not self.args.soft_labels or not {"teacher_image_embeds", "teacher_text_embeds"} <= inputs.keys():
             return None
-        with torch.no_grad():
-            texts = inputs["teacher_text_embeds"]
-            images = inputs["teacher_image_embeds"].unflatten(0, (-1, len(texts)))
-            return batch_similarities(gather_views(images), gather_rows(texts))
+        texts = inputs["teacher_text_embeds"]
+        images = inputs["teacher_image_embeds"].unflatten(0, (-1, len(texts)))
+        return batch_similarities(gather_views(images), gather_rows(texts))
 
     def _labels(self, similarity: torch.Tensor) -> torch.Tensor:
         return soft_labels(
@@ -158,10 +166,10 @@ class AmifPreTrainer(BasePreTrainer):
     def _matching_kinds(self) -> tuple[str, ...]:
         return MATCHING_KINDS if self.args.matching_kinds == "all" else MATCHING_KINDS[:1]
 
-    def _hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _hard_negatives(self, inputs: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor] | None) -> torch.Tensor:
         negatives, num_kinds = inputs.get("hard_negatives"), len(self._matching_kinds)
         if negatives is None:
-            return self.draw_hard_negatives(inputs)
+            return self.draw_hard_negatives(inputs, teacher)
         if negatives.shape[1] < num_kinds:
             raise ValueError(
                 f"hard_negatives has {negatives.shape[1]} columns, and --matching_kinds {self.args.matching_kinds} "
@@ -170,18 +178,27 @@ class AmifPreTrainer(BasePreTrainer):
         return negatives[:, :num_kinds]
 
     @torch.no_grad()
-    def draw_hard_negatives(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(B, K) places in this process's batch, one for each of K kinds, -1 where nothing can be drawn (equation 11).
+    def draw_hard_negatives(
+        self, inputs: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor] | None
+    ) -> torch.Tensor:
+        """Hard negatives of the studies of this process's batch, among themselves (equation 11).
 
         A softmax over a part of a batch is the softmax over the whole, rescaled: drawing among local studies needs no
-        other process. Without a teacher all negatives are alike.
+        other process.
+
+        Args:
+            inputs: The batch, with `text_group`.
+            teacher: Of `teacher_similarities`; None makes all negatives alike.
+
+        Returns:
+            (B, K) places in this process's batch, one for each of K kinds, -1 where nothing can be drawn.
         """
         same = inputs["text_group"].unsqueeze(1) == inputs["text_group"]
         weights = torch.ones(3, *same.shape, device=same.device)
-        if self._has_teacher(inputs):
-            texts = inputs["teacher_text_embeds"]
-            teacher = batch_similarities(inputs["teacher_image_embeds"].unflatten(0, (-1, len(texts))), texts)
-            weights = torch.stack([self._labels(teacher[name][0]) for name in ("i2t", "i2i", "t2t")])
+        if teacher is not None:
+            first = self.args.process_index * len(same)
+            own = slice(first, first + len(same))
+            weights = torch.stack([self._labels(teacher[name][0, own, own]) for name in ("i2t", "i2i", "t2t")])
         generator = self._evaluation_generator(same.device)
         weights = weights[: len(self._matching_kinds)]
         return torch.stack([sample_hard_negatives(weight, same, generator) for weight in weights], dim=1)
@@ -207,16 +224,19 @@ class AmifPreTrainer(BasePreTrainer):
 
     def _local_terms(self, output: AmifPreTrainingOutput, hard_negatives: torch.Tensor) -> dict[str, torch.Tensor]:
         """L_local (equation 9) and the matching loss of each kind (equation 13)."""
-        image, text = output.fused_image_states, output.fused_text_states
+        image, text, matching_logits = output.fused_image_states, output.fused_text_states, output.matching_logits
+        if image is None or text is None or matching_logits is None:
+            raise ValueError("The model gave no fused states: call it with hard_negatives.")
         masks = output.image_token_mask, output.text_token_mask
         cost = transport_cost(image, text, *masks)
         plan = transport_plan(cost, *masks, solver=self.args.transport_solver)
         terms = {"transport": (plan * cost).sum(dim=(1, 2)).mean()}
         labels = [matching_labels(negatives) for negatives in hard_negatives.unbind(dim=1)]
-        matches = list(zip(self._matching_kinds, output.matching_logits, labels, strict=True))
+        matches = list(zip(self._matching_kinds, matching_logits, labels, strict=True))
         terms |= {f"matching_{kind}": matching_loss(logits, label) for kind, logits, label in matches}
         if self._reports_health():
-            self._keep({f"matching_accuracy_{kind}": matching_accuracy(*match) for kind, *match in matches})
+            accuracies = {kind: matching_accuracy(logits, label) for kind, logits, label in matches}
+            self._keep({f"matching_accuracy_{kind}": accuracy for kind, accuracy in accuracies.items()})
             self._keep({"plan_entropy": plan_entropy(plan), "skipped_negatives": (hard_negatives < 0).float().mean()})
             self._keep({"token_cosine_image": mean_token_cosine(image, masks[0])})
             self._keep({"token_cosine_text": mean_token_cosine(text, masks[1])})

@@ -4,16 +4,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import PIL.Image
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PreTrainedModel, TrainerCallback
+from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
-from transformers.utils import ModelOutput
 
+from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
 from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
 from ..data.pretraining_collator import AmifPreTrainingCollator, report_length
@@ -54,17 +54,25 @@ class BasePreTrainingArguments(ResumableArguments):
         super().__post_init__()
 
 
+class PairOutput(Protocol):
+    """What every model for pre-training gives of a batch of B studies in V views."""
+
+    image_embeds: torch.Tensor  # (V, B, d) unit vectors
+    text_embeds: torch.Tensor  # (B, d) unit vectors
+    temperatures: torch.Tensor  # of whole images and reports the first
+
+
 class BasePreTrainer(ResumableTrainer):
     """Trains a model with `embed_images` and `embed_texts` on image-report pairs.
 
     A subclass says what is minimised, in `training_loss`, and hands its named terms to `_keep`.
 
     Args:
-        model: The model to train. Its output has unit vectors `image_embeds` (V, B, d) and `text_embeds` (B, d).
+        model: The model to train, whose output is a `PairOutput`.
         args: The arguments.
+        processing_class: The processor of images and reports.
         train_dataset: Rows of `load_pretraining_dataset`.
         eval_dataset: Rows of the validation split.
-        processing_class: The processor of images and reports.
         augmentation: Of each view in training; see `AmifPreTrainingCollator`.
         **kwargs: As for `transformers.Trainer`.
     """
@@ -72,15 +80,20 @@ class BasePreTrainer(ResumableTrainer):
     # The losses are means over the batch, so the Trainer must divide them by the accumulation steps.
     loss_is_scaled_for_ga = False
     # What the objective asks of `AmifPreTrainingCollator`.
-    collator_options: ClassVar[Mapping[str, Any]] = {}
+    collator_options: Mapping[str, Any] = {}
+
+    model: AmifDualEncoder
+    args: BasePreTrainingArguments
+    processing_class: AmifProcessor
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: AmifDualEncoder,
         args: BasePreTrainingArguments,
+        *,
+        processing_class: AmifProcessor,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
-        processing_class: AmifProcessor | None = None,
         augmentation: Callable[..., PIL.Image.Image] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -100,10 +113,9 @@ class BasePreTrainer(ResumableTrainer):
             **kwargs,
         )
         self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
-        self._train_rows: PretrainingRows | None = None
         self._step_flops = StepFlops()
         self._cpu_seconds = 0.0
-        self.add_callback(_EpochOfRows(self))
+        self.add_callback(_EpochOfRows())
 
     @property
     def evaluation_collator(self) -> AmifPreTrainingCollator:
@@ -133,9 +145,7 @@ class BasePreTrainer(ResumableTrainer):
         with self._step_flops.counting():
             return super().training_step(*args, **kwargs)
 
-    def training_loss(
-        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, ModelOutput]:
+    def training_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, PairOutput]:
         """The weighted sum of the objective's losses for a batch, and the model's output."""
         raise NotImplementedError
 
@@ -145,12 +155,12 @@ class BasePreTrainer(ResumableTrainer):
         inputs: dict[str, torch.Tensor],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
+    ) -> torch.Tensor | tuple[torch.Tensor, PairOutput]:
         """As the Trainer calls it: `training_loss`, with the output where it is asked for."""
         loss, output = self.training_loss(model, inputs)
         return (loss, output) if return_outputs else loss
 
-    def _contrast(self, output: ModelOutput) -> dict[str, torch.Tensor]:
+    def _contrast(self, output: PairOutput) -> dict[str, torch.Tensor]:
         """InfoNCE of images and reports over the global batch, "i2t" and "t2i", at the first temperature."""
         similarity = cosine_similarities(gather_rows(output.image_embeds[0]), gather_rows(output.text_embeds))
         if self._reports_health():
@@ -191,8 +201,8 @@ class BasePreTrainer(ResumableTrainer):
         """The Trainer's loop; its metrics hold the named losses and recall@1, 5 and 10 over the whole split too."""
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         terms = self._take_means(training=False)
-        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
-        return output
+        named = {f"{metric_key_prefix}_{name}": value for name, value in terms.items()}
+        return output._replace(metrics=(output.metrics or {}) | named)
 
     def prediction_step(
         self,
@@ -204,11 +214,11 @@ class BasePreTrainer(ResumableTrainer):
         """The loss of a batch, the embeddings of its first views and reports, and its reports' groups."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+            loss, output = self.training_loss(model, inputs)
             images, texts = self._embeddings(inputs, output)
         return loss, (images.float(), texts.float()), inputs["text_group"]
 
-    def _embeddings(self, inputs: dict[str, torch.Tensor], output: ModelOutput) -> tuple[torch.Tensor, torch.Tensor]:
+    def _embeddings(self, inputs: dict[str, torch.Tensor], output: PairOutput) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, d) of the images and (B, d) of the reports of a batch, among which retrieval is measured."""
         return output.image_embeds[0], output.text_embeds
 
@@ -218,21 +228,24 @@ class BasePreTrainer(ResumableTrainer):
 
     def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         self.data_collator = self._collators[is_training]
-        rows = PretrainingRows(dataset)
-        if is_training:
-            self._train_rows = rows
-        return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
+        return super()._get_dataloader(PretrainingRows(dataset), *args, is_training=is_training, **kwargs)
 
 
 class _EpochOfRows(TrainerCallback):
     """Tells the training rows of each new epoch, which draws their views and augmentation."""
 
-    def __init__(self, trainer: BasePreTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args: BasePreTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        train_dataloader: DataLoader,
+        **kwargs: Any,
+    ) -> None:
         """Set the epoch, counted from 0, also after a resume in the middle of one."""
-        self.trainer._train_rows.set_epoch(int(state.epoch))
+        if isinstance(rows := train_dataloader.dataset, PretrainingRows):
+            rows.set_epoch(int(state.epoch or 0))
 
 
 def gather_views(images: torch.Tensor) -> torch.Tensor:

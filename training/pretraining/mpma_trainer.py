@@ -63,7 +63,9 @@ class MpmaPreTrainer(BasePreTrainer):
     The arguments are those of `BasePreTrainer`.
     """
 
-    collator_options: ClassVar[Mapping[str, Any]] = {"views": 1, "word_pieces": True}
+    collator_options: Mapping[str, Any] = {"views": 1, "word_pieces": True}
+
+    args: MpmaPreTrainingArguments
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]

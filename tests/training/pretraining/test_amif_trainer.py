@@ -17,6 +17,7 @@ from transformers import BertTokenizer, ViTImageProcessor
 from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
 from amif.training.data import AmifPreTrainingCollator
 from amif.training.losses import sample_hard_negatives, transport_loss
+from amif.training.pretraining import amif_trainer
 
 HARD_NEGATIVES = torch.tensor([[1, 2, 3], [0, -1, 2], [3, 0, 1], [-1, 1, 0]])
 
@@ -143,6 +144,59 @@ def test_local_stage_is_equations_9_and_13(tmp_path, matching_kinds, count):
     transport = transport_loss(output.fused_image_states[:, 1:], output.fused_text_states[:, 1:-1]).item()
     global_loss = sum(global_loss_by_hand(output, inputs, soft=True).values())
     assert loss.item() == pytest.approx(0.5 * transport + 3 * matching + 0.25 * global_loss, rel=1e-4)
+
+
+def gradients_of(loss, model):
+    model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_a_global_loss_of_no_weight_is_not_computed_and_changes_nothing_else(tmp_path, monkeypatch):
+    """Loss and gradients are linear in the weight: at 0 they are twice those at 1/2 minus those at 1."""
+    inputs, model = batch() | {"hard_negatives": HARD_NEGATIVES}, small_pretraining_model()
+    losses, gradients = {}, {}
+    for weight in (1.0, 0.5, 0.0):
+        run = trainer(tmp_path, model, stage="local", freeze_encoders=False, global_weight=weight)
+        if not weight:
+            monkeypatch.setattr(run, "_global_terms", lambda *_: pytest.fail("it weighs nothing"))
+        losses[weight] = run.compute_loss(model, inputs)
+        gradients[weight] = gradients_of(losses[weight], model)
+        assert ((True, "i2t") in run._terms or (False, "i2t") in run._terms) == bool(weight)
+    assert_close(losses[0.0], 2 * losses[0.5] - losses[1.0], rtol=1e-5, atol=1e-6)
+    assert gradients[1.0].keys() - gradients[0.0].keys() == {"log_temperatures"}
+    for name, gradient in gradients[0.0].items():
+        assert_close(gradient, 2 * gradients[0.5][name] - gradients[1.0][name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_what_is_trained_gets_a_gradient(tmp_path):
+    """With several processes torch refuses the next step where something waits for one in vain."""
+    for stage in ("global", "local"):
+        model = small_pretraining_model()
+        trainer(tmp_path, model, stage=stage, freeze_encoders=False).compute_loss(model, batch()).backward()
+        waiting = [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
+        assert not waiting, stage
+
+
+def test_the_teachers_similarities_are_computed_once_a_step(tmp_path, monkeypatch):
+    seen = []
+    similarities = amif_trainer.batch_similarities
+    monkeypatch.setattr(
+        amif_trainer, "batch_similarities", lambda images, texts: seen.append(images) or similarities(images, texts)
+    )
+    model, inputs = small_pretraining_model(), batch()
+    trainer(tmp_path, model, stage="local", global_weight=1.0).compute_loss(model, inputs)
+    assert [len(images[0, 0]) for images in seen] == [5, model.config.hidden_size], "of teacher and model"
+
+
+def test_negatives_of_a_process_are_drawn_by_its_own_part_of_the_teachers_similarities(tmp_path, monkeypatch):
+    model = small_pretraining_model().eval()
+    run = trainer(tmp_path, model, stage="local")
+    similarity = torch.eye(4).roll(1, dims=1)  # to study i the next one is alike, of the second process
+    teacher = {name: torch.block_diag(torch.zeros(4, 4), similarity).unsqueeze(0) for name in ("i2t", "i2i", "t2t")}
+    monkeypatch.setattr(AmifPreTrainingArguments, "process_index", 1)
+    drawn_there = run.draw_hard_negatives({"text_group": torch.arange(4)}, teacher)
+    assert drawn_there.T.tolist() == [[1, 2, 3, 0]] * 3
 
 
 def test_hard_negatives_of_too_few_kinds_are_refused(tmp_path):
