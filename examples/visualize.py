@@ -16,6 +16,7 @@ PNG and SVG, what `localization` measures as JSON.
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ import amif
 from amif.processing_amif import to_rgb
 from amif.training.checkpoints.model_files import check_model
 from amif.training.data import load_pretraining_dataset
-from amif.training.evaluation import write_json
+from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.ground_truth import finding_localization, finding_question
 from amif.training.reports.architecture_figure import architecture_figure, read_blocks
 from amif.training.reports.console import print_table
@@ -75,7 +76,7 @@ def measure_localization(arguments: argparse.Namespace) -> None:
     for name, path in named(arguments.models).items():
         model, processor = load(path)
         text = finding_question if can_answer(model) else (lambda study: study["text"])
-        measured[name] = finding_localization(model, processor, studies, text) | {"model": path}
+        measured[name] = asdict(finding_localization(model, processor, studies, text)) | {"model": path}
     write_json(Path(arguments.output_dir) / "localization.json", measured)
     cells = [
         (
@@ -132,6 +133,7 @@ def subject(
 def phantom_studies(arguments: argparse.Namespace) -> Dataset:
     """The generated test studies with a finding."""
     studies = load_pretraining_dataset("phantom", num_studies=arguments.num_studies)["test"]
+    assert isinstance(studies, Dataset), "phantom is no stream"
     return studies.select(np.flatnonzero([finding is not None for finding in studies["finding"]]))
 
 

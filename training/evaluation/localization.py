@@ -1,7 +1,8 @@
-"""Where a transport plan sends the words of a finding: into the finding's true box, or anywhere."""
+"""Where the words of a finding go on an image: into the finding's true box, or anywhere."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -12,19 +13,19 @@ def patches_in_box(box: Sequence[float], image_size: tuple[int, int], grid: int)
 
     Args:
         box: x0, y0, x1, y1 in pixels, ends exclusive.
-        image_size: width and height in pixels of the picture that the box is about; the model sees it whole.
+        image_size: Width and height in pixels of the image that the box is about; the model sees it whole.
         grid: patches on a side.
 
     Returns:
         (grid * grid,) bool, in reading order.
 
     Raises:
-        ValueError: where the box has no area or lies outside of the picture.
+        ValueError: where the box has no area or lies outside of the image.
     """
     x0, y0, x1, y1 = box
     width, height = image_size
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        raise ValueError(f"box {tuple(box)} has no area inside a picture of {width} x {height} pixels.")
+        raise ValueError(f"box {tuple(box)} has no area inside a image of {width} x {height} pixels.")
     edges = np.arange(grid + 1) / grid
     columns = (edges[:-1] * width < x1) & (edges[1:] * width > x0)
     rows = (edges[:-1] * height < y1) & (edges[1:] * height > y0)
@@ -38,24 +39,41 @@ def phrase_positions(token_ids: Sequence[int], phrase_ids: Sequence[int]) -> lis
     return sorted({start + offset for start in starts for offset in range(len(phrase))})
 
 
-def transport_localization(plan: np.ndarray, positions: Sequence[int], inside: np.ndarray) -> dict[str, float]:
-    """How well the words at `positions` find a box.
+@dataclass(frozen=True)
+class Localization:
+    """How well what is laid over the patches of an image finds a box; of several studies the means.
+
+    Attributes:
+        mass: The share that lies inside.
+        hit: 1.0 where the heaviest patch lies inside (the pointing game), else 0.0.
+        chance: The share of the patches that lie inside, what even weights would reach in both.
+    """
+
+    mass: float
+    hit: float
+    chance: float
+
+
+def localization(weights: np.ndarray, inside: np.ndarray) -> Localization:
+    """Whether weights lie in a box.
 
     Args:
-        plan: (p, t), patches by words; a class token's row must have been left out.
-        positions: columns of the words, at least one.
+        weights: (p,) of the patches, not negative, such as the mass that a transport plan brings them.
         inside: (p,) bool of `patches_in_box`.
-
-    Returns:
-        `mass`: the share of the words' transport mass that lies inside; `chance`: the share of patches inside, what a
-        uniform plan would reach; `hit`: 1.0 where the patch of most mass lies inside (the pointing game), else 0.0.
     """
-    per_patch = plan[:, list(positions)].sum(axis=1)
-    return {
-        "mass": float(per_patch[inside].sum() / per_patch.sum()),
-        "chance": float(inside.mean()),
-        "hit": float(inside[per_patch.argmax()]),
-    }
+    return Localization(
+        mass=float(weights[inside].sum() / weights.sum()),
+        hit=float(inside[weights.argmax()]),
+        chance=float(inside.mean()),
+    )
+
+
+def mean_localization(found: Sequence[Localization]) -> Localization:
+    """The mean of each figure; NaN where nothing was found."""
+    if not found:
+        return Localization(math.nan, math.nan, math.nan)
+    figures = np.array([(one.mass, one.hit, one.chance) for one in found])
+    return Localization(*figures.mean(axis=0).tolist())
 
 
 def overlap_of_visible(visible: Sequence[Sequence[str | None]]) -> np.ndarray:

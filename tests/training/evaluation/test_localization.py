@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from amif.training.evaluation.localization import (
+    Localization,
+    localization,
+    mean_localization,
     mean_rank_correlation,
     overlap_of_visible,
     patches_in_box,
     phrase_positions,
-    transport_localization,
 )
 
 
@@ -17,19 +19,19 @@ def test_patches_in_box_are_those_with_a_pixel_of_it(seed):
     generator = np.random.default_rng(seed)
     x0, y0 = generator.integers(0, 40, 2)
     x1, y1 = x0 + generator.integers(1, 20), y0 + generator.integers(1, 20)
-    picture = np.zeros((60, 60), dtype=bool)
-    picture[y0:y1, x0:x1] = True
-    expected = [picture[r * 10 : r * 10 + 10, c * 10 : c * 10 + 10].any() for r in range(6) for c in range(6)]
+    image = np.zeros((60, 60), dtype=bool)
+    image[y0:y1, x0:x1] = True
+    expected = [image[r * 10 : r * 10 + 10, c * 10 : c * 10 + 10].any() for r in range(6) for c in range(6)]
     assert patches_in_box((x0, y0, x1, y1), (60, 60), grid=6).tolist() == expected
 
 
-def test_pictures_that_are_no_square_are_squeezed_into_the_grid():
+def test_images_that_are_no_square_are_squeezed_into_the_grid():
     inside = patches_in_box((50, 0, 100, 10), image_size=(100, 40), grid=2)
     assert inside.reshape(2, 2).tolist() == [[False, True], [False, False]]
 
 
 def test_boxes_outside_are_refused():
-    with pytest.raises(ValueError, match="no area inside a picture of 60 x 60"):
+    with pytest.raises(ValueError, match="no area inside a image of 60 x 60"):
         patches_in_box((50, 50, 70, 55), (60, 60), grid=6)
     with pytest.raises(ValueError, match="no area"):
         patches_in_box((5, 5, 5, 9), (60, 60), grid=6)
@@ -43,11 +45,18 @@ def test_every_occurrence_of_a_phrase_is_found():
 
 def test_localization_by_hand():
     plan = np.array([[0.2, 0.0, 0.0], [0.1, 0.1, 0.0], [0.0, 0.2, 0.1], [0.0, 0.0, 0.3]])
-    figures = transport_localization(plan, [0, 1], np.array([True, True, False, False]))
-    assert figures == {"mass": pytest.approx(0.4 / 0.6), "chance": 0.5, "hit": 1.0}
-    assert transport_localization(plan, [2], np.array([True, True, False, False]))["mass"] == 0
-    uniform = transport_localization(np.full((4, 3), 1 / 12), [1], np.array([True, False, False, False]))
-    assert uniform["mass"] == pytest.approx(uniform["chance"])
+    upper = np.array([True, True, False, False])
+    figures = localization(plan[:, :2].sum(axis=1), upper)
+    assert figures == Localization(mass=pytest.approx(0.4 / 0.6), chance=0.5, hit=1.0)
+    assert localization(plan[:, 2], upper).mass == 0
+    uniform = localization(np.full(4, 1 / 12), np.array([True, False, False, False]))
+    assert uniform.mass == pytest.approx(uniform.chance)
+
+
+def test_mean_localization():
+    found = [Localization(0.2, 1.0, 0.5), Localization(0.4, 0.0, 0.25)]
+    assert mean_localization(found) == Localization(pytest.approx(0.3), 0.5, 0.375)
+    assert math.isnan(mean_localization([]).mass)
 
 
 def test_overlap_is_what_is_shared_of_what_is_seen_in_either():

@@ -1,4 +1,6 @@
-"""What the figures on known truth say of models and plans that are right, wrong or blind by construction."""
+"""What the figures on ground truth say of models and plans that are right, wrong or blind by construction."""
+
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,14 +13,13 @@ from amif.modeling_amif.aga_amif import AgaPreTrainingOutput
 from amif.modeling_amif.pretraining_amif import AmifPreTrainingOutput
 from amif.training.data.phantom.datasets import load_phantom_pretraining
 from amif.training.evaluation.localization import patches_in_box
-from amif.training.pretraining import ground_truth as known_truth
-from amif.training.pretraining import ground_truth as word_localization
+from amif.training.pretraining import ground_truth
 from amif.training.pretraining.ground_truth import (
     VISIBLE,
     finding_localization,
     finding_question,
-    has_known_truth,
-    known_truth_metrics,
+    ground_truth_metrics,
+    has_ground_truth,
 )
 from amif.training.processors import small_processor
 from amif.training.reports.word_maps import WordMaps
@@ -104,7 +105,7 @@ def test_who_sees_everything_fails_on_false_negatives_alone(trainer, studies):
     # Studies without a finding are alike but for modality, plane and region, so some negatives are false.
     normal = studies.filter(lambda finding: finding is None, input_columns="finding")
     knowing(trainer, normal, pointing_tokens(trainer, True), lambda a, b: seen(a) == seen(b))
-    metrics = known_truth_metrics(trainer, normal)
+    metrics = ground_truth_metrics(trainer, normal)
     assert metrics["matching_accuracy_without_false"] == 1.0
     assert 0 < metrics["false_negatives"] < 0.5
     assert metrics["matching_accuracy"] == pytest.approx(1 - metrics["false_negatives"] / 2)
@@ -112,40 +113,40 @@ def test_who_sees_everything_fails_on_false_negatives_alone(trainer, studies):
 
 def test_who_always_says_yes_is_at_chance(trainer, studies):
     knowing(trainer, studies, pointing_tokens(trainer, True), lambda a, b: True)
-    metrics = known_truth_metrics(trainer, studies)
+    metrics = ground_truth_metrics(trainer, studies)
     assert metrics["matching_accuracy"] == metrics["matching_accuracy_without_false"] == 0.5
 
 
 def test_words_that_are_like_their_box_go_there(trainer, studies):
     knowing(trainer, studies, pointing_tokens(trainer, True), lambda a, b: True)
-    metrics = known_truth_metrics(trainer, studies)
+    metrics = ground_truth_metrics(trainer, studies)
     assert metrics["localization_mass"] > 0.7
     # Words that bring more mass than the patches of the box take send as much to a patch beside it.
     assert metrics["localization_hit"] > 0.8
     assert metrics["localization_ratio"] > 4
     knowing(trainer, studies, pointing_tokens(trainer, False), lambda a, b: True)
-    metrics = known_truth_metrics(trainer, studies)
+    metrics = ground_truth_metrics(trainer, studies)
     assert metrics["localization_mass"] == metrics["localization_ratio"] == metrics["localization_hit"] == 0
     assert 0.05 < metrics["localization_chance"] < 0.3
 
 
 def test_a_model_is_measured_the_same_in_every_call_and_whatever_the_batch(trainer, studies):
-    first = known_truth_metrics(trainer, studies)
-    assert first == known_truth_metrics(trainer, studies)
+    first = ground_truth_metrics(trainer, studies)
+    assert first == ground_truth_metrics(trainer, studies)
     trainer.args.per_device_eval_batch_size = 7
-    smaller = known_truth_metrics(trainer, studies)
+    smaller = ground_truth_metrics(trainer, studies)
     assert smaller["localization_chance"] == pytest.approx(first["localization_chance"])
     assert smaller["localization_mass"] == pytest.approx(first["localization_mass"], abs=1e-4)
 
 
-def test_only_studies_of_known_truth_are_measured(studies):
-    assert has_known_truth(studies)
-    assert not has_known_truth(studies.remove_columns("box"))
+def test_only_studies_of_ground_truth_are_measured(studies):
+    assert has_ground_truth(studies)
+    assert not has_ground_truth(studies.remove_columns("box"))
 
 
 def test_normal_studies_have_no_localization(trainer, studies):
     normal = studies.filter(lambda row: row["finding"] is None)
-    assert np.isnan(known_truth_metrics(trainer, normal)["localization_ratio"])
+    assert np.isnan(ground_truth_metrics(trainer, normal)["localization_ratio"])
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def grouping(tmp_path, studies, trainer):
             return AgaPreTrainingOutput(image_tokens=image[:, 1:], text_tokens=text, text_thresholds=thresholds)
 
         model.forward = forward
-        return known_truth_metrics(grouping_trainer, studies)
+        return ground_truth_metrics(grouping_trainer, studies)
 
     return measure
 
@@ -198,10 +199,13 @@ def test_a_high_threshold_cuts_off_what_untrained_gates_let_in(trainer, grouping
     assert metrics["group_hit"] == metrics["group_hit_fixed"] == 1
 
 
-def test_other_models_and_unknown_truth_are_not_measured(trainer, studies):
-    assert known_truth_metrics(trainer, studies.remove_columns("box")) == {}
+def test_other_models_and_no_truth_are_not_measured(trainer, studies):
+    assert ground_truth_metrics(trainer, studies.remove_columns("box")) == {}
     trainer.args.stage = "global"
-    assert known_truth_metrics(trainer, studies).keys() == {"rank_correlation_text_text", "rank_correlation_image_text"}
+    assert ground_truth_metrics(trainer, studies).keys() == {
+        "rank_correlation_text_text",
+        "rank_correlation_image_text",
+    }
 
 
 def test_embeddings_of_what_is_seen_rank_as_it_overlaps(trainer, studies, monkeypatch):
@@ -209,8 +213,8 @@ def test_embeddings_of_what_is_seen_rank_as_it_overlaps(trainer, studies, monkey
     told = torch.tensor([[float(value in seen(study)) for value in values] for study in studies])
     for images, expected in ((told, 0.9), (told.roll(1, dims=0), 0.0)):
         embeds = [torch.nn.functional.normalize(rows, dim=1) for rows in (images, told)]
-        monkeypatch.setattr(known_truth, "embed_pairs", lambda *_, embeds=embeds: embeds)
-        metrics = known_truth.rank_correlations(trainer, studies)
+        monkeypatch.setattr(ground_truth, "embed_pairs", lambda *_, embeds=embeds: embeds)
+        metrics = ground_truth.rank_correlations(trainer, studies)
         assert metrics["rank_correlation_text_text"] > 0.9
         assert metrics["rank_correlation_image_text"] == pytest.approx(expected, abs=0.1)
 
@@ -228,12 +232,13 @@ def test_masses_and_hits_by_hand(monkeypatch):
         planned = [cyst if word in ("cyst", "mass") else rest for word in words]
         return WordMaps(words, planned, [values[::-1] for values in planned])
 
-    monkeypatch.setattr(word_localization, "word_maps", maps)
+    monkeypatch.setattr(ground_truth, "word_maps", maps)
     studies = [study("cyst", [0, 0, 20, 20]), study("mass", [0, 20, 40, 40]), study(None, None)]
     found = finding_localization(None, None, studies, lambda one: one["text"])
-    assert found["n"] == 2
-    assert found["transport"] == pytest.approx({"mass": (0.4 + 0.3) / 2, "hit": 0.5, "chance": (0.25 + 0.5) / 2})
-    assert found["attention"] == pytest.approx({"mass": (0.2 + 0.7) / 2, "hit": 0.5, "chance": (0.25 + 0.5) / 2})
+    assert found.n == 2
+    chance = (0.25 + 0.5) / 2
+    assert asdict(found.transport) == pytest.approx({"mass": (0.4 + 0.3) / 2, "hit": 0.5, "chance": chance})
+    assert asdict(found.attention) == pytest.approx({"mass": (0.2 + 0.7) / 2, "hit": 0.5, "chance": chance})
     with pytest.raises(ValueError, match="None of 3 studies"):
         finding_localization(None, None, studies, lambda one: "nothing")
 
