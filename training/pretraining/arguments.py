@@ -1,11 +1,71 @@
-"""Which image-report pairs a script reads."""
+"""The arguments of pre-training beside those of the trainer, and which image-report pairs any script reads."""
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from datasets import DatasetDict
 
+from ..data.mixtures import add_vqa_pairs, has_validation
 from ..data.pretraining_dataset import load_pretraining_dataset
 from ..data.splits import evaluated_split
+from ..data.vqa_dataset import load_vqa_dataset
+from ..model_arguments import BaseModelArguments
+
+
+@dataclass
+class PretrainingModelArguments(BaseModelArguments):
+    """Which model to pre-train, and how to build it; the errors are those of `BaseModelArguments`."""
+
+    objective: str = field(default="amif", metadata={"help": "amif, aga or mpma."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A pre-training checkpoint of the objective to go on from, or to evaluate."}
+    )
+    image_pooling: int = field(default=1, metadata={"help": "Average squares of so many patches on a side into one."})
+    pooling_mode: str = field(
+        default="cls",
+        metadata={"help": "A whole image or text is its class token, cls, or the mean of its tokens, mean."},
+    )
+    num_co_attention_layers: int = field(default=6, metadata={"help": "Layers of each co-attention stack."})
+    hidden_dropout_prob: float | None = field(
+        default=None, metadata={"help": "Dropout on co-attention's outputs; default: 0.1, 0 in a small new model."}
+    )
+
+    # Arguments that are fields of a new model's configuration too, where they are given.
+    config_fields: ClassVar[tuple[str, ...]] = (
+        "image_pooling",
+        "pooling_mode",
+        "num_co_attention_layers",
+        "attention_probs_dropout_prob",
+        "hidden_dropout_prob",
+    )
+
+    @property
+    def config(self) -> dict[str, object]:
+        """Fields of a new model's configuration."""
+        return {name: value for name in self.config_fields if (value := getattr(self, name)) is not None}
+
+
+@dataclass
+class AgaModelArguments(PretrainingModelArguments):
+    """What only AGA's model has."""
+
+    gate: str = field(default="per_item", metadata={"help": "Thresholds: learned per_item or per_pair, or fixed."})
+
+    config_fields: ClassVar[tuple[str, ...]] = (*PretrainingModelArguments.config_fields, "gate")
+
+
+@dataclass
+class MpmaModelArguments(PretrainingModelArguments):
+    """What only MPMA's model has; what is not given is as its configuration says, or small in a small new model."""
+
+    memory_size: int | None = field(default=None, metadata={"help": "Rows of the shared memory; 0 leaves it out."})
+    memory_top_k: int | None = field(default=None, metadata={"help": "Rows that each head reads; 0 reads all."})
+    fusion: str = field(default="attention", metadata={"help": "Report reads image by attention, addition or none."})
+
+    config_fields: ClassVar[tuple[str, ...]] = (
+        *PretrainingModelArguments.config_fields,
+        *("memory_size", "memory_top_k", "fusion"),
+    )
 
 
 @dataclass
@@ -26,14 +86,16 @@ class PairArguments:
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated studies."})
 
     @property
-    def reader_options(self) -> dict[str, str | int]:
+    def reader_options(self) -> dict[str, str | int | None]:
         """What the data set's reader is told beside its folder."""
         names = ("image_column", "text_column", "study_column", "num_studies", "reports_dir", "vqa_dataset")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def load(self) -> DatasetDict:
         """The splits, cut to the first samples; the errors are those of `load_pretraining_dataset`."""
-        splits = load_pretraining_dataset(self.dataset, self.data_dir, **self.reader_options)
+        options: dict[str, Any] = self.reader_options
+        splits = load_pretraining_dataset(self.dataset, self.data_dir, **options)
+        assert isinstance(splits, DatasetDict), "only options that no argument gives make a stream"
         limits = {name: self.max_train_samples if name == "train" else self.max_eval_samples for name in splits}
         return DatasetDict(
             {name: split.select(range(min(limits[name] or len(split), len(split)))) for name, split in splits.items()}
@@ -47,5 +109,86 @@ class EvaluatedPairArguments(PairArguments):
     split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
 
     def evaluated_split(self, splits: DatasetDict) -> str:
-        """The split's name; ValueError where there is no such split."""
+        """The name of the split to evaluate.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
         return evaluated_split(splits, self.split, self.dataset)
+
+
+@dataclass
+class PretrainingDataArguments(PairArguments):
+    """Which pairs to learn from, and how.
+
+    Raises:
+        ValueError: If `teacher_mode` is unknown.
+    """
+
+    teacher: str = field(
+        default="none",
+        metadata={"help": "Whose embeddings make soft labels: none, amif:PATH, hf:NAME, open_clip:NAME, column:NAME."},
+    )
+    teacher_mode: str = field(
+        default="cached", metadata={"help": "cached: each study is embedded once; online: as it is augmented."}
+    )
+    augment_images: bool = field(
+        default=True, metadata={"help": "The paper's strong augmentation of each view; left and right never change."}
+    )
+
+    add_vqa_pairs: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Also learn from pairs made of the training questions of VQA sets, each as name=folder; images "
+            "that one of them shows in validation or test are left out."
+        },
+    )
+    validation_by: str = field(
+        default="image",
+        metadata={
+            "help": "Where --vqa_dataset or a set of --add_vqa_pairs has no validation split, what one is made of: "
+            "image, question or wording. With the last two the images that it evaluates stay, as in VQA-RAD's official "
+            "split, without the validation questions about them."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.teacher_mode not in ("cached", "online"):
+            raise ValueError(f"--teacher_mode {self.teacher_mode}: choose cached or online.")
+
+    def check_teacher(self, objective: str) -> None:
+        """Make sure that a teacher is asked for by AMiF alone.
+
+        Raises:
+            ValueError: If another objective has one.
+        """
+        if objective != "amif" and self.teacher != "none":
+            raise ValueError(f"--teacher makes AMiF's soft labels; --objective {objective} has none.")
+
+    @property
+    def reader_options(self) -> dict[str, str | int | None]:
+        """What the data set's reader is told beside its folder."""
+        made = {} if self.vqa_dataset is None else {"validation_by": self.validation_by}
+        return super().reader_options | made
+
+    @property
+    def sources(self) -> list[str]:
+        """The data sets that are learned from; those of `add_vqa_pairs` as "name=folder"."""
+        return [self.vqa_dataset or self.dataset, *(self.add_vqa_pairs or [])]
+
+    def load(self) -> DatasetDict:
+        """The splits; behind the training studies, uncut, the pairs that are made of VQA sets."""
+        splits = super().load()
+        if self.add_vqa_pairs is not None:
+            splits["train"] = add_vqa_pairs(splits["train"], self.add_vqa_pairs, self.validation_by)
+        return splits
+
+    def sets_without_validation(self) -> list[str]:
+        """Names of the VQA sets of the pairs that have no validation split, so that one was made by `validation_by`."""
+        names = [source.partition("=")[0] for source in self.add_vqa_pairs or [] if not has_validation(source)]
+        if self.vqa_dataset is not None:
+            options: dict[str, Any] = self.reader_options | {"validation_by": None}
+            del options["vqa_dataset"]
+            if "validation" not in load_vqa_dataset(self.vqa_dataset, self.data_dir, **options):
+                names.append(self.vqa_dataset)
+        return names

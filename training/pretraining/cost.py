@@ -1,7 +1,9 @@
 """What a training run cost."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerState
@@ -42,3 +44,9 @@ def training_cost(
     cost = {"seconds": seconds[-1], "cpu_seconds": round(cpu_seconds, 1), "steps": state.global_step}
     cost["studies"] = state.global_step * studies_a_step
     return cost if flops_a_step is None else cost | {"flops": float(flops_a_step * state.global_step)}
+
+
+def cost_in(metrics_file: Path) -> dict[str, dict[str, float]]:
+    """What training cost, under "training", as the metrics file of a run tells it; nothing where it does not."""
+    stored = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.is_file() else {}
+    return {name: stored[name] for name in ("training",) if name in stored}

@@ -13,6 +13,7 @@ from ...processing_amif import AmifProcessor
 from ..checkpoints.model_files import check_model
 from .aga_trainer import AgaPreTrainer, AgaPreTrainingArguments
 from .amif_trainer import AmifPreTrainer, AmifPreTrainingArguments
+from .arguments import AgaModelArguments, MpmaModelArguments, PretrainingModelArguments
 from .base_trainer import BasePreTrainer, BasePreTrainingArguments
 from .mpma_trainer import MpmaPreTrainer, MpmaPreTrainingArguments
 
@@ -22,6 +23,7 @@ class Objective:
     """What one way to pre-train consists of; `description` is for a checkpoint's card."""
 
     model: type[AmifDualEncoder]
+    model_arguments: type[PretrainingModelArguments]
     trainer: type[BasePreTrainer]
     arguments: type[BasePreTrainingArguments]
     description: str
@@ -32,18 +34,21 @@ OUR_READING = "as its abstract describes it: what that leaves open is this proje
 OBJECTIVES = {
     "amif": Objective(
         AmifForPreTraining,
+        PretrainingModelArguments,
         AmifPreTrainer,
         AmifPreTrainingArguments,
         "Pre-trained with AMiF's alignment of images and reports (arXiv 2510.08791, sections 3.2 and 3.3).",
     ),
     "aga": Objective(
         AgaForPreTraining,
+        AgaModelArguments,
         AgaPreTrainer,
         AgaPreTrainingArguments,
         f"Pre-trained with AGA, adaptive group alignment, {OUR_READING}",
     ),
     "mpma": Objective(
         MpmaForPreTraining,
+        MpmaModelArguments,
         MpmaPreTrainer,
         MpmaPreTrainingArguments,
         "Pre-trained with MPMA, multi-task paired masking with alignment (doi 10.1109/tmm.2023.3325965), "

@@ -1,0 +1,63 @@
+"""The model that pre-training starts from: a checkpoint, or a new one on pretrained encoders or from nothing."""
+
+from datasets import DatasetDict
+from transformers import AutoModel, AutoProcessor
+
+from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
+from ...processing_amif import AmifProcessor
+from ..data.phantom import phantom_vqa_sentences
+from ..processors import encoder_processor, small_processor
+from ..small_model import small_pretraining_model
+from .arguments import PretrainingDataArguments, PretrainingModelArguments
+from .objectives import OBJECTIVES, objective_of
+
+
+def build_model(
+    model_args: PretrainingModelArguments, data_args: PretrainingDataArguments, splits: DatasetDict
+) -> tuple[AmifDualEncoder, AmifProcessor]:
+    """A checkpoint, or a new model on pretrained encoders, or a small new model, in float32; with its processor.
+
+    Args:
+        model_args: What to build.
+        data_args: Where the splits come from.
+        splits: What is learned from; a small model's tokenizer is trained on it.
+
+    Raises:
+        ValueError: If the checkpoint was pre-trained with another objective, or is none of pre-training.
+    """
+    model_class, name = OBJECTIVES[model_args.objective].model, model_args.model_name_or_path
+    if name is not None:
+        if (found := objective_of(name)) != model_args.objective:
+            raise ValueError(f"{name} was pre-trained with {found}: give --objective {found}.")
+        model, processor = AutoModel.from_pretrained(name, dtype="float32"), AutoProcessor.from_pretrained(name)
+    elif model_args.vision_model is None or model_args.text_model is None:
+        size = model_args.image_size or 96
+        processor = small_processor(tokenizer_sentences(data_args, splits), size)
+        model = small_pretraining_model(processor, size, model_args.hidden_size, model_class, **model_args.config)
+    else:
+        processor = encoder_processor(model_args.vision_model, model_args.text_model, model_args.image_size)
+        model = model_class.from_encoders(
+            model_args.vision_model,
+            model_args.text_model,
+            image_size=image_size_of(processor),
+            vision_layers=model_args.vision_layers,
+            text_layers=model_args.text_layers,
+            **model_args.config,
+        )
+    if model_args.attn_implementation is not None:
+        model.set_attn_implementation(model_args.attn_implementation)
+    return model, processor
+
+
+def tokenizer_sentences(data_args: PretrainingDataArguments, splits: DatasetDict) -> list[str]:
+    """The training reports; of phantom its questions too, so that a model fine-tuned on them reads whole words."""
+    sentences = list(splits["train"]["text"])
+    if data_args.dataset == "phantom":
+        options = {} if data_args.num_studies is None else {"num_studies": data_args.num_studies}
+        sentences += phantom_vqa_sentences(**options)
+    return sentences
+
+
+def image_size_of(processor: AmifProcessor) -> int:
+    """Pixels on a side of the square images that a processor makes."""
+    return processor.image_processor.size["height"]
