@@ -1,0 +1,69 @@
+"""Answers that the decoder has too few positions for: bad rows, found before anything is trained."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from datasets import Dataset, DatasetDict
+
+from .readers.bad_rows import BadRows
+from .references import acceptable_answers
+from .shown_values import shown
+
+# Padding makes each as long as the longest of its batch.
+_BATCH = 1_000
+
+
+def check_answer_lengths(
+    splits: Mapping[str, Dataset],
+    encode: Callable[[Sequence[str]], Mapping[str, torch.Tensor]],
+    limit: int,
+    on_bad_row: str = "error",
+) -> DatasetDict:
+    """The rows of each split whose answers the decoder can read, in all forms that are learned or ranked.
+
+    Args:
+        splits: Rows of the schema; withheld answers (None) pass.
+        encode: `processor.encode_answers`: normalised answers to an `attention_mask` (N, T), [CLS] and [SEP] included.
+        limit: How many tokens the decoder has positions for, [CLS] and [SEP] included.
+        on_bad_row: "error" raises at the first answer that is longer, naming split, row, question and both lengths;
+            "skip" leaves such rows out, and logs their number and each of them.
+
+    Raises:
+        ValueError: If an answer is too long and rows are not skipped, or a split has no other.
+    """
+    bad_rows = BadRows(on_bad_row)
+    kept = DatasetDict()
+    for split, rows in splits.items():
+        forms = [[] if answer is None else acceptable_answers(answer) for answer in rows["answer"]]
+        lengths = answer_lengths((form for row in forms for form in row), encode)
+        longest = [max((lengths[form] for form in row), default=0) for row in forms]
+        for number in [number for number, length in enumerate(longest) if length > limit]:
+            row = rows.select_columns(["question_id", "question", "answer"])[number]
+            message = (
+                f"the answer {shown(row['answer'])} to {shown(row['question'])} (question id "
+                f"{shown(row['question_id'])}) has {longest[number]} tokens, and the decoder has {limit} positions."
+            )
+            bad_rows.add(f"split {split}", number, ValueError(message))
+        usable = [number for number, length in enumerate(longest) if length <= limit]
+        if len(rows) and not usable:
+            raise ValueError(f"split {split}: every answer has more tokens than the decoder has positions, {limit}.")
+        kept[split] = rows if len(usable) == len(rows) else rows.select(usable)
+    bad_rows.report()
+    return kept
+
+
+def answer_lengths(
+    answers: Iterable[str], encode: Callable[[Sequence[str]], Mapping[str, torch.Tensor]]
+) -> dict[str, int]:
+    """By answer, its tokens with [CLS] and [SEP]; each different answer is encoded once.
+
+    Args:
+        answers: Normalised answers, or candidates.
+        encode: As for `check_answer_lengths`.
+    """
+    different = sorted(set(answers), key=len)
+    lengths: dict[str, int] = {}
+    for start in range(0, len(different), _BATCH):
+        batch = different[start : start + _BATCH]
+        lengths.update(zip(batch, encode(batch)["attention_mask"].sum(dim=1).tolist(), strict=True))
+    return lengths
