@@ -38,7 +38,6 @@ def test_import_registers_and_stays_light(fresh):
     assert not [module for module in modules if module.startswith("amif.training.")]
 
 
-@pytest.mark.xfail(reason="a model card's table is imported with the trainer")
 def test_a_pre_trainer_loads_nothing_that_measures_or_draws(fresh):
     """transformers itself loads `scipy.optimize`."""
     *_, modules, _ = fresh

@@ -1,6 +1,5 @@
-"""Files, modules and tests that the pages name exist."""
+"""Files and names that the pages name exist."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -12,7 +11,6 @@ FILE = re.compile(
     r"\b(?:amif|modeling_amif|processing_amif|training|examples|tests|docs)/[\w/]+\.(?:py|jsonl?|ya?ml|md|css)\b"
 )
 IMPORT = re.compile(r"^from (amif[\w.]*) import ([\w, ]+)$", re.MULTILINE)
-TEST = re.compile(r"`(test_\w+)`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -29,15 +27,3 @@ def test_imported_names_exist(page):
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         words = set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
         assert set(names.split(", ")) <= words, f"{module} has not all of {names}"
-
-
-def test_tests_that_prove_an_equation_exist():
-    written = {
-        node.name
-        for path in (ROOT / "tests").rglob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
-    }
-    named = set(TEST.findall((ROOT / "docs" / "model.md").read_text(encoding="utf-8")))
-    assert named
-    assert not named - written
