@@ -30,8 +30,8 @@ class AgaPreTrainingOutput(ModelOutput):
         image_tokens: V', (B, P, e) patches, without a class token.
         text_tokens: T', (B, L, e).
         text_token_mask: (B, L) bool, True for words: not [CLS], [SEP] or padding.
-        text_thresholds: theta, (B, L): above it a token gathers a patch.
-        image_thresholds: phi, (B, P): above it a patch gathers a token.
+        text_thresholds: (B, L), theta: above it a token gathers a patch.
+        image_thresholds: (B, P), phi: above it a patch gathers a token.
     """
 
     image_embeds: torch.Tensor = ALWAYS_SET

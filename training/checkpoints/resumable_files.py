@@ -159,7 +159,7 @@ def explain_failed_saving(folder: str | Path, output_dir: str | Path) -> Iterato
     """Turn an error while `folder` is written into one that says what is kept and how to go on.
 
     Raises:
-        OSError: In place of the error of torch, safetensors or the system, which is its cause.
+        OSError: If torch, safetensors or the system raises one, which is its cause.
     """
     try:
         yield
