@@ -1,6 +1,6 @@
 import pytest
 import torch
-from small_models import WIDTH, small_model
+from small_models import WIDTH
 from torch.nn.functional import interpolate
 from transformers import (
     BertConfig,
@@ -9,23 +9,19 @@ from transformers import (
     CLIPModel,
     Dinov2Config,
     Dinov2Model,
-    ElectraConfig,
     ModernBertConfig,
     ResNetConfig,
     ResNetModel,
-    RoFormerConfig,
     SiglipVisionConfig,
     SiglipVisionModel,
     SwinConfig,
     SwinModel,
     ViTConfig,
-    ViTMAEConfig,
     ViTModel,
 )
 
 from amif import AmifForVisualQuestionAnswering
 from amif.modeling_amif.encoder_loading_amif import resize_position_embeddings, with_first_layers
-from amif.modeling_amif.encoders_amif import image_token_states
 
 BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
 VISION = WIDTH | {"hidden_size": 48, "image_size": 56, "patch_size": 14}
@@ -132,26 +128,6 @@ def test_tables_that_are_no_grid_are_refused():
         resize_position_embeddings(torch.randn(196, 8), 325)
 
 
-def test_encoder_without_token_states_is_refused():
-    resnet = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"))
-    with pytest.raises(ValueError, match="ResNetModel returns states of shape"):
-        image_token_states(resnet, torch.randn(1, 3, 32, 32), pooling=1)
-
-
-@torch.no_grad()
-def test_pooling_averages_squares_and_keeps_the_class_token():
-    model = small_model(image_pooling=2)
-    pixels = torch.randn(2, 3, 32, 32)
-    full = image_token_states(model.model.vision_model, pixels, pooling=1)
-    pooled = model.model.encode_images(pixels)
-    assert pooled.shape == (2, 1 + 4, 32)
-    assert torch.equal(pooled[:, 0], full[:, 0])
-    patches = full[:, 1:].reshape(2, 4, 4, 32)
-    torch.testing.assert_close(pooled[:, 2], patches[:, :2, 2:].mean((1, 2)))
-    with pytest.raises(ValueError, match="does not divide"):
-        image_token_states(model.model.vision_model, pixels, pooling=3)
-
-
 def test_decoder_takes_the_text_encoders_weights_and_new_cross_attention(text, tmp_path):
     clip().save_pretrained(tmp_path / "clip")
     source = BertModel.from_pretrained(text)
@@ -251,36 +227,3 @@ def test_an_encoders_own_size_is_taken_as_it_is(text, tmp_path):
     for size in (None, 60):
         model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, image_size=size, **heads())
         assert model.model.encode_images(torch.randn(1, 3, 60, 60)).shape[1] == 17
-
-
-def test_an_encoder_that_reads_a_random_part_of_each_image_is_refused():
-    with pytest.raises(ValueError, match="'vit_mae' reads a random part of each image"):
-        small_model(vision_config=ViTMAEConfig(**VISION))
-
-
-@pytest.mark.parametrize("config", [RoFormerConfig, ElectraConfig], ids=["positions", "output layer"])
-def test_a_decoder_whose_answers_could_not_be_ranked_is_refused(config):
-    other = config(vocab_size=120, max_position_embeddings=64, embedding_size=32, **WIDTH)
-    with pytest.raises(ValueError, match=f"Decoder type '{other.model_type}' is not BERT-like"):
-        small_model(decoder_config=other)
-
-
-def test_word_embeddings_may_be_narrower_than_the_text_encoders_states():
-    model = small_model(
-        text_config=ElectraConfig(vocab_size=120, max_position_embeddings=64, embedding_size=16, **WIDTH)
-    )
-    with torch.no_grad():
-        known = model(torch.zeros(1, 3, 32, 32), torch.tensor([[101, 5, 102]])).logits
-        model.set_knowledge([3, 4])
-        other = model(torch.zeros(1, 3, 32, 32), torch.tensor([[101, 5, 102]])).logits
-    assert torch.isfinite(known).all()
-    assert not torch.equal(known, other)
-
-
-def test_one_configuration_for_text_and_decoder_leaves_the_text_read_in_both_directions():
-    bert = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
-    model = small_model(text_config=bert, decoder_config=bert)
-    assert not bert.is_decoder, "the caller's object is as it was"
-    with torch.no_grad():
-        one, other = (model.model.encode_texts(torch.tensor([[101, 5, last]]), torch.ones(1, 3)) for last in (6, 7))
-    assert (one[:, 0] - other[:, 0]).abs().max() > 1e-3, "the first token sees the last"
