@@ -42,13 +42,13 @@ from amif.training.fine_tuning.splits import load_run_data, note_validation, wit
 from amif.training.recipes import parse_with_recipe
 from amif.training.reports.tables import format_table
 
+ARGUMENTS = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
 
 
 def main() -> None:
     # 1. Arguments
-    types = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
-    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
+    model_args, data_args, training_args = parse_with_recipe(ARGUMENTS, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
     check_evaluation(model_args, training_args)
 
     # 2. Logging, threads, seed, and what is left to do
@@ -85,8 +85,7 @@ def main() -> None:
         trainer.recall_training()
     if plan.trains:
         train(trainer, data.splits)
-    # Nothing is written beside a checkpoint of the Hub, which lies in its cache.
-    folder = plan.result if Path(plan.result).is_dir() else training_args.output_dir
+    folder = plan.result if Path(plan.result).is_dir() else training_args.output_dir  # never the Hub's cache
     if data_args.abstention_error_rate is not None:
         set_abstention_threshold(trainer, data.splits, data_args)
         if trainer.is_world_process_zero():
@@ -100,10 +99,10 @@ def main() -> None:
     if trainer.is_world_process_zero():
         if asked.eval_split == "test" and metrics["overall"] is not None:
             append_test_evaluation(folder, metrics, local_folder(plan.result))
-        write_results(training_args.output_dir, rows, metrics)
+        output = training_args.output_dir
         trained_on = data_args.dataset if plan.trains or plan.has_ended else None
-        names = (model_args.start, model_args.text_model)
-        write_model_card(training_args.output_dir, metrics, *names, trainer, trained_on)
+        write_results(output, rows, metrics)
+        write_model_card(output, metrics, model_args.start, model_args.text_model, trainer, trained_on)
     if training_args.push_to_hub:
         trainer.push_to_hub()
 

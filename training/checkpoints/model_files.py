@@ -58,17 +58,13 @@ def check_model(name_or_path: str) -> None:
             f"The model {name_or_path} has model_type {found!r}, not one of {', '.join(MODEL_TYPES)}. To start from "
             "encoders, give --vision_model and --text_model instead of --model_name_or_path."
         )
-    if folder.is_dir():
-        for file in _weight_files(folder):
-            _check_weight_file(file)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if not index.is_file():
-        return [folder / SAFE_WEIGHTS_NAME]
-    weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    return [folder / name for name in sorted(set(weight_map.values()))]
+    if not folder.is_dir():
+        return
+    index, names = folder / SAFE_WEIGHTS_INDEX_NAME, {SAFE_WEIGHTS_NAME}
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    for name in sorted(names):
+        _check_weight_file(folder / name)
 
 
 def _check_weight_file(file: Path) -> None:

@@ -52,15 +52,11 @@ def parameter_facts(model: torch.nn.Module) -> dict[str, str]:
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(map(torch.numel, parameters))
     facts = {"parameters": f"{total:,}, of them {trained:,} trained ({100 * trained / total:.2f} %)"}
-    facts |= _encoder_layers(model)
-    if (adapters := describe_lora(model)) is not None:
-        facts["adapters"] = adapters
-    return dict(sorted(facts.items()))  # as the Trainer's state gives them back, which sorts its names
-
-
-def _encoder_layers(model: torch.nn.Module) -> dict[str, str]:
     # Of a pretrained encoder the first layers alone may have been kept, which its name does not tell.
     configs = {name: getattr(getattr(model, "config", None), f"{name}_config", None) for name in ("vision", "text")}
     depths = {name: getattr(config, "num_hidden_layers", None) for name, config in configs.items()}
-    stated = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth is not None)
-    return {"encoder layers": stated} if stated else {}
+    if stated := [f"{name} {depth}" for name, depth in depths.items() if depth is not None]:
+        facts["encoder layers"] = ", ".join(stated)
+    if (adapters := describe_lora(model)) is not None:
+        facts["adapters"] = adapters
+    return dict(sorted(facts.items()))  # as the Trainer's state gives them back, which sorts its names

@@ -335,10 +335,9 @@ class AmifVqaTrainer(ResumableTrainer):
         return self._prepared_rows[key]
 
     def _image_states(self, dataset: Dataset, **augmentation: Any) -> dict[str, torch.Tensor]:
-        model = self.accelerator.unwrap_model(self.model)
         with self.accelerator.autocast():
             return encode_unique_images(
-                model,
+                self._unwrapped(),
                 self.processing_class,
                 dataset,
                 self.args.per_device_eval_batch_size,
