@@ -50,7 +50,7 @@ def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArgu
     splits = limit_samples(whole, data_args)
     if data_args.refit:
         splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
-    eval_split = evaluated_split({str(split): rows for split, rows in splits.items()}, data_args.eval_split, name)
+    eval_split = evaluated_split(splits, data_args.eval_split, name)
     for split, rows in splits.items():
         logger.info(f"{name} {split}: {len(rows)} questions, {len(set(rows['image_id']))} images")
     if not training:
