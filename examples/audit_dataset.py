@@ -21,8 +21,9 @@ from transformers import HfArgumentParser
 from amif.training.data import load_vqa_dataset
 from amif.training.data.arguments import VqaSourceArguments
 from amif.training.data.image_overlap import ImagePrints, image_prints
-from amif.training.evaluation import acceptable_answers_of, write_json
-from amif.training.evaluation.audit import audit_pair, audit_splits
+from amif.training.data.references import acceptable_answers_of
+from amif.training.evaluation.audit import Audit, Shared, SharedImages, SplitFacts, audit_pair, audit_splits
+from amif.training.evaluation.result_files import write_json
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import Table, interval_cells
 
@@ -47,18 +48,19 @@ def main() -> None:
     prints = print_images(splits, args.dataset)
 
     # 3. Audit
-    audit = {"dataset": args.dataset, **audit_splits(splits, prints, acceptable_answers_of(args.dataset))}
+    audit = audit_splits(splits, prints, acceptable_answers_of(args.dataset))
+    content: dict[str, object] = {"dataset": args.dataset, **audit.json_fields()}
     tables = [audit_table(audit, args.dataset)]
     if args.against is not None:
         other = load_vqa_dataset(args.against, args.against_dir, validation_by=None)
         pair = audit_pair(print_images(other, args.against), prints, (args.against, args.dataset))
-        audit["against"] = {"dataset": args.against, **pair}
+        content["against"] = {"dataset": args.against, **pair.json_fields()}
         tables.append(pair_table(pair, args.dataset, args.against))
 
     # 4. Results
     output = Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    write_json(output / "audit.json", audit)
+    write_json(output / "audit.json", content)
     for table in tables:
         print_table(table)
     print(f"Ids of all of these: {output / 'audit.json'}")
@@ -78,54 +80,52 @@ def print_images(splits: DatasetDict, name: str) -> dict[str, ImagePrints]:
     }
 
 
-def audit_table(audit: dict, name: str) -> Table:
-    rows = shared_rows(audit)
-    for key in ("repeated_pairs", "repeated_pairs_normalized"):
-        rows += [(f"{key.replace('_', ' ')}, {pair}", str(found["count"])) for pair, found in by_splits(audit, key)]
-    rows.append(("conflicting answers", str(audit["conflicting_answers"]["count"])))
-    unseen = audit["unseen_answers"]
-    if unseen is not None:
-        rows.append((f"unseen answers of {unseen['answered']} evaluated", str(unseen["count"])))
-        rows.append(("ceiling of training answers in %", f"{unseen['ceiling']:.2f}"))
-    if audit["question_only"] is not None:
-        _, accuracy, interval, _ = interval_cells("", audit["question_only"])
-        rows.append(("question only, learnt from training, in %", f"{accuracy} ({interval})"))
-    for split, facts in audit["splits"].items():
-        rows += split_rows(split, facts)
-    return Table(f"Audit of {name}, evaluated on {audit['evaluated_split']}", ("", "found"), rows)
-
-
-def split_rows(split: str, facts: dict) -> list[tuple[str, str]]:
-    balance, ceiling = facts["class_balance"], facts["question_only_ceiling"]
+def audit_table(audit: Audit, name: str) -> Table:
     rows = [
-        (f"{split}: questions, images, with answer", f"{facts['questions']}, {facts['images']}, {facts['answered']}")
+        *shared_rows(audit.shared_images),
+        *rows_by_splits("repeated pairs", audit.repeated_pairs),
+        *rows_by_splits("repeated pairs normalized", audit.repeated_pairs_normalized),
+        ("conflicting answers", str(audit.conflicting_answers.count)),
     ]
-    if facts["answered"]:
-        answer, count = next(iter(balance["most_frequent"].items()))
+    unseen = audit.unseen_answers
+    if unseen is not None:
+        rows.append((f"unseen answers of {unseen.answered} evaluated", str(unseen.count)))
+        rows.append(("ceiling of training answers in %", f"{unseen.ceiling:.2f}"))
+    if audit.question_only is not None:
+        _, accuracy, interval, _ = interval_cells("", audit.question_only)
+        rows.append(("question only, learnt from training, in %", f"{accuracy} ({interval})"))
+    for split, facts in audit.splits.items():
+        rows += split_rows(split, facts)
+    return Table(f"Audit of {name}, evaluated on {audit.evaluated_split}", ("", "found"), rows)
+
+
+def split_rows(split: str, facts: SplitFacts) -> list[tuple[str, str]]:
+    balance, ceiling = facts.class_balance, facts.question_only_ceiling
+    rows = [(f"{split}: questions, images, with answer", f"{facts.questions}, {facts.images}, {facts.answered}")]
+    if ceiling is not None:
+        answer, count = next(iter(balance.most_frequent.items()))
         rows += [
-            (f"{split}: distinct answers, yes, no", f"{balance['distinct']}, {balance['yes']}, {balance['no']}"),
-            (f"{split}: most frequent answer", f"{answer} ({100 * count / facts['answered']:.1f} %)"),
+            (f"{split}: distinct answers, yes, no", f"{balance.distinct}, {balance.yes}, {balance.no}"),
+            (f"{split}: most frequent answer", f"{answer} ({100 * count / facts.answered:.1f} %)"),
             (f"{split}: ceiling of the question alone in %", f"{ceiling:.2f}"),
         ]
     return rows
 
 
-def pair_table(pair: dict, name: str, other: str) -> Table:
+def pair_table(pair: SharedImages, name: str, other: str) -> Table:
     return Table(f"What {name} shares with {other}", ("", "found"), shared_rows(pair))
 
 
-def shared_rows(audit: dict) -> list[tuple[str, str]]:
-    keys = {
-        "shared_images_by_id": "images shared by id",
-        "shared_images_identical": "images with identical pixels",
-        "shared_images_near": "images with near-duplicates",
-    }
-    found = [(f"{label}, {pair}", found) for key, label in keys.items() for pair, found in by_splits(audit, key)]
-    return [(label, str(images["count"])) for label, images in found]
+def shared_rows(images: SharedImages) -> list[tuple[str, str]]:
+    return [
+        *rows_by_splits("images shared by id", images.shared_images_by_id),
+        *rows_by_splits("images with identical pixels", images.shared_images_identical),
+        *rows_by_splits("images with near-duplicates", images.shared_images_near),
+    ]
 
 
-def by_splits(audit: dict, key: str) -> list[tuple[str, dict]]:
-    return list(audit[key]["by_splits"].items())
+def rows_by_splits(label: str, shared: Shared) -> list[tuple[str, str]]:
+    return [(f"{label}, {splits}", str(found.count)) for splits, found in shared.by_splits.items()]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from amif.training.evaluation import write_json
+from amif.training.evaluation.result_files import write_json
 from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
 from amif.training.experiments.runs import Experiments
 from amif.training.recipes import absolute_paths, given, read_recipe

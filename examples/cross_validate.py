@@ -18,7 +18,7 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from amif.training.evaluation import write_json, write_jsonl
+from amif.training.evaluation.result_files import write_json, write_jsonl
 from amif.training.experiments.cross_validation import cross_validate
 from amif.training.experiments.runs import Experiments
 from amif.training.recipes import absolute_paths, given, read_recipe
@@ -45,14 +45,14 @@ def main() -> None:
 
     # 2. Runs
     experiments = Experiments(args.output_dir, Path(__file__).parent)
-    rows, metrics = cross_validate(experiments, arguments, shlex.join(sys.argv))
+    rows, result = cross_validate(experiments, arguments, shlex.join(sys.argv))
 
     # 3. Results
     output = Path(args.output_dir)
     write_jsonl(output / "predictions.jsonl", rows)
-    write_json(output / "metrics.json", metrics)
-    print_table(metrics_table(metrics))
-    for name, comparison in metrics["comparisons"].items():
+    write_json(output / "metrics.json", result)
+    print_table(metrics_table(result.metrics))
+    for name, comparison in result.comparisons.items():
         print_table(comparison_table(comparison, "the model", name))
 
 

@@ -13,7 +13,7 @@ table and writes `metrics.json` and `report.html`. docs/evaluation.md defines th
 import logging
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -21,23 +21,21 @@ from transformers import HfArgumentParser
 
 from amif.training.data import rows_with_alike_images
 from amif.training.data.arguments import VqaDataArguments
+from amif.training.data.references import acceptable_answers_of
 from amif.training.data.splits import evaluated_split
-from amif.training.evaluation import (
-    acceptable_answers_of,
-    baseline_rows,
-    build_metrics,
-    compare_predictions,
-    evaluation_fingerprint,
-    grounding,
-    known_splits,
-    prediction_rows,
-    write_json,
-)
+from amif.training.evaluation.baselines import baseline_rows
+from amif.training.evaluation.fingerprint import evaluation_fingerprint
+from amif.training.evaluation.grounding import grounding
+from amif.training.evaluation.metrics import Metrics, build_metrics
 from amif.training.evaluation.prediction_files import match_predictions, read_predictions
+from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
+from amif.training.evaluation.protocols import known_splits
+from amif.training.evaluation.result_files import write_json
+from amif.training.evaluation.significance import compare_predictions
 from amif.training.reports.console import print_table
 from amif.training.reports.html_report import write_html_report
 from amif.training.reports.published import published_table
-from amif.training.reports.tables import comparison_table, grounding_table, metrics_table
+from amif.training.reports.tables import Table, comparison_table, grounding_table, metrics_table
 
 
 @dataclass
@@ -74,7 +72,7 @@ def main() -> None:
     try:
         split = evaluated_split(splits, args.split, args.dataset)
         rows = read_rows(args.predictions, args, splits, split)
-        other_rows = None if args.compare is None else read_rows(args.compare, args, splits, split)
+        others = None if args.compare is None else read_rows(args.compare, args, splits, split)
         blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
         shuffled = [read_rows(file, args, splits, split) for file in args.shuffled or []]
         alike = [read_rows(file, args, splits, split, alike=True) for file in args.shuffled_alike or []]
@@ -91,17 +89,14 @@ def main() -> None:
         fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=shlex.join(sys.argv)),
         abstention_threshold=args.abstention_threshold,
     )
-    tables = [metrics_table(metrics)]
-    if other_rows is not None:
-        metrics["comparison"] = compare_predictions(rows, other_rows)
-        tables.append(comparison_table(metrics["comparison"], Path(args.predictions).name, Path(args.compare).name))
-    if blank is not None or shuffled or alike:
-        metrics["grounding"] = grounding(rows, blank, shuffled, alike)
-        tables.append(grounding_table(metrics["grounding"]))
-    published = published_table(metrics)
+    metrics = replace(
+        metrics,
+        comparison=None if others is None else compare_predictions(rows, others),
+        grounding=grounding(rows, blank, shuffled, alike) if blank is not None or shuffled or alike else None,
+    )
 
     # 4. Results
-    output = Path(args.output_dir)
+    output, tables, published = Path(args.output_dir), tables_of(metrics, args), published_table(metrics)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)
     write_html_report(output / "report.html", rows, metrics, tables if published is None else [*tables, published])
@@ -109,7 +104,9 @@ def main() -> None:
         print_table(table)
 
 
-def read_rows(file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False) -> list[dict]:
+def read_rows(
+    file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False
+) -> list[Prediction]:
     dataset, predictions = splits[split], read_predictions(file)
     if alike:
         dataset = rows_with_alike_images(dataset)
@@ -123,7 +120,16 @@ def read_rows(file: str, args: EvaluationArguments, splits: DatasetDict, split: 
     return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.dataset))
 
 
-def baselines(splits: DatasetDict, split: str, name: str) -> dict:
+def tables_of(metrics: Metrics, args: EvaluationArguments) -> list[Table]:
+    tables = [metrics_table(metrics)]
+    if metrics.comparison is not None and args.compare is not None:
+        tables.append(comparison_table(metrics.comparison, Path(args.predictions).name, Path(args.compare).name))
+    if metrics.grounding is not None:
+        tables.append(grounding_table(metrics.grounding))
+    return tables
+
+
+def baselines(splits: DatasetDict, split: str, name: str) -> dict[str, list[Prediction]]:
     if split not in ("validation", "test") or "train" not in splits:
         return {}
     known: Dataset = concatenate_datasets(known_splits(splits, split))

@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
-from amif.training.evaluation import write_json
+from amif.training.evaluation.result_files import write_json
 from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
 from amif.training.experiments.ablation_results import ablation_results, accuracy_table, learned_table
 from amif.training.experiments.runs import Experiments

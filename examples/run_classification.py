@@ -14,9 +14,9 @@ validation. It prints a table and writes `metrics.json`: accuracy and areas unde
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from transformers import HfArgumentParser, PreTrainedModel
 
@@ -24,9 +24,14 @@ from amif import AmifProcessor
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.labels import LabelColumn, find_labels
 from amif.training.distributed import use_all_cpu_cores
-from amif.training.evaluation import write_json
-from amif.training.evaluation.classification import classification_metrics
+from amif.training.evaluation.classification import (
+    ClassificationMetrics,
+    LinearProbeMetrics,
+    ZeroShotMetrics,
+    classification_metrics,
+)
 from amif.training.evaluation.linear_probe import fit_linear_probe
+from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.arguments import EvaluatedPairArguments
 from amif.training.pretraining.embeddings import image_features, label_embeddings, read_prompts
 from amif.training.pretraining.objectives import load_pretrained
@@ -97,12 +102,10 @@ def main() -> None:
     # 3. Measures
     targets = {name: column.targets(rows) for name, rows in usable.items()}
     features = {name: pair[1].numpy() for name, pair in encoded.items()}
-    results = {
-        "zero-shot": zero_shot(args, column, usable[split], encoded[split][0], model, processor),
-        "linear probe": linear_probe(column, usable[split], split, features, targets),
-        "most frequent label": most_frequent(column, usable[split], split, targets),
-    }
-    results = {name: metrics for name, metrics in results.items() if metrics is not None}
+    by_prompts = zero_shot(args, column, usable[split], encoded[split][0], model, processor)
+    results: dict[str, ClassificationMetrics] = {} if by_prompts is None else {"zero-shot": by_prompts}
+    results["linear probe"] = linear_probe(column, usable[split], split, features, targets)
+    results["most frequent label"] = most_frequent(column, usable[split], split, targets)
 
     # 4. Results
     facts = {"objective": objective, "dataset": args.dataset, "split": split, "label_column": column.column}
@@ -114,10 +117,10 @@ def zero_shot(
     args: ClassificationArguments,
     column: LabelColumn,
     rows: Dataset,
-    images: Any,
+    images: torch.Tensor,
     model: PreTrainedModel,
     processor: AmifProcessor,
-) -> dict[str, Any] | None:
+) -> ZeroShotMetrics | None:
     """Of the labels that have prompts, on images that have exactly one of them; None where that leaves fewer than two
     labels or no image.
     """
@@ -138,22 +141,25 @@ def zero_shot(
         logger.warning("No image has exactly one of the labels with prompts: there is no zero-shot classification.")
         return None
     ids = [rows["study_id"][row] for row in kept]
-    return classification_metrics(targets[kept], scores[kept], list(prompts), ids) | {"prompts": prompts}
+    metrics = classification_metrics(targets[kept], scores[kept], list(prompts), ids)
+    return ZeroShotMetrics(**vars(metrics), prompts=prompts)
 
 
 def linear_probe(
     column: LabelColumn, rows: Dataset, split: str, features: dict[str, np.ndarray], targets: dict[str, np.ndarray]
-) -> dict[str, Any]:
+) -> LinearProbeMetrics:
     """Fitted on the training split, chosen on validation."""
     training, validation = ((features[name], targets[name]) for name in ("train", "validation"))
     probe = fit_linear_probe(*training, *validation, column.several)
     scores = probe.scores(features[split])
     decided = scores >= 0.5 if column.several else None
     metrics = classification_metrics(targets[split], scores, column.names, rows["study_id"], decided)
-    return metrics | {"strength": probe.strength, "features": features["train"].shape[1]}
+    return LinearProbeMetrics(**vars(metrics), strength=probe.strength, features=features["train"].shape[1])
 
 
-def most_frequent(column: LabelColumn, rows: Dataset, split: str, targets: dict[str, np.ndarray]) -> dict[str, Any]:
+def most_frequent(
+    column: LabelColumn, rows: Dataset, split: str, targets: dict[str, np.ndarray]
+) -> ClassificationMetrics:
     """The baseline that sees no image: every image has the labels of most training images."""
     scores = np.broadcast_to(targets["train"].mean(axis=0), targets[split].shape)
     decided = scores >= 0.5 if column.several else None

@@ -18,7 +18,7 @@ from transformers import HfArgumentParser
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.pretraining_collator import report_groups
 from amif.training.distributed import use_all_cpu_cores
-from amif.training.evaluation import write_json
+from amif.training.evaluation.result_files import write_json
 from amif.training.evaluation.retrieval import retrieval_metrics
 from amif.training.pretraining.arguments import EvaluatedPairArguments
 from amif.training.pretraining.embeddings import embed_pairs
@@ -52,11 +52,11 @@ def main() -> None:
     # 3. Measures
     images, texts = embed_pairs(model, processor, pairs, args.batch_size)
     groups = report_groups(pairs.select_columns(["text", "study_id"]))
-    facts = {"objective": objective, "dataset": args.dataset, "split": split}
-    metrics = facts | retrieval_metrics(images, texts, groups, pairs["study_id"])
+    metrics = retrieval_metrics(images, texts, groups, pairs["study_id"])
 
     # 4. Results
-    write_json(Path(args.output_dir) / "metrics.json", metrics)
+    facts = {"objective": objective, "dataset": args.dataset, "split": split}
+    write_json(Path(args.output_dir) / "metrics.json", {**facts, **metrics.json_fields()})
     print_table(retrieval_table(metrics, f"{args.dataset}, {split}"))
 
 

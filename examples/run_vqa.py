@@ -28,13 +28,10 @@ from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.distributed import start_process
-from amif.training.evaluation import (
-    append_test_evaluation,
-    candidate_answers,
-    remove_partial_predictions,
-    write_json,
-    write_jsonl,
-)
+from amif.training.evaluation.metrics import Metrics
+from amif.training.evaluation.partial_predictions import remove_partial_predictions
+from amif.training.evaluation.protocols import candidate_answers
+from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
 from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import adapt, build_model
@@ -97,7 +94,7 @@ def main() -> None:
 
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
-        if asked.eval_split == "test" and metrics["overall"] is not None:
+        if asked.eval_split == "test" and metrics.scores.overall is not None:
             append_test_evaluation(folder, metrics, local_folder(plan.result))
         output = training_args.output_dir
         trained_on = data_args.dataset if plan.trains or plan.has_ended else None
@@ -116,7 +113,7 @@ def train(trainer: AmifVqaTrainer, splits: DatasetDict) -> None:
     trainer.save_state()
 
 
-def write_results(output_dir: str, rows: list[dict], metrics: dict) -> None:
+def write_results(output_dir: str, rows: list[Prediction], metrics: Metrics) -> None:
     """Write predictions and metrics, and print the table; partial predictions have done their service."""
     output = Path(output_dir)
     write_jsonl(output / "predictions.jsonl", rows)

@@ -2,6 +2,8 @@
 
 from datasets import Dataset, Features, Value
 
+from amif.training.evaluation.prediction_rows import Prediction
+
 COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
 
 
@@ -9,3 +11,8 @@ def table(*rows):
     values = [list(column) for column in zip(*rows, strict=True)]
     features = Features({name: Value("string") for name in COLUMNS})
     return Dataset.from_dict(dict(zip(COLUMNS, values, strict=True)), features=features)
+
+
+def prediction(question_id="1", image_id="a", *, answer=None, prediction=None, score=None, correct=None, **further):
+    """One prediction, of which a test says what matters to it."""
+    return Prediction(question_id, image_id, "?", answer, None, None, prediction, score, correct, None, further)

@@ -91,7 +91,9 @@ def test_the_page_needs_no_network(files):
 
 
 def test_a_name_with_markup_is_shown_as_text(files, splits, tmp_path):
-    from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
+    from amif.training.evaluation.fingerprint import evaluation_fingerprint
+    from amif.training.evaluation.metrics import build_metrics
+    from amif.training.evaluation.prediction_rows import prediction_rows
     from amif.training.reports.html_report import write_html_report
     from amif.training.reports.tables import metrics_table
 

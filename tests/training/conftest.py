@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from small_evaluations import table
 
-from amif.training.evaluation import baseline_rows, build_metrics, evaluation_fingerprint, prediction_rows
+from amif.training.evaluation.baselines import baseline_rows
+from amif.training.evaluation.fingerprint import evaluation_fingerprint
+from amif.training.evaluation.metrics import build_metrics
+from amif.training.evaluation.prediction_rows import prediction_rows
 
 
 @pytest.fixture

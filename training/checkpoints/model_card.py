@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import Trainer
 
 from .provenance import datasets_of
+
+if TYPE_CHECKING:
+    from ..evaluation.metrics import Metrics
 
 # Beside the packages, in a clone as in an installation.
 TEMPLATE = Path(__file__).parents[2] / "model_cards" / "template.md"
@@ -46,7 +49,7 @@ SOURCES = {
 
 def write_model_card(
     folder: str | Path,
-    metrics: Mapping[str, Any],
+    metrics: "Metrics",
     vision_model: str | None,
     text_model: str | None,
     trainer: Trainer | None = None,
@@ -56,7 +59,7 @@ def write_model_card(
 
     Args:
         folder: the checkpoint's folder.
-        metrics: the content of metrics.json.
+        metrics: Of the checkpoint.
         vision_model: name of the image encoder, or of the whole checkpoint, that training started from; None for a new
             one.
         text_model: the same of the text encoder.
@@ -65,7 +68,8 @@ def write_model_card(
     """
     from ..reports.tables import format_table  # here, for trainers import this file and draw no table
 
-    measured, trained_on = metrics["overall"] is not None, trained_on or metrics["dataset"]
+    measured, trained_on = metrics.scores.overall is not None, trained_on or metrics.dataset
+    refit = metrics.run is not None and metrics.run.refit
     data = ModelCardData(
         model_name=Path(folder).resolve().name if measured else None,
         pipeline_tag="visual-question-answering",
@@ -77,7 +81,7 @@ def write_model_card(
         folder,
         data,
         start=_start(vision_model, text_model),
-        source=_licence_sentence(trained_on) + (REFIT if metrics.get("refit") else ""),
+        source=_licence_sentence(trained_on) + (REFIT if refit else ""),
         further_sources=_further_sources(trained_on, trainer),
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
@@ -202,27 +206,29 @@ def _licence_sentence(name: str) -> str:
     return f"`{name}`{where}. Licence: {source.licence}."
 
 
-def _eval_results(metrics: Mapping[str, Any]) -> list[EvalResult]:
+def _eval_results(metrics: "Metrics") -> list[EvalResult]:
     """The Hub's leaderboard entries; a name says which questions, and under which protocol they were answered."""
-    labelled = {"overall": metrics["overall"]}
-    labelled |= {f"{name}, answer_type": result for name, result in metrics["by_answer_type"].items()}
-    labelled |= {f"{name}, yes/no answer": result for name, result in metrics["by_yes_no"].items()}
-    source = SOURCES.get(metrics["dataset"])
-    setting = f"protocol {metrics['protocol']}"
-    if metrics.get("ablate_image"):
-        setting += f", images {metrics['ablate_image']}"
-    if metrics.get("refit"):
+    if metrics.scores.overall is None:
+        return []
+    labelled = {"overall": metrics.scores.overall}
+    labelled |= {f"{name}, answer_type": result for name, result in metrics.scores.by_answer_type.items()}
+    labelled |= {f"{name}, yes/no answer": result for name, result in metrics.scores.by_yes_no.items()}
+    source = SOURCES.get(metrics.dataset)
+    setting = f"protocol {metrics.protocol}"
+    if metrics.run is not None and metrics.run.ablate_image:
+        setting += f", images {metrics.run.ablate_image}"
+    if metrics.run is not None and metrics.run.refit:
         setting += ", trained on validation too"
     return [
         EvalResult(
             task_type="visual-question-answering",
             task_name="Visual Question Answering",
-            dataset_type=(source and source.hub_id) or Path(metrics["dataset"]).name,
-            dataset_name=Path(metrics["dataset"]).name,
-            dataset_split=metrics["split"],
+            dataset_type=(source and source.hub_id) or Path(metrics.dataset).name,
+            dataset_name=Path(metrics.dataset).name,
+            dataset_split=metrics.split,
             metric_type="accuracy",
             metric_name=f"accuracy in %, {label} ({setting})",
-            metric_value=round(result["accuracy"], 2),
+            metric_value=round(result.value, 2),
         )
         for label, result in labelled.items()
     ]

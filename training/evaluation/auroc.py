@@ -1,35 +1,59 @@
 """Area under the ROC curve of one label or the mean over several, with an interval over images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-from .prediction_rows import Row
+from .results import Result
+
+
+@dataclass(frozen=True)
+class MeanAuroc(Result):
+    """Mean over labels of the area under the ROC curve.
+
+    Attributes:
+        value: In percent.
+        ci95: Its interval over images; None where each draw of the bootstrap is left without labels.
+        n: Rows.
+        labels: Labels that count.
+    """
+
+    value: float
+    ci95: tuple[float, float] | None
+    n: int
+    labels: int
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The value as `auroc`, then the others."""
+        return {"auroc": self.value, "ci95": self.ci95, "n": self.n, "labels": self.labels}
 
 
 def areas_under_roc(targets: np.ndarray, scores: np.ndarray) -> list[float]:
     """The area of each label, between 0 and 1; labels that all rows have, or none, are left out. Arguments as below."""
-    return [roc_auc_score(targets[:, label], scores[:, label]) for label in _told_apart(targets)]
+    from sklearn.metrics import roc_auc_score  # here: tables import this file for its type alone
+
+    return [float(roc_auc_score(targets[:, label], scores[:, label])) for label in _told_apart(targets)]
 
 
 def _told_apart(targets: np.ndarray) -> list[int]:
     return [label for label in range(targets.shape[1]) if 0 < targets[:, label].sum() < len(targets)]
 
 
-def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str], draws: int = 1000) -> Row | None:
+def mean_auroc(
+    targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str], draws: int = 1000
+) -> MeanAuroc | None:
     """Mean over labels of the area under the ROC curve, each label against the rest.
 
     Args:
         targets: (n, labels) bool.
         scores: (n, labels), higher where a label is more likely; only the order within a label counts.
         image_ids: n ids; the bootstrap draws all rows of an id together.
-        draws: of the bootstrap, with seed 0.
+        draws: Of the bootstrap, with seed 0.
 
     Returns:
-        `{"auroc", "ci95", "n", "labels"}`, areas in percent; labels that all rows have, or none, are left out, also of
-        each draw, and so is a draw that is left without labels: `ci95` is None where all are. None where no label is
-        left.
+        The mean of the labels that some rows have and some have not; the others are left out, also of each draw, and so
+        is a draw that is left without labels. None where no label is left.
     """
     used = _told_apart(targets)
     if not used:
@@ -37,9 +61,12 @@ def mean_auroc(targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str]
     weights = _bootstrap_weights(image_ids, draws)
     drawn = np.stack([_weighted_areas(targets[:, label], scores[:, label], weights) for label in used])
     drawn = drawn[:, ~np.isnan(drawn).all(axis=0)]
-    interval = np.percentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5]).tolist() if drawn.size else None
+    interval = None
+    if drawn.size:
+        low, high = np.percentile(100 * np.nanmean(drawn, axis=0), [2.5, 97.5])
+        interval = float(low), float(high)
     mean = float(100 * np.mean(areas_under_roc(targets, scores)))
-    return {"auroc": mean, "ci95": interval, "n": len(targets), "labels": len(used)}
+    return MeanAuroc(mean, interval, len(targets), len(used))
 
 
 def _bootstrap_weights(image_ids: Sequence[str], draws: int) -> np.ndarray:

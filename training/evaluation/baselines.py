@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
 from ..data.schema import KIND_COLUMNS, kind_columns, kind_of
-from .prediction_rows import Row, prediction_rows
+from .prediction_rows import Prediction, prediction_rows
 
 Question = Mapping[str, str | None]
 Key = Callable[[Question], Hashable]
@@ -102,7 +102,7 @@ def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
 
 def baseline_rows(
     training: Dataset, evaluation: Dataset, acceptable: AcceptableAnswers = acceptable_answers
-) -> dict[str, list[Row]]:
+) -> dict[str, list[Prediction]]:
     """The scored answers of systems that see no image.
 
     Args:
@@ -123,5 +123,5 @@ def baseline_rows(
     if kind_columns([*_text_rows(training), *_text_rows(evaluation)]):
         answers["question_and_kind"] = question_and_kind(training, evaluation)
     rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
-    rows["always_no"] = [row for row in rows["always_no"] if row["yes_no"]]
+    rows["always_no"] = [row for row in rows["always_no"] if row.yes_no]
     return rows

@@ -24,15 +24,15 @@ def bootstrap_ci95(
         correct: (n,) booleans or 0/1, whether each question was answered rightly; or any other value a question, such
             as an overlap between 0 and 1 or the difference of two systems.
         image_ids: n ids; the questions of one image are drawn together.
-        draws: number of bootstrap samples, each of as many images as there are.
-        seed: of the draws; equal arguments give equal intervals.
+        draws: Number of bootstrap samples, each of as many images as there are.
+        seed: Of the draws; equal arguments give equal intervals.
 
     Returns:
         Lower and upper bound in percent. Each draw's accuracy is its right answers over its questions, a ratio whose
         denominator varies, because images have unequal numbers of questions.
 
     Raises:
-        ValueError: where there are no questions, or not one image id a question.
+        ValueError: If there are no questions, or not one image id a question.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.6 (what to draw) and 13.3.
     """

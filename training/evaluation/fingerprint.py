@@ -4,17 +4,19 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import torch
 from datasets import Dataset, Image
 
-from ...processing_amif import AmifProcessor
+from ...processing_amif import AmifProcessor, answer_normalization_amif
 from ...processing_amif.answer_normalization_amif import normalize_answer
 from ..data.zipped_images import image_file_state
 from .grouped_accuracy import CLOSED_OR_OPEN
-from .prediction_rows import Row
+from .prediction_rows import Prediction
+from .results import Result
 
 _PACKAGES = ("amif", "torch", "transformers", "datasets", "numpy", "sacrebleu")
 
@@ -27,31 +29,53 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def evaluation_fingerprint(rows: Sequence[Row], *, protocol: str, seed: int | None, command: str) -> Row:
+@dataclass(frozen=True)
+class Normalizer(Result):
+    """What brings answers to their normal form: its name, and the sha256 of its source."""
+
+    name: str
+    source_sha256: str
+
+
+@dataclass(frozen=True)
+class Fingerprint(Result):
     """What two results must share to be comparable.
 
-    Args:
-        rows: rows of `prediction_rows`.
-        protocol: where the candidates came from.
-        seed: the seed of the run that made the predictions; None where nobody knows it.
-        command: the command line that made the predictions, or scored them.
-
-    Returns:
-        Closed and open counts by both definitions, the sha256 of the set of (question id, question) whatever its order,
-        the answer normaliser's name and the sha256 of its source, versions, `protocol`, `seed` and `command`.
+    Attributes:
+        answer_type_counts: Closed and open questions, as the file says.
+        yes_no_counts: Closed and open questions, closed where the reference is exactly yes or no.
+        questions_sha256: Of the set of (question id, question), whatever its order.
+        normalizer: Of answers.
+        versions: Of the packages that figures depend on.
+        protocol: Where the candidates came from.
+        seed: Of the run that made the predictions; None where nobody knows it.
+        command: The command line that made the predictions, or scored them.
     """
-    questions = json.dumps(sorted([str(row["question_id"]), row["question"]] for row in rows))
-    normalizer = inspect.getsource(inspect.getmodule(normalize_answer))
-    return {
-        "answer_type_counts": _count([row["answer_type"] for row in rows]),
-        "yes_no_counts": _count([CLOSED_OR_OPEN.get(row["yes_no"]) for row in rows]),
-        "questions_sha256": _sha256(questions),
-        "normalizer": {"name": normalize_answer.__name__, "source_sha256": _sha256(normalizer)},
-        "versions": {package: version(package) for package in _PACKAGES},
-        "protocol": protocol,
-        "seed": seed,
-        "command": command,
-    }
+
+    answer_type_counts: dict[str, int]
+    yes_no_counts: dict[str, int]
+    questions_sha256: str
+    normalizer: Normalizer
+    versions: dict[str, str]
+    protocol: str
+    seed: int | None
+    command: str
+
+
+def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: int | None, command: str) -> Fingerprint:
+    """The fingerprint of an evaluation; arguments are as in `Fingerprint`."""
+    questions = json.dumps(sorted([row.question_id, row.question] for row in rows))
+    source = inspect.getsource(answer_normalization_amif)
+    return Fingerprint(
+        answer_type_counts=_count([row.answer_type for row in rows]),
+        yes_no_counts=_count([CLOSED_OR_OPEN[row.yes_no] for row in rows]),
+        questions_sha256=_sha256(questions),
+        normalizer=Normalizer(normalize_answer.__name__, _sha256(source)),
+        versions={package: version(package) for package in _PACKAGES},
+        protocol=protocol,
+        seed=seed,
+        command=command,
+    )
 
 
 def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dataset: Dataset, **settings: Any) -> str:

@@ -1,113 +1,132 @@
 """The content of `metrics.json`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from ..data.references import acceptable_answers_of
-from .confidence import (
-    abstention,
-    brier_score,
-    confidences_and_verdicts,
-    expected_calibration_error,
-    risk_coverage_area,
-)
-from .consistency import consistency
-from .grouped_accuracy import accuracy_with_interval, mean_with_interval, score_rows
-from .prediction_rows import Row
+from .confidence import ConfidenceMeasures, confidence_measures
+from .consistency import Consistency, consistency
+from .fingerprint import Fingerprint
+from .grounding import Grounding
+from .grouped_accuracy import Scores, accuracy_with_interval, mean_with_interval, score_rows
+from .prediction_rows import Prediction
 from .protocols import protocol_note
-from .text_overlap import bleu1, token_f1
-from .vqa_med import strict_match, task_bleu
+from .results import Interval, Result
+from .significance import Comparison
+from .text_overlap import TextOverlap, text_overlap
+from .vqa_med import VqaMedMeasures, vqa_med_measures
+
+
+@dataclass(frozen=True)
+class RunFacts(Result):
+    """What a fine-tuning run did beside what its protocol says.
+
+    Attributes:
+        ablate_image: What stood in place of the images, "blank" or "shuffle"; None where the real ones were shown.
+        refit: Whether the model was trained on the questions of the validation split too.
+    """
+
+    ablate_image: str | None
+    refit: bool
+
+
+@dataclass(frozen=True)
+class Metrics(Result):
+    """What was evaluated and how, every measure of it, and the fingerprint.
+
+    Attributes:
+        protocol: "clean", "paper", "generate" or "unstated".
+        protocol_note: The sentence to print beside every number of the protocol.
+        dataset: Name or path of the data.
+        split: The evaluated split.
+        scores: Accuracies, overall and by group.
+        text_overlap: Overlap of words.
+        vqa_med: VQA-Med-2019's measures; None for other data.
+        confidence: None where no answer has both a score and a reference.
+        consistency: None where no question has two wordings.
+        baselines: Accuracy of systems that see no image.
+        above_question_only: Overall accuracy less that of the baseline, in percentage points with the interval of the
+            paired difference; None without the baseline.
+        above_question_and_kind: Likewise.
+        fingerprint: What two results must share to be comparable.
+        comparison: With another system; None where there is none.
+        grounding: None where nobody asked about other images.
+        run: None where the answers came in a file.
+    """
+
+    protocol: str
+    protocol_note: str
+    dataset: str
+    split: str
+    scores: Scores
+    text_overlap: TextOverlap
+    vqa_med: VqaMedMeasures | None
+    confidence: ConfidenceMeasures | None
+    consistency: Consistency | None
+    baselines: dict[str, Interval | None]
+    above_question_only: Interval | None
+    above_question_and_kind: Interval | None
+    fingerprint: Fingerprint
+    comparison: Comparison | None = None
+    grounding: Grounding | None = None
+    run: RunFacts | None = None
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The fields by name; those of `scores` and `run` stand among them, what was not asked for is left out."""
+        content: dict[str, object] = {}
+        for name, value in super().json_fields().items():
+            if name in ("scores", "run"):
+                content |= {} if value is None else value.json_fields()
+            elif value is not None or name not in ("comparison", "grounding"):
+                content[name] = value
+        return content
 
 
 def build_metrics(
-    rows: Sequence[Row],
+    rows: Sequence[Prediction],
     *,
     protocol: str,
     dataset_name: str,
     split: str,
-    baselines: Mapping[str, Sequence[Row]],
-    fingerprint: Row,
+    baselines: Mapping[str, Sequence[Prediction]],
+    fingerprint: Fingerprint,
     abstention_threshold: float | None = None,
-) -> Row:
-    """The content of `metrics.json`: what was evaluated and how, every measure of the rows, and the fingerprint.
+) -> Metrics:
+    """Measure the answers to a split's questions.
 
     Args:
-        rows: rows of `prediction_rows`.
+        rows: The answers.
         protocol: "clean", "paper", "generate" or "unstated"; its note stands beside it.
-        dataset_name: name or path of the data.
-        split: the evaluated split.
+        dataset_name: Name or path of the data.
+        split: The evaluated split.
         baselines: `baseline_rows` of the same questions, empty where there is nothing to learn them from.
         fingerprint: `evaluation_fingerprint` of the same rows.
-        abstention_threshold: the score below which answers would be withheld, as chosen on validation.
-
-    Returns:
-        Beside `score_rows`: `baselines`, the accuracy of each; `above_question_only` and `above_question_and_kind`, the
-        overall accuracy less that of the baseline, in percentage points with the interval of the paired difference;
-        `text_overlap` (`bleu1` and `token_f1`), `vqa_med` (the task's `strict_accuracy` and `bleu`, for VQA-Med-2019
-        alone), `confidence` (`confidence_measures`) and `consistency`; each None where the rows do not have what it
-        needs.
+        abstention_threshold: The score below which answers would be withheld, as chosen on validation.
 
     Raises:
-        ValueError: where the protocol is unknown, or a baseline is of other questions.
+        ValueError: If the protocol is unknown, or a baseline is of other questions.
     """
-    return {
-        "protocol": protocol,
-        "protocol_note": protocol_note(protocol),
-        "dataset": dataset_name,
-        "split": split,
-        **score_rows(rows),
-        "text_overlap": text_overlap(rows, dataset_name),
-        "vqa_med": vqa_med_measures(rows) if dataset_name == "vqa_med_2019" else None,
-        "confidence": confidence_measures(rows, abstention_threshold),
-        "consistency": consistency(rows),
-        "baselines": {name: accuracy_with_interval(answers) for name, answers in baselines.items()},
-        **{f"above_{name}": _difference(rows, baselines.get(name)) for name in ("question_only", "question_and_kind")},
-        "fingerprint": fingerprint,
-    }
+    return Metrics(
+        protocol=protocol,
+        protocol_note=protocol_note(protocol),
+        dataset=dataset_name,
+        split=split,
+        scores=score_rows(rows),
+        text_overlap=text_overlap(rows, dataset_name),
+        vqa_med=vqa_med_measures(rows) if dataset_name == "vqa_med_2019" else None,
+        confidence=confidence_measures(rows, abstention_threshold),
+        consistency=consistency(rows),
+        baselines={name: accuracy_with_interval(answers) for name, answers in baselines.items()},
+        above_question_only=_difference(rows, baselines.get("question_only")),
+        above_question_and_kind=_difference(rows, baselines.get("question_and_kind")),
+        fingerprint=fingerprint,
+    )
 
 
-def _difference(rows: Sequence[Row], others: Sequence[Row] | None) -> Row | None:
+def _difference(rows: Sequence[Prediction], others: Sequence[Prediction] | None) -> Interval | None:
     if others is None:
         return None
-    if [row["question_id"] for row in rows] != [row["question_id"] for row in others]:
+    if [row.question_id for row in rows] != [row.question_id for row in others]:
         raise ValueError("A baseline must answer the same questions in the same order.")
-    pairs = zip(rows, others, strict=True)
-    points = [None if row["correct"] is None else row["correct"] - other["correct"] for row, other in pairs]
+    pairs = [(row.correct, other.correct) for row, other in zip(rows, others, strict=True)]
+    points = [None if right is None or other is None else float(right - other) for right, other in pairs]
     return mean_with_interval(rows, points, "difference")
-
-
-def text_overlap(rows: Sequence[Row], dataset_name: str) -> Row:
-    """`bleu1` and `token_f1` in percent with intervals, for answers that are more than one of a list."""
-    acceptable = acceptable_answers_of(dataset_name)
-    return {
-        measure.__name__: mean_with_interval(
-            rows, [measure(row["prediction"], row["answer"], acceptable) for row in rows], "score"
-        )
-        for measure in (bleu1, token_f1)
-    }
-
-
-def vqa_med_measures(rows: Sequence[Row]) -> Row:
-    """VQA-Med-2019's strict accuracy and BLEU in percent with intervals."""
-    strict = [strict_match(row["prediction"], row["answer"]) for row in rows]
-    bleu = [task_bleu(row["prediction"], row["answer"]) for row in rows]
-    return {
-        "strict_accuracy": mean_with_interval(rows, strict, "accuracy"),
-        "bleu": mean_with_interval(rows, bleu, "score"),
-    }
-
-
-def confidence_measures(rows: Sequence[Row], abstention_threshold: float | None = None) -> Row | None:
-    """`n`, `expected_calibration_error`, `brier_score` and `risk_coverage_area`, between 0 and 1, and `abstention`.
-
-    None where no row has both a score and a reference.
-    """
-    confidences, correct = confidences_and_verdicts(rows)
-    if not len(confidences):
-        return None
-    return {
-        "n": len(confidences),
-        "expected_calibration_error": expected_calibration_error(confidences, correct),
-        "brier_score": brier_score(confidences, correct),
-        "risk_coverage_area": risk_coverage_area(confidences, correct),
-        "abstention": None if abstention_threshold is None else abstention(rows, abstention_threshold),
-    }

@@ -5,9 +5,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from .prediction_rows import ScoredAnswer
 from .result_files import write_jsonl
-
-Answer = tuple[str, float | None]
 
 PATTERN = "predictions.partial-*.jsonl"
 
@@ -29,9 +28,9 @@ class PartialPredictions:
         self.fingerprint = fingerprint
         self.file = self.folder / PATTERN.replace("*", str(process_index))
 
-    def read(self) -> dict[int, Answer]:
+    def read(self) -> dict[int, ScoredAnswer]:
         """Answer and score of each row that any process of an interrupted evaluation has answered."""
-        return {line["row"]: (line["prediction"], line["score"]) for line in self._lines()}
+        return {line["row"]: ScoredAnswer(line["prediction"], line["score"]) for line in self._lines()}
 
     def tidy(self) -> None:
         """Leave one file with the lines of this evaluation; for one process, between `read` and `append`."""
@@ -40,7 +39,7 @@ class PartialPredictions:
         if lines:
             write_jsonl(self.folder / PATTERN.replace("*", "earlier"), lines)
 
-    def append(self, rows: Sequence[int], question_ids: Sequence[str], answers: Sequence[Answer]) -> None:
+    def append(self, rows: Sequence[int], question_ids: Sequence[str], answers: Sequence[ScoredAnswer]) -> None:
         """Write the answers of a batch; they outlive the process from here on."""
         lines = [
             {"fingerprint": self.fingerprint, "row": row, "question_id": name, "prediction": text, "score": score}
@@ -56,13 +55,13 @@ class PartialPredictions:
         return [line for line in lines if line.get("fingerprint") == self.fingerprint]
 
 
-def ablated_folder(folder: str | Path, how: str, seed: int) -> Path:
+def replaced_images_folder(folder: str | Path, how: str, seed: int) -> Path:
     """Where a run keeps its partial predictions on other images, `how` and `seed` as for `replace_images`."""
     return Path(folder) / f"predictions.partial-{how}-{seed}"
 
 
 def remove_partial_predictions(folder: str | Path) -> None:
-    """Delete what `PartialPredictions` wrote there and in each `ablated_folder`, once the evaluation is written."""
+    """Delete what `PartialPredictions` wrote there and in `replaced_images_folder`s, once the evaluation is written."""
     _remove_files(Path(folder))
     for path in Path(folder).glob("predictions.partial-*"):
         if path.is_dir():

@@ -8,7 +8,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,14 @@ from typing import Any
 from datasets import Dataset
 
 from ..data.schema import as_cell
+from .prediction_rows import ScoredAnswer
 
 ID_COLUMNS = ("question_id", "id", "qid")
 SUFFIXES = (".json", ".jsonl", ".csv")
 _LISTED = 20
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """An answer as text, None where it was withheld, and its log-likelihood in nats, None where nobody gave one."""
-
-    answer: str | None
-    score: float | None
-
-
-def read_predictions(path: str | os.PathLike[str]) -> dict[str, Prediction]:
+def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
     """Read a JSON, JSON Lines or CSV file with an id and a `prediction` a row.
 
     The id is the column `question_id`, `id` or `qid`. Optional are `score`, a log-likelihood (at most 0), or
@@ -59,7 +51,7 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, Prediction]:
 
 def match_predictions(
     dataset: Dataset,
-    predictions: Mapping[str, Prediction],
+    predictions: Mapping[str, ScoredAnswer],
     source: str | os.PathLike[str],
     other_splits: Mapping[str, Dataset] | None = None,
 ) -> tuple[list[str | None], list[float | None]]:
@@ -132,13 +124,13 @@ def _id(row: Any, path: Path, number: int) -> str:
     return str(row[name])
 
 
-def _prediction(row: Mapping[str, Any], path: Path, number: int) -> Prediction:
+def _prediction(row: Mapping[str, Any], path: Path, number: int) -> ScoredAnswer:
     answer = row["prediction"]
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
         raise ValueError(f"{path}: row {number} (counted from 0) predicts {answer!r}, which is no text or number.")
     try:
         # Numbers are spelled as the data's readers spell answers: 3.0 is 3, and NaN is an empty cell.
-        return Prediction(answer if isinstance(answer, str) else as_cell(answer), _score(row))
+        return ScoredAnswer(answer if isinstance(answer, str) else as_cell(answer), _score(row))
     except ValueError as error:
         raise ValueError(f"{path}: row {number} (counted from 0): {error}") from error
 

@@ -1,18 +1,100 @@
 """Rows of `predictions.jsonl`: what was asked, what was answered, and whether that is right."""
 
+import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 from datasets import Dataset
 
 from ..data.references import AcceptableAnswers, acceptable_answers
 from .accuracy import is_correct, is_yes_no
-
-Row = dict[str, Any]
+from .results import Result
 
 _COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
 _COLUMNS_OF_SOME = ("modality", "organ", "template", "rephrasing_of")
+
+
+class ScoredAnswer(NamedTuple):
+    """An answer as text, None where it was withheld, and its log-likelihood in nats, None where nobody gave one."""
+
+    answer: str | None
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Prediction(Result):
+    """A question, its reference, and what a system answered: one line of `predictions.jsonl`.
+
+    Attributes:
+        question_id: The data's own id.
+        image_id: Of the image that the question is about.
+        question: Its text.
+        answer: The reference as the data have it; None where it is unknown.
+        answer_type: "open", "closed" or None, the file's own.
+        question_type: The file's own; None where it has none.
+        prediction: The answer given; None where it was withheld.
+        score: Its log-likelihood in nats; None where nobody gave one.
+        correct: Whether the prediction is right; None without a reference.
+        yes_no: Whether the normalised reference is exactly yes or no; None without a reference.
+        further: Of `modality`, `organ`, `template` and `rephrasing_of` those that the data have as columns.
+    """
+
+    question_id: str
+    image_id: str
+    question: str
+    answer: str | None
+    answer_type: str | None
+    question_type: str | None
+    prediction: str | None
+    score: float | None
+    correct: bool | None
+    yes_no: bool | None
+    further: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> str | None:
+        """How the image was taken; None where nobody says."""
+        return self.further.get("modality")
+
+    @property
+    def organ(self) -> str | None:
+        """What the image shows; None where nobody says."""
+        return self.further.get("organ")
+
+    @property
+    def wording_of(self) -> str | None:
+        """What the other wordings of the same question share with this one; None where nobody says."""
+        return self.further.get("template") or self.further.get("rephrasing_of")
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The data's columns, then what was answered and whether that is right."""
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        answered = {name: getattr(self, name) for name in ("prediction", "score", "correct", "yes_no")}
+        return {**columns, **self.further, **answered}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "Prediction":
+        """The prediction that a line of `predictions.jsonl` holds.
+
+        Raises:
+            KeyError: If the line lacks one of the columns that every such file has.
+        """
+        return cls(
+            question_id=line["question_id"],
+            image_id=line["image_id"],
+            question=line["question"],
+            answer=line["answer"],
+            answer_type=line["answer_type"],
+            question_type=line.get("question_type"),
+            prediction=line["prediction"],
+            score=line["score"],
+            correct=line["correct"],
+            yes_no=line["yes_no"],
+            further={name: line[name] for name in _COLUMNS_OF_SOME if name in line},
+        )
 
 
 def prediction_rows(
@@ -20,30 +102,42 @@ def prediction_rows(
     predictions: Sequence[str | None],
     scores: Sequence[float | None] | None = None,
     acceptable: AcceptableAnswers = acceptable_answers,
-) -> list[Row]:
-    """Rows of `predictions.jsonl`: the data's own columns, what was predicted, and whether it is right.
+) -> list[Prediction]:
+    """What was predicted beside the data's own columns, and whether it is right.
 
     Args:
         dataset: n rows of the package's schema; its images are not decoded.
         predictions: n answers in the order of `dataset`; None for an answer that was withheld, which is not right.
         scores: n scores of the predictions (log-likelihoods); None, or a score that is not finite, is written as null.
-        acceptable: from a reference to the normalised answers of which any is right; `acceptable_answers_of` knows
+        acceptable: From a reference to the normalised answers of which any is right; `acceptable_answers_of` knows
             which rule a data set has.
 
     Returns:
-        n rows, with `modality`, `organ`, `template` and `rephrasing_of` where the data have them. `correct` and
-        `yes_no` (the normalised answer is exactly yes or no) are None without an answer.
+        n predictions, in the order of `dataset`.
 
     Raises:
-        ValueError: where the lengths differ.
+        ValueError: If the lengths differ.
     """
     scores = [None] * len(dataset) if scores is None else scores
-    columns = [*_COLUMNS, *(name for name in _COLUMNS_OF_SOME if name in dataset.column_names)]
-    rows = []
-    for row, prediction, score in zip(dataset.select_columns(columns), predictions, scores, strict=True):
-        row["prediction"] = prediction
-        row["score"] = None if score is None or not math.isfinite(score) else float(score)
-        row["correct"] = is_correct(prediction, row["answer"], acceptable)
-        row["yes_no"] = is_yes_no(row["answer"])
-        rows.append(row)
-    return rows
+    further = [name for name in _COLUMNS_OF_SOME if name in dataset.column_names]
+    # A data set gives its rows as dictionaries, which its stub does not say.
+    rows = cast(Iterator[dict[str, str | None]], iter(dataset.select_columns([*_COLUMNS, *further])))
+    return [
+        Prediction.from_json(
+            {
+                **row,
+                "prediction": prediction,
+                "score": None if score is None or not math.isfinite(score) else float(score),
+                "correct": is_correct(prediction, row["answer"], acceptable),
+                "yes_no": is_yes_no(row["answer"]),
+            }
+        )
+        for row, prediction, score in zip(rows, predictions, scores, strict=True)
+    ]
+
+
+def read_prediction_rows(path: str | Path) -> list[Prediction]:
+    """The predictions of a `predictions.jsonl`, as `prediction_rows` made them."""
+    # Not splitlines, which also breaks at the line separators of Unicode, and JSON leaves these inside its strings.
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    return [Prediction.from_json(json.loads(line)) for line in lines if line]

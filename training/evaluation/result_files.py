@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .prediction_rows import Row
+from .results import Result
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 
 def _replace_file(path: str | Path, text: str) -> None:
@@ -19,27 +22,36 @@ def _replace_file(path: str | Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Write `content` as indented JSON, replacing the file at once; ValueError for numbers that JSON cannot hold."""
-    _replace_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def to_json(content: object, indent: int | None = None) -> str:
+    """A result, or what holds results, as JSON.
+
+    Raises:
+        ValueError: If it holds a number that JSON does not have.
+    """
+    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False, default=_json_fields)
 
 
-def read_jsonl(path: str | Path) -> list[Row]:
-    """The rows that `write_jsonl` wrote."""
-    # Not splitlines, which also breaks at the line separators of Unicode, and JSON leaves these inside its strings.
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+def _json_fields(value: object) -> Mapping[str, object]:
+    if isinstance(value, Result):
+        return value.json_fields()
+    raise TypeError(f"{type(value).__name__} has no form in JSON.")
 
 
-def write_jsonl(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write one JSON object a line, replacing the file at once; ValueError for numbers that JSON cannot hold."""
-    _replace_file(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+def write_json(path: str | Path, content: object) -> None:
+    """Write `to_json` of `content`, indented, replacing the file at once."""
+    _replace_file(path, to_json(content, indent=2) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Sequence[object]) -> None:
+    """Write `to_json` of each row, one a line, replacing the file at once."""
+    _replace_file(path, "".join(to_json(row) + "\n" for row in rows))
 
 
 def checkpoint_sha256(folder: str | Path) -> str:
     """sha256 of the safetensors files of a checkpoint, read one after another in the order of their names.
 
     Raises:
-        FileNotFoundError: where the folder holds no safetensors file.
+        FileNotFoundError: If the folder holds no safetensors file.
     """
     files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
@@ -52,23 +64,26 @@ def checkpoint_sha256(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
-def append_test_evaluation(folder: str | Path, metrics: Row, weights: str | Path | None = None) -> None:
+def append_test_evaluation(folder: str | Path, metrics: "Metrics", weights: str | Path | None = None) -> None:
     """Append one line to `test_evaluations.jsonl` in a checkpoint's folder, so that no look at a test split is lost.
 
     Args:
-        folder: where the log is; the checkpoint's own folder, unless that is the Hub's cache.
-        metrics: `build_metrics` of an evaluation of that checkpoint on a test split.
-        weights: the folder with its safetensors files; None means `folder`.
+        folder: Where the log is; the checkpoint's own folder, unless that is the Hub's cache.
+        metrics: Of an evaluation of that checkpoint on a test split.
+        weights: The folder with its safetensors files; None means `folder`.
 
     Raises:
-        FileNotFoundError: where there are no weights.
+        FileNotFoundError: If there are no weights.
     """
     entry = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "checkpoint_sha256": checkpoint_sha256(folder if weights is None else weights),
-        **{name: metrics[name] for name in ("protocol", "dataset", "split", "n")},
-        "ablate_image": metrics.get("ablate_image"),
-        "result": metrics["overall"],
+        "protocol": metrics.protocol,
+        "dataset": metrics.dataset,
+        "split": metrics.split,
+        "n": metrics.scores.n,
+        "ablate_image": None if metrics.run is None else metrics.run.ablate_image,
+        "result": metrics.scores.overall,
     }
     with (Path(folder) / "test_evaluations.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
+        file.write(to_json(entry) + "\n")

@@ -1,14 +1,49 @@
 """Retrieval between images and reports: how often what belongs together is among the nearest."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .bootstrap import bootstrap_ci95
-from .prediction_rows import Row
+from .results import Interval, Result
 
 RANKS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Recalls(Result):
+    """Retrieval one way: by each of `RANKS` the share of queries with a hit among so many, and the median first hit."""
+
+    recall: dict[int, Interval]
+    median_rank: float
+
+    def json_fields(self) -> Mapping[str, object]:
+        """`recall@1` and so on, and `median_rank`."""
+        return {**{f"recall@{k}": recall for k, recall in self.recall.items()}, "median_rank": self.median_rank}
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics(Result):
+    """Recall both ways, among all pairs.
+
+    Attributes:
+        n: Pairs.
+        image_to_text: Reports found for images.
+        text_to_image: Images found for reports.
+        chance: By each of `RANKS` the recall of a random order, in percent.
+    """
+
+    n: int
+    image_to_text: Recalls
+    text_to_image: Recalls
+    chance: dict[int, float]
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The fields by name, and `chance@1` and so on."""
+        recalls = {"n": self.n, "image_to_text": self.image_to_text, "text_to_image": self.text_to_image}
+        return {**recalls, **{f"chance@{k}": chance for k, chance in self.chance.items()}}
 
 
 def first_hits(similarity: torch.Tensor, relevant: torch.Tensor) -> np.ndarray:
@@ -26,7 +61,7 @@ def first_hits(similarity: torch.Tensor, relevant: torch.Tensor) -> np.ndarray:
 
 def retrieval_metrics(
     images: torch.Tensor, texts: torch.Tensor, groups: Sequence[Hashable], study_ids: Sequence[str]
-) -> Row:
+) -> RetrievalMetrics:
     """Recall both ways, among all pairs.
 
     Args:
@@ -35,12 +70,8 @@ def retrieval_metrics(
         groups: n; a report of the same group as an image's own is a hit as well.
         study_ids: n; intervals are from a bootstrap that draws studies as queries, among unchanged pairs.
 
-    Returns:
-        `n`; `image_to_text` and `text_to_image`, each with `recall@1`, `@5`, `@10` as `{"recall", "ci95", "n"}` in
-        percent and `median_rank`; `chance@1`, `@5`, `@10`: the recall of a random order, in percent.
-
     Raises:
-        ValueError: where the numbers differ, or there are no pairs.
+        ValueError: If the numbers differ, or there are no pairs.
     """
     if not len(images) == len(texts) == len(groups) == len(study_ids) or not len(images):
         raise ValueError(
@@ -51,21 +82,21 @@ def retrieval_metrics(
     numbers = torch.tensor([places.setdefault(group, len(places)) for group in groups])
     relevant = numbers.unsqueeze(1) == numbers
     similarity = images.float() @ texts.float().T
-    ways = {"image_to_text": similarity, "text_to_image": similarity.T}
-    return {
-        "n": len(images),
-        **{way: _recalls(first_hits(matrix, relevant), study_ids) for way, matrix in ways.items()},
-        **{f"chance@{k}": _chance(relevant.sum(dim=1).numpy(), k) for k in RANKS},
-    }
+    return RetrievalMetrics(
+        n=len(images),
+        image_to_text=_recalls(first_hits(similarity, relevant), study_ids),
+        text_to_image=_recalls(first_hits(similarity.T, relevant), study_ids),
+        chance={k: _chance(relevant.sum(dim=1).numpy(), k) for k in RANKS},
+    )
 
 
-def _recalls(ranks: np.ndarray, study_ids: Sequence[str]) -> Row:
+def _recalls(ranks: np.ndarray, study_ids: Sequence[str]) -> Recalls:
     recalls = {}
     for k in RANKS:
         hits = ranks <= k
-        interval = bootstrap_ci95(hits, study_ids)
-        recalls[f"recall@{k}"] = {"recall": float(100 * hits.mean()), "ci95": list(interval), "n": len(ranks)}
-    return recalls | {"median_rank": float(np.median(ranks))}
+        low, high = bootstrap_ci95(hits, study_ids)
+        recalls[k] = Interval(float(100 * hits.mean()), low, high, len(ranks), "recall")
+    return Recalls(recalls, float(np.median(ranks)))
 
 
 def _chance(counts: np.ndarray, k: int) -> float:

@@ -1,55 +1,75 @@
 """Whether one system answers the same questions better than another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .bootstrap import bootstrap_ci95
-from .prediction_rows import Row
+from .prediction_rows import Prediction
+from .results import Interval, Result
 
 
-def compare_predictions(first: Sequence[Row], second: Sequence[Row]) -> Row:
+@dataclass(frozen=True)
+class Comparison(Result):
+    """Paired comparison of two systems' answers to the same questions.
+
+    Attributes:
+        difference: Accuracy of the first less that of the second, in percentage points.
+        only_first_right: Questions.
+        only_second_right: Questions.
+        changed: Percentage of questions whose correctness differs.
+        mcnemar_p: Exact and two-sided; it takes questions for independent.
+        permutation_p: Exact and two-sided; it exchanges the two systems' answers image by image.
+    """
+
+    difference: Interval
+    only_first_right: int
+    only_second_right: int
+    changed: float
+    mcnemar_p: float
+    permutation_p: float
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The difference's own fields, then the others."""
+        fields = super().json_fields()
+        return {**self.difference.json_fields(), **{name: fields[name] for name in fields if name != "difference"}}
+
+
+def compare_predictions(first: Sequence[Prediction], second: Sequence[Prediction]) -> Comparison:
     """Paired comparison of two systems' answers to the same questions.
 
     Args:
-        first: `prediction_rows` of one system.
-        second: those of the other, in any order; questions without a reference are left out.
-
-    Returns:
-        `difference`: accuracy of the first less that of the second, in percentage points, with `ci95` by bootstrap over
-        images and `n` questions; `only_first_right`, `only_second_right` questions; `changed`, the percentage of
-        questions whose correctness differs; `mcnemar_p`, exact and two-sided, which takes questions for independent;
-        `permutation_p`, exact and two-sided, which exchanges the two systems' answers image by image.
+        first: The answers of one system.
+        second: Those of the other, in any order; questions without a reference are left out.
 
     Raises:
-        ValueError: where the two do not answer the same questions, or no question has a reference.
+        ValueError: If the two do not answer the same questions, or no question has a reference.
     """
     pairs = _scored_pairs(first, second)
-    differences = np.array([int(one["correct"]) - int(other["correct"]) for one, other in pairs])
-    image_ids = [str(one["image_id"]) for one, _ in pairs]
+    differences = np.array([bool(one.correct) - bool(other.correct) for one, other in pairs])
+    image_ids = [one.image_id for one, _ in pairs]
     wins, losses = int((differences == 1).sum()), int((differences == -1).sum())
-    return {
-        "difference": float(100 * differences.mean()),
-        "ci95": list(bootstrap_ci95(differences, image_ids)),
-        "n": len(pairs),
-        "only_first_right": wins,
-        "only_second_right": losses,
-        "changed": 100 * (wins + losses) / len(pairs),
-        "mcnemar_p": mcnemar_p(wins, losses),
-        "permutation_p": image_permutation_p(differences, image_ids),
-    }
+    low, high = bootstrap_ci95(differences, image_ids)
+    return Comparison(
+        difference=Interval(float(100 * differences.mean()), low, high, len(pairs), "difference"),
+        only_first_right=wins,
+        only_second_right=losses,
+        changed=100 * (wins + losses) / len(pairs),
+        mcnemar_p=mcnemar_p(wins, losses),
+        permutation_p=image_permutation_p(differences, image_ids),
+    )
 
 
-def _scored_pairs(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
-    by_id = {row["question_id"]: row for row in second}
-    if by_id.keys() != {row["question_id"] for row in first} or len(first) != len(second):
-        odd = sorted(map(str, by_id.keys() ^ {row["question_id"] for row in first}))
+def _scored_pairs(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[tuple[Prediction, Prediction]]:
+    by_id = {row.question_id: row for row in second}
+    if by_id.keys() != {row.question_id for row in first} or len(first) != len(second):
+        odd = sorted(by_id.keys() ^ {row.question_id for row in first})
         raise ValueError(
             f"A paired comparison needs the same questions on both sides, each once: {len(first)} and {len(second)} "
             f"rows, question ids on one side only: {', '.join(odd[:10]) or 'none'}."
         )
-    pairs = [(row, by_id[row["question_id"]]) for row in first if row["correct"] is not None]
+    pairs = [(row, by_id[row.question_id]) for row in first if row.correct is not None]
     if not pairs:
         raise ValueError(f"None of the {len(first)} questions has a reference answer: there is nothing to compare.")
     return pairs
@@ -64,6 +84,8 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     """
     if only_first + only_second == 0:
         return 1.0
+    from scipy import stats  # here: it is slow to import, and most of what imports this file compares nothing
+
     return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
@@ -92,6 +114,8 @@ def image_permutation_p(differences: np.ndarray, image_ids: Sequence[str]) -> fl
 
 def _signed_sum(size: int, count: int) -> np.ndarray:
     """Distribution of the sum of `count` numbers that are `size` or its negative, on -size * count .. size * count."""
+    from scipy import stats
+
     distribution = np.zeros(2 * size * count + 1)
     distribution[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
     return distribution

@@ -1,12 +1,34 @@
-"""BLEU-1 of an answer, by sacrebleu."""
+"""Overlap of an answer's words with those of its reference: BLEU by sacrebleu, and F1."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
-from sacrebleu.metrics import BLEU
+from ..data.references import AcceptableAnswers, Answer, acceptable_answers, acceptable_answers_of, normal_form
+from .grouped_accuracy import mean_with_interval
+from .prediction_rows import Prediction
+from .results import Interval, Result
 
-from ..data.references import AcceptableAnswers, Answer, acceptable_answers, normal_form
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU
 
-_BLEU1 = BLEU(max_ngram_order=1, tokenize="none", smooth_method="none", effective_order=True)
+
+@dataclass(frozen=True)
+class TextOverlap(Result):
+    """Overlap of words in percent, for answers that are more than one of a list; None without references."""
+
+    bleu1: Interval | None
+    token_f1: Interval | None
+
+
+def text_overlap(rows: Sequence[Prediction], dataset_name: str) -> TextOverlap:
+    """`bleu1` and `token_f1`, means over the questions."""
+    acceptable = acceptable_answers_of(dataset_name)
+    bleu = [bleu1(row.prediction, row.answer, acceptable) for row in rows]
+    f1 = [token_f1(row.prediction, row.answer, acceptable) for row in rows]
+    return TextOverlap(mean_with_interval(rows, bleu, "score"), mean_with_interval(rows, f1, "score"))
 
 
 def bleu1(
@@ -18,19 +40,16 @@ def bleu1(
     every question alike, where BLEU of the whole corpus weighs long answers more.
 
     Args:
-        prediction: the answer given, None where it was withheld.
-        reference: the answer asked for.
-        acceptable: from the reference to the normalised answers of which any is right.
+        prediction: The answer given, None where it was withheld.
+        reference: The answer asked for.
+        acceptable: From the reference to the normalised answers of which any is right.
 
     Returns:
         Between 0 and 1; None without a reference.
 
     Source: Papineni et al., BLEU, 2002, with n-grams of order 1 alone.
     """
-    if reference is None:
-        return None
-    answer = normal_form(prediction)
-    return max((_BLEU1.sentence_score(answer, [right]).score for right in acceptable(reference)), default=0.0) / 100
+    return _best(lambda answer, right: sentence_bleu(answer, right, 1), prediction, reference, acceptable)
 
 
 def token_f1(
@@ -38,24 +57,39 @@ def token_f1(
 ) -> float | None:
     """Harmonic mean of the precision and recall of words, of the acceptable answer that fits best.
 
-    Both sides are normalised and split at white space; a word counts as often as it occurs in both.
-
-    Args:
-        prediction: the answer given, None where it was withheld.
-        reference: the answer asked for.
-        acceptable: from the reference to the normalised answers of which any is right.
-
-    Returns:
-        Between 0 and 1; None without a reference.
+    A word counts as often as it occurs in both. Arguments and result are those of `bleu1`.
 
     Source: Rajpurkar et al., SQuAD, 2016, section 6.1; articles are kept here, as in the accuracy.
     """
+    return _best(_f1, prediction, reference, acceptable)
+
+
+def _best(
+    overlap: Callable[[str, str], float],
+    prediction: Answer | None,
+    reference: Answer | None,
+    acceptable: AcceptableAnswers,
+) -> float | None:
     if reference is None:
         return None
-    words = normal_form(prediction).split()
-    return max((_f1(words, answer.split()) for answer in acceptable(reference)), default=0.0)
+    answer = normal_form(prediction)
+    return max((overlap(answer, right) for right in acceptable(reference)), default=0.0)
 
 
-def _f1(words: list[str], expected: list[str]) -> float:
+def _f1(answer: str, right: str) -> float:
+    words, expected = answer.split(), right.split()
     common = (Counter(words) & Counter(expected)).total()
     return 2 * common / (len(words) + len(expected))
+
+
+def sentence_bleu(answer: str, right: str, max_order: int) -> float:
+    """BLEU of one answer, between 0 and 1: n-grams up to `max_order`, as far as it has so many, without smoothing."""
+    return _bleu(max_order).sentence_score(answer, [right]).score / 100
+
+
+@cache
+def _bleu(max_order: int) -> "BLEU":
+    from sacrebleu.metrics import BLEU  # here: it is slow to import, and most of what imports this file needs no BLEU
+
+    # Answers are often shorter than four words: the orders that an answer has are averaged, those beyond are left out.
+    return BLEU(max_ngram_order=max_order, tokenize="none", smooth_method="none", effective_order=True)

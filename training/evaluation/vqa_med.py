@@ -1,14 +1,31 @@
 """VQA-Med-2019's own measures: strict accuracy and BLEU."""
 
 import string
-
-from sacrebleu.metrics import BLEU
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..data.references import Answer, answer_alternatives
+from .grouped_accuracy import mean_with_interval
+from .prediction_rows import Prediction
+from .results import Interval, Result
+from .text_overlap import sentence_bleu
 
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
-# Answers are often shorter than four words: the orders that an answer has are averaged, those beyond are left out.
-_BLEU4 = BLEU(tokenize="none", smooth_method="none", effective_order=True)
+
+
+@dataclass(frozen=True)
+class VqaMedMeasures(Result):
+    """The task's own measures in percent; None without references."""
+
+    strict_accuracy: Interval | None
+    bleu: Interval | None
+
+
+def vqa_med_measures(rows: Sequence[Prediction]) -> VqaMedMeasures:
+    """`strict_match` and `task_bleu`, means over the questions."""
+    strict = [strict_match(row.prediction, row.answer) for row in rows]
+    bleu = [task_bleu(row.prediction, row.answer) for row in rows]
+    return VqaMedMeasures(mean_with_interval(rows, strict, "accuracy"), mean_with_interval(rows, bleu, "score"))
 
 
 def strict_match(prediction: Answer | None, reference: Answer | None) -> bool | None:
@@ -34,7 +51,7 @@ def task_bleu(prediction: Answer | None, reference: Answer | None) -> float | No
         return None
     answer = " ".join(_words(prediction))
     references = [" ".join(_words(alternative)) for alternative in answer_alternatives(reference)]
-    return max((_BLEU4.sentence_score(answer, [text]).score for text in references), default=0.0) / 100
+    return max((sentence_bleu(answer, text, 4) for text in references), default=0.0)
 
 
 def _words(text: Answer | None) -> list[str]:

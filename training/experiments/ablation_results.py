@@ -1,14 +1,13 @@
 """What an ablation's runs say: each row against the baseline row, over seeds and over images, beside the paper."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
 
 from scipy import stats
 
-from ..evaluation.prediction_rows import Row
-from ..evaluation.result_files import read_jsonl
+from ..evaluation.prediction_rows import Prediction, read_prediction_rows
 from ..evaluation.significance import compare_predictions
 from ..reports.tables import Table
 from .ablation import Ablation, Setting
@@ -63,15 +62,15 @@ def ablation_results(
     return {**head, "description": setting.description, "differences": setting.differences, "rows": rows}
 
 
-def _predictions(of_seeds: Mapping[int, Mapping[str, Run]], experiments: Experiments) -> dict[int, list[Row]]:
+def _predictions(of_seeds: Mapping[int, Mapping[str, Run]], experiments: Experiments) -> dict[int, list[Prediction]]:
     """Answers to the evaluated split by seed, of the chains that are done."""
     runs = {seed: chain["fine_tuning"] for seed, chain in of_seeds.items()}
     done = {seed: run for seed, run in runs.items() if experiments.record(run) is not None}
-    return {seed: read_jsonl(experiments.path(run) / "predictions.jsonl") for seed, run in done.items()}
+    return {seed: read_prediction_rows(experiments.path(run) / "predictions.jsonl") for seed, run in done.items()}
 
 
-def _accuracy(rows: Sequence[Row]) -> float:
-    return 100 * fmean(row["correct"] for row in rows if row["correct"] is not None)
+def _accuracy(rows: Sequence[Prediction]) -> float:
+    return 100 * fmean(row.correct for row in rows if row.correct is not None)
 
 
 def _records(chain: Mapping[str, Run]) -> dict[str, str]:
@@ -109,7 +108,9 @@ def mean_over_seeds(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "ci95": [mean - half, mean + half]}
 
 
-def paired_difference(row: Mapping[int, Sequence[Row]], base: Mapping[int, Sequence[Row]]) -> dict[str, Any] | None:
+def paired_difference(
+    row: Mapping[int, Sequence[Prediction]], base: Mapping[int, Sequence[Prediction]]
+) -> dict[str, Any] | None:
     """A row less the baseline row, in percentage points, over the seeds that both have; None where they share none.
 
     Returns:
@@ -129,8 +130,8 @@ def paired_difference(row: Mapping[int, Sequence[Row]], base: Mapping[int, Seque
     }
 
 
-def _pooled(side: Mapping[int, Sequence[Row]], seeds: Sequence[int]) -> list[Row]:
-    return [answer | {"question_id": f"{seed}|{answer['question_id']}"} for seed in seeds for answer in side[seed]]
+def _pooled(side: Mapping[int, Sequence[Prediction]], seeds: Sequence[int]) -> list[Prediction]:
+    return [replace(answer, question_id=f"{seed}|{answer.question_id}") for seed in seeds for answer in side[seed]]
 
 
 def accuracy_table(result: Mapping[str, Any]) -> Table:
@@ -164,7 +165,7 @@ def _accuracy_cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         str(len(row["accuracies"])),
         _number(difference["mean"], "+.2f"),
         _interval(difference["ci95"], "+.2f"),
-        _number(difference["images"] and difference["images"]["permutation_p"], ".3g"),
+        _number(difference["images"] and difference["images"].permutation_p, ".3g"),
     )
 
 

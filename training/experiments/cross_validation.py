@@ -1,23 +1,21 @@
 """Cross-validation: each question is answered by a model that was trained without it, by default without its image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
 from transformers import HfArgumentParser
 
+from ..data.references import acceptable_answers_of
 from ..data.splits import NUM_FOLDS
-from ..evaluation import (
-    acceptable_answers_of,
-    accuracy_with_interval,
-    baseline_rows,
-    build_metrics,
-    compare_predictions,
-    evaluation_fingerprint,
-)
-from ..evaluation.prediction_rows import Row
-from ..evaluation.result_files import read_jsonl
+from ..evaluation.baselines import baseline_rows
+from ..evaluation.fingerprint import evaluation_fingerprint
+from ..evaluation.grouped_accuracy import accuracy_with_interval
+from ..evaluation.metrics import Metrics, build_metrics
+from ..evaluation.prediction_rows import Prediction, read_prediction_rows
+from ..evaluation.results import Interval, Result
+from ..evaluation.significance import Comparison, compare_predictions
 from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from ..fine_tuning.splits import limit_samples, load_splits
 from .runs import Checkpoint, Experiments, Run
@@ -55,7 +53,28 @@ def fold_runs(arguments: Mapping[str, Any], fold: int) -> tuple[Run, Run]:
     return trained, Run("fold_blank", "run_vqa.py", {**evaluating, **blank})
 
 
-def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], command: str) -> tuple[list[Row], Row]:
+@dataclass(frozen=True)
+class CrossValidation(Result):
+    """Measures of the answers of all folds.
+
+    Attributes:
+        metrics: Of all answers together; the models themselves on blank images are one more baseline, "blank_images".
+        folds: The accuracy of each.
+        comparisons: Paired, with "question_only" and with "blank_images".
+    """
+
+    metrics: Metrics
+    folds: list[Interval | None]
+    comparisons: dict[str, Comparison]
+
+    def json_fields(self) -> Mapping[str, object]:
+        """Those of the metrics, then the others."""
+        return {**self.metrics.json_fields(), "folds": self.folds, "comparisons": self.comparisons}
+
+
+def cross_validate(
+    experiments: Experiments, arguments: Mapping[str, Any], command: str
+) -> tuple[list[Prediction], CrossValidation]:
     """Do what is not done, fold by fold, and measure the answers to all questions together.
 
     Args:
@@ -64,10 +83,8 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], comma
         command: the command line, for the fingerprint.
 
     Returns:
-        The rows of `predictions.jsonl`, fold after fold, and `build_metrics` of them, where every baseline has learnt
-        from the data set's own training rows in each fold, and the models themselves on blank images are one more,
-        "blank_images". Beside these `folds`, the accuracy of each, and `comparisons`: `compare_predictions` with
-        "question_only" and with "blank_images".
+        The rows of `predictions.jsonl`, fold after fold, and their measures, where every baseline has learnt from the
+        data set's own training rows in each fold.
 
     Raises:
         ValueError: for arguments that choose on the evaluated questions; for data that cannot be parted in five, which
@@ -82,7 +99,8 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], comma
     baselines = _baselines(arguments)
     experiments.complete([run for of_fold in runs for run in of_fold])
     folds, blank_folds = (
-        [read_jsonl(experiments.path(run) / "predictions.jsonl") for run in kind] for kind in zip(*runs, strict=True)
+        [read_prediction_rows(experiments.path(run) / "predictions.jsonl") for run in kind]
+        for kind in zip(*runs, strict=True)
     )
     rows, blank = list(chain.from_iterable(folds)), list(chain.from_iterable(blank_folds))
     _check_same_questions(rows, baselines["question_only"])
@@ -95,17 +113,18 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, Any], comma
         baselines=baselines | {"blank_images": blank},
         fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=seed, command=command),
     )
-    return rows, metrics | {
-        "folds": [accuracy_with_interval(fold) for fold in folds],
-        "comparisons": {
+    return rows, CrossValidation(
+        metrics=metrics,
+        folds=[accuracy_with_interval(fold) for fold in folds],
+        comparisons={
             "question_only": compare_predictions(rows, baselines["question_only"]),
             "blank_images": compare_predictions(rows, blank),
         },
-    }
+    )
 
 
-def _baselines(arguments: Mapping[str, Any]) -> dict[str, list[Row]]:
-    pooled: dict[str, list[Row]] = {}
+def _baselines(arguments: Mapping[str, Any]) -> dict[str, list[Prediction]]:
+    pooled: dict[str, list[Prediction]] = {}
     for fold in range(1, NUM_FOLDS + 1):
         data_args = _data_arguments({**arguments, "validation_fold": fold})
         splits = limit_samples(load_splits(data_args, training=True), data_args)
@@ -115,9 +134,9 @@ def _baselines(arguments: Mapping[str, Any]) -> dict[str, list[Row]]:
     return pooled
 
 
-def _check_same_questions(answered: Sequence[Row], present: Sequence[Row]) -> None:
-    keys = ("question_id", "question", "answer")
-    if [[row[key] for key in keys] for row in answered] != [[row[key] for key in keys] for row in present]:
+def _check_same_questions(answered: Sequence[Prediction], present: Sequence[Prediction]) -> None:
+    asked = [[(row.question_id, row.question, row.answer) for row in rows] for rows in (answered, present)]
+    if asked[0] != asked[1]:
         raise ValueError("The data have changed since these runs were made: give another --output_dir.")
 
 

@@ -6,12 +6,12 @@ half of the epochs each.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
-from ..evaluation.prediction_rows import Row
-from ..evaluation.result_files import read_jsonl
-from ..evaluation.significance import compare_predictions
+from ..evaluation.prediction_rows import Prediction, read_prediction_rows
+from ..evaluation.significance import Comparison, compare_predictions
 from ..reports.tables import Table
 from .runs import Checkpoint, Experiments, Run
 
@@ -116,12 +116,12 @@ def compare_objectives(
     }
 
 
-def _rows_of_seeds(experiments: Experiments, runs: Mapping[int, Run]) -> list[Row]:
+def _rows_of_seeds(experiments: Experiments, runs: Mapping[int, Run]) -> list[Prediction]:
     """All seeds' predictions; a question is another one with each seed, its image the same."""
     return [
-        row | {"question_id": f"{seed}/{row['question_id']}"}
+        replace(row, question_id=f"{seed}/{row.question_id}")
         for seed, run in runs.items()
-        for row in read_jsonl(experiments.path(run) / "predictions.jsonl")
+        for row in read_prediction_rows(experiments.path(run) / "predictions.jsonl")
     ]
 
 
@@ -140,7 +140,7 @@ def _summary(pretraining: Sequence[Sequence[Mapping]], answering: Sequence[Mappi
     return {"accuracy": [metrics["overall"]["accuracy"] for metrics in answering], **figures}
 
 
-def _differences(rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Row]]:
+def _differences(rows: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, Comparison]]:
     return {
         arm: {
             reference: compare_predictions(answers, rows[reference])
@@ -186,8 +186,8 @@ def _mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
     return f"{fmean(values):.{digits}f}{spread}"
 
 
-def _difference(comparison: Row | None) -> str:
+def _difference(comparison: Comparison | None) -> str:
     if comparison is None:
         return "-"
-    low, high = comparison["ci95"]
-    return f"{comparison['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
+    points = comparison.difference
+    return f"{points.value:+.2f} ({points.low:+.2f} to {points.high:+.2f})"

@@ -18,7 +18,8 @@ from ...processing_amif import AmifProcessor
 from ..data.sampler import ImageGroupedSampler
 from ..data.vqa_collator import AmifVqaCollator
 from ..data.vqa_rows import VqaRows
-from ..evaluation.partial_predictions import Answer, PartialPredictions
+from ..evaluation.partial_predictions import PartialPredictions
+from ..evaluation.prediction_rows import ScoredAnswer
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Answerer:
         tokens = np.where(predictions == -100, tokenizer.pad_token_id, predictions)
         return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
-    def answers(self, predictions: torch.Tensor, scores: torch.Tensor) -> list[Answer]:
+    def answers(self, predictions: torch.Tensor, scores: torch.Tensor) -> list[ScoredAnswer]:
         """Texts and scores of what `predict` returned; no score for what was generated."""
         texts = self.texts(predictions.cpu().numpy())
         values = [None] * len(texts) if self.candidates is None else scores.tolist()
-        return list(zip(texts, values, strict=True))
+        return list(map(ScoredAnswer, texts, values))
 
 
 def open_partial_predictions(folder: str | Path, fingerprint: str, accelerator: Accelerator) -> PartialPredictions:
@@ -82,12 +83,12 @@ def open_partial_predictions(folder: str | Path, fingerprint: str, accelerator: 
 
 def answer_rows(
     rows: VqaRows,
-    answer: Callable[[dict[str, torch.Tensor]], list[Answer]],
+    answer: Callable[[dict[str, torch.Tensor]], list[ScoredAnswer]],
     collator: AmifVqaCollator,
     args: TrainingArguments,
     accelerator: Accelerator,
     partial_predictions: PartialPredictions | None,
-) -> dict[int, Answer]:
+) -> dict[int, ScoredAnswer]:
     """Answer every row that has no partial prediction; the processes share the batches.
 
     Args:

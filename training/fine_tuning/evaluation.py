@@ -2,24 +2,22 @@
 
 import shlex
 import sys
+from dataclasses import replace
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
 from ..checkpoints.model_files import check_evaluated_checkpoint, is_pretrained_only
 from ..data import replace_images, rows_with_alike_images
-from ..evaluation import (
-    ablated_folder,
-    acceptable_answers_of,
-    baseline_rows,
-    build_metrics,
-    candidate_answers,
-    choose_abstention_threshold,
-    evaluation_fingerprint,
-    grounding,
-    known_splits,
-    prediction_rows,
-)
+from ..data.references import acceptable_answers_of
+from ..evaluation.baselines import baseline_rows
+from ..evaluation.confidence import choose_abstention_threshold
+from ..evaluation.fingerprint import evaluation_fingerprint
+from ..evaluation.grounding import Grounding, grounding
+from ..evaluation.metrics import Metrics, RunFacts, build_metrics
+from ..evaluation.partial_predictions import replaced_images_folder
+from ..evaluation.prediction_rows import Prediction, prediction_rows
+from ..evaluation.protocols import candidate_answers, known_splits
 from .answer_checks import check_predictions_differ, count_unreachable
 from .arguments import FineTuningDataArguments, VqaModelArguments
 from .trainer import AmifVqaArguments, AmifVqaTrainer
@@ -39,7 +37,7 @@ def check_evaluation(model_args: VqaModelArguments, training_args: AmifVqaArgume
 
 def evaluate(
     trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: FineTuningDataArguments
-) -> tuple[list[dict], dict]:
+) -> tuple[list[Prediction], Metrics]:
     """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
     dataset, known = splits[eval_split], known_splits(splits, eval_split)
     if data_args.ablate_image is not None:
@@ -63,8 +61,8 @@ def evaluate(
         abstention_threshold=trainer.processing_class.abstention_threshold,
     )
     if data_args.grounding_shuffles is not None:
-        metrics["grounding"] = measure_grounding(trainer, dataset, rows, data_args)
-    return rows, metrics | {"ablate_image": data_args.ablate_image, "refit": data_args.refit}
+        metrics = replace(metrics, grounding=measure_grounding(trainer, dataset, rows, data_args))
+    return rows, replace(metrics, run=RunFacts(data_args.ablate_image, data_args.refit))
 
 
 def evaluation_candidates(
@@ -79,16 +77,16 @@ def evaluation_candidates(
 
 
 def measure_grounding(
-    trainer: AmifVqaTrainer, dataset: Dataset, rows: list[dict], data_args: FineTuningDataArguments
-) -> dict:
+    trainer: AmifVqaTrainer, dataset: Dataset, rows: list[Prediction], data_args: FineTuningDataArguments
+) -> Grounding:
     """The same questions on blank images and on several shuffles, beside `rows` on the real ones; it can be resumed."""
     seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
     acceptable = acceptable_answers_of(data_args.dataset)
 
-    def answered(how: str, seed: int = 0) -> list[dict]:
-        ablated = replace_images(dataset, how, seed)
-        folder = ablated_folder(trainer.args.output_dir, how, seed)
-        return prediction_rows(ablated, *trainer.predict_answers(ablated, folder), acceptable)
+    def answered(how: str, seed: int = 0) -> list[Prediction]:
+        replaced = replace_images(dataset, how, seed)
+        folder = replaced_images_folder(trainer.args.output_dir, how, seed)
+        return prediction_rows(replaced, *trainer.predict_answers(replaced, folder), acceptable)
 
     alike = [answered("shuffle_alike", seed) for seed in seeds] if len(rows_with_alike_images(dataset)) else []
     return grounding(rows, answered("blank"), [answered("shuffle", seed) for seed in seeds], alike)

@@ -25,7 +25,8 @@ from ..data.vqa_rows import VqaRows
 from ..distributed import choose_device_and_precision, unsharded
 from ..evaluation.accuracy import VqaAccuracy
 from ..evaluation.fingerprint import prediction_fingerprint
-from ..evaluation.partial_predictions import Answer, PartialPredictions
+from ..evaluation.partial_predictions import PartialPredictions
+from ..evaluation.prediction_rows import ScoredAnswer
 from .answer_checks import check_predictions_differ, check_validation_answers
 from .answering import Answerer, answer_rows, open_partial_predictions
 from .cached_images import encode_unique_images
@@ -264,7 +265,7 @@ class AmifVqaTrainer(ResumableTrainer):
             model = self._unwrapped().eval()
             model.to(self.args.device)  # pyright: ignore[reportArgumentType]  # transformers wraps the method
 
-            def answer(batch: dict[str, torch.Tensor]) -> list[Answer]:
+            def answer(batch: dict[str, torch.Tensor]) -> list[ScoredAnswer]:
                 _, predicted, _ = self.prediction_step(model, batch, prediction_loss_only=False)
                 return answerer.answers(*predicted)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import jinja2
 
 from ..evaluation.confidence import confidences_and_verdicts
-from ..evaluation.prediction_rows import Row
+from ..evaluation.grouped_accuracy import Scores
+from ..evaluation.metrics import Metrics
+from ..evaluation.prediction_rows import Prediction
 from .plots import accuracy_plot, calibration_plot, risk_coverage_plot
 from .tables import Table
 
@@ -33,7 +35,7 @@ _PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <h1>{{ title }}</h1>
-{% if overall %}<p class="headline">{{ "%.2f %%"|format(overall.accuracy) }}
+{% if overall %}<p class="headline">{{ "%.2f %%"|format(overall.value) }}
 <small>({{ "%.2f – %.2f"|format(*overall.ci95) }}, {{ overall.n }} questions)</small></p>
 {% else %}<p class="headline">not scored</p>
 {% endif %}<p class="protocol"><strong>Protocol {{ metrics.protocol }}.</strong> {{ metrics.protocol_note }}</p>
@@ -56,35 +58,35 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def write_html_report(path: str | Path, rows: Sequence[Row], metrics: Row, tables: Sequence[Table]) -> None:
+def write_html_report(path: str | Path, rows: Sequence[Prediction], metrics: Metrics, tables: Sequence[Table]) -> None:
     """Write the page: the overall accuracy, the protocol, plots, and the tables with their notes.
 
     Args:
-        path: the file to write.
-        rows: `prediction_rows`; risk-coverage and calibration are drawn where they have scores.
-        metrics: their `build_metrics`.
-        tables: in the order in which they shall stand.
+        path: The file to write.
+        rows: The answers; risk-coverage and calibration are drawn where they have scores.
+        metrics: Of the answers.
+        tables: In the order in which they shall stand.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(_PAGE).render(
-        title=f"{metrics['dataset']}, {metrics['split']}",
-        overall=metrics["overall"],
+        title=f"{metrics.dataset}, {metrics.split}",
+        overall=metrics.scores.overall,
         metrics=metrics,
-        plots=_plots(rows, metrics),
+        plots=_plots(rows, metrics.scores),
         tables=tables,
     )
     Path(path).write_text(page, encoding="utf-8")
 
 
-def _plots(rows: Sequence[Row], metrics: Row) -> list[tuple[str, str]]:
+def _plots(rows: Sequence[Prediction], scores: Scores) -> list[tuple[str, str]]:
     """Captions and SVG of what there is to draw."""
-    if metrics["overall"] is None:
+    if scores.overall is None:
         return []
     groups = {
-        "overall": metrics["overall"],
-        **{f"{name} (answer_type)": result for name, result in metrics["by_answer_type"].items()},
-        **{f"{name} (yes/no)": result for name, result in metrics["by_yes_no"].items()},
-        **metrics["by_question_type"],
+        "overall": scores.overall,
+        **{f"{name} (answer_type)": result for name, result in scores.by_answer_type.items()},
+        **{f"{name} (yes/no)": result for name, result in scores.by_yes_no.items()},
+        **scores.by_question_type,
     }
     plots = []
     confidences, correct = confidences_and_verdicts(rows)

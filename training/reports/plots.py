@@ -1,7 +1,7 @@
 """Plots of a result as SVG text, which stands in a page without any other file."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evaluation.confidence import reliability, risk_coverage_curve
-from ..evaluation.prediction_rows import Row
+from ..evaluation.results import Interval
 
 _BLUE, _GREY = "#2563a8", "#8a8f98"
 
@@ -41,8 +41,8 @@ def calibration_plot(confidences: np.ndarray, correct: np.ndarray) -> str:
 
     def draw(axes: Axes) -> None:
         table = reliability(confidences, correct)
-        sizes = 20 + 200 * np.array([row["n"] for row in table]) / len(confidences)
-        points = [[100 * row[side] for row in table] for side in ("confidence", "accuracy")]
+        sizes = 20 + 200 * np.array([one.n for one in table]) / len(confidences)
+        points = [100 * one.confidence for one in table], [100 * one.accuracy for one in table]
         axes.plot([0, 100], [0, 100], color=_GREY, linestyle="--", label="calibrated")
         axes.plot(*points, color=_BLUE, linewidth=1)
         axes.scatter(*points, s=sizes, color=_BLUE, label="answers by confidence")
@@ -52,16 +52,15 @@ def calibration_plot(confidences: np.ndarray, correct: np.ndarray) -> str:
     return _svg(draw)
 
 
-def accuracy_plot(groups: dict[str, Row]) -> str:
+def accuracy_plot(groups: Mapping[str, Interval]) -> str:
     """A line a group: accuracy with its interval, and the number of questions."""
 
     def draw(axes: Axes) -> None:
         for place, result in enumerate(reversed(groups.values())):
-            low, high = result["ci95"]
-            axes.plot([low, high], [place, place], color=_BLUE, linewidth=2)
-            axes.plot(result["accuracy"], place, "o", color=_BLUE)
-            axes.annotate(f"{result['accuracy']:.1f}", (result["accuracy"], place + 0.22), ha="center", fontsize=8)
-        labels = [f"{name} ({result['n']})" for name, result in reversed(groups.items())]
+            axes.plot(result.ci95, [place, place], color=_BLUE, linewidth=2)
+            axes.plot(result.value, place, "o", color=_BLUE)
+            axes.annotate(f"{result.value:.1f}", (result.value, place + 0.22), ha="center", fontsize=8)
+        labels = [f"{name} ({result.n})" for name, result in reversed(groups.items())]
         axes.set_yticks(range(len(groups)), labels, parse_math=False)
         axes.set(xlabel="accuracy in %, 95 % interval", xlim=(-2, 102), ylim=(-0.6, len(groups) - 0.4))
         axes.grid(axis="x", color="#e3e5e8")
@@ -69,7 +68,7 @@ def accuracy_plot(groups: dict[str, Row]) -> str:
     return _svg(draw, height=1 + 0.36 * len(groups))
 
 
-def seeds_plot(values: dict[str, Sequence[float]], label: str) -> str:
+def seeds_plot(values: Mapping[str, Sequence[float]], label: str) -> str:
     """A line a name: a dot for each seed's value, and a bar at their mean; `label` says what the values are."""
 
     def draw(axes: Axes) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,42 +10,46 @@ from transformers.training_args import OptimizerNames
 
 from amif.training.checkpoints.model_card import without_folders, write_model_card, write_pretraining_card
 from amif.training.checkpoints.provenance import datasets_of, note_trained_on, parameter_facts
+from amif.training.evaluation.fingerprint import Fingerprint, Normalizer
+from amif.training.evaluation.grouped_accuracy import Scores
+from amif.training.evaluation.metrics import Metrics, RunFacts
+from amif.training.evaluation.results import Interval
+from amif.training.evaluation.text_overlap import TextOverlap
 
-
-def share(value, low, high, n):
-    return {"accuracy": value, "ci95": [low, high], "n": n}
-
-
-METRICS = {
-    "dataset": "slake",
-    "split": "test",
-    "n": 4,
-    "unscored": 1,
-    "protocol": "paper",
-    "protocol_note": "The candidates are the test answers.",
-    "overall": share(66.67, 30.0, 90.0, 3),
-    "by_answer_type": {"closed": share(100.0, 100.0, 100.0, 1), "open": share(50.0, 0.0, 100.0, 2)},
-    "by_yes_no": {"closed": share(99.0, 98.0, 100.0, 1)},
-    "by_question_type": {},
-    "by_modality": {},
-    "by_organ": {},
-    "text_overlap": {"bleu1": None, "token_f1": None},
-    "vqa_med": None,
-    "confidence": None,
-    "consistency": None,
-    "baselines": {"question_only": share(41.0, 30.0, 50.0, 3)},
-    "above_question_only": {"difference": 25.67, "ci95": [-5.0, 50.0], "n": 3},
-    "above_question_and_kind": None,
-    "fingerprint": {
-        "answer_type_counts": {"closed": 1, "open": 2},
-        "yes_no_counts": {"closed": 1, "open": 2},
-        "questions_sha256": "0123456789abcdef",
-        "normalizer": {"name": "normalize_answer", "source_sha256": "fedcba9876543210"},
-        "versions": {"amif": "0.1.0"},
-        "seed": 42,
-        "command": "run_vqa.py --protocol paper",
-    },
-}
+METRICS = Metrics(
+    protocol="paper",
+    protocol_note="The candidates are the test answers.",
+    dataset="slake",
+    split="test",
+    scores=Scores(
+        n=4,
+        unscored=1,
+        withheld=0,
+        overall=Interval(66.67, 30.0, 90.0, 3),
+        by_answer_type={"closed": Interval(100.0, 100.0, 100.0, 1), "open": Interval(50.0, 0.0, 100.0, 2)},
+        by_yes_no={"closed": Interval(99.0, 98.0, 100.0, 1)},
+        by_question_type={},
+        by_modality={},
+        by_organ={},
+    ),
+    text_overlap=TextOverlap(bleu1=None, token_f1=None),
+    vqa_med=None,
+    confidence=None,
+    consistency=None,
+    baselines={"question_only": Interval(41.0, 30.0, 50.0, 3)},
+    above_question_only=Interval(25.67, -5.0, 50.0, 3, "difference"),
+    above_question_and_kind=None,
+    fingerprint=Fingerprint(
+        answer_type_counts={"closed": 1, "open": 2},
+        yes_no_counts={"closed": 1, "open": 2},
+        questions_sha256="0123456789abcdef",
+        normalizer=Normalizer("normalize_answer", "fedcba9876543210"),
+        versions={"amif": "0.1.0"},
+        protocol="paper",
+        seed=42,
+        command="run_vqa.py --protocol paper",
+    ),
+)
 
 
 def trainer(**runtime):
@@ -123,7 +128,7 @@ def test_card_says_how_many_layers_of_an_encoder_were_kept(folder):
 def test_card_names_no_folder_of_its_authors_disk(folder):
     command = "/home/jane/x/run_vqa.py /data/recipe.yaml --data_dir=/data/hospital/slake --learning_rate 1e-4"
     command += " --also_train_on vqa_rad=/mnt/rad out/here"
-    metrics = METRICS | {"fingerprint": METRICS["fingerprint"] | {"command": command}}
+    metrics = replace(METRICS, fingerprint=replace(METRICS.fingerprint, command=command))
     write_model_card(folder, metrics, None, None, trainer())
     shown = next(line for line in ModelCard.load(folder / "README.md").content.splitlines() if "Command" in line)
     assert shown == (
@@ -132,7 +137,7 @@ def test_card_names_no_folder_of_its_authors_disk(folder):
 
 
 def test_card_of_a_checkpoint_measured_on_other_data_names_the_data_it_was_trained_on(folder):
-    write_model_card(folder, METRICS | {"dataset": "questions.csv"}, None, None, trainer(), METRICS["dataset"])
+    write_model_card(folder, replace(METRICS, dataset="questions.csv"), None, None, trainer(), METRICS.dataset)
     card = ModelCard.load(folder / "README.md")
     assert "CC-BY-4.0" in card.content
     assert "whose licence the publisher" not in card.content
@@ -154,7 +159,8 @@ def test_card_names_what_the_starts_learned_from(folder):
 
 
 def test_card_of_a_refit_whose_answers_nobody_could_score(folder):
-    write_model_card(folder, METRICS | {"refit": True, "overall": None}, None, None, trainer())
+    refit = replace(METRICS, scores=replace(METRICS.scores, overall=None), run=RunFacts(None, refit=True))
+    write_model_card(folder, refit, None, None, trainer())
     content = ModelCard.load(folder / "README.md").content
     assert "Trained on the questions of the validation split too" in content
     assert "None were measured." in content
@@ -180,14 +186,14 @@ def test_metadata_and_model_index_are_read_back_by_the_hubs_library(folder):
 
 
 def test_ablated_images_are_named_beside_every_figure(folder):
-    write_model_card(folder, METRICS | {"ablate_image": "blank"}, None, None)
+    write_model_card(folder, replace(METRICS, run=RunFacts("blank", refit=False)), None, None)
     data = ModelCard.load(folder / "README.md").data
     assert all("images blank" in result.metric_name for result in data.eval_results)
 
 
 def test_card_of_a_new_model_on_own_data_without_references(folder, tmp_path):
-    unscored = {"dataset": str(tmp_path / "mine.csv"), "overall": None, "by_answer_type": {}, "by_yes_no": {}}
-    write_model_card(folder, METRICS | unscored, None, None)
+    scores = replace(METRICS.scores, overall=None, by_answer_type={}, by_yes_no={})
+    write_model_card(folder, replace(METRICS, dataset=str(tmp_path / "mine.csv"), scores=scores), None, None)
     card = ModelCard.load(folder / "README.md")
     assert "Trained from random initialisation." in card.content
     assert "`mine.csv`, whose licence" in card.content

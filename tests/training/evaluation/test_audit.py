@@ -10,6 +10,9 @@ from amif.training.data.readers.slake import load_slake
 from amif.training.data.readers.vqa_rad import load_vqa_rad
 from amif.training.data.references import normal_form
 from amif.training.evaluation.audit import (
+    Conflict,
+    SharedItems,
+    UnseenAnswers,
     audit_pair,
     audit_splits,
     class_balance,
@@ -19,8 +22,6 @@ from amif.training.evaluation.audit import (
     shared_images,
     unseen_answers,
 )
-
-KEYS = ("shared_images_by_id", "shared_images_identical", "shared_images_near", "repeated_pairs")
 
 
 def prints(**pixels):
@@ -53,31 +54,30 @@ TEST = rows(("a", "Is there a mass?", "yes"), ("c", "which organ", "spleen"), ("
 def test_audit_of_a_small_set():
     splits = {"test": TEST, "train": TRAIN}
     audit = audit_splits(splits, {"train": prints(a="1", b="2", c="3"), "test": prints(a="1", c="9", d="2")})
-    assert audit["evaluated_split"] == "test"
-    assert {key: audit[key]["count"] for key in KEYS} == dict(zip(KEYS, (2, 2, 0, 1), strict=True))
-    assert audit["shared_images_by_id"]["by_splits"] == {"train/test": {"count": 2, "items": ["a", "c"]}}
-    assert audit["shared_images_identical"]["by_splits"]["train/test"]["items"] == {"a": ["a"], "d": ["b"]}
-    assert audit["repeated_pairs"]["by_splits"]["train/test"]["items"] == ["q0"]
-    assert audit["repeated_pairs_normalized"]["by_splits"]["train/test"]["items"] == ["q0", "q1"]
-    assert audit["unseen_answers"] == {
-        "count": 1,
-        "answered": 3,
-        "ceiling": pytest.approx(200 / 3),
-        "answers": ["spleen"],
-    }
-    assert audit["question_only"]["accuracy"] == pytest.approx(100 / 3)
-    assert audit["splits"]["train"]["questions"] == 6
-    assert audit["splits"]["train"]["images"] == 3
+    images = audit.shared_images
+    found = (images.shared_images_by_id, images.shared_images_identical, images.shared_images_near)
+    assert audit.evaluated_split == "test"
+    assert [shared.count for shared in (*found, audit.repeated_pairs)] == [2, 2, 0, 1]
+    assert images.shared_images_by_id.by_splits == {"train/test": SharedItems(2, ["a", "c"])}
+    assert images.shared_images_identical.by_splits["train/test"].items == {"a": ["a"], "d": ["b"]}
+    assert audit.repeated_pairs.by_splits["train/test"].items == ["q0"]
+    assert audit.repeated_pairs_normalized.by_splits["train/test"].items == ["q0", "q1"]
+    assert audit.unseen_answers == UnseenAnswers(1, 3, pytest.approx(200 / 3), ["spleen"])
+    assert audit.question_only.value == pytest.approx(100 / 3)
+    assert audit.splits["train"].questions == 6
+    assert audit.splits["train"].images == 3
+    keys = ["shared_images_by_id", "shared_images_identical", "shared_images_near", "repeated_pairs"]
+    assert list(audit.json_fields())[2:6] == keys
 
 
 def test_conflicts_are_answers_of_which_none_satisfies_all():
     conflicts = conflicting_answers({"train": TRAIN, "test": TEST})
     # On image c "left" and "left lung" are alternatives that agree; liver and spleen do not.
-    assert conflicts["items"] == [
-        {"image_id": "a", "question": "is there a mass", "answers": ["no", "yes"]},
-        {"image_id": "c", "question": "which organ", "answers": ["liver", "spleen"]},
+    assert conflicts.items == [
+        Conflict("a", "is there a mass", ["no", "yes"]),
+        Conflict("c", "which organ", ["liver", "spleen"]),
     ]
-    assert conflicts["count"] == 2
+    assert conflicts.count == 2
 
 
 def test_question_only_ceiling_is_the_best_constant_answer_of_each_question():
@@ -88,12 +88,12 @@ def test_question_only_ceiling_is_the_best_constant_answer_of_each_question():
 
 def test_class_balance():
     balance = class_balance(TRAIN)
-    assert balance["most_frequent"] == {"liver": 2, "left": 1, "left lung": 1, "no": 1, "yes": 1}
-    assert (balance["distinct"], balance["yes"], balance["no"]) == (5, 1, 1)
+    assert balance.most_frequent == {"liver": 2, "left": 1, "left lung": 1, "no": 1, "yes": 1}
+    assert (balance.distinct, balance.yes, balance.no) == (5, 1, 1)
     entropy = -(2 / 6 * math.log(2 / 6) + 4 * (1 / 6) * math.log(1 / 6))
-    assert balance["evenness"] == pytest.approx(entropy / math.log(5))
-    assert class_balance(rows(("a", "?", "yes"), ("b", "?", "no")))["evenness"] == pytest.approx(1.0)
-    assert class_balance(rows(("a", "?", None)))["evenness"] is None
+    assert balance.evenness == pytest.approx(entropy / math.log(5))
+    assert class_balance(rows(("a", "?", "yes"), ("b", "?", "no"))).evenness == pytest.approx(1.0)
+    assert class_balance(rows(("a", "?", None))).evenness is None
 
 
 def test_answers_that_nobody_knows_have_no_ceiling():
@@ -102,9 +102,9 @@ def test_answers_that_nobody_knows_have_no_ceiling():
 
 def test_what_the_evaluated_split_shares_with_splits_of_other_names_counts():
     found = shared_images({"testmini": prints(a="1"), "test": prints(a="1"), "train": prints(b="1")}, "test")
-    assert list(found["shared_images_by_id"]["by_splits"]) == ["train/testmini", "train/test", "testmini/test"]
-    assert found["shared_images_by_id"]["by_splits"]["testmini/test"]["items"] == ["a"]
-    assert found["shared_images_by_id"]["count"] == 1
+    assert list(found.shared_images_by_id.by_splits) == ["train/testmini", "train/test", "testmini/test"]
+    assert found.shared_images_by_id.by_splits["testmini/test"].items == ["a"]
+    assert found.shared_images_by_id.count == 1
 
 
 def test_pair_of_sets_names_both():
@@ -113,25 +113,25 @@ def test_pair_of_sets_names_both():
         {"train": prints(b="7"), "test": prints(c="3", d="4")},
         ("med", "rad"),
     )
-    counts = {name: found["count"] for name, found in audit["shared_images_by_id"]["by_splits"].items()}
+    counts = {name: found.count for name, found in audit.shared_images_by_id.by_splits.items()}
     assert counts == {
         "med train/rad train": 1,
         "med train/rad test": 0,
         "med validation/rad train": 0,
         "med validation/rad test": 1,
     }
-    assert audit["shared_images_by_id"]["count"] == audit["shared_images_identical"]["count"] == 1
+    assert audit.shared_images_by_id.count == audit.shared_images_identical.count == 1
 
 
 def test_vqa_rad_shares_all_its_test_images_and_repeats_questions(data_dir):
     splits = load_vqa_rad(data_dir / "vqa_rad")
     audit = audit_splits(splits, {name: ids_of(split) for name, split in splits.items()})
-    assert audit["shared_images_by_id"]["count"] == 203
-    assert audit["repeated_pairs"]["count"] == 14
-    assert audit["repeated_pairs_normalized"]["count"] == 16
+    assert audit.shared_images.shared_images_by_id.count == 203
+    assert audit.repeated_pairs.count == 14
+    assert audit.repeated_pairs_normalized.count == 16
     naive = {(row["image_id"], row["question"]) for row in splits["train"].remove_columns("image")}
     test = splits["test"].remove_columns("image")
-    assert audit["repeated_pairs"]["by_splits"]["train/test"]["items"] == [
+    assert audit.repeated_pairs.by_splits["train/test"].items == [
         row["question_id"] for row in test if (row["image_id"], row["question"]) in naive
     ]
 
@@ -143,5 +143,5 @@ def test_slake_shares_no_image_in_english_and_142_in_both_languages(data_dir):
         ({name: concatenate_datasets([english[name], chinese[name]]) for name in english}, 142),
     ):
         audit = shared_images({name: ids_of(split) for name, split in splits.items()}, "test")
-        assert audit["shared_images_by_id"]["by_splits"]["train/test"]["count"] == shared
+        assert audit.shared_images_by_id.by_splits["train/test"].count == shared
     assert repeated_pairs(english["train"], english["test"], normal_form) == []

@@ -20,9 +20,9 @@ def ids(n, per_image=1):
 def test_mean_is_scikit_learns_macro_average(scored):
     targets, scores = scored
     found = mean_auroc(targets, scores, ids(60))
-    assert found["auroc"] == pytest.approx(100 * roc_auc_score(targets, scores, average="macro"))
-    assert found["ci95"][0] < found["auroc"] < found["ci95"][1]
-    assert (found["n"], found["labels"]) == (60, 3)
+    assert found.value == pytest.approx(100 * roc_auc_score(targets, scores, average="macro"))
+    assert found.ci95[0] < found.value < found.ci95[1]
+    assert (found.n, found.labels) == (60, 3)
 
 
 def test_weighted_areas_are_scikit_learns_with_sample_weights(scored):
@@ -42,7 +42,7 @@ def test_interval_is_that_of_a_loop_over_drawn_rows(scored):
     for _ in range(1500):
         rows = generator.integers(60, size=60)
         drawn.append(100 * roc_auc_score(targets[rows], scores[rows], average="macro"))
-    interval = mean_auroc(targets, scores, ids(60), draws=4000)["ci95"]
+    interval = mean_auroc(targets, scores, ids(60), draws=4000).ci95
     np.testing.assert_allclose(interval, np.percentile(drawn, [2.5, 97.5]), atol=1)
 
 
@@ -50,15 +50,15 @@ def test_labels_that_all_or_none_have_are_left_out(scored):
     targets, scores = scored
     with_empty = np.column_stack([targets[:, 0], np.zeros(60, dtype=bool), np.ones(60, dtype=bool)])
     found = mean_auroc(with_empty, scores, ids(60))
-    assert found["labels"] == 1
-    assert found["auroc"] == pytest.approx(100 * roc_auc_score(targets[:, 0], scores[:, 0]))
+    assert found.labels == 1
+    assert found.value == pytest.approx(100 * roc_auc_score(targets[:, 0], scores[:, 0]))
     assert mean_auroc(with_empty[:, 1:], scores[:, 1:], ids(60)) is None
 
 
 def test_a_perfect_and_a_blind_score():
     target = np.arange(10)[:, None] >= 5
-    assert mean_auroc(target, np.arange(10.0)[:, None], ids(10))["auroc"] == 100
-    assert mean_auroc(target, np.zeros((10, 1)), ids(10))["auroc"] == 50
+    assert mean_auroc(target, np.arange(10.0)[:, None], ids(10)).value == 100
+    assert mean_auroc(target, np.zeros((10, 1)), ids(10)).value == 50
 
 
 @pytest.mark.filterwarnings("error")
@@ -67,5 +67,5 @@ def test_draws_without_a_rare_label_are_left_out():
     generator = np.random.default_rng(1)
     draws = (generator.integers(6, size=6) for _ in range(3000))
     areas = [100 * roc_auc_score(target[rows], scores[rows]) for rows in draws if 0 < target[rows].sum() < 6]
-    found = mean_auroc(target, scores, ids(6))["ci95"]
+    found = mean_auroc(target, scores, ids(6)).ci95
     np.testing.assert_allclose(found, np.percentile(areas, [2.5, 97.5]), atol=5)

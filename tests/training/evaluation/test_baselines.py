@@ -83,7 +83,7 @@ def test_question_and_kind_is_a_baseline_of_data_that_name_kinds(dataset):
     named = dataset.add_column("organ", ["heart", "liver", None, None, None])
     for training, evaluation in ((named, named), (named, unknown), (unknown, named)):
         rows = baseline_rows(training, evaluation)["question_and_kind"]
-        assert [row["question_id"] for row in rows] == ["1", "2", "3", "4", "5"]
+        assert [row.question_id for row in rows] == ["1", "2", "3", "4", "5"]
 
 
 def test_evaluation_answers_are_not_used():
@@ -104,7 +104,7 @@ def test_baselines_are_scored_by_the_same_rule(dataset):
         ("3", "z", "Is it clear?", "no", None, "size"),
     )
     result = baseline_rows(training, dataset)
-    assert {name: [row["correct"] for row in rows] for name, rows in result.items()} == {
+    assert {name: [row.correct for row in rows] for name, rows in result.items()} == {
         "most_frequent_by_question_type": [False, False, False, True, None],
         "question_only": [True, False, False, True, None],
         "always_no": [False, True],

@@ -17,17 +17,17 @@ def scores():
 def test_one_label_an_image_is_decided_by_the_highest_score(scores):
     labels = np.random.default_rng(3).integers(3, size=50)
     metrics = classification_metrics(np.eye(3, dtype=bool)[labels], scores, NAMES, IDS)
-    assert metrics["accuracy"]["accuracy"] == pytest.approx(100 * accuracy_score(labels, scores.argmax(axis=1)))
-    assert metrics["by_label"]["mass"]["positives"] == (labels == 1).sum()
-    of_mass = metrics["by_label"]["mass"]["auroc"]["auroc"]
+    assert metrics.accuracy.value == pytest.approx(100 * accuracy_score(labels, scores.argmax(axis=1)))
+    assert metrics.by_label["mass"].positives == (labels == 1).sum()
+    of_mass = metrics.by_label["mass"].auroc.value
     assert of_mass == pytest.approx(100 * roc_auc_score(labels == 1, scores[:, 1]))
 
 
 def test_several_labels_an_image_count_each(scores):
     targets = np.random.default_rng(4).random((50, 3)) < 0.4
     metrics = classification_metrics(targets, scores, NAMES, IDS, decided=scores > 0)
-    assert metrics["accuracy"]["accuracy"] == pytest.approx(100 * (1 - hamming_loss(targets, scores > 0)))
-    assert classification_metrics(targets, scores, NAMES, IDS)["accuracy"] is None
+    assert metrics.accuracy.value == pytest.approx(100 * (1 - hamming_loss(targets, scores > 0)))
+    assert classification_metrics(targets, scores, NAMES, IDS).accuracy is None
 
 
 def test_a_table_has_a_dash_where_nothing_is_decided(scores):

@@ -1,11 +1,14 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
+from small_evaluations import prediction
 
 from amif.training.evaluation.confidence import (
+    CalibrationBin,
     abstention,
     brier_score,
     choose_abstention_threshold,
@@ -19,10 +22,10 @@ from amif.training.evaluation.confidence import (
 
 def test_confidence_is_the_probability_of_the_answer():
     rows = [
-        {"score": float(np.log(0.25)), "correct": True},
-        {"score": 1e-7, "correct": False},
-        {"score": None, "correct": True},
-        {"score": -1.0, "correct": None},
+        prediction(score=float(np.log(0.25)), correct=True),
+        prediction(score=1e-7, correct=False),
+        prediction(score=None, correct=True),
+        prediction(score=-1.0, correct=None),
     ]
     confidences, correct = confidences_and_verdicts(rows)
     np.testing.assert_allclose(confidences, [0.25, 1.0])
@@ -32,7 +35,7 @@ def test_confidence_is_the_probability_of_the_answer():
 
 def rows(scores, correct):
     return [
-        {"image_id": str(row), "prediction": "yes", "score": score, "correct": right}
+        prediction(image_id=str(row), prediction="yes", score=score, correct=right)
         for row, (score, right) in enumerate(zip(scores, correct, strict=True))
     ]
 
@@ -61,8 +64,8 @@ def test_hand_worked_case():
     given = rows([-0.1, -0.2, -0.3, -0.4, -0.5], [True, True, False, True, False])
     assert choose_abstention_threshold(given, 0.25) == -0.4
     result = abstention(given, -0.4)
-    assert (result["coverage"]["share"], result["error_rate"]["share"]) == (80.0, 25.0)
-    assert (result["coverage"]["n"], result["error_rate"]["n"]) == (5, 4)
+    assert (result.coverage.value, result.error_rate.value) == (80.0, 25.0)
+    assert (result.coverage.n, result.error_rate.n) == (5, 4)
 
 
 def test_wanted_error_rate_out_of_reach():
@@ -73,13 +76,13 @@ def test_wanted_error_rate_out_of_reach():
 
 def test_a_threshold_above_all_withholds_everything():
     result = abstention(rows([-1.0, -2.0], [True, False]), -0.5)
-    assert (result["coverage"]["share"], result["error_rate"]) == (0.0, None)
+    assert (result.coverage.value, result.error_rate) == (0.0, None)
 
 
 def test_rows_without_score_or_reference_do_not_count():
     given = rows([-0.1, None, -0.2], [True, False, None])
     assert choose_abstention_threshold(given, 0.1) == -0.1
-    assert abstention(given, -5.0)["coverage"]["n"] == 1
+    assert abstention(given, -5.0).coverage.n == 1
     assert abstention(rows([None], [True]), -1.0) is None
     with pytest.raises(ValueError, match="score and a reference"):
         choose_abstention_threshold(rows([None], [True]), 0.1)
@@ -89,10 +92,10 @@ def test_rows_without_score_or_reference_do_not_count():
 
 def test_an_answer_that_the_system_withheld_is_not_given_whatever_its_score():
     given = rows([-0.1, -0.2], [False, True])
-    given[0]["prediction"] = None
+    given[0] = replace(given[0], prediction=None)
     assert choose_abstention_threshold(given, 0.0) == -0.2
     result = abstention(given, -0.3)
-    assert (result["coverage"]["share"], result["error_rate"]["share"]) == (50.0, 0.0)
+    assert (result.coverage.value, result.error_rate.value) == (50.0, 0.0)
 
 
 @pytest.fixture
@@ -105,10 +108,10 @@ def answers():
 def test_bins_are_those_of_scikit_learn(answers):
     accuracy, confidence = calibration_curve(answers[1], answers[0], n_bins=15)
     table = reliability(*answers)
-    np.testing.assert_allclose([row["accuracy"] for row in table], accuracy)
-    np.testing.assert_allclose([row["confidence"] for row in table], confidence)
+    np.testing.assert_allclose([one.accuracy for one in table], accuracy)
+    np.testing.assert_allclose([one.confidence for one in table], confidence)
     counts, _ = np.histogram(answers[0], bins=15, range=(0, 1))
-    assert [row["n"] for row in table] == list(counts)
+    assert [one.n for one in table] == list(counts)
 
 
 def test_calibration_error_weighs_scikit_learns_bins(answers):
@@ -126,8 +129,8 @@ def test_hand_worked_calibration_error():
 
 def test_certainty_falls_into_the_last_bin():
     assert reliability(np.array([0.0, 1.0]), np.array([False, True])) == [
-        {"confidence": 0.0, "accuracy": 0.0, "n": 1},
-        {"confidence": 1.0, "accuracy": 1.0, "n": 1},
+        CalibrationBin(confidence=0.0, accuracy=0.0, n=1),
+        CalibrationBin(confidence=1.0, accuracy=1.0, n=1),
     ]
     assert expected_calibration_error(np.array([1.0, 1.0]), np.array([True, False])) == 0.5
 

@@ -2,12 +2,13 @@ import itertools
 
 import numpy as np
 import pytest
+from small_evaluations import prediction
 
 from amif.training.evaluation.consistency import consistency
 
 
-def row(image, template, prediction, correct=None, **more):
-    return {"image_id": image, "template": template, "prediction": prediction, "correct": correct, **more}
+def row(image, template, answer, correct=None, **further):
+    return prediction(image_id=image, prediction=answer, correct=correct, template=template, **further)
 
 
 def naive_agreement(groups):
@@ -27,9 +28,9 @@ def test_agreement_is_that_of_all_pairs_of_wordings():
         rows.append(row(f"image {image}", question, f"answer {answer}"))
         groups.setdefault((image, question), []).append(answer)
     result = consistency(rows)
-    assert result["agreement"]["share"] == pytest.approx(naive_agreement(groups))
-    assert result["agreement"]["n"] == sum(len(answers) > 1 for answers in groups.values())
-    assert result["wordings"] == sum(len(answers) for answers in groups.values() if len(answers) > 1)
+    assert result.agreement.value == pytest.approx(naive_agreement(groups))
+    assert result.agreement.n == sum(len(answers) > 1 for answers in groups.values())
+    assert result.wordings == sum(len(answers) for answers in groups.values() if len(answers) > 1)
 
 
 def test_hand_worked_case():
@@ -41,20 +42,20 @@ def test_hand_worked_case():
             row("b", "is it?", "no", True),
         ]
     )
-    assert result["agreement"]["share"] == pytest.approx(100 * (1 / 3 + 1 + 1) / 3)
-    assert result["all_agree"]["share"] == pytest.approx(200 / 3)
-    assert result["all_right"]["share"] == pytest.approx(100 / 3)
-    assert (result["agreement"]["n"], result["wordings"]) == (3, 7)
+    assert result.agreement.value == pytest.approx(100 * (1 / 3 + 1 + 1) / 3)
+    assert result.all_agree.value == pytest.approx(200 / 3)
+    assert result.all_right.value == pytest.approx(100 / 3)
+    assert (result.agreement.n, result.wordings) == (3, 7)
 
 
 def test_wordings_are_found_by_their_link_too_and_images_keep_apart():
     linked = {"rephrasing_of": "55"}
     rows = [row("a", None, "yes", **linked), row("a", None, "no", **linked), row("b", None, "yes", **linked)]
     result = consistency(rows)
-    assert (result["agreement"]["share"], result["agreement"]["n"]) == (0.0, 1)
-    assert result["all_right"] is None
+    assert (result.agreement.value, result.agreement.n) == (0.0, 1)
+    assert result.all_right is None
 
 
 def test_without_several_wordings_there_is_nothing_to_say():
     assert consistency([row("a", "is it?", "yes"), row("b", "is it?", "no")]) is None
-    assert consistency([{"image_id": "a", "prediction": "yes"}] * 2) is None
+    assert consistency([prediction(image_id="a", prediction="yes")] * 2) is None

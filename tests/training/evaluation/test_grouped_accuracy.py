@@ -1,23 +1,21 @@
 import json
 
 import numpy as np
-from small_evaluations import table
+from small_evaluations import prediction, table
 
-from amif.training.evaluation import (
-    accuracy_with_interval,
-    baseline_rows,
-    evaluation_fingerprint,
-    prediction_rows,
-    score_rows,
-)
+from amif.training.evaluation.baselines import baseline_rows
+from amif.training.evaluation.fingerprint import evaluation_fingerprint
+from amif.training.evaluation.grouped_accuracy import accuracy_with_interval, score_rows
+from amif.training.evaluation.prediction_rows import prediction_rows
+from amif.training.evaluation.results import Interval
 
 
 def test_groups_follow_both_definitions_of_closed(rows):
     scores = score_rows(rows)
-    assert (scores["n"], scores["unscored"], scores["overall"]["n"]) == (5, 1, 4)
-    assert scores["overall"]["accuracy"] == 50.0
+    assert (scores.n, scores.unscored, scores.overall.n) == (5, 1, 4)
+    assert scores.overall.value == 50.0
     summary = {
-        name: {group: (round(result["accuracy"], 2), result["n"]) for group, result in scores[name].items()}
+        name: {group: (round(result.value, 2), result.n) for group, result in getattr(scores, name).items()}
         for name in ("by_answer_type", "by_yes_no", "by_question_type")
     }
     assert summary == {
@@ -35,8 +33,8 @@ def test_groups_follow_both_definitions_of_closed(rows):
 def test_a_set_without_types_has_no_groups_by_type():
     rows = prediction_rows(table(("1", "a", "Is it?", "yes", None, None)), ["yes"])
     scores = score_rows(rows)
-    assert scores["by_answer_type"] == scores["by_question_type"] == {}
-    assert list(scores["by_yes_no"]) == ["closed"]
+    assert scores.by_answer_type == scores.by_question_type == {}
+    assert list(scores.by_yes_no) == ["closed"]
 
 
 def test_the_paper_counts_of_vqa_rad_give_its_percentages():
@@ -45,15 +43,15 @@ def test_the_paper_counts_of_vqa_rad_give_its_percentages():
     predictions = ["yes"] * 219 + ["no"] * 32 + ["left lung"] * 144 + ["heart"] * 56
     dataset = table(*((str(i), str(i % 203), "q", answer, None, None) for i, answer in enumerate(references)))
     scores = score_rows(prediction_rows(dataset, predictions))
-    values = [scores["by_yes_no"]["closed"], scores["by_yes_no"]["open"], scores["overall"]]
-    assert [(round(value["accuracy"], 2), value["n"]) for value in values] == [(87.25, 251), (72.0, 200), (80.49, 451)]
-    assert all(value["ci95"][0] < value["accuracy"] < value["ci95"][1] for value in values)
+    values = [scores.by_yes_no["closed"], scores.by_yes_no["open"], scores.overall]
+    assert [(round(value.value, 2), value.n) for value in values] == [(87.25, 251), (72.0, 200), (80.49, 451)]
+    assert all(value.low < value.value < value.high for value in values)
 
 
 def test_the_interval_draws_images_not_questions():
-    together = [{"correct": index < 50, "image_id": str(index // 10)} for index in range(100)]
-    apart = [{"correct": index < 50, "image_id": str(index)} for index in range(100)]
-    widths = [np.diff(accuracy_with_interval(rows)["ci95"]) for rows in (together, apart)]
+    together = [prediction(correct=index < 50, image_id=str(index // 10)) for index in range(100)]
+    apart = [prediction(correct=index < 50, image_id=str(index)) for index in range(100)]
+    widths = [np.diff(accuracy_with_interval(rows).ci95) for rows in (together, apart)]
     assert widths[0] > 2.5 * widths[1]
 
 
@@ -66,21 +64,21 @@ def test_slake_english_counts_appear(data_dir):
     )
     rows = prediction_rows(dataset, [row["answer"].upper() for row in english])
     scores = score_rows(rows)
-    assert {group: result["n"] for group, result in scores["by_answer_type"].items()} == {"closed": 416, "open": 645}
-    assert {group: result["n"] for group, result in scores["by_yes_no"].items()} == {"closed": 355, "open": 706}
-    assert scores["overall"] == {"accuracy": 100.0, "ci95": [100.0, 100.0], "n": 1061}
-    assert sum(result["n"] for result in scores["by_question_type"].values()) == 1061
+    assert {group: result.n for group, result in scores.by_answer_type.items()} == {"closed": 416, "open": 645}
+    assert {group: result.n for group, result in scores.by_yes_no.items()} == {"closed": 355, "open": 706}
+    assert scores.overall == Interval(100.0, 100.0, 100.0, 1061)
+    assert sum(result.n for result in scores.by_question_type.values()) == 1061
     fingerprint = evaluation_fingerprint(rows, protocol="clean", seed=0, command="")
-    assert fingerprint["answer_type_counts"] == {"closed": 416, "open": 645}
-    assert fingerprint["yes_no_counts"] == {"closed": 355, "open": 706}
+    assert fingerprint.answer_type_counts == {"closed": 416, "open": 645}
+    assert fingerprint.yes_no_counts == {"closed": 355, "open": 706}
 
 
 def test_without_references_nothing_is_scored_and_the_log_says_so(dataset, caplog):
     unanswered = dataset.remove_columns("answer").add_column("answer", [None] * 5)
     with caplog.at_level("WARNING"):
         scores = score_rows(prediction_rows(unanswered, ["yes"] * 5))
-    assert scores["overall"] is None
-    assert (scores["n"], scores["unscored"]) == (5, 5)
-    assert scores["by_answer_type"] == scores["by_yes_no"] == scores["by_question_type"] == {}
+    assert scores.overall is None
+    assert (scores.n, scores.unscored) == (5, 5)
+    assert scores.by_answer_type == scores.by_yes_no == scores.by_question_type == {}
     assert "None of the 5 questions" in caplog.text
-    assert {row["correct"] for row in baseline_rows(dataset, unanswered)["question_only"]} == {None}
+    assert {row.correct for row in baseline_rows(dataset, unanswered)["question_only"]} == {None}

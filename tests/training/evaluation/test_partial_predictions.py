@@ -10,7 +10,8 @@ from small_models import small_model
 from small_runs import CANDIDATES, build_data, build_processor, trainer
 
 from amif.training.data import replace_images
-from amif.training.evaluation import PartialPredictions, prediction_rows, remove_partial_predictions
+from amif.training.evaluation.partial_predictions import PartialPredictions, remove_partial_predictions
+from amif.training.evaluation.prediction_rows import prediction_rows
 from amif.training.fine_tuning.arguments import FineTuningDataArguments
 from amif.training.fine_tuning.evaluation import measure_grounding
 

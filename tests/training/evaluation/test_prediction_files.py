@@ -4,7 +4,8 @@ import math
 import pytest
 from small_evaluations import table
 
-from amif.training.evaluation.prediction_files import Prediction, match_predictions, read_predictions
+from amif.training.evaluation.prediction_files import match_predictions, read_predictions
+from amif.training.evaluation.prediction_rows import ScoredAnswer
 
 ROWS = [
     {"id": 1, "prediction": "yes"},
@@ -12,7 +13,11 @@ ROWS = [
     {"id": "3", "prediction": "4"},
 ]
 OUR_ROWS = [{"question_id": row["id"], "prediction": row["prediction"], "answer": "x"} for row in ROWS]
-EXPECTED = {"1": Prediction("yes", None), "b,2": Prediction('left "upper" lobe', None), "3": Prediction("4", None)}
+EXPECTED = {
+    "1": ScoredAnswer("yes", None),
+    "b,2": ScoredAnswer('left "upper" lobe', None),
+    "3": ScoredAnswer("4", None),
+}
 DATASET = table(*((id_, "a", "?", "yes", None, None) for id_ in ("3", "1", "b,2")))
 
 
@@ -60,7 +65,7 @@ def test_scores_and_confidences_are_log_likelihoods(tmp_path):
     scores = [prediction.score for prediction in read_predictions(path).values()]
     assert scores[:2] == [-0.5, math.log(0.25)]
     assert all(math.isfinite(score) and score < -700 for score in (scores[2], scores[4]))
-    assert read_predictions(path)["4"] == Prediction(None, None)
+    assert read_predictions(path)["4"] == ScoredAnswer(None, None)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +113,7 @@ def test_separators_of_lines_within_an_answer_part_nothing(tmp_path):
 
 def test_missing_unknown_and_foreign_ids_are_listed_in_one_message():
     train = table(("t1", "a", "?", "yes", None, None))
-    given = {id_: Prediction("yes", None) for id_ in ("3", "t1", "zzz")}
+    given = {id_: ScoredAnswer("yes", None) for id_ in ("3", "t1", "zzz")}
     with pytest.raises(ValueError, match=r"p\.csv does not fit the 3 questions") as error:
         match_predictions(DATASET, given, "p.csv", {"train": train})
     message = str(error.value)
@@ -120,10 +125,10 @@ def test_missing_unknown_and_foreign_ids_are_listed_in_one_message():
 def test_ids_that_the_data_have_twice_cannot_be_named():
     twice = table(*((id_, "a", "?", "yes", None, None) for id_ in ("1", "1")))
     with pytest.raises(ValueError, match=r"1 question ids more than once.*: 1"):
-        match_predictions(twice, {"1": Prediction("yes", None)}, "p.csv")
+        match_predictions(twice, {"1": ScoredAnswer("yes", None)}, "p.csv")
 
 
 def test_long_lists_are_cut_but_counted():
     many = table(*((str(row), "a", "?", "yes", None, None) for row in range(500)))
     with pytest.raises(ValueError, match=r"499 of 500 questions have no prediction: .* and 479 more"):
-        match_predictions(many, {"7": Prediction("yes", None)}, "p.csv")
+        match_predictions(many, {"7": ScoredAnswer("yes", None)}, "p.csv")

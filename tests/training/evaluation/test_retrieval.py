@@ -24,10 +24,10 @@ def test_recalls_are_scikit_learns_top_k_accuracies(pairs):
     similarity = (images @ texts.T).numpy()
     for way, matrix in (("image_to_text", similarity), ("text_to_image", similarity.T)):
         for k in (1, 5, 10):
-            found = metrics[way][f"recall@{k}"]
-            assert found["recall"] == pytest.approx(100 * top_k_accuracy_score(np.arange(40), matrix, k=k))
-            assert found["ci95"][0] <= found["recall"] <= found["ci95"][1]
-    assert 5 < metrics["image_to_text"]["recall@1"]["recall"] < 95
+            found = getattr(metrics, way).recall[k]
+            assert found.value == pytest.approx(100 * top_k_accuracy_score(np.arange(40), matrix, k=k))
+            assert found.low <= found.value <= found.high
+    assert 5 < metrics.image_to_text.recall[1].value < 95
 
 
 def test_any_report_of_the_same_group_is_a_hit(pairs):
@@ -38,7 +38,7 @@ def test_any_report_of_the_same_group_is_a_hit(pairs):
     for row in range(40):
         best = sorted(range(40), key=lambda column: -similarity[row, column].item())[:5]
         hits += any(groups[column] == groups[row] for column in best)
-    assert metrics["image_to_text"]["recall@5"]["recall"] == pytest.approx(100 * hits / 40)
+    assert metrics.image_to_text.recall[5].value == pytest.approx(100 * hits / 40)
 
 
 def test_ranks_equal_a_loop_and_ties_go_against_the_model(pairs):
@@ -47,8 +47,8 @@ def test_ranks_equal_a_loop_and_ties_go_against_the_model(pairs):
     expected = [1 + sum(similarity[i, j] >= similarity[i, i] for j in range(40) if j != i) for i in range(40)]
     assert first_hits(similarity, torch.eye(40, dtype=torch.bool)).tolist() == [int(rank) for rank in expected]
     alike = retrieval_metrics(torch.ones(40, 3), torch.ones(40, 3), range(40), [str(i) for i in range(40)])
-    assert alike["text_to_image"]["recall@10"]["recall"] == 0
-    assert alike["text_to_image"]["median_rank"] == 40
+    assert alike.text_to_image.recall[10].value == 0
+    assert alike.text_to_image.median_rank == 40
 
 
 def test_chance_is_that_of_random_orders():
@@ -61,17 +61,17 @@ def test_chance_is_that_of_random_orders():
             for _ in range(draws)
             for group in groups
         ]
-        assert metrics[f"chance@{k}"] == pytest.approx(100 * np.mean(hits), abs=1)
-    assert metrics["chance@10"] == 100
+        assert metrics.chance[k] == pytest.approx(100 * np.mean(hits), abs=1)
+    assert metrics.chance[10] == 100
 
 
 def test_studies_are_drawn_whole(pairs):
     images, texts = (side.repeat_interleave(2, dim=0) for side in pairs)
     groups = [i // 2 for i in range(80)]
-    whole = retrieval_metrics(images, texts, groups, [str(i // 2) for i in range(80)])["image_to_text"]["recall@1"]
-    apart = retrieval_metrics(images, texts, groups, [str(i) for i in range(80)])["image_to_text"]["recall@1"]
-    assert whole["recall"] == apart["recall"]
-    assert np.diff(whole["ci95"]) > 1.2 * np.diff(apart["ci95"])
+    whole = retrieval_metrics(images, texts, groups, [str(i // 2) for i in range(80)]).image_to_text.recall[1]
+    apart = retrieval_metrics(images, texts, groups, [str(i) for i in range(80)]).image_to_text.recall[1]
+    assert whole.value == apart.value
+    assert np.diff(whole.ci95) > 1.2 * np.diff(apart.ci95)
 
 
 def test_a_table_says_all_and_what_does_not_fit_is_refused(pairs):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from small_evaluations import prediction
 from statsmodels.stats.contingency_tables import mcnemar
 
 from amif.training.evaluation.significance import compare_predictions, image_permutation_p, mcnemar_p
@@ -8,7 +9,7 @@ from amif.training.evaluation.significance import compare_predictions, image_per
 
 def rows(correct, image_ids):
     return [
-        {"question_id": str(row), "image_id": image, "correct": right}
+        prediction(str(row), image, correct=right)
         for row, (right, image) in enumerate(zip(correct, image_ids, strict=True))
     ]
 
@@ -55,23 +56,23 @@ def test_questions_that_move_together_are_weaker_evidence():
 def test_comparison_counts_and_difference():
     first, second, image_ids = two_systems()
     result = compare_predictions(rows(first, image_ids), rows(second, image_ids)[::-1])
-    assert result["difference"] == pytest.approx(100 * (first.mean() - second.mean()))
-    assert (result["only_first_right"], result["only_second_right"]) == (
+    assert result.difference.value == pytest.approx(100 * (first.mean() - second.mean()))
+    assert (result.only_first_right, result.only_second_right) == (
         (first & ~second).sum(),
         (second & ~first).sum(),
     )
-    assert result["changed"] == pytest.approx(100 * (first != second).mean())
-    assert result["ci95"][0] < result["difference"] < result["ci95"][1]
+    assert result.changed == pytest.approx(100 * (first != second).mean())
+    assert result.difference.low < result.difference.value < result.difference.high
     reverse = compare_predictions(rows(second, image_ids), rows(first, image_ids))
-    assert reverse["difference"] == pytest.approx(-result["difference"])
-    assert reverse["permutation_p"] == pytest.approx(result["permutation_p"])
+    assert reverse.difference.value == pytest.approx(-result.difference.value)
+    assert reverse.permutation_p == pytest.approx(result.permutation_p)
 
 
 def test_a_system_compared_with_itself_is_no_different():
     first, _, image_ids = two_systems()
     result = compare_predictions(rows(first, image_ids), rows(first, image_ids))
-    assert (result["difference"], result["ci95"]) == (0.0, [0.0, 0.0])
-    assert (result["mcnemar_p"], result["permutation_p"]) == (1.0, 1.0)
+    assert (result.difference.value, result.difference.ci95) == (0.0, (0.0, 0.0))
+    assert (result.mcnemar_p, result.permutation_p) == (1.0, 1.0)
 
 
 def test_interval_of_the_difference_is_scipys_paired_one():
@@ -87,7 +88,7 @@ def test_interval_of_the_difference_is_scipys_paired_one():
         rng=1,
     ).confidence_interval
     result = compare_predictions(rows(first, image_ids), rows(second, image_ids))
-    np.testing.assert_allclose(result["ci95"], 100 * np.array(expected), atol=0.4)
+    np.testing.assert_allclose(result.difference.ci95, 100 * np.array(expected), atol=0.4)
 
 
 def test_other_questions_are_refused_and_named():

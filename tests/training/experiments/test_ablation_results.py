@@ -4,7 +4,9 @@ import json
 
 import pytest
 from scipy import stats
+from small_evaluations import prediction
 
+from amif.training.evaluation.result_files import to_json, write_jsonl
 from amif.training.experiments.ablation import Ablation, AblationRow, Setting, chains
 from amif.training.experiments.ablation_results import (
     ablation_results,
@@ -35,7 +37,7 @@ ABLATION = Ablation(
 
 def answers(correct, seed=0):
     """A row a question, two questions an image."""
-    return [{"question_id": f"q{i}", "image_id": f"i{i // 2}", "correct": bool(c)} for i, c in enumerate(correct)]
+    return [prediction(f"q{i}", f"i{i // 2}", correct=bool(c)) for i, c in enumerate(correct)]
 
 
 def test_mean_and_interval_are_scipys():
@@ -52,11 +54,11 @@ def test_differences_are_of_the_seeds_that_both_rows_have():
     difference = paired_difference(row, base)
     assert difference["by_seed"] == {1: 50.0, 2: 0.0}
     assert difference["mean"] == 25.0
-    assert difference["images"]["difference"] == 25.0
-    assert difference["images"]["n"] == 8
+    assert difference["images"].difference.value == 25.0
+    assert difference["images"].difference.n == 8
     # By hand: seed 1 gains one answer on either image, seed 2 none; all four exchanges of two images give sums
     # 2, 0, 0 and -2, of which two are as far from zero as the observed 2.
-    assert difference["images"]["permutation_p"] == pytest.approx(0.5)
+    assert difference["images"].permutation_p == pytest.approx(0.5)
     assert paired_difference({3: row[3]}, base) is None
 
 
@@ -77,8 +79,7 @@ def result(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / "record.json").write_text(json.dumps({"kind": run.kind, "metrics": metrics}))
         if correct is not None:
-            lines = map(json.dumps, answers(correct))
-            (folder / "predictions.jsonl").write_text("\n".join(lines) + "\n")
+            write_jsonl(folder / "predictions.jsonl", answers(correct))
 
     for seed, correct in ((1, [1, 0, 0, 0]), (2, [1, 1, 0, 0])):
         measured = {"test_recall_i2t@1": seed / 10, "rank_correlation_text_text": seed / 5}
@@ -100,7 +101,7 @@ def test_every_figure_comes_from_its_runs(result):
     assert rows["2"]["runs"] == {1: {kind: f"{run.name}/record.json" for kind, run in found["2"][1].items()}}
     assert rows["4"]["mean"] is None
     assert "hf download nobody/nothing" in rows["3"]["skipped"]
-    json.dumps(result, allow_nan=False)
+    to_json(result)
 
 
 def test_tables_show_both_sides_and_say_what_they_are_not(result):

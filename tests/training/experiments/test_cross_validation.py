@@ -9,7 +9,7 @@ from PIL import Image
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.splits import NUM_FOLDS
-from amif.training.evaluation import prediction_rows
+from amif.training.evaluation.prediction_rows import prediction_rows
 from amif.training.evaluation.result_files import write_jsonl
 from amif.training.experiments.cross_validation import cross_validate, fold_runs
 from amif.training.experiments.runs import Experiments
@@ -53,17 +53,18 @@ def played(data, tmp_path):
 
 
 def test_all_questions_are_answered_once(played, data):
-    rows, metrics, *_ = played
+    rows, result, *_ = played
+    metrics = result.metrics
     whole = load_vqa_dataset(data, validation_by=None)["train"]
-    assert sorted(row["question_id"] for row in rows) == sorted(whole["question_id"])
-    assert metrics["overall"]["accuracy"] == pytest.approx(100 * 8 / 24)
-    assert sum(fold["n"] for fold in metrics["folds"]) == metrics["n"] == 24
-    right = sum(fold["accuracy"] * fold["n"] for fold in metrics["folds"])
-    assert right / 24 == pytest.approx(metrics["overall"]["accuracy"])
+    assert sorted(row.question_id for row in rows) == sorted(whole["question_id"])
+    assert metrics.scores.overall.value == pytest.approx(100 * 8 / 24)
+    assert sum(fold.n for fold in result.folds) == metrics.scores.n == 24
+    right = sum(fold.value * fold.n for fold in result.folds)
+    assert right / 24 == pytest.approx(metrics.scores.overall.value)
 
 
 def test_the_question_alone_learns_from_the_rows_of_each_fold(played, data):
-    _, metrics, *_ = played
+    _, result, *_ = played
     right = 0
     for fold in range(1, NUM_FOLDS + 1):
         splits = load_vqa_dataset(data, validation_fold=fold)
@@ -71,10 +72,10 @@ def test_the_question_alone_learns_from_the_rows_of_each_fold(played, data):
         for question, answer in zip(splits["validation"]["question"], splits["validation"]["answer"], strict=True):
             given = sorted(other for asked, other in known if asked == question)
             right += max(given, key=given.count) == answer
-    assert metrics["baselines"]["question_only"]["accuracy"] == pytest.approx(100 * right / 24)
-    assert metrics["comparisons"]["question_only"]["difference"] == pytest.approx(100 * (8 - right) / 24)
-    assert metrics["baselines"]["blank_images"]["accuracy"] == 0
-    assert metrics["comparisons"]["blank_images"]["difference"] == pytest.approx(100 * 8 / 24)
+    assert result.metrics.baselines["question_only"].value == pytest.approx(100 * right / 24)
+    assert result.comparisons["question_only"].difference.value == pytest.approx(100 * (8 - right) / 24)
+    assert result.metrics.baselines["blank_images"].value == 0
+    assert result.comparisons["blank_images"].difference.value == pytest.approx(100 * 8 / 24)
 
 
 def test_nothing_is_chosen_and_blank_images_are_shown_to_the_model_of_their_fold(played):

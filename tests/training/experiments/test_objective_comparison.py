@@ -1,11 +1,15 @@
 """The comparison of objectives on scripts that are played: who runs how long on what, and what the figures say."""
 
 import json
+from dataclasses import replace
 from statistics import fmean, stdev
 
 import numpy as np
 import pytest
+from small_evaluations import prediction
 
+from amif.training.evaluation.prediction_rows import read_prediction_rows
+from amif.training.evaluation.result_files import write_jsonl
 from amif.training.evaluation.significance import compare_predictions
 from amif.training.experiments.objective_comparison import (
     ARMS,
@@ -43,11 +47,10 @@ class Player:
             arm = options["--model_name_or_path"].split("_pretraining")[0]
             generator = np.random.default_rng([int(options["--seed"]), len(arm)])
             rows = [
-                {"question_id": f"q{i}", "image_id": f"i{i // 5}", "correct": bool(generator.random() < SKILL[arm])}
-                for i in range(100)
+                prediction(f"q{i}", f"i{i // 5}", correct=bool(generator.random() < SKILL[arm])) for i in range(100)
             ]
-            (output / "predictions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-            metrics = {"overall": {"accuracy": 100 * fmean(row["correct"] for row in rows)}}
+            write_jsonl(output / "predictions.jsonl", rows)
+            metrics = {"overall": {"accuracy": 100 * fmean(row.correct for row in rows)}}
         (output / "metrics.json").write_text(json.dumps(metrics))
 
 
@@ -63,7 +66,7 @@ def rows_of(experiments, arm, seed):
         for file in experiments.folder.glob(f"{arm}_fine_tuning*/predictions.jsonl")
         if json.loads((file.parent / "record.json").read_text())["seed"] == seed
     ]
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return read_prediction_rows(file)
 
 
 def test_stages_share_the_epochs_and_each_starts_from_the_one_before():
@@ -82,23 +85,23 @@ def test_differences_are_paired_over_all_seeds_by_image(played):
     _, experiments = played
     result = compare_objectives(experiments, ["none", "aga"], [1, 2], PRETRAINING, FINE_TUNING)
     rows = {arm: {seed: rows_of(experiments, arm, seed) for seed in (1, 2)} for arm in ("none", "aga")}
-    accuracies = [100 * fmean(row["correct"] for row in rows["aga"][seed]) for seed in (1, 2)]
+    accuracies = [100 * fmean(row.correct for row in rows["aga"][seed]) for seed in (1, 2)]
     assert result["arms"]["aga"]["accuracy"] == pytest.approx(accuracies)
     difference = result["differences"]["aga"]["none"]
-    expected = fmean(accuracies) - fmean(100 * fmean(row["correct"] for row in rows["none"][seed]) for seed in (1, 2))
-    assert difference["difference"] == pytest.approx(expected)
-    assert difference["n"] == 200
+    expected = fmean(accuracies) - fmean(100 * fmean(row.correct for row in rows["none"][seed]) for seed in (1, 2))
+    assert difference.difference.value == pytest.approx(expected)
+    assert difference.difference.n == 200
     assert result["differences"]["none"] == {}
     # With each seed's images as images of their own the interval would be another.
     apart = {
         arm: [
-            row | {"question_id": f"{seed} {row['question_id']}", "image_id": f"{seed} {row['image_id']}"}
+            replace(row, question_id=f"{seed} {row.question_id}", image_id=f"{seed} {row.image_id}")
             for seed in (1, 2)
             for row in rows[arm][seed]
         ]
         for arm in rows
     }
-    assert compare_predictions(apart["aga"], apart["none"])["ci95"] != difference["ci95"]
+    assert compare_predictions(apart["aga"], apart["none"]).difference.ci95 != difference.difference.ci95
 
 
 def test_nothing_is_done_twice_and_more_seeds_and_arms_are_added(played):

@@ -1,7 +1,7 @@
 import pytest
 
+from amif.training.data.references import acceptable_answers_of
 from amif.training.data.schema import build_vqa_dataset
-from amif.training.evaluation import acceptable_answers_of
 from amif.training.fine_tuning import answer_checks
 from amif.training.fine_tuning.answer_checks import check_predictions_differ, check_training_answers, count_unreachable
 

@@ -7,7 +7,7 @@ from PIL import Image
 from small_models import small_model
 from small_runs import build_data
 
-from amif.training.evaluation import candidate_answers
+from amif.training.evaluation.protocols import candidate_answers
 from amif.training.fine_tuning import splits as vqa_splits
 from amif.training.fine_tuning.arguments import FineTuningDataArguments
 from amif.training.fine_tuning.splits import load_splits, note_validation, of_question_types, training_rows

@@ -2,7 +2,9 @@
 
 import pytest
 
-from amif.training.evaluation import build_metrics, evaluation_fingerprint, prediction_rows
+from amif.training.evaluation.fingerprint import evaluation_fingerprint
+from amif.training.evaluation.metrics import build_metrics
+from amif.training.evaluation.prediction_rows import prediction_rows
 from amif.training.reports.published import published_results, published_table
 from amif.training.reports.tables import plain_text
 

@@ -1,5 +1,7 @@
-from amif.training.evaluation import prediction_rows
+from dataclasses import replace
+
 from amif.training.evaluation.grounding import grounding
+from amif.training.evaluation.prediction_rows import prediction_rows
 from amif.training.reports.tables import format_table
 
 
@@ -7,20 +9,20 @@ def test_table_is_aligned_and_ends_with_protocol_and_fingerprint(metrics):
     title, header, *body, confidence, note, fingerprint, command = format_table(metrics).splitlines()
     assert title == "tiny, test: 5 questions, 1 not scored"
     assert {len(line) for line in (header, *body)} == {len(header)}
-    assert note == f"Protocol paper: {metrics['protocol_note']}"
+    assert note == f"Protocol paper: {metrics.protocol_note}"
     assert confidence.startswith("Confidence (3 answers): expected calibration error ")
-    assert fingerprint.startswith(f"Fingerprint: questions {metrics['fingerprint']['questions_sha256'][:12]}; ")
+    assert fingerprint.startswith(f"Fingerprint: questions {metrics.fingerprint.questions_sha256[:12]}; ")
     assert "answer_type 3 closed, 2 open; yes/no 2 closed, 2 open" in fingerprint
     assert "seed 3" in fingerprint
     assert command == "Command: run_vqa.py --seed 3"
     cells = {line.split("  ")[0]: line.split()[-5:] for line in body}
-    low, high = metrics["overall"]["ci95"]
+    low, high = metrics.scores.overall.ci95
     assert cells["overall"] == ["50.00", f"{low:.2f}", "-", f"{high:.2f}", "4"]
     assert {"closed (answer_type)", "open (yes/no answer)", "question type size", "baseline always_no"} <= set(cells)
 
 
 def test_table_of_an_unscored_run_has_a_dash(metrics):
-    lines = format_table({**metrics, "overall": None}).splitlines()
+    lines = format_table(replace(metrics, scores=replace(metrics.scores, overall=None))).splitlines()
     assert lines[2].split() == ["overall", "-", "-", "0"]
 
 
@@ -28,7 +30,7 @@ def test_grounding_stands_below_where_it_was_measured(metrics, dataset):
     named = dataset.add_column("modality", ["size", "size", "CT", "CT", "CT"])
     real, other = (prediction_rows(named, ["yes", side, "liver", "yes", "axial"]) for side in ("left", "right"))
     measured = grounding(real, other, [real, other], [other])
-    first, second = format_table({**metrics, "grounding": measured}).split("\n\n")
+    first, second = format_table(replace(metrics, grounding=measured)).split("\n\n")
     assert first == format_table(metrics)
     title, header, *body, _, note = second.splitlines()
     assert title == "Does it look at the image?"
@@ -42,4 +44,4 @@ def test_grounding_stands_below_where_it_was_measured(metrics, dataset):
     assert values["among alike: visual reliance, question type size"] == "0.00"
     assert values["among alike: visual reliance, question type position"] == "100.00"
     assert "images of one modality shuffled" in note
-    assert "alike" not in format_table({**metrics, "grounding": grounding(real, other, [])})
+    assert "alike" not in format_table(replace(metrics, grounding=grounding(real, other, [])))
