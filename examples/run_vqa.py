@@ -30,6 +30,7 @@ from amif.training.checkpoints.resumable_files import check_output_folder, plan_
 from amif.training.distributed import start_process
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
+from amif.training.evaluation.prediction_rows import Prediction
 from amif.training.evaluation.protocols import candidate_answers
 from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
 from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
