@@ -7,28 +7,42 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .dicom_amif import is_dicom, read_dicom
+from .image_damage_amif import check_undamaged
+from .stretching_amif import stretch
 
 AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
+
+# Pillow's others are rare, or call other programs (EPS), or hold more than images.
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+_PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0
 
 
 def to_rgb(image: AmifImage) -> Image.Image:
     """Bring one image to mode RGB, upright, 8 bits a channel.
 
+    8-bit values are kept as they are. Wider integers and floats of one channel, and arrays and tensors of several, are
+    stretched linearly from the image's own [min, max] to [0, 255]; of files with 16 bits a colour the upper 8 are
+    read. Where a TIFF says that white is zero, more is darker. Transparent pixels lie on black. The EXIF orientation is
+    applied. Of several pages or frames the first is read.
+
+    What of a file is seen to be damaged: an end that is missing; of PNG every wrong byte, by its checksums; of JPEG 32
+    zero bytes in a row where its code cannot mean them, and what stops the decoder. Other wrong bytes within JPEG, BMP,
+    PPM and uncompressed TIFF are pixels like any other.
+
     Args:
         image: A PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
-            of a local file, DICOM as `read_dicom` shows it included. 8-bit values are kept as they are. Wider integers
-            and floats are stretched linearly from the image's own [min, max] to [0, 255]. Transparent pixels lie on
-            black. The EXIF orientation is applied.
+            of a local file, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or DICOM as `read_dicom` shows it.
 
     Returns:
         A PIL image of mode RGB and the upright size.
 
     Raises:
-        ValueError: If the file is missing, cut off, not an image or too large; the path is a URL; the array has another
-            shape, is empty, or holds NaN or infinity.
+        ValueError: If the file is missing, damaged, of another format or too large; the path is a URL; the image is
+            empty; the array has another shape, holds NaN or infinity, or masks pixels.
         TypeError: If the image or its values are of another type.
         ImportError: If the file is DICOM and pydicom is not installed.
     """
@@ -65,30 +79,42 @@ def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[in
 def _read_rgb(path: str | Path) -> Image.Image:
     if re.match(r"\w[\w+.-]*://", str(path)):
         raise ValueError(f"{path} is a URL and amif downloads nothing: save the image and pass its local path")
-    if is_dicom(path):
-        return read_dicom(path).convert("RGB")
     try:
-        image = Image.open(path)
+        dicom = is_dicom(path)
+        image = None if dicom else Image.open(path, formats=IMAGE_FORMATS)
     except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files
         raise _unreadable(path, error) from None
+    if image is None:
+        return read_dicom(path).convert("RGB")
     with image:
         return _pil_to_rgb(image, path)
 
 
 def _pil_to_rgb(image: Image.Image, name: str | Path) -> Image.Image:
+    # MPO is what Pillow calls a JPEG of several images.
+    if image.format not in (None, "MPO", *IMAGE_FORMATS):
+        raise ValueError(
+            f"{name} is of the format {image.format}, not of {', '.join(IMAGE_FORMATS)}: save it as PNG elsewhere"
+        )
+    if 0 in image.size:
+        raise ValueError(f"{name} is an empty image of {image.width} x {image.height} pixels: drop the row")
     try:
+        check_undamaged(image)
+        # Pillow inverts no TIFF of more than 8 bits, and turning an image upright loses its tags.
+        tags = getattr(image, "tag_v2", {})
+        inverted = tags.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
         image = ImageOps.exif_transpose(image)
+        if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+            return _on_black(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
     except Exception as error:
         raise _unreadable(name, error) from None
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_stretch(np.asarray(image), f"the image {name}")).convert("RGB")
-    if image.has_transparency_data:
-        return _on_black(image.convert("RGBA"))
-    return image.convert("RGB")
+    values = _stretch(np.asarray(image), f"the image {name}")
+    return Image.fromarray(255 - values if inverted else values).convert("RGB")
 
 
 def _unreadable(name: str | Path, error: Exception) -> ValueError:
-    return ValueError(f"cannot read the image {name} ({error}): pass a complete image file, or drop the row")
+    reason = f"it is none of {', '.join(IMAGE_FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+    return ValueError(f"cannot read the image {name} ({reason}): pass a complete image file, or drop the row")
 
 
 def _channels_last(tensor: torch.Tensor) -> np.ndarray:
@@ -97,12 +123,19 @@ def _channels_last(tensor: torch.Tensor) -> np.ndarray:
             f"an image tensor must have the shape (1 | 3 | 4, H, W), not {tuple(tensor.shape)}; "
             "pass a stack of images as a list"
         )
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise TypeError("an image tensor must be dense, not sparse, quantized or on the device meta")
     tensor = tensor.detach().cpu().permute(1, 2, 0)
     # numpy knows no bfloat16.
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return (tensor.float() if tensor.dtype.itemsize < 4 and tensor.is_floating_point() else tensor).numpy(force=True)
 
 
 def _array_to_rgb(array: np.ndarray) -> Image.Image:
+    if np.ma.is_masked(array):
+        raise ValueError(
+            f"{np.ma.count_masked(array)} pixels of the image are masked: say what they show, e.g. image.filled(0)"
+        )
+    array = np.asarray(array)
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or array.size == 0:
@@ -136,10 +169,7 @@ def _stretch(values: np.ndarray, name: str = "the image") -> np.ndarray:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinity: replace them, e.g. numpy.nan_to_num(image)")
-    low, high = values.min(), values.max()
-    if low == high:
-        return np.zeros(values.shape, np.uint8)
-    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+    return stretch(values, values.min(), values.max())
 
 
 def _on_black(image: Image.Image) -> Image.Image:

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,109 @@ def test_real_radiograph(data_dir):
     path = next((data_dir / "vqa_rad" / "images").glob("*.jpg"))
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(to_rgb(path)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize(("values", "suffix"), [(np.uint16, "tif"), (np.float32, "tif"), (np.uint8, "tif")])
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_tiff_in_which_white_is_zero(values, suffix, orientation, tmp_path):
+    stored = np.array([[0, 85], [170, 255]], values)
+    path = tmp_path / f"p.{suffix}"
+    Image.fromarray(stored).save(path, tiffinfo={262: 0, 274: orientation})
+    # Pillow's own writer has turned 8-bit values already.
+    expected = (stored if values == np.uint8 else 255 - stored)[:: -1 if orientation == 3 else 1]
+    expected = expected[:, ::-1] if orientation == 3 else expected
+    np.testing.assert_array_equal(np.asarray(to_rgb(path))[..., 0], expected)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(to_rgb(image))[..., 0], expected)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e308, 1.7e308, 1.0, 1e-300, 5e-324])
+def test_floats_of_any_size(scale):
+    shown = np.asarray(to_rgb(np.array([[-1.0, 0.0, 1.0]]) * scale))[..., 0]
+    assert shown.tolist() == [[0, 128, 255]]
+
+
+def test_float64_tensor_keeps_its_values():
+    assert np.asarray(to_rgb(torch.tensor([[[0.0, 1e200]]], dtype=torch.float64)))[..., 0].tolist() == [[0, 255]]
+
+
+def test_masked_arrays():
+    image = np.ma.masked_array(np.asarray(_image()), mask=False)
+    np.testing.assert_array_equal(np.asarray(to_rgb(image)), np.asarray(image))
+    image[0, 0] = np.ma.masked
+    with pytest.raises(ValueError, match=r"3 pixels .* masked.*filled"):
+        to_rgb(image)
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(1, 2, 2).to_sparse(), torch.zeros(1, 2, 2, device="meta")])
+def test_tensors_without_plain_values(tensor):
+    with pytest.raises(TypeError, match="must be dense"):
+        to_rgb(tensor)
+
+
+@pytest.mark.parametrize("image", [Image.new("RGB", (0, 3))])
+def test_pil_images_that_are_no_rgb(image):
+    with pytest.raises(ValueError, match="the given PIL image"):
+        to_rgb(image)
+
+
+def _encoded(image, **options):
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _encoded(Image.effect_noise((128, 128), 60), format="JPEG"),
+        _encoded(Image.effect_noise((128, 128), 60).convert("RGB"), format="JPEG", optimize=True),
+        _encoded(Image.effect_noise((128, 128), 60), format="JPEG", restart_marker_rows=1),
+        _encoded(Image.effect_noise((128, 128), 60), format="PNG"),
+    ],
+)
+@pytest.mark.parametrize("opened", [False, True])
+def test_zeroed_bytes(content, opened, tmp_path):
+    path = tmp_path / "p"
+    path.write_bytes(content)
+    to_rgb(path)
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])
+    with pytest.raises(ValueError, match="pass a complete image file") as error:
+        to_rgb(Image.open(path) if opened else path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"comment": bytes(200)}])
+def test_zeros_that_mean_an_even_area(options, tmp_path):
+    black = Image.new("RGB", (2000, 2000))
+    black.paste(Image.effect_noise((64, 64), 60), (900, 900))
+    black.save(tmp_path / "p.jpg", **options)
+    assert (bytes(32) in (tmp_path / "p.jpg").read_bytes()) == bool(options)
+    to_rgb(tmp_path / "p.jpg")
+
+
+def test_a_flipped_byte_in_png(tmp_path):
+    content = bytearray(_encoded(Image.effect_noise((64, 64), 60), format="PNG", compress_level=0))
+    content[len(content) // 2] ^= 1
+    (tmp_path / "p.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"p\.png"):
+        to_rgb(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"])
+def test_formats_that_are_read(kind, tmp_path):
+    _image(16, 24).save(tmp_path / "p", format=kind)
+    assert to_rgb(tmp_path / "p").size == (24, 16)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "TGA", "PDF", "SGI"])
+def test_other_formats_are_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was called"))
+    _image(16, 24).save(tmp_path / "p", format=kind)
+    with pytest.raises(ValueError, match=r"none of BMP, GIF"):
+        to_rgb(tmp_path / "p")
+    if kind != "PDF":
+        with Image.open(tmp_path / "p") as image, pytest.raises(ValueError, match=f"format {kind}, not of BMP"):
+            to_rgb(image)
