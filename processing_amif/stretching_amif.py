@@ -12,7 +12,7 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
         high: What becomes 255.
 
     Returns:
-        uint8, in the shape of `values`.
+        The same shape in uint8.
     """
     low, high = float(low), float(high)
     if low == high:

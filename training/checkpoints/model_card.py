@@ -58,13 +58,13 @@ def write_model_card(
     """Write README.md: use, data and licences, results, training, limits and citation, with metadata for the Hub.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: The checkpoint's folder.
         metrics: Of the checkpoint.
-        vision_model: name of the image encoder, or of the whole checkpoint, that training started from; None for a new
+        vision_model: Name of the image encoder, or of the whole checkpoint, that training started from; None for a new
             one.
-        text_model: the same of the text encoder.
-        trainer: what trained the checkpoint, after training; None where it was only evaluated.
-        trained_on: name of the training data where `metrics` are of other data; None: they are of the same.
+        text_model: The same of the text encoder.
+        trainer: What trained the checkpoint, after training; None where it was only evaluated.
+        trained_on: Name of the training data where `metrics` are of other data; None: they are of the same.
     """
     from ..reports.tables import format_table  # here, for trainers import this file and draw no table
 
@@ -101,14 +101,14 @@ def write_pretraining_card(
     """The same for a pre-training checkpoint.
 
     Args:
-        folder: the checkpoint's folder.
-        metrics: the content of metrics.json: for each split its losses and recalls.
-        dataset_name: name or path of the pairs.
-        vision_model: name of the image encoder, or of the whole checkpoint, that training started from; None for a new
+        folder: The checkpoint's folder.
+        metrics: The content of metrics.json: for each split its losses and recalls.
+        dataset_name: Name or path of the pairs.
+        vision_model: Name of the image encoder, or of the whole checkpoint, that training started from; None for a new
             one.
-        text_model: the same of the text encoder.
-        trainer: what trained the checkpoint, after training; None where it was only evaluated.
-        objective: a sentence on what was minimised.
+        text_model: The same of the text encoder.
+        trainer: What trained the checkpoint, after training; None where it was only evaluated.
+        objective: A sentence on what was minimised.
     """
     recalls = [
         f"{name:<32}{100 * value:6.2f}"

@@ -48,7 +48,7 @@ def mean_auroc(
     Args:
         targets: (n, labels) bool.
         scores: (n, labels), higher where a label is more likely; only the order within a label counts.
-        image_ids: n ids; the bootstrap draws all rows of an id together.
+        image_ids: N ids; the bootstrap draws all rows of an id together.
         draws: Of the bootstrap, with seed 0.
 
     Returns:

@@ -61,14 +61,14 @@ def most_frequent_by_question_type(training: Dataset, evaluation: Dataset) -> li
     """Answer every question with the most frequent training answer of its question type.
 
     Args:
-        training: rows of the package's schema whose answers may be known; rows without an answer teach nothing.
-        evaluation: rows to answer. A question type that is None or new gets training's most frequent answer.
+        training: Rows of the package's schema whose answers may be known; rows without an answer teach nothing.
+        evaluation: Rows to answer. A question type that is None or new gets training's most frequent answer.
 
     Returns:
         One normalised answer per row of `evaluation`, in its order.
 
     Raises:
-        ValueError: where `training` has no answers.
+        ValueError: If `training` has no answers.
     """
     return _predict(training, evaluation, [_question_type])
 
@@ -106,9 +106,9 @@ def baseline_rows(
     """The scored answers of systems that see no image.
 
     Args:
-        training: rows whose answers may be known (concatenate `known_splits`).
-        evaluation: the evaluated rows.
-        acceptable: how the references are read, as for `prediction_rows`.
+        training: Rows whose answers may be known (concatenate `known_splits`).
+        evaluation: The evaluated rows.
+        acceptable: How the references are read, as for `prediction_rows`.
 
     Returns:
         `prediction_rows` of `most_frequent_by_question_type`, `question_only` and, where the data name modality or

@@ -23,7 +23,7 @@ def bootstrap_ci95(
     Args:
         correct: (n,) booleans or 0/1, whether each question was answered rightly; or any other value a question, such
             as an overlap between 0 and 1 or the difference of two systems.
-        image_ids: n ids; the questions of one image are drawn together.
+        image_ids: N ids; the questions of one image are drawn together.
         draws: Number of bootstrap samples, each of as many images as there are.
         seed: Of the draws; equal arguments give equal intervals.
 

@@ -64,7 +64,7 @@ def classification_metrics(
         targets: (n, labels) bool.
         scores: (n, labels), higher where a label is more likely.
         names: Of the labels.
-        image_ids: n ids, for the intervals.
+        image_ids: N ids, for the intervals.
         decided: (n, labels) bool, the labels that the classifier gives; None where there is no such decision, as for
             several labels an image that are only ranked. Where each image has one label, its highest score decides.
 

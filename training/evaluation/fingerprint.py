@@ -82,10 +82,10 @@ def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dat
     """sha256 of all that predictions follow from.
 
     Args:
-        model: its weights and buffers count, whatever their path.
-        processor: its settings and vocabulary count.
-        dataset: rows of the schema; questions and images count, answers do not.
-        **settings: what else changes an answer, such as candidates, or its last digit, such as the batch size.
+        model: Its weights and buffers count, whatever their path.
+        processor: Its settings and vocabulary count.
+        dataset: Rows of the schema; questions and images count, answers do not.
+        **settings: What else changes an answer, such as candidates, or its last digit, such as the batch size.
     """
     digest = hashlib.sha256()
     # Not its state_dict, which FSDP spreads over the processes again.

@@ -48,8 +48,8 @@ def mean_with_interval(rows: Sequence[Prediction], values: Sequence[float | None
     """Mean of a value a question, in percent, with the interval of `bootstrap_ci95` over images.
 
     Args:
-        rows: n predictions.
-        values: n values, 1 for 100 %; a question whose value is None does not count.
+        rows: N predictions.
+        values: N values, 1 for 100 %; a question whose value is None does not count.
         measure: What the mean is called.
 
     Returns:
@@ -74,9 +74,9 @@ def means_by_group(
     """`mean_with_interval` of each group, in alphabetical order.
 
     Args:
-        rows: n predictions.
-        values: n values.
-        groups: n names; a row whose group is None belongs to none.
+        rows: N predictions.
+        values: N values.
+        groups: N names; a row whose group is None belongs to none.
         measure: What the means are called.
 
     Returns:

@@ -43,7 +43,7 @@ def fit_linear_probe(
         targets: (n, labels) bool, each label True somewhere and, with `several`, False somewhere.
         validation_features: (m, d).
         validation_targets: (m, labels).
-        several: whether an image may have several labels: then one regression a label, else one for all.
+        several: Whether an image may have several labels: then one regression a label, else one for all.
     """
 
     def fitted(strength: float) -> Pipeline:
@@ -56,6 +56,3 @@ def fit_linear_probe(
         return float(np.mean(areas)) if areas else -1.0
 
     return max((LinearProbe(fitted(strength), strength) for strength in STRENGTHS), key=area)
-
-
-__all__ = ["LinearProbe", "fit_linear_probe"]

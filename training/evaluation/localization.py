@@ -12,15 +12,15 @@ def patches_in_box(box: Sequence[float], image_size: tuple[int, int], grid: int)
     """Which patches of a square grid a box touches.
 
     Args:
-        box: x0, y0, x1, y1 in pixels, ends exclusive.
+        box: (x0, y0, x1, y1) in pixels, ends exclusive.
         image_size: Width and height in pixels of the image that the box is about; the model sees it whole.
-        grid: patches on a side.
+        grid: Patches on a side.
 
     Returns:
         (grid * grid,) bool, in reading order.
 
     Raises:
-        ValueError: where the box has no area or lies outside of the image.
+        ValueError: If the box has no area or lies outside of the image.
     """
     x0, y0, x1, y1 = box
     width, height = image_size

@@ -18,9 +18,9 @@ class PartialPredictions:
     `read` on every process before any calls `append`.
 
     Args:
-        folder: the run's output folder.
-        fingerprint: names model, data, candidates and settings; two evaluations that share it give the same answers.
-        process_index: which file this process appends to.
+        folder: The run's output folder.
+        fingerprint: Names model, data, candidates and settings; two evaluations that share it give the same answers.
+        process_index: Which file this process appends to.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str, process_index: int = 0) -> None:

@@ -33,9 +33,9 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
         Predictions by id, in the file's order. Ids are text, so that 7 and "7" are the same.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: for another suffix, no rows, a row without id or prediction, an id that comes twice, or a score or
-            confidence out of its range; with the file and the rows or ids.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the suffix is another, there are no rows, a row has no id or prediction, an id comes twice, or a
+            score or confidence is out of its range; with the file and the rows or ids.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -58,14 +58,14 @@ def match_predictions(
     """The answers and scores in the order of the questions, every question once.
 
     Args:
-        dataset: the evaluated rows of the package's schema.
-        predictions: what `read_predictions` gives.
-        source: the file, for messages.
-        other_splits: the data's other splits, so that predictions for them are recognised.
+        dataset: The evaluated rows of the package's schema.
+        predictions: What `read_predictions` gives.
+        source: The file, for messages.
+        other_splits: The data's other splits, so that predictions for them are recognised.
 
     Raises:
-        ValueError: naming ids that are not in the data, ids that belong to another split, questions without a
-            prediction, and ids that the data itself have more than once.
+        ValueError: If ids are not in the data or belong to another split, questions have no prediction, or the data
+            themselves have an id more than once; it names them all.
     """
     wanted = list(map(str, dataset["question_id"]))
     problems = [

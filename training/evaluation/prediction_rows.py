@@ -106,14 +106,14 @@ def prediction_rows(
     """What was predicted beside the data's own columns, and whether it is right.
 
     Args:
-        dataset: n rows of the package's schema; its images are not decoded.
-        predictions: n answers in the order of `dataset`; None for an answer that was withheld, which is not right.
-        scores: n scores of the predictions (log-likelihoods); None, or a score that is not finite, is written as null.
+        dataset: N rows of the package's schema; its images are not decoded.
+        predictions: N answers in the order of `dataset`; None for an answer that was withheld, which is not right.
+        scores: N scores of the predictions (log-likelihoods); None, or a score that is not finite, is written as null.
         acceptable: From a reference to the normalised answers of which any is right; `acceptable_answers_of` knows
             which rule a data set has.
 
     Returns:
-        n predictions, in the order of `dataset`.
+        N predictions, in the order of `dataset`.
 
     Raises:
         ValueError: If the lengths differ.

@@ -25,7 +25,7 @@ def protocol_note(protocol: str) -> str:
     """The sentence to print beside every number of `protocol`.
 
     Raises:
-        ValueError: where the protocol is not "clean", "paper", "generate" or "unstated".
+        ValueError: If the protocol is not "clean", "paper", "generate" or "unstated".
     """
     if protocol not in _NOTES:
         raise ValueError(f"Unknown protocol {protocol!r}; it is one of {', '.join(_NOTES)}.")
@@ -36,7 +36,7 @@ def known_splits(splits: DatasetDict, eval_split: str) -> list[Dataset]:
     """The splits whose answers may be used when `eval_split` is evaluated: train, and for test validation too.
 
     Raises:
-        ValueError: where `eval_split` is neither "validation" nor "test".
+        ValueError: If `eval_split` is neither "validation" nor "test".
     """
     if eval_split not in _KNOWN_SPLITS:
         raise ValueError(f"Evaluate on one of {', '.join(_KNOWN_SPLITS)}, not on {eval_split!r}.")
@@ -58,7 +58,7 @@ def knowledge_answers(splits: DatasetDict, eval_split: str) -> list[str]:
     on test may know those of validation too.
 
     Raises:
-        ValueError: where `eval_split` is neither "validation" nor "test", or nothing is known.
+        ValueError: If `eval_split` is neither "validation" nor "test", or nothing is known.
     """
     answers = distinct_answers(*known_splits(splits, eval_split))
     if not answers:
@@ -85,11 +85,11 @@ def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> li
     Args:
         protocol: "clean" (the answers of `knowledge_answers`), "paper" (the evaluated split's own answers) or
             "generate" (none).
-        splits: rows of the package's schema.
+        splits: Rows of the package's schema.
         eval_split: "validation" or "test".
 
     Raises:
-        ValueError: where the protocol is unknown, or the answers that it needs are not there.
+        ValueError: If the protocol is unknown, or the answers that it needs are not there.
     """
     if protocol not in ANSWERING_PROTOCOLS:
         raise ValueError(f"Answer under one of the protocols {', '.join(ANSWERING_PROTOCOLS)}, not {protocol!r}.")

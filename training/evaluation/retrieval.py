@@ -67,8 +67,8 @@ def retrieval_metrics(
     Args:
         images: (n, d) unit vectors.
         texts: (n, d) unit vectors, of the same pairs.
-        groups: n; a report of the same group as an image's own is a hit as well.
-        study_ids: n; intervals are from a bootstrap that draws studies as queries, among unchanged pairs.
+        groups: N; a report of the same group as an image's own is a hit as well.
+        study_ids: N; intervals are from a bootstrap that draws studies as queries, among unchanged pairs.
 
     Raises:
         ValueError: If the numbers differ, or there are no pairs.

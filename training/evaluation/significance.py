@@ -97,7 +97,7 @@ def image_permutation_p(differences: np.ndarray, image_ids: Sequence[str]) -> fl
 
     Args:
         differences: (n,) integers, what the first system scores on each question less what the second does.
-        image_ids: n ids.
+        image_ids: N ids.
 
     Returns:
         The share of the exchanges whose sum is at least as far from zero as the observed one.

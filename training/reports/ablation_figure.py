@@ -1,4 +1,4 @@
-"""A table of ablations as a picture: what each row changes here, and in the paper."""
+"""A table of ablations as a figure: what each row changes here, and in the paper."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -47,11 +47,11 @@ class Block:
     """One module of the figure.
 
     Attributes:
-        name: its name in the model.
-        kind: its class.
-        stacks: lengths of its own lists of layers, by their names.
-        parameters: how many it has, counted once where they are shared with an earlier block.
-        shapes: of the tensors that it gave for one image and one text.
+        name: Its name in the model.
+        kind: Its class.
+        stacks: Lengths of its own lists of layers, by their names.
+        parameters: How many it has, counted once where they are shared with an earlier block.
+        shapes: Of the tensors that it gave for one image and one text.
     """
 
     name: str
@@ -66,7 +66,7 @@ def read_blocks(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> list[Bl
 
     Args:
         model: `AmifForPreTraining` or `AmifForVisualQuestionAnswering`.
-        inputs: arguments of its forward. A block that this does not reach, such as a fusion without knowledge, has no
+        inputs: Arguments of its forward. A block that this does not reach, such as a fusion without knowledge, has no
             shapes.
     """
     names = [name for name in LAYOUTS[type(model)] if _is_there(model, name)]

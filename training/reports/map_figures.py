@@ -18,7 +18,7 @@ Box = Sequence[float]
 
 _BOX, _BLUE = "#36d0ff", "#2563a8"
 
-# Clear where there is no more than an even share, then ever more opaque, so that the picture stays readable.
+# Clear where there is no more than an even share, then ever more opaque, so that the image stays readable.
 _HEAT = LinearSegmentedColormap.from_list("heat", [(1, 0.75, 0.1, 0), (1, 0.55, 0.05, 0.65), (0.9, 0.1, 0.05, 0.85)])
 
 _PANEL = 2.1
@@ -35,12 +35,12 @@ def word_map_figure(
     """A row a checkpoint, a column a phrase; all panels on one scale.
 
     Args:
-        image: the picture that the maps are of.
-        text: the report or question that they are of, written above them.
-        maps: by the checkpoints' names.
-        phrases: words of the text.
+        image: What the maps are of.
+        text: The report or question that they are of, written above them.
+        maps: By the checkpoints' names.
+        phrases: Words of the text.
         kind: "transport" (figure 4) or "attention" (figure 5, whose gated checkpoints get the gate's values too).
-        box: x0, y0, x1, y1 in pixels of what the phrases name; each panel then says how much of its map lies inside.
+        box: (x0, y0, x1, y1) in pixels of what the phrases name; each panel then says how much of its map lies inside.
     """
     chosen = {
         name: [phrase_map(one.words, getattr(one, kind), phrase) for phrase in phrases] for name, one in maps.items()

@@ -30,13 +30,13 @@ class WordMaps:
     """Maps of a text over one image, each (grid, grid) float32; row 0 is the top of the image.
 
     Attributes:
-        words: those of the text that the model reads, in order.
-        transport: for each word, the share of its mass that the exact plan between all words and all patches brings to
+        words: Those of the text that the model reads, in order.
+        transport: For each word, the share of its mass that the exact plan between all words and all patches brings to
             each patch (equation 10); of sum 1.
-        attention: for each word, its attention over the patches, averaged over heads and co-attention layers, the share
+        attention: For each word, its attention over the patches, averaged over heads and co-attention layers, the share
             of a class token left out; of sum 1.
-        gate: mean of the gate's values over the width, of each patch; None without a gate.
-        word_gates: the same of each word; None without a gate.
+        gate: Mean of the gate's values over the width, of each patch; None without a gate.
+        word_gates: The same of each word; None without a gate.
     """
 
     words: list[str]
@@ -50,13 +50,13 @@ def word_maps(model: Model, processor: AmifProcessor, image: Image.Image, text: 
     """Maps of a text over one image.
 
     Args:
-        model: in evaluation mode, with eager attention, the only one that keeps its weights.
-        processor: the model's.
-        image: the picture.
-        text: a report for a model of pre-training, else a question.
+        model: In evaluation mode, with eager attention, the only one that keeps its weights.
+        processor: The model's.
+        image: What the text is about.
+        text: A report for a model of pre-training, else a question.
 
     Raises:
-        ValueError: where the text holds no word, or attention is not eager.
+        ValueError: If the text holds no word, or attention is not eager.
     """
     inputs, words = _inputs(model, processor, image, text)
     with torch.no_grad():
@@ -212,7 +212,7 @@ def draw_map(weights: np.ndarray, size: tuple[int, int], color: tuple[int, int, 
         color: Red, green and blue.
 
     Returns:
-        A picture of mode RGBA and that size.
+        An image of mode RGBA and that size.
     """
     excess = np.clip(weights * weights.size - 1, 0, None)
     opacity = np.rint(255 * excess / max(excess.max(), 1.0)).astype(np.uint8)
