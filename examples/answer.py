@@ -31,7 +31,8 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     image = arguments.image
     if arguments.frame is not None or arguments.window is not None:
         image = read_dicom(image, arguments.frame, window_of(arguments.window))
-    answer = pipeline("medical-vqa", model=arguments.model)  # pyright: ignore  # its stub knows no registered task
+    # The stub of `pipeline` knows no registered task.
+    answer = pipeline("medical-vqa", model=arguments.model)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return answer(
         image=image,
         question=arguments.question,
