@@ -246,3 +246,49 @@ def test_without_pydicom_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImportError, match=r'pip install "amif\[dicom\]"'):
         to_rgb(path)
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"WindowCenter": ("DS", "NaN")}, "WindowCenter"),
+        ({"WindowCenter": ("LO", "abc"), "WindowWidth": ("DS", "5")}, "WindowCenter|cannot"),
+        ({"RescaleSlope": ("DS", None)}, "RescaleSlope"),
+        ({"RescaleSlope": ("DS", "0")}, "RescaleSlope"),
+        (
+            {"VOILUTFunction": ("CS", "CUBIC"), "WindowCenter": ("DS", "5"), "WindowWidth": ("DS", "9")},
+            "VOILUTFunction",
+        ),
+        ({"WindowCenter": ("DS", ["5", "6"]), "WindowWidth": ("DS", "9")}, "do not pair"),
+        ({"VOILUTSequence": ("SQ", [pydicom.Dataset()])}, "VOILUTSequence"),
+        ({"ModalityLUTSequence": ("SQ", [pydicom.Dataset()])}, "ModalityLUTSequence"),
+        ({"PhotometricInterpretation": ("CS", "CMYK")}, "PhotometricInterpretation"),
+        ({"Modality": ("CS", "RTDOSE")}, "kind RT Dose"),
+        ({"SOPClassUID": ("UI", "1.2.840.10008.5.1.4.1.1.66.4")}, "kind Segmentation Storage"),
+    ],
+)
+def test_tags_that_cannot_be_used(tmp_path, elements, message):
+    parts = {name: pydicom.DataElement(name, *element) for name, element in elements.items()}
+    path = (
+        changed(tmp_path, "CT_small.dcm", WindowWidth=40, **parts)
+        if "WindowWidth" not in parts
+        else changed(tmp_path, "CT_small.dcm", **parts)
+    )
+    with pytest.raises(ValueError, match=message) as error:
+        read_dicom(path)
+    assert "changed.dcm" in str(error.value)
+
+
+@pytest.mark.parametrize(("function", "width"), [("LINEAR_EXACT", 400.0), ("LINEAR_EXACT", 0.5), ("SIGMOID", 400.0)])
+def test_windows_that_open_otherwise(tmp_path, function, width):
+    """DICOM PS3.3 C.11.2.1.3."""
+    path = changed(tmp_path, "CT_small.dcm", WindowCenter=40, WindowWidth=width, VOILUTFunction=function)
+    x = (pydicom.dcmread(path).pixel_array - 1024.0 - 40) / width
+    expected = np.clip(x + 0.5, 0, 1) if function == "LINEAR_EXACT" else 1 / (1 + np.exp(np.clip(-4 * x, -700, 700)))
+    np.testing.assert_allclose(pixels(path), expected * 255, atol=1)
+
+
+def test_a_window_on_colours_is_refused():
+    for name in ("SC_rgb_rle.dcm", "examples_palette.dcm"):
+        with pytest.raises(ValueError, match="colour image"):
+            read_dicom(bundled(name), window=(40, 400))
