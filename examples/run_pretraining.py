@@ -29,7 +29,6 @@ from datasets import DatasetDict
 
 from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.model_files import check_evaluated_checkpoint
-from amif.training.checkpoints.provenance import note_held_out, note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.data import StrongAugmentation
 from amif.training.distributed import start_process
@@ -38,7 +37,7 @@ from amif.training.pretraining.arguments import PretrainingDataArguments
 from amif.training.pretraining.base_trainer import BasePreTrainer
 from amif.training.pretraining.cost import cost_in
 from amif.training.pretraining.ground_truth import ground_truth_metrics
-from amif.training.pretraining.model import build_model, image_size_of
+from amif.training.pretraining.model import build_model, image_size_of, note_data
 from amif.training.pretraining.objectives import OBJECTIVES
 from amif.training.pretraining.teacher import add_teacher_embeddings, load_teacher
 from amif.training.recipes import choice_ahead, parse_with_recipe
@@ -66,17 +65,15 @@ def main() -> None:
     splits = data_args.load()
     for split, studies in splits.items():
         logger.info(f"{data_args.dataset} {split}: {len(studies)} studies")
-    online = data_args.teacher_mode == "online"
-    teacher = load_teacher(data_args.teacher, training_args.device) if online else None
-    if not online:
+    teacher = load_teacher(data_args.teacher, training_args.device) if data_args.teacher_mode == "online" else None
+    if teacher is None:
         with training_args.main_process_first():
             splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device)
 
     # 4. Model and processor
     model, processor = build_model(replace(model_args, model_name_or_path=plan.start), data_args, splits)
     if plan.trains:
-        note_held_out(model.config, data_args.sets_without_validation(), data_args.validation_by)
-        note_trained_on(model.config, data_args.sources)
+        note_data(model.config, data_args)
 
     # 5. Training
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)

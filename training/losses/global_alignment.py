@@ -37,7 +37,7 @@ def global_loss(terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """L_global of the alignment terms (equations 6-8): both directions of image and text are one loss, and t2t another.
 
     Args:
-        terms: scalars by the names of `TEMPERATURE_OF`; "i2i" and "t2t" may be missing.
+        terms: Scalars by the names of `TEMPERATURE_OF`; "i2i" and "t2t" may be missing.
     """
     inter = (terms["i2t"] + terms["t2i"]) / 2
     return inter + sum(terms[name] for name in ("i2i", "t2t") if name in terms)

@@ -49,14 +49,14 @@ def sparsify(similarity: torch.Tensor, threshold: torch.Tensor, form: str = "ste
 
     Args:
         similarity: A, (B, n, m), of `min_max_similarity`: its row maximum is 1, so no row becomes empty.
-        threshold: theta, (B, n), below 1.
-        form: one of the four above.
+        threshold: Thresholds theta, (B, n), below 1.
+        form: One of the four above.
 
     Returns:
         K, (B, n, m).
 
     Raises:
-        ValueError: for another form.
+        ValueError: If `form` is another.
     """
     if form not in SPARSITIES:
         raise ValueError(f"Sparsity {form!r} is none of {', '.join(SPARSITIES)}.")
@@ -83,19 +83,19 @@ def gather_groups(
         w = K / sum K,  c_i = sum_j w_ij y_j
 
     Args:
-        anchors: x, (B, n, e).
-        tokens: y, (B, m, e) of the other modality of the same pair.
+        anchors: Anchors x, (B, n, e).
+        tokens: Tokens y, (B, m, e) of the other modality of the same pair.
         threshold: (B, n), below 1.
         mask: (B, m), True where a token may be gathered; None where all may.
         similarity: "inner": <x, y>, as in SPARC; or "cosine".
-        sparsity: as for `sparsify`.
+        sparsity: As for `sparsify`.
 
     Returns:
         Groups c (B, n, e) and weights w (B, n, m), float32, or float64 where the inputs are. Where no token may be
         gathered both are 0.
 
     Raises:
-        ValueError: for another similarity or sparsity.
+        ValueError: If `similarity` or `sparsity` is another.
     """
     if similarity not in SIMILARITIES:
         raise ValueError(f"Similarity {similarity!r} is none of {', '.join(SIMILARITIES)}.")
@@ -127,7 +127,7 @@ def group_alignment(
         image_tokens: V, (B, P, e).
         image_groups: C, (B, L, e): what each of the report's tokens gathered; None leaves this direction out.
         text_groups: G, (B, P, e): what each patch gathered; None leaves this direction out.
-        temperature: tau, above 0.
+        temperature: Temperature tau, above 0.
         text_mask: (B, L), True where a token is valid.
         negatives: "in_pair", as the abstract says; "batch" is an ablation.
 
@@ -160,9 +160,9 @@ def cross_group_alignment(
     Args:
         image_groups: C, (B, L, e): what each of the report's tokens gathered of the image.
         text_groups: G, (B, P, e): what each patch gathered of the report.
-        temperature: tau, above 0.
+        temperature: Temperature tau, above 0.
         text_mask: (B, L), True where a token is valid.
-        attention_temperature: tau_a, above 0.
+        attention_temperature: Temperature tau_a, above 0.
 
     Returns:
         A scalar, float32, or float64 where the inputs are. Pairs without a valid token are left out.

@@ -18,13 +18,13 @@ def sample_hard_negatives(
             1.
         exclude: (n, m), True where a column may not be drawn, as of the same study or report; None where only the
             diagonal may not.
-        generator: of the draws, on the weights' device; None for torch's global one.
+        generator: Of the draws, on the weights' device; None for torch's global one.
 
     Returns:
         (n,) int64 columns; -1 where a row has nothing to sample, as in a batch of one or of duplicates.
 
     Raises:
-        ValueError: for a weight that may be drawn and is negative or not finite.
+        ValueError: If a weight that may be drawn is negative or not finite.
     """
     forbidden = torch.zeros_like(weights, dtype=torch.bool) if exclude is None else exclude.bool().clone()
     forbidden.diagonal().fill_(True)

@@ -10,8 +10,8 @@ def info_nce(similarity: torch.Tensor, temperature: torch.Tensor | float) -> tup
     """Mean of -log softmax(s / tau) at the pairs, by rows and by columns; log N where everything is alike.
 
     Args:
-        similarity: s, (N, N); row i and column i are a pair.
-        temperature: tau, above 0.
+        similarity: Similarities s, (N, N); row i and column i are a pair.
+        temperature: Temperature tau, above 0.
 
     Returns:
         Two scalars, float32, or float64 where the similarities are: rows find their columns, and the reverse.

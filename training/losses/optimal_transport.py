@@ -51,8 +51,8 @@ def transport_loss(
     min_T <T, C> by C is T itself.
 
     Args:
-        image_tokens, text_tokens, image_mask, text_mask: as for `transport_cost`.
-        solver: as for `transport_plan`.
+        image_tokens, text_tokens, image_mask, text_mask: As for `transport_cost`.
+        solver: As for `transport_plan`.
 
     Returns:
         A scalar. An example without a valid pair of tokens counts as 0.
@@ -82,14 +82,14 @@ def transport_plan(
         cost: (p, t) or (batch, p, t), any floating dtype.
         row_mask: (p,) or (batch, p), True where the row is valid; None where all are.
         column_mask: (t,) or (batch, t), likewise.
-        solver: one of the four above.
+        solver: One of the four above.
 
     Returns:
         A plan of the cost's shape and device, float32, or float64 where the cost is; detached. Padding is exactly 0 and
         its cost is never read. An example without a valid row or column has a plan of zeros.
 
     Raises:
-        ValueError: for another solver, or a valid cost that is not finite.
+        ValueError: If `solver` is another, or a valid cost is not finite.
 
     Sources: Bonneel et al., SIGGRAPH Asia 2011 (emd); Xie, Wang, Wang and Zha, UAI 2019, arXiv 1802.04307 (ipot);
     Cuturi, NeurIPS 2013 (sinkhorn).

@@ -17,17 +17,17 @@ def hide_patches(
     """Draw the patches that an image encoder does not see, equally many in each image.
 
     Args:
-        batch: number of images.
+        batch: Number of images.
         patches: P, patches of an image, without a class token.
-        ratio: share to hide; floor(P (1 - ratio)) patches stay visible, one at least.
-        generator: of the draws, on `device`; None for torch's global one.
-        device: of the result.
+        ratio: Share to hide; floor(P (1 - ratio)) patches stay visible, one at least.
+        generator: Of the draws, on `device`; None for torch's global one.
+        device: Of the result.
 
     Returns:
         (batch, P) bool, True where hidden.
 
     Raises:
-        ValueError: for a ratio outside of 0 to 1, 1 excluded.
+        ValueError: If the ratio is not from 0 to below 1.
     """
     _check_ratio(ratio)
     # Rounded, because 10 x (1 - 0.9) is a little less than 1 in floating point.
@@ -44,14 +44,14 @@ def hide_words(
     Args:
         words: (B, L) bool, True where a token belongs to a word; never [CLS], [SEP] or padding.
         continued: (B, L) bool, True where a token continues the word of the token before, as "##" pieces do.
-        ratio: share of the True tokens of `words` to hide; 0 hides nothing.
-        generator: of the draws, on the device of `words`; None for torch's global one.
+        ratio: Share of the True tokens of `words` to hide; 0 hides nothing.
+        generator: Of the draws, on the device of `words`; None for torch's global one.
 
     Returns:
         (B, L) bool, True where hidden.
 
     Raises:
-        ValueError: for a ratio outside of 0 to 1, 1 excluded.
+        ValueError: If the ratio is not from 0 to below 1.
     """
     _check_ratio(ratio)
     # Word 0 is what stands before the first word.

@@ -23,7 +23,7 @@ def normalised_patches(pixel_values: torch.Tensor, patches: int) -> torch.Tensor
         (B, P, channels x side x side) in reading order, float32, or float64 where the pixels are.
 
     Raises:
-        ValueError: if the image does not divide into such a grid.
+        ValueError: If the image does not divide into such a grid.
     """
     grid = math.isqrt(patches)
     height, width = pixel_values.shape[-2:]

@@ -28,15 +28,15 @@ def soft_labels(
     Args:
         similarity: (n, m), cosines of row i with column j; a row whose positive is outside of the columns, as the last
             ones of a taller than wide matrix, gets no lambda.
-        temperature: tau, above 0. A teacher's own logit scale s is temperature 1 / s.
-        flexibility_weight: lambda, 0 or more.
-        form: one of the three above.
+        temperature: Temperature tau, above 0. A teacher's own logit scale s is temperature 1 / s.
+        flexibility_weight: Lambda, 0 or more.
+        form: One of the three above.
 
     Returns:
         (n, m), float32, or float64 where the similarities are.
 
     Raises:
-        ValueError: for another form, or a temperature that is not above 0.
+        ValueError: If `form` is another, or the temperature is not above 0.
     """
     if form not in FORMS:
         raise ValueError(f"form {form!r} is none of {', '.join(FORMS)}.")
@@ -59,7 +59,7 @@ def soft_label_alignment(log_probabilities: torch.Tensor, targets: torch.Tensor)
     (1 + lambda) log(1 + lambda), 0.01005 at lambda = 0.01. With one-hot targets this is the InfoNCE loss.
 
     Args:
-        log_probabilities: log P of equations 2-4, (n, m): log_softmax of the student's similarities over temperature.
+        log_probabilities: Log P of equations 2-4, (n, m): log_softmax of the student's similarities over temperature.
         targets: H, (n, m).
 
     Returns:

@@ -21,9 +21,9 @@ def token_contrast(
     The mean is over each pair's valid tokens first and then over pairs, so that long reports do not weigh more.
 
     Args:
-        first: x, (B, n, e).
-        second: y, (B, n, e); token i belongs to token i of `first`.
-        temperature: tau, above 0.
+        first: Tokens x, (B, n, e).
+        second: Tokens y, (B, n, e); token i belongs to token i of `first`.
+        temperature: Temperature tau, above 0.
         mask: (B, n), True where the token is valid; None where all are.
         negatives: "in_pair": tokens of the same pair; "batch": of all pairs, and the mean is over all of them.
 
@@ -31,7 +31,7 @@ def token_contrast(
         A scalar, float32, or float64 where the inputs are. Pairs without a valid token are left out; 0 where all are.
 
     Raises:
-        ValueError: for other negatives.
+        ValueError: If `negatives` is another.
     """
     if negatives not in NEGATIVES:
         raise ValueError(f"negatives {negatives!r} is none of {', '.join(NEGATIVES)}.")
@@ -56,7 +56,7 @@ def read_across(
     Args:
         queries: (B, n, e).
         tokens: (B, m, e).
-        temperature: tau, above 0.
+        temperature: Temperature tau, above 0.
         mask: (B, m), True where a token may be read; None where all may.
 
     Returns:
@@ -82,14 +82,14 @@ def local_alignment(
         image_tokens: (B, p, e) visible patches.
         text_tokens: (B, t, e).
         text_mask: (B, t), True for words that the encoder read: not hidden, special or padding.
-        temperature: of reading and of contrast, above 0.
-        negatives: as for `token_contrast`.
+        temperature: Of reading and of contrast, above 0.
+        negatives: As for `token_contrast`.
 
     Returns:
         A scalar, float32, or float64 where the inputs are. Pairs without a readable word are left out.
 
     Raises:
-        ValueError: for other negatives.
+        ValueError: If `negatives` is another.
     """
     text_mask = text_mask.bool()
     image_mask = text_mask.any(dim=1, keepdim=True).expand(image_tokens.shape[:2])

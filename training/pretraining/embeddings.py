@@ -62,7 +62,7 @@ def read_prompts(path: str | Path) -> dict[str, list[str]]:
     """Prompts by label, from a JSON file: a label's are a text or a list of texts.
 
     Raises:
-        ValueError: where the file is no such object, or a label has no prompt.
+        ValueError: If the file is no such object, or a label has no prompt.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,10 +1,11 @@
 """The model that pre-training starts from: a checkpoint, or a new one on pretrained encoders or from nothing."""
 
 from datasets import DatasetDict
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, PreTrainedConfig
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
+from ..checkpoints.provenance import note_held_out, note_trained_on
 from ..data.phantom import phantom_vqa_sentences
 from ..processors import encoder_processor, small_processor
 from ..small_model import small_pretraining_model
@@ -61,3 +62,13 @@ def tokenizer_sentences(data_args: PretrainingDataArguments, splits: DatasetDict
 def image_size_of(processor: AmifProcessor) -> int:
     """Pixels on a side of the square images that a processor makes."""
     return processor.image_processor.size["height"]
+
+
+def note_data(config: PreTrainedConfig, data_args: PretrainingDataArguments) -> None:
+    """Keep in a checkpoint's configuration what it learns from, and which validation its pairs hold out.
+
+    Raises:
+        ValueError: If earlier pairs of a set held out another validation.
+    """
+    note_held_out(config, data_args.sets_without_validation(), data_args.validation_by)
+    note_trained_on(config, data_args.sources)

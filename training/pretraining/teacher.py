@@ -28,10 +28,10 @@ class Teacher:
 
     Args:
         model: Its network.
-        images: n RGB images to (n, ...) pixels.
-        texts: n strings to the tensors of `encode_texts`, by name.
-        encode_images: Pixels to (n, d).
-        encode_texts: Those tensors to (n, d).
+        images: Turns n RGB images into (n, ...) pixels.
+        texts: Turns n strings into the tensors of `encode_texts`, by name.
+        encode_images: Turns pixels into (n, d).
+        encode_texts: Turns those tensors into (n, d).
         preprocessing: What `images` and `texts` do, in words, for the fingerprint.
     """
 

@@ -19,7 +19,7 @@ from amif.training.small_model import small_pretraining_model
 TEXTS = ["mass in the left lung", "no acute finding", "mass in the right kidney"]
 
 
-def picture(seed):
+def image_of(seed):
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8))
 
 
@@ -89,7 +89,7 @@ def spec(request, clip_folder, open_clip_folder, amif_folder):
 
 
 def pairs(images=None):
-    images = images or [[picture(0), picture(1)], [picture(2)], [picture(3)]]
+    images = images or [[image_of(0), image_of(1)], [image_of(2)], [image_of(3)]]
     features = Features({"images": List(Image()), "text": Value("string"), "study_id": Value("string")})
     rows = {"images": images, "text": TEXTS, "study_id": ["a", "b", "c"]}
     return DatasetDict({"train": Dataset.from_dict(rows, features=features)})
@@ -97,11 +97,11 @@ def pairs(images=None):
 
 def test_embeddings_are_unit_vectors_of_one_space_that_no_batch_changes(spec):
     teacher = load_teacher(spec)
-    images, texts = teacher.embed_images([picture(0), picture(1), picture(2)]), teacher.embed_texts(TEXTS)
+    images, texts = teacher.embed_images([image_of(0), image_of(1), image_of(2)]), teacher.embed_texts(TEXTS)
     assert images.shape == texts.shape
     assert images.dtype == texts.dtype == torch.float32
     torch.testing.assert_close(torch.cat([images, texts]).norm(dim=1), torch.ones(6))
-    torch.testing.assert_close(teacher.embed_images([picture(1).convert("RGBA")]), images[1:2], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(teacher.embed_images([image_of(1).convert("RGBA")]), images[1:2], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(teacher.embed_texts(TEXTS[1:2]), texts[1:2], atol=1e-5, rtol=1e-4)
 
 
@@ -114,17 +114,17 @@ def test_teachers_are_frozen_and_in_evaluation_mode(spec):
 def test_hf_embeddings_are_those_of_the_models_own_forward(clip_folder):
     teacher = load_teacher(f"hf:{clip_folder}")
     model, processor = CLIPModel.from_pretrained(clip_folder), CLIPProcessor.from_pretrained(clip_folder)
-    inputs = processor(images=[picture(0)] * 3, text=TEXTS, padding=True, return_tensors="pt")
+    inputs = processor(images=[image_of(0)] * 3, text=TEXTS, padding=True, return_tensors="pt")
     output = model(**inputs)
     torch.testing.assert_close(teacher.embed_texts(TEXTS), output.text_embeds, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(teacher.embed_images([picture(0)] * 3), output.image_embeds, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(teacher.embed_images([image_of(0)] * 3), output.image_embeds, atol=1e-5, rtol=1e-4)
 
 
 def test_open_clip_embeddings_are_those_of_its_own_encoders(open_clip_folder):
     teacher = load_teacher(f"open_clip:{open_clip_folder}")
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{open_clip_folder}")
-    expected = model.encode_image(transform(picture(0)).unsqueeze(0), normalize=True)
-    torch.testing.assert_close(teacher.embed_images([picture(0)]), expected.detach())
+    expected = model.encode_image(transform(image_of(0)).unsqueeze(0), normalize=True)
+    torch.testing.assert_close(teacher.embed_images([image_of(0)]), expected.detach())
 
 
 def test_the_same_weights_pooled_in_another_way_are_another_teacher(amif_folder, tmp_path):
@@ -147,7 +147,7 @@ def test_cached_embeddings_are_the_teachers_and_stand_in_their_rows(spec, tmp_pa
     assert rows["text"] == TEXTS
     assert [len(study) for study in rows["images"]] == [2, 1, 1]
     embeds = torch.tensor([image for study in rows["teacher_image_embeds"] for image in study])
-    expected = teacher.embed_images([picture(seed) for seed in range(4)])
+    expected = teacher.embed_images([image_of(seed) for seed in range(4)])
     torch.testing.assert_close(embeds, expected, atol=1e-5, rtol=1e-4)
     texts = torch.tensor(rows["teacher_text_embeds"][:])
     torch.testing.assert_close(texts, teacher.embed_texts(TEXTS), atol=1e-5, rtol=1e-4)
@@ -157,16 +157,16 @@ def test_a_second_run_reads_the_cache_and_a_changed_image_does_not(clip_folder, 
     spec, calls = f"hf:{clip_folder}", []
     embed = Teacher.embed_images
     monkeypatch.setattr(Teacher, "embed_images", lambda self, images: calls.append(1) or embed(self, images))
-    path = tmp_path / "picture.png"
-    picture(0).save(path)
-    images = [[str(path)], [picture(1)], [picture(2)]]
+    path = tmp_path / "image.png"
+    image_of(0).save(path)
+    images = [[str(path)], [image_of(1)], [image_of(2)]]
     first = add_teacher_embeddings(pairs(images), spec, cache_dir=tmp_path)["train"]
     count = len(calls)
     second = add_teacher_embeddings(pairs(images), spec, cache_dir=tmp_path)["train"]
     assert len(calls) == count > 0
     assert first["teacher_image_embeds"][:] == second["teacher_image_embeds"][:]
 
-    picture(9).save(path)
+    image_of(9).save(path)
     os.utime(path, ns=(1, 1))
     changed = add_teacher_embeddings(pairs(images), spec, cache_dir=tmp_path)["train"]
     assert len(calls) > count

@@ -1,0 +1,65 @@
+import pytest
+from datasets import Dataset, DatasetDict
+
+from amif.training.pretraining import arguments
+from amif.training.pretraining.arguments import (
+    AgaModelArguments,
+    MpmaModelArguments,
+    PretrainingDataArguments,
+    PretrainingModelArguments,
+)
+
+
+def test_a_configuration_is_told_what_is_given_and_what_its_objective_has():
+    shared = {"image_pooling": 2, "pooling_mode": "mean", "num_co_attention_layers": 6}
+    shared["attention_probs_dropout_prob"] = 0.1
+    given = {"image_pooling": 2, "pooling_mode": "mean"}
+    assert PretrainingModelArguments(**given).config == shared
+    assert AgaModelArguments(gate="fixed", **given).config == shared | {"gate": "fixed"}
+    assert MpmaModelArguments(memory_size=0, **given).config == shared | {"memory_size": 0, "fusion": "attention"}
+
+
+def test_a_run_starts_from_a_checkpoint_from_encoders_or_from_nothing():
+    assert PretrainingModelArguments().start is None
+    assert PretrainingModelArguments(vision_model="v", text_model="t").start == "v"
+    assert PretrainingModelArguments(model_name_or_path="one", vision_model="v", text_model="t").start == "one"
+
+
+def test_one_encoder_alone_is_refused():
+    with pytest.raises(ValueError, match="together"):
+        PretrainingModelArguments(vision_model="v")
+    with pytest.raises(ValueError, match="shorten --vision_model"):
+        PretrainingModelArguments(text_layers=1)
+
+
+def test_the_sources_are_those_that_are_learned_from():
+    assert PretrainingDataArguments(dataset="roco").sources == ["roco"]
+    pairs = PretrainingDataArguments(dataset="vqa_pairs", vqa_dataset="slake", add_vqa_pairs=["vqa_rad=DIR"])
+    assert pairs.sources == ["slake", "vqa_rad=DIR"]
+
+
+def test_sets_without_a_validation_split_are_named(monkeypatch):
+    rows, read = Dataset.from_dict({"question": ["why?"]}), []
+
+    def load(name, data_dir, **options):
+        read.append((name, data_dir, options))
+        return DatasetDict({"train": rows, **({} if name == "vqa_rad" else {"validation": rows})})
+
+    monkeypatch.setattr(arguments, "load_vqa_dataset", load)
+    monkeypatch.setattr(arguments, "has_validation", lambda source: source.startswith("slake"))
+    made_of = {"dataset": "vqa_pairs", "data_dir": "DIR", "add_vqa_pairs": ["slake=ONE", "path_vqa=TWO"]}
+    assert PretrainingDataArguments(vqa_dataset="vqa_rad", **made_of).sets_without_validation() == [
+        "path_vqa",
+        "vqa_rad",
+    ]
+    assert PretrainingDataArguments(vqa_dataset="slake", **made_of).sets_without_validation() == ["path_vqa"]
+    assert read == [(name, "DIR", {"validation_by": None}) for name in ("vqa_rad", "slake")]
+
+
+def test_only_amif_has_a_teacher():
+    PretrainingDataArguments(teacher="amif:x").check_teacher("amif")
+    PretrainingDataArguments().check_teacher("aga")
+    with pytest.raises(ValueError, match="--objective mpma has none"):
+        PretrainingDataArguments(teacher="amif:x").check_teacher("mpma")
+    with pytest.raises(ValueError, match="--teacher_mode both"):
+        PretrainingDataArguments(teacher_mode="both")
