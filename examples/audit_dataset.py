@@ -16,7 +16,6 @@ from pathlib import Path
 
 from datasets import DatasetDict, concatenate_datasets
 from tqdm import tqdm
-from transformers import HfArgumentParser
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.arguments import VqaSourceArguments
@@ -24,6 +23,7 @@ from amif.training.data.image_overlap import ImagePrints, image_prints
 from amif.training.data.references import acceptable_answers_of
 from amif.training.evaluation.audit import Audit, Shared, SharedImages, SplitFacts, audit_pair, audit_splits
 from amif.training.evaluation.result_files import write_json
+from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import Table, interval_cells
 
@@ -40,7 +40,7 @@ class AuditArguments(VqaSourceArguments):
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(AuditArguments).parse_args_into_dataclasses()
+    args = parse_arguments(AuditArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     # 2. Data: the splits that the source has, none made from another
@@ -48,7 +48,9 @@ def main() -> None:
     prints = print_images(splits, args.dataset)
 
     # 3. Audit
-    audit = audit_splits(splits, prints, acceptable_answers_of(args.dataset))
+    audit = audit_splits(
+        {str(name): rows for name, rows in splits.items()}, prints, acceptable_answers_of(args.dataset)
+    )
     content: dict[str, object] = {"dataset": args.dataset, **audit.json_fields()}
     tables = [audit_table(audit, args.dataset)]
     if args.against is not None:
@@ -75,7 +77,7 @@ def load_splits(args: AuditArguments) -> DatasetDict:
 
 def print_images(splits: DatasetDict, name: str) -> dict[str, ImagePrints]:
     return {
-        split: image_prints(rows, lambda images, split=split: tqdm(images, desc=f"{name} {split}", unit="image"))
+        str(split): image_prints(rows, lambda images, split=split: tqdm(images, desc=f"{name} {split}", unit="image"))
         for split, rows in splits.items()
     }
 

@@ -15,12 +15,10 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from amif.training.evaluation.result_files import write_json
 from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
 from amif.training.experiments.runs import Experiments
-from amif.training.recipes import absolute_paths, given, read_recipe
+from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
 from amif.training.reports.console import print_table
 from amif.training.reports.plots import seeds_plot
 from amif.training.reports.tables import markdown_text
@@ -50,7 +48,7 @@ class ComparisonArguments:
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(ComparisonArguments).parse_args_into_dataclasses()
+    args = parse_arguments(ComparisonArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     pretraining = absolute_paths(read_recipe(args.pretraining_recipe)) | given(args.pretraining)
     fine_tuning = absolute_paths(read_recipe(args.fine_tuning_recipe)) | given(args.fine_tuning)

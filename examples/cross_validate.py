@@ -16,12 +16,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from amif.training.evaluation.result_files import write_json, write_jsonl
 from amif.training.experiments.cross_validation import cross_validate
 from amif.training.experiments.runs import Experiments
-from amif.training.recipes import absolute_paths, given, read_recipe
+from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import comparison_table, metrics_table
 
@@ -39,7 +37,7 @@ class CrossValidationArguments:
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(CrossValidationArguments).parse_args_into_dataclasses()
+    args = parse_arguments(CrossValidationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments = absolute_paths(read_recipe(args.recipe)) | given(args.arguments)
 

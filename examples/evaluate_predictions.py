@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from transformers import HfArgumentParser
 
 from amif.training.data import rows_with_alike_images
 from amif.training.data.arguments import VqaDataArguments
@@ -32,6 +31,7 @@ from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
 from amif.training.evaluation.protocols import known_splits
 from amif.training.evaluation.result_files import write_json
 from amif.training.evaluation.significance import compare_predictions
+from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.html_report import write_html_report
 from amif.training.reports.published import published_table
@@ -64,7 +64,7 @@ class EvaluationArguments(VqaDataArguments):
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses()
+    args = parse_arguments(EvaluationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     # 2. Data and predictions
@@ -115,7 +115,7 @@ def read_rows(
         # Answers about images that are alone of their kind count for nothing.
         alone = set(splits[split]["question_id"]) - set(dataset["question_id"])
         predictions = {id_: prediction for id_, prediction in predictions.items() if id_ not in alone}
-    others = {name: rows for name, rows in splits.items() if name != split}
+    others = {str(name): rows for name, rows in splits.items() if name != split}
     answers, scores = match_predictions(dataset, predictions, file, others)
     return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.dataset))
 

@@ -13,13 +13,12 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
 from amif.training.evaluation.result_files import write_json
 from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
 from amif.training.experiments.ablation_results import ablation_results, accuracy_table, learned_table
 from amif.training.experiments.runs import Experiments
+from amif.training.recipes import parse_arguments
 from amif.training.reports.ablation_figure import ablation_figure
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import markdown_text
@@ -55,7 +54,7 @@ class AblationArguments:
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(AblationArguments).parse_args_into_dataclasses()
+    args = parse_arguments(AblationArguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     setting = load_setting(args.setting)
     ablations = {name: load_ablation(ABLATIONS / f"{name}.yaml") for name in args.names}

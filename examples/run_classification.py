@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import HfArgumentParser, PreTrainedModel
 
 from amif import AmifProcessor
+from amif.modeling_amif.dual_encoder_amif import AmifDualEncoder
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.labels import LabelColumn, find_labels
 from amif.training.distributed import use_all_cpu_cores
@@ -35,6 +35,7 @@ from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.arguments import EvaluatedPairArguments
 from amif.training.pretraining.embeddings import image_features, label_embeddings, read_prompts
 from amif.training.pretraining.objectives import load_pretrained
+from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import classification_table
 
@@ -82,7 +83,7 @@ class ClassificationArguments(EvaluatedPairArguments):
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(ClassificationArguments).parse_args_into_dataclasses()
+    args = parse_arguments(ClassificationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     use_all_cpu_cores()
     check_output_folder(args.output_dir)
@@ -93,7 +94,7 @@ def main() -> None:
     split = args.evaluated_split(splits)
     if split == "validation":
         logger.warning("The linear probe is chosen on validation: measured there too, it looks better than it is.")
-    column = find_labels(splits, args.label_column, args.label_separator, args.labels, args.min_label_count)
+    column = find_labels(splits, str(args.label_column), args.label_separator, args.labels, args.min_label_count)
     usable = {name: column.usable(splits[name]) for name in {"train", "validation", split}}
     for name, rows in usable.items():
         logger.info(f"{name}: {len(rows)} of {len(splits[name])} images, {len(column.names)} labels")
@@ -118,7 +119,7 @@ def zero_shot(
     column: LabelColumn,
     rows: Dataset,
     images: torch.Tensor,
-    model: PreTrainedModel,
+    model: AmifDualEncoder,
     processor: AmifProcessor,
 ) -> ZeroShotMetrics | None:
     """Of the labels that have prompts, on images that have exactly one of them; None where that leaves fewer than two

@@ -13,8 +13,6 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.pretraining_collator import report_groups
 from amif.training.distributed import use_all_cpu_cores
@@ -23,6 +21,7 @@ from amif.training.evaluation.retrieval import retrieval_metrics
 from amif.training.pretraining.arguments import EvaluatedPairArguments
 from amif.training.pretraining.embeddings import embed_pairs
 from amif.training.pretraining.objectives import load_pretrained
+from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import retrieval_table
 
@@ -38,7 +37,7 @@ class RetrievalArguments(EvaluatedPairArguments):
 
 def main() -> None:
     # 1. Arguments
-    (args,) = HfArgumentParser(RetrievalArguments).parse_args_into_dataclasses()
+    args = parse_arguments(RetrievalArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     use_all_cpu_cores()
     check_output_folder(args.output_dir)

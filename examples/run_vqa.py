@@ -85,7 +85,7 @@ def main() -> None:
         train(trainer, data.splits)
     folder = plan.result if Path(plan.result).is_dir() else training_args.output_dir  # never the Hub's cache
     if data_args.abstention_error_rate is not None:
-        set_abstention_threshold(trainer, data.splits, data_args)
+        set_abstention_threshold(trainer, data.splits, data_args.dataset, data_args.abstention_error_rate)
         if trainer.is_world_process_zero():
             processor.save_pretrained(folder)
 

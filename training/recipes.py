@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from transformers import HfArgumentParser
@@ -14,6 +14,16 @@ from .data.pretraining_dataset import PAIR_READERS
 
 # Arguments whose values hold a path behind a name.
 PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
+
+
+Arguments = TypeVar("Arguments")
+
+
+def parse_arguments(dataclass_type: type[Arguments], words: Sequence[str] | None = None) -> Arguments:
+    """The command line, or `words` in its place, as one instance of a dataclass."""
+    parser = HfArgumentParser([dataclass_type])  # pyright: ignore[reportArgumentType]  # its stub takes a NewType alone
+    (parsed,) = parser.parse_args_into_dataclasses(None if words is None else list(words))
+    return parsed
 
 
 def parse_with_recipe(

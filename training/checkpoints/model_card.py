@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from transformers import Trainer
 
 from .provenance import datasets_of
 
 if TYPE_CHECKING:
     from ..evaluation.metrics import Metrics
+    from .resumable_trainer import ResumableTrainer
 
 # Beside the packages, in a clone as in an installation.
 TEMPLATE = Path(__file__).parents[2] / "model_cards" / "template.md"
@@ -52,7 +52,7 @@ def write_model_card(
     metrics: "Metrics",
     vision_model: str | None,
     text_model: str | None,
-    trainer: Trainer | None = None,
+    trainer: "ResumableTrainer | None" = None,
     trained_on: str | None = None,
 ) -> None:
     """Write README.md: use, data and licences, results, training, limits and citation, with metadata for the Hub.
@@ -85,7 +85,7 @@ def write_model_card(
         further_sources=_further_sources(trained_on, trainer),
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
-        answers="" if trainer is None else f"{len(trainer.processing_class.answers or [])} ",
+        answers=_answers_said(trainer),
     )
 
 
@@ -95,7 +95,7 @@ def write_pretraining_card(
     dataset_name: str,
     vision_model: str | None,
     text_model: str | None,
-    trainer: Trainer | None,
+    trainer: "ResumableTrainer | None",
     objective: str,
 ) -> None:
     """The same for a pre-training checkpoint.
@@ -128,7 +128,7 @@ def write_pretraining_card(
     )
 
 
-def write_card_without_results(folder: str | Path, trainer: Trainer) -> None:
+def write_card_without_results(folder: str | Path, trainer: "ResumableTrainer") -> None:
     """The same for what a trainer holds before anything was measured."""
     answers = hasattr(trainer.model, "rank_answers")
     tag = "visual-question-answering" if answers else None
@@ -136,9 +136,11 @@ def write_card_without_results(folder: str | Path, trainer: Trainer) -> None:
     _write(folder, data, start="", source="Not stated.", training=training_facts(trainer), answers="")
 
 
-def training_facts(trainer: Trainer | None) -> dict[str, str]:
+def training_facts(trainer: "ResumableTrainer | None") -> dict[str, str]:
     """What was trained how, for how long and on what; nothing where nothing was trained."""
-    runs = [] if trainer is None else [entry for entry in trainer.state.log_history if "train_runtime" in entry]
+    if trainer is None:
+        return {}
+    runs = [entry for entry in trainer.state.log_history if "train_runtime" in entry]
     if not runs:
         return {}
     args = trainer.args
@@ -153,6 +155,11 @@ def training_facts(trainer: Trainer | None) -> dict[str, str]:
         "time": f"{runs[-1]['train_runtime'] / 60:.1f} minutes",
         "hardware": _hardware(args),
     }
+
+
+def _answers_said(trainer: "ResumableTrainer | None") -> str:
+    """How many answers come with the checkpoint, where that is known."""
+    return "" if trainer is None else f"{len(getattr(trainer.processing_class, 'answers', None) or [])} "
 
 
 def _name(choice: str | Enum) -> str:
@@ -193,7 +200,7 @@ def _start(vision_model: str | None, text_model: str | None) -> str:
     return f"Started from {' and '.join(names)}." if names else "Trained from random initialisation."
 
 
-def _further_sources(name: str, trainer: Trainer | None) -> list[str]:
+def _further_sources(name: str, trainer: "ResumableTrainer | None") -> list[str]:
     config = None if trainer is None else getattr(trainer.model, "config", None)
     return [_licence_sentence(other) for other in datasets_of(config) if other != Path(name).name]
 

@@ -1,7 +1,7 @@
 """Image-report pairs as one batch: views of every study, its report, and which of them are the same."""
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 from typing import Protocol
@@ -98,7 +98,7 @@ class AmifPreTrainingCollator:
         ]
 
 
-def report_groups(rows: Collection[PretrainingItem]) -> list[int]:
+def report_groups(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     """A number for each row, equal for rows that share a study or a normalised report, directly or through others."""
     groups = [stable_id(normalize_report(row["text"])) for row in rows]
     first_of_study: dict[str, int] = {}

@@ -16,7 +16,8 @@ Key = Callable[[Question], Hashable]
 def _text_rows(dataset: Dataset) -> list[Question]:
     # Decoding images only to ignore them would dominate the time.
     wanted = ("question", "answer", "question_type", "template", *KIND_COLUMNS)
-    return list(dataset.select_columns([name for name in wanted if name in dataset.column_names]))
+    columns = dataset.select_columns([name for name in wanted if name in dataset.column_names])
+    return [dict(row) for row in columns if isinstance(row, dict)]
 
 
 def _anything(row: Question) -> str:

@@ -91,7 +91,7 @@ def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dat
     # Not its state_dict, which FSDP spreads over the processes again.
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     for part in (*_processor_parts(processor), *_dataset_parts(dataset)):
         digest.update(part)
     versions = {package: version(package) for package in ("amif", "torch", "transformers")}
@@ -108,8 +108,9 @@ def _processor_parts(processor: AmifProcessor) -> Iterator[bytes]:
 def _dataset_parts(dataset: Dataset) -> Iterator[bytes]:
     columns = dataset.select_columns(["question_id", "image_id", "question", "image"])
     for row in columns.cast_column("image", Image(decode=False)):
-        image = row.pop("image")
-        yield json.dumps(row).encode()
+        cells = dict(row)
+        image = cells.pop("image")
+        yield json.dumps(cells).encode()
         if image["bytes"]:
             yield image["bytes"]
         else:

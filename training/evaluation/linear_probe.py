@@ -25,8 +25,9 @@ class LinearProbe:
         """(n, labels) probabilities."""
         probabilities = self.classifier.predict_proba(features)
         # Of a single label scikit-learn gives that it is not there, too.
-        alone = probabilities.shape[1] == 2 and isinstance(self.classifier[-1], OneVsRestClassifier)
-        return probabilities[:, 1:] if alone and len(self.classifier[-1].estimators_) == 1 else probabilities
+        last = self.classifier.steps[-1][1]
+        alone = probabilities.shape[1] == 2 and isinstance(last, OneVsRestClassifier) and len([*last.estimators_]) == 1
+        return probabilities[:, 1:] if alone else probabilities
 
 
 def fit_linear_probe(

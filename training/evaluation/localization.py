@@ -97,5 +97,5 @@ def mean_rank_correlation(similarity: np.ndarray, overlap: np.ndarray) -> float:
     for study in range(len(similarity)):
         row, shared = np.delete(similarity[study], study), np.delete(overlap[study], study)
         if np.ptp(row) > 0 and np.ptp(shared) > 0:
-            correlations.append(spearmanr(row, shared).statistic)
+            correlations.append(spearmanr(row, shared)[0])
     return float(np.mean(correlations)) if correlations else math.nan

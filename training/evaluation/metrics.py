@@ -75,7 +75,7 @@ class Metrics(Result):
         content: dict[str, object] = {}
         for name, value in super().json_fields().items():
             if name in ("scores", "run"):
-                content |= {} if value is None else value.json_fields()
+                content |= value.json_fields() if isinstance(value, Result) else {}
             elif value is not None or name not in ("comparison", "grounding"):
                 content[name] = value
         return content

@@ -100,7 +100,7 @@ def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
         if None in row or None in row.values():
             raise ValueError(
                 f"{path}: row {number} (counted from 0) has not as many cells as the header "
-                f"({', '.join(rows.fieldnames)}). Put answers with commas into quotes."
+                f"({', '.join(rows.fieldnames or [])}). Put answers with commas into quotes."
             )
         yield row | {"prediction": row["prediction"] or None} if "prediction" in row else row
 

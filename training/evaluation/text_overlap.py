@@ -12,7 +12,7 @@ from .prediction_rows import Prediction
 from .results import Interval, Result
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def sentence_bleu(answer: str, right: str, max_order: int) -> float:
 
 @cache
 def _bleu(max_order: int) -> "BLEU":
-    from sacrebleu.metrics import BLEU  # here: it is slow to import, and most of what imports this file needs no BLEU
+    from sacrebleu.metrics.bleu import (
+        BLEU,  # here: it is slow to import, and most of what imports this file needs no BLEU
+    )
 
     # Answers are often shorter than four words: the orders that an answer has are averaged, those beyond are left out.
     return BLEU(max_ngram_order=max_order, tokenize="none", smooth_method="none", effective_order=True)

@@ -165,7 +165,7 @@ def _accuracy_cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         str(len(row["accuracies"])),
         _number(difference["mean"], "+.2f"),
         _interval(difference["ci95"], "+.2f"),
-        _number(difference["images"] and difference["images"].permutation_p, ".3g"),
+        _number(None if difference["images"] is None else difference["images"].permutation_p, ".3g"),
     )
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
-from transformers import HfArgumentParser
-
 from ..data.references import acceptable_answers_of
 from ..data.splits import NUM_FOLDS
 from ..evaluation.baselines import baseline_rows
@@ -18,6 +16,7 @@ from ..evaluation.results import Interval, Result
 from ..evaluation.significance import Comparison, compare_predictions
 from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from ..fine_tuning.splits import limit_samples, load_splits
+from ..recipes import parse_arguments
 from .runs import Checkpoint, Experiments, Run
 
 # These choose on the fold that is evaluated, train on it, or ask for other answers than the two that are compared.
@@ -144,4 +143,4 @@ def _data_arguments(arguments: Mapping[str, Any]) -> FineTuningDataArguments:
     names = [field.name for field in fields(FineTuningDataArguments) if field.name in arguments]
     values = {name: arguments[name] if isinstance(arguments[name], list) else [arguments[name]] for name in names}
     words = [str(word) for name, words in values.items() for word in (f"--{name}", *words)]
-    return HfArgumentParser(FineTuningDataArguments).parse_args_into_dataclasses(words)[0]
+    return parse_arguments(FineTuningDataArguments, words)

@@ -65,7 +65,7 @@ def _start(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
     _check_exit(process.returncode, script, log)
 
 
-def _check_exit(code: int, script: Path, log: Path) -> None:
+def _check_exit(code: int | None, script: Path, log: Path) -> None:
     if code:
         end = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
         raise RuntimeError(f"{script.name} ended with code {code}; the end of {log}:\n{end}")

@@ -98,21 +98,25 @@ def compare_objectives(
     if fine_tuning is not None:
         last = {(arm, seed): fine_tuning_run(arm, run, fine_tuning, seed) for (arm, seed), run in last.items()}
     experiments.complete(list(last.values()))
+
+    def record(run: Run) -> Mapping[str, Any]:
+        return experiments.record(run) or {}
+
     rows = {}
     if fine_tuning is not None:
         rows = {arm: _rows_of_seeds(experiments, {seed: last[arm, seed] for seed in seeds}) for arm in arms}
     return {
         "arms": {
             arm: _summary(
-                [[experiments.record(run)["metrics"] for run in stages[arm, seed]] for seed in seeds],
-                [experiments.record(last[arm, seed])["metrics"] for seed in seeds] if fine_tuning is not None else [],
+                [[record(run)["metrics"] for run in stages[arm, seed]] for seed in seeds],
+                [record(last[arm, seed])["metrics"] for seed in seeds] if fine_tuning is not None else [],
             )
             for arm in arms
         },
         "differences": _differences(rows),
         "seeds": list(seeds),
-        "commands": [experiments.record(run)["command"] for runs in stages.values() for run in runs]
-        + [experiments.record(run)["command"] for run in (last.values() if fine_tuning is not None else ())],
+        "commands": [record(run)["command"] for runs in stages.values() for run in runs]
+        + [record(run)["command"] for run in (last.values() if fine_tuning is not None else ())],
     }
 
 

@@ -31,7 +31,7 @@ def check_evaluation(model_args: VqaModelArguments, training_args: AmifVqaArgume
         return
     name = model_args.model_name_or_path
     check_evaluated_checkpoint(name, training_args.output_dir)
-    if is_pretrained_only(name):
+    if name is not None and is_pretrained_only(name):
         raise ValueError(f"{name} is a pre-training checkpoint: --do_train false evaluates one that answers.")
 
 
@@ -61,7 +61,10 @@ def evaluate(
         abstention_threshold=trainer.processing_class.abstention_threshold,
     )
     if data_args.grounding_shuffles is not None:
-        metrics = replace(metrics, grounding=measure_grounding(trainer, dataset, rows, data_args))
+        metrics = replace(
+            metrics,
+            grounding=measure_grounding(trainer, dataset, rows, data_args.dataset, data_args.grounding_shuffles),
+        )
     return rows, replace(metrics, run=RunFacts(data_args.ablate_image, data_args.refit))
 
 
@@ -77,11 +80,11 @@ def evaluation_candidates(
 
 
 def measure_grounding(
-    trainer: AmifVqaTrainer, dataset: Dataset, rows: list[Prediction], data_args: FineTuningDataArguments
+    trainer: AmifVqaTrainer, dataset: Dataset, rows: list[Prediction], dataset_name: str, shuffles: int
 ) -> Grounding:
     """The same questions on blank images and on several shuffles, beside `rows` on the real ones; it can be resumed."""
-    seeds = range(trainer.args.seed, trainer.args.seed + data_args.grounding_shuffles)
-    acceptable = acceptable_answers_of(data_args.dataset)
+    seeds = range(trainer.args.seed, trainer.args.seed + shuffles)
+    acceptable = acceptable_answers_of(dataset_name)
 
     def answered(how: str, seed: int = 0) -> list[Prediction]:
         replaced = replace_images(dataset, how, seed)
@@ -92,14 +95,16 @@ def measure_grounding(
     return grounding(rows, answered("blank"), [answered("shuffle", seed) for seed in seeds], alike)
 
 
-def set_abstention_threshold(trainer: AmifVqaTrainer, splits: DatasetDict, data_args: FineTuningDataArguments) -> None:
+def set_abstention_threshold(
+    trainer: AmifVqaTrainer, splits: DatasetDict, dataset_name: str, error_rate: float
+) -> None:
     """The processor's threshold, from answers to the validation split under the clean protocol."""
     if "validation" not in splits:
         raise ValueError("--abstention_error_rate chooses a threshold on the validation split, and there is none.")
     trainer.candidates = candidate_answers("clean", splits, "validation")
     answers = trainer.predict_answers(splits["validation"])
-    rows = prediction_rows(splits["validation"], *answers, acceptable_answers_of(data_args.dataset))
-    threshold = choose_abstention_threshold(rows, data_args.abstention_error_rate)
+    rows = prediction_rows(splits["validation"], *answers, acceptable_answers_of(dataset_name))
+    threshold = choose_abstention_threshold(rows, error_rate)
     trainer.processing_class.abstention_threshold = threshold
     if threshold is None:
         logger.warning("No threshold reaches --abstention_error_rate on validation: no answer would be withheld.")

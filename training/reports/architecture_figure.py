@@ -104,7 +104,9 @@ def _shapes(output: object) -> list[tuple[int, ...]]:
         return [tuple(output.shape)]
     if isinstance(output, Mapping):
         return _shapes(next(value for value in output.values() if isinstance(value, torch.Tensor) and value.ndim > 1))
-    leading = [value for value in output if isinstance(value, torch.Tensor)]
+    leading = [
+        value for value in (output if isinstance(output, tuple | list) else ()) if isinstance(value, torch.Tensor)
+    ]
     # Of the fusion, the gate and the attention weights are no states that flow on.
     alike = [tensor for tensor in leading if tensor.shape != leading[0].shape and tensor.ndim == leading[0].ndim]
     return [tuple(tensor.shape) for tensor in [leading[0], *alike[:1]]]
@@ -202,8 +204,8 @@ def _draw_entry(axes: Axes, entry: str, place: tuple[float, float], below: bool)
     tip, text = (x, y + _HEIGHT / 2), (x - 0.35, y + _HEIGHT / 2)
     if below:
         tip, text = (x + _WIDTH / 2, y), (x + _WIDTH / 2, y - 0.4)
-    sides = {"ha": "center", "va": "top"} if below else {"ha": "right", "va": "center"}
-    axes.annotate(entry, tip, text, fontsize=9, arrowprops=_ARROW, **sides)
+    across, down = ("center", "top") if below else ("right", "center")
+    axes.annotate(entry, tip, text, fontsize=9, arrowprops=_ARROW, ha=across, va=down)
 
 
 def _count(number: int) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -51,6 +52,7 @@ def word_map_figure(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(_PANEL * columns + 0.9, (_PANEL + 0.45) * len(maps)), layout="constrained")
         grid = figure.subplots(len(maps), columns, squeeze=False)
+        heat = None
         for axes, (name, panels) in zip(grid, chosen.items(), strict=True):
             _draw_image(axes[0], image, box)
             axes[0].set_ylabel(name)
@@ -61,9 +63,10 @@ def word_map_figure(
                 _draw_gate(axes[-2], image, maps[name])
                 _draw_word_gates(axes[-1], maps[name], phrases)
         figure.suptitle(text, fontsize=9, color="#4a5563", wrap=True)
-        bar = figure.colorbar(heat, ax=grid[:, : 1 + len(phrases)], shrink=0.8, pad=0.01)
-        bar.set_label("patch's share / even share", fontsize=8)
-        bar.ax.tick_params(labelsize=8)
+        if heat is not None:
+            bar = figure.colorbar(heat, ax=grid[:, : 1 + len(phrases)], shrink=0.8, pad=0.01)
+            bar.set_label("patch's share / even share", fontsize=8)
+            bar.ax.tick_params(labelsize=8)
     return figure
 
 
@@ -76,7 +79,7 @@ def _draw_image(axes: Axes, image: Image.Image, box: Box | None) -> None:
         axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=_BOX, linewidth=1.2))
 
 
-def _draw_map(axes: Axes, image: Image.Image, values: np.ndarray, top: float, box: Box | None) -> object:
+def _draw_map(axes: Axes, image: Image.Image, values: np.ndarray, top: float, box: Box | None) -> AxesImage:
     _draw_image(axes, image, box)
     extent = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
     return axes.imshow(values * values.size, cmap=_HEAT, vmin=1, vmax=top, extent=extent, interpolation="nearest")

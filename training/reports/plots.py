@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +15,7 @@ from ..evaluation.results import Interval
 _BLUE, _GREY = "#2563a8", "#8a8f98"
 
 # Text as outlines, so that a page looks alike everywhere; a fixed salt, so that equal results give equal files.
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's stub lists its keys one by one
     "svg.fonttype": "path",
     "svg.hashsalt": "amif",
     "font.size": 10,
@@ -56,11 +57,11 @@ def accuracy_plot(groups: Mapping[str, Interval]) -> str:
     """A line a group: accuracy with its interval, and the number of questions."""
 
     def draw(axes: Axes) -> None:
-        for place, result in enumerate(reversed(groups.values())):
+        for place, result in enumerate(reversed(list(groups.values()))):
             axes.plot(result.ci95, [place, place], color=_BLUE, linewidth=2)
             axes.plot(result.value, place, "o", color=_BLUE)
             axes.annotate(f"{result.value:.1f}", (result.value, place + 0.22), ha="center", fontsize=8)
-        labels = [f"{name} ({result.n})" for name, result in reversed(groups.items())]
+        labels = [f"{name} ({result.n})" for name, result in reversed(list(groups.items()))]
         axes.set_yticks(range(len(groups)), labels, parse_math=False)
         axes.set(xlabel="accuracy in %, 95 % interval", xlim=(-2, 102), ylim=(-0.6, len(groups) - 0.4))
         axes.grid(axis="x", color="#e3e5e8")
@@ -72,12 +73,12 @@ def seeds_plot(values: Mapping[str, Sequence[float]], label: str) -> str:
     """A line a name: a dot for each seed's value, and a bar at their mean; `label` says what the values are."""
 
     def draw(axes: Axes) -> None:
-        for place, of_seeds in enumerate(reversed(values.values())):
+        for place, of_seeds in enumerate(reversed(list(values.values()))):
             axes.plot(of_seeds, [place] * len(of_seeds), "o", color=_BLUE, alpha=0.6)
             mean = float(np.mean(of_seeds))
             axes.plot([mean, mean], [place - 0.25, place + 0.25], color=_BLUE, linewidth=2)
             axes.annotate(f"{mean:.1f}", (mean, place + 0.27), ha="center", fontsize=8)
-        axes.set_yticks(range(len(values)), list(reversed(values)))
+        axes.set_yticks(range(len(values)), list(values)[::-1])
         axes.set(xlabel=f"{label}, a dot a seed, a bar at the mean", ylim=(-0.6, len(values) - 0.4))
         axes.grid(axis="x", color="#e3e5e8")
 

@@ -57,7 +57,7 @@ class PublishedResults(TypedDict):
 @cache
 def published_results() -> PublishedResults:
     """The figures of the paper's Table 1, and the whole questions that they imply, from `published_results.json`."""
-    return json.loads(files(__package__).joinpath("published_results.json").read_text(encoding="utf-8"))
+    return json.loads(files(str(__package__)).joinpath("published_results.json").read_text(encoding="utf-8"))
 
 
 def published_table(metrics: Metrics) -> Table | None:

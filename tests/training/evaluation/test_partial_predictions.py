@@ -114,7 +114,7 @@ def test_interrupted_grounding_goes_on_and_ends_the_same(tmp_path, processor, da
 
         monkeypatch.setattr(run, "prediction_step", counting)
         rows = prediction_rows(data, *run.predict_answers(data, folder))
-        return measure_grounding(run, data, rows, data_args), len(calls)
+        return measure_grounding(run, data, rows, data_args.dataset, data_args.grounding_shuffles), len(calls)
 
     expected, all_batches = measured(tmp_path / "whole")
     assert all_batches == 4 * 5, "real, blank and two shuffles of 24 questions"
