@@ -1,10 +1,10 @@
 """Image-report pairs as one batch: views of every study, its report, and which of them are the same."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
-from typing import Protocol
+from typing import Any, Protocol
 
 import PIL.Image
 import torch

@@ -155,7 +155,8 @@ def accuracy_table(result: Mapping[str, Any]) -> Table:
 
 
 def _accuracy_cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    published, difference = row["published"], row["difference"] or {"mean": None, "ci95": None, "images": None}
+    published: Sequence[float] | None = row["published"]
+    difference: Mapping[str, Any] = row["difference"] or {"mean": None, "ci95": None, "images": None}
     return (
         f"{name}: {row['label']}",
         _number(published and published[-1]),
