@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -16,7 +16,6 @@ from .provenance import datasets_of
 
 if TYPE_CHECKING:
     from ..evaluation.metrics import Metrics
-    from .resumable_trainer import ResumableTrainer
 
 # Beside the packages, in a clone as in an installation.
 TEMPLATE = Path(__file__).parents[2] / "model_cards" / "template.md"
@@ -47,12 +46,22 @@ SOURCES = {
 }
 
 
+class CardedTrainer(Protocol):
+    """What a card reads of the trainer that made a checkpoint."""
+
+    args: Any
+    model: Any
+    state: Any
+    processing_class: Any
+    parameter_facts: dict[str, str]
+
+
 def write_model_card(
     folder: str | Path,
     metrics: "Metrics",
     vision_model: str | None,
     text_model: str | None,
-    trainer: "ResumableTrainer | None" = None,
+    trainer: CardedTrainer | None = None,
     trained_on: str | None = None,
 ) -> None:
     """Write README.md: use, data and licences, results, training, limits and citation, with metadata for the Hub.
@@ -95,7 +104,7 @@ def write_pretraining_card(
     dataset_name: str,
     vision_model: str | None,
     text_model: str | None,
-    trainer: "ResumableTrainer | None",
+    trainer: CardedTrainer | None,
     objective: str,
 ) -> None:
     """The same for a pre-training checkpoint.
@@ -128,7 +137,7 @@ def write_pretraining_card(
     )
 
 
-def write_card_without_results(folder: str | Path, trainer: "ResumableTrainer") -> None:
+def write_card_without_results(folder: str | Path, trainer: CardedTrainer) -> None:
     """The same for what a trainer holds before anything was measured."""
     answers = hasattr(trainer.model, "rank_answers")
     tag = "visual-question-answering" if answers else None
@@ -136,7 +145,7 @@ def write_card_without_results(folder: str | Path, trainer: "ResumableTrainer") 
     _write(folder, data, start="", source="Not stated.", training=training_facts(trainer), answers="")
 
 
-def training_facts(trainer: "ResumableTrainer | None") -> dict[str, str]:
+def training_facts(trainer: CardedTrainer | None) -> dict[str, str]:
     """What was trained how, for how long and on what; nothing where nothing was trained."""
     if trainer is None:
         return {}
@@ -157,7 +166,7 @@ def training_facts(trainer: "ResumableTrainer | None") -> dict[str, str]:
     }
 
 
-def _answers_said(trainer: "ResumableTrainer | None") -> str:
+def _answers_said(trainer: CardedTrainer | None) -> str:
     """How many answers come with the checkpoint, where that is known."""
     return "" if trainer is None else f"{len(getattr(trainer.processing_class, 'answers', None) or [])} "
 
@@ -200,7 +209,7 @@ def _start(vision_model: str | None, text_model: str | None) -> str:
     return f"Started from {' and '.join(names)}." if names else "Trained from random initialisation."
 
 
-def _further_sources(name: str, trainer: "ResumableTrainer | None") -> list[str]:
+def _further_sources(name: str, trainer: CardedTrainer | None) -> list[str]:
     config = None if trainer is None else getattr(trainer.model, "config", None)
     return [_licence_sentence(other) for other in datasets_of(config) if other != Path(name).name]
 

@@ -156,10 +156,11 @@ def accuracy_table(result: Mapping[str, Any]) -> Table:
 
 def _accuracy_cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     published: Sequence[float] | None = row["published"]
-    difference: Mapping[str, Any] = row["difference"] or {"mean": None, "ci95": None, "images": None}
+    unknown: dict[str, Any] = {"mean": None, "ci95": None, "images": None}
+    difference: Mapping[str, Any] = row["difference"] or unknown
     return (
         f"{name}: {row['label']}",
-        _number(published and published[-1]),
+        _number(published[-1] if published else None),
         _number(row["published_difference"], "+.2f"),
         _number(row["mean"]),
         _interval(row["ci95"]),
