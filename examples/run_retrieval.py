@@ -50,7 +50,7 @@ def main() -> None:
 
     # 3. Measures
     images, texts = embed_pairs(model, processor, pairs, args.batch_size)
-    groups = report_groups(pairs.select_columns(["text", "study_id"]))
+    groups = report_groups(pairs.select_columns(["text", "study_id"]).to_list())
     metrics = retrieval_metrics(images, texts, groups, pairs["study_id"])
 
     # 4. Results
