@@ -37,7 +37,7 @@ from amif.processing_amif import read_dicom, to_rgb
 from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
 from amif.training.checkpoints.model_files import check_model, is_pretrained_only
 from amif.training.data.phantom.datasets import load_phantom_vqa
-from amif.training.reports.word_maps import draw_map, question_maps, question_words
+from amif.training.reports.word_maps import draw_map, maps_of_words, words_read
 
 STYLE = Path(__file__).with_name("app.css")
 OWN_WINDOW = "as the file says"
@@ -83,13 +83,12 @@ class Answerer:
         inputs = dict(self.processor(images=image, text=question))
         inputs["image_states"] = self.model.model.encode_images(inputs.pop("pixel_values"))
         ranking = self.model.rank_answers(**inputs, answers=self.candidates, top_k=SHOWN_ANSWERS)
-        words = question_words(self.processor, question)
-        maps = question_maps(self.model, inputs, [places for _, places in words])
+        maps = maps_of_words(self.model, inputs, words_read(self.processor, question))
         answers = [self.answers[index] for index in ranking.indices[0].tolist()]
         return Answered(
             ranking=list(zip(answers, ranking.scores[0].tolist(), strict=True)),
-            names=[WHOLE_QUESTION, *(word for word, _ in words)],
-            maps=[maps.attention, *maps.transport],
+            names=[WHOLE_QUESTION, *maps.words],
+            maps=[maps.text_attention, *maps.transport],
             seconds=time.perf_counter() - started,
         )
 

@@ -24,6 +24,9 @@ _EDGES = "?!.,;:()[]\"'"
 
 Model = AmifForPreTraining | AmifForVisualQuestionAnswering
 
+# Each word with the places of its tokens.
+Words = Sequence[tuple[str, list[int]]]
+
 
 @dataclass(frozen=True)
 class WordMaps:
@@ -32,9 +35,11 @@ class WordMaps:
     Attributes:
         words: Those of the text that the model reads, in order.
         transport: For each word, the share of its mass that the exact plan between all words and all patches brings to
-            each patch (equation 10); of sum 1.
+            each patch (equation 10), of sum 1. Fine-tuning on answers does not train these states to be near what a
+            word means: only the local stage of pre-training does.
         attention: For each word, its attention over the patches, averaged over heads and co-attention layers, the share
             of a class token left out; of sum 1.
+        text_attention: The same of all words together, or of all tokens where the text holds no word.
         gate: Mean of the gate's values over the width, of each patch; None without a gate.
         word_gates: The same of each word; None without a gate.
     """
@@ -42,6 +47,7 @@ class WordMaps:
     words: list[str]
     transport: list[np.ndarray]
     attention: list[np.ndarray]
+    text_attention: np.ndarray
     gate: np.ndarray | None = None
     word_gates: list[float] | None = None
 
@@ -52,69 +58,65 @@ def word_maps(model: Model, processor: AmifProcessor, image: Image.Image, text: 
     Args:
         model: In evaluation mode, with eager attention, the only one that keeps its weights.
         processor: The model's.
-        image: What the text is about.
+        image: The image.
         text: A report for a model of pre-training, else a question.
 
     Raises:
         ValueError: If the text holds no word, or attention is not eager.
     """
-    inputs, words = _inputs(model, processor, image, text)
-    with torch.no_grad():
-        joint = model.model(**inputs, output_attentions=True)
-        gate = _gate(model, inputs)
-    length = inputs["input_ids"].shape[1]
-    tokens, patches = joint.last_hidden_state[0, :length], joint.last_hidden_state[0, length:]
-    first = int(has_class_token(len(patches)))
-    spoken = [place for _, places in words for place in places]
-    plan = transport_plan(transport_cost(patches[first:].unsqueeze(0), tokens[spoken].unsqueeze(0)))[0].cpu().numpy()
-    columns = {place: column for column, place in enumerate(spoken)}
-    attention = torch.stack(joint.text_to_image_attentions)[:, 0].mean(dim=(0, 1))[:, first:].cpu().numpy()
-    return WordMaps(
-        words=[word for word, _ in words],
-        transport=[_share(plan[:, [columns[place] for place in places]].sum(axis=1)) for _, places in words],
-        attention=[_share(attention[places].mean(axis=0)) for _, places in words],
-        gate=None if gate is None else _grid(gate[length + first :]),
-        word_gates=None if gate is None else [float(gate[places].mean()) for _, places in words],
-    )
-
-
-def _inputs(
-    model: Model, processor: AmifProcessor, image: Image.Image, text: str
-) -> tuple[Mapping[str, torch.Tensor], list[tuple[str, list[int]]]]:
-    """What the network takes, and the words with the places of their tokens."""
     length = None
     if isinstance(model, AmifForPreTraining):
         length, text = report_length(model), normalize_report(text)
         inputs = {**processor(images=image), **processor.encode_reports([text], length)}
     else:
         inputs = processor(images=image, text=text)
-    words = question_words(processor, text, length)
+    words = words_read(processor, text, length)
     if not words:
         raise ValueError(f"{text!r} holds no word that the model reads.")
     names = ("pixel_values", "input_ids", "attention_mask")
-    return {name: inputs[name].to(model.device) for name in names}, words
+    return maps_of_words(model, {name: inputs[name].to(model.device) for name in names}, words)
 
 
-def _gate(model: Model, inputs: Mapping[str, torch.Tensor]) -> np.ndarray | None:
+@torch.no_grad()
+def maps_of_words(model: Model, inputs: Mapping[str, torch.Tensor], words: Words) -> WordMaps:
+    """Maps of a text over one image, both as the network takes them.
+
+    Args:
+        model: As for `word_maps`.
+        inputs: Of one image and one text, as the processor gives them; or `image_states` for `pixel_values`.
+        words: Of the text, as `words_read` gives them.
+
+    Raises:
+        ValueError: If attention is not eager.
+    """
+    joint = model.model(**inputs, output_attentions=True)
+    length = inputs["input_ids"].shape[1]
+    tokens, patches = joint.last_hidden_state[0, :length], joint.last_hidden_state[0, length:]
+    first = int(has_class_token(len(patches)))
+    spoken = [place for _, places in words for place in places] or list(range(length))
+    plan = transport_plan(transport_cost(patches[first:].unsqueeze(0), tokens[spoken].unsqueeze(0)))[0].cpu().numpy()
+    columns = {place: column for column, place in enumerate(spoken)}
+    attention = torch.stack(joint.text_to_image_attentions)[:, 0].mean(dim=(0, 1))[:, first:].cpu().numpy()
+    gate = _gate(model, joint.last_hidden_state)
+    return WordMaps(
+        words=[word for word, _ in words],
+        transport=[_share(plan[:, [columns[place] for place in places]].sum(axis=1)) for _, places in words],
+        attention=[_share(attention[places].mean(axis=0)) for _, places in words],
+        text_attention=_share(attention[spoken].mean(axis=0)),
+        gate=None if gate is None else _grid(gate[length + first :]),
+        word_gates=None if gate is None else [float(gate[places].mean()) for _, places in words],
+    )
+
+
+def _gate(model: Model, states: torch.Tensor) -> np.ndarray | None:
     """(tokens + image tokens,) means of the gate's values over the width; None where the model has no gate."""
-    if isinstance(model, AmifForPreTraining):
+    if isinstance(model, AmifForPreTraining) or model.knowledge_fusion is None:
         return None
-    gate = model.encode(**inputs, output_attentions=True).gate
+    knowledge = model.knowledge_states()
+    if knowledge is None:
+        return None
+    _, gate, _ = model.knowledge_fusion(states, knowledge)
     return None if gate is None else gate[0].mean(dim=-1).float().cpu().numpy()
-
-
-def phrase_map(words: Sequence[str], maps: Sequence[np.ndarray], phrase: str) -> np.ndarray:
-    """The mean map of the words of every occurrence of a phrase; ValueError where the text does not hold it."""
-    return np.mean([maps[place] for place in phrase_places(words, phrase)], axis=0)
-
-
-def phrase_places(words: Sequence[str], phrase: str) -> list[int]:
-    """Places of the words of every occurrence of a phrase in a text; ValueError where the text does not hold it."""
-    wanted = normalize_report(phrase).split()
-    starts = [i for i in range(len(words)) if wanted and list(words[i : i + len(wanted)]) == wanted]
-    if not starts:
-        raise ValueError(f"{phrase!r} is not in the text as the model reads it: {' '.join(words)}")
-    return [start + offset for start in starts for offset in range(len(wanted))]
 
 
 def _grid(values: np.ndarray) -> np.ndarray:
@@ -126,32 +128,13 @@ def _share(values: np.ndarray) -> np.ndarray:
     return _grid(values / values.sum())
 
 
-@dataclass(frozen=True)
-class QuestionMaps:
-    """Maps of one question over one image, each (grid, grid) in float32, of sum 1: row 0 is the top of the image.
-
-    Attributes:
-        attention: The attention of the question's tokens over the patches, averaged over tokens, heads and layers of
-            the co-attention; the share that goes to a class token is left out.
-        transport: For each word of the question, the share of its mass that the exact transport plan between the
-            question's fused tokens and the image's fused patches brings to each patch (equation 10 on the states that
-            leave the co-attention). Fine-tuning on answers does not train these states to be near what a word means:
-            only the local stage of pre-training does.
-    """
-
-    attention: np.ndarray
-    transport: list[np.ndarray]
-
-
-def question_words(
-    processor: AmifProcessor, question: str, max_length: int | None = None
-) -> list[tuple[str, list[int]]]:
-    """The words of a question that the model reads, each with the places of its tokens in `input_ids`.
+def words_read(processor: AmifProcessor, text: str, max_length: int | None = None) -> list[tuple[str, list[int]]]:
+    """The words of a text that the model reads, each with the places of its tokens in `input_ids`.
 
     A word stands between spaces, and its label is without the punctuation around it; what lies behind `max_length`
     tokens, by default the processor's `max_question_length`, is left out, as it is for the model.
     """
-    text = question.lower() if processor.lowercase else question
+    text = text.lower() if processor.lowercase else text
     encoded = processor.tokenizer(
         text,
         truncation=True,
@@ -171,32 +154,18 @@ def question_words(
     return words
 
 
-@torch.no_grad()
-def question_maps(
-    model: AmifForVisualQuestionAnswering, inputs: Mapping[str, torch.Tensor], words: Sequence[Sequence[int]]
-) -> QuestionMaps:
-    """Maps of one question over one image.
+def phrase_map(words: Sequence[str], maps: Sequence[np.ndarray], phrase: str) -> np.ndarray:
+    """The mean map of the words of every occurrence of a phrase; ValueError where the text does not hold it."""
+    return np.mean([maps[place] for place in phrase_places(words, phrase)], axis=0)
 
-    Args:
-        model: In evaluation mode, with eager attention, the only one that keeps its weights.
-        inputs: Of one image and one question, as the processor gives them; or `image_states` for `pixel_values`.
-        words: Of each word the places of its tokens, as `question_words` gives them.
 
-    Raises:
-        ValueError: If the model's attention is not eager.
-    """
-    output = model.model(**inputs, output_attentions=True)
-    length = inputs["input_ids"].shape[1]
-    text, patches = output.last_hidden_state[0, :length], output.last_hidden_state[0, length:]
-    first = int(has_class_token(len(patches)))
-    attention = torch.stack(output.text_to_image_attentions)[:, 0].mean(dim=(0, 1))  # tokens x patches
-    spoken = [place for places in words for place in places] or list(range(length))
-    plan = transport_plan(transport_cost(patches[first:].unsqueeze(0), text[spoken].unsqueeze(0)))[0]
-    columns = {place: column for column, place in enumerate(spoken)}
-    return QuestionMaps(
-        attention=_on_grid(attention[spoken].mean(dim=0)[first:]),
-        transport=[_on_grid(plan[:, [columns[place] for place in places]].sum(dim=1)) for places in words],
-    )
+def phrase_places(words: Sequence[str], phrase: str) -> list[int]:
+    """Places of the words of every occurrence of a phrase in a text; ValueError where the text does not hold it."""
+    wanted = normalize_report(phrase).split()
+    starts = [i for i in range(len(words)) if wanted and list(words[i : i + len(wanted)]) == wanted]
+    if not starts:
+        raise ValueError(f"{phrase!r} is not in the text as the model reads it: {' '.join(words)}")
+    return [start + offset for start in starts for offset in range(len(wanted))]
 
 
 def draw_map(weights: np.ndarray, size: tuple[int, int], color: tuple[int, int, int] = AMBER) -> Image.Image:
@@ -219,8 +188,3 @@ def draw_map(weights: np.ndarray, size: tuple[int, int], color: tuple[int, int, 
     layer = Image.new("RGBA", size, color)
     layer.putalpha(Image.fromarray(opacity).resize(size, Image.Resampling.BILINEAR))
     return layer
-
-
-def _on_grid(weights: torch.Tensor) -> np.ndarray:
-    grid = round(len(weights) ** 0.5)
-    return (weights / weights.sum()).float().cpu().numpy().reshape(grid, grid)

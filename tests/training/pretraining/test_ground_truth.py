@@ -230,7 +230,7 @@ def test_masses_and_hits_by_hand(monkeypatch):
     def maps(model, processor, image, text):
         words = text.replace("?", "").split()
         planned = [cyst if word in ("cyst", "mass") else rest for word in words]
-        return WordMaps(words, planned, [values[::-1] for values in planned])
+        return WordMaps(words, planned, [values[::-1] for values in planned], planned[0])
 
     monkeypatch.setattr(ground_truth, "word_maps", maps)
     studies = [study("cyst", [0, 0, 20, 20]), study("mass", [0, 20, 40, 40]), study(None, None)]

@@ -11,11 +11,11 @@ from amif.training.reports.map_figures import word_map_figure
 from amif.training.reports.word_maps import (
     AMBER,
     draw_map,
+    maps_of_words,
     phrase_map,
     phrase_places,
-    question_maps,
-    question_words,
     word_maps,
+    words_read,
 )
 
 QUESTION = "Is there a mass in the Left lung?"
@@ -138,7 +138,7 @@ def inputs(processor):
 
 
 def test_words_are_those_between_spaces_with_the_places_of_their_tokens(processor, inputs):
-    words = question_words(processor, QUESTION)
+    words = words_read(processor, QUESTION)
     assert [word for word, _ in words] == ["is", "there", "a", "mass", "in", "the", "left", "lung"]
     tokens = processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     assert [[tokens[place] for place in places] for _, places in words][-2:] == [["left"], ["lung", "?"]]
@@ -146,61 +146,69 @@ def test_words_are_those_between_spaces_with_the_places_of_their_tokens(processo
 
 def test_words_in_pieces_repeated_and_alone(processor):
     tokenizer = processor.tokenizer
-    (one, two) = question_words(processor, "mass   mass-lung ?")
+    (one, two) = words_read(processor, "mass   mass-lung ?")
     assert one == ("mass", [1])
     places = list(range(2, 2 + len(tokenizer.tokenize("mass-lung"))))
     assert two == ("mass-lung", places)
-    assert question_words(processor, "?") == []
+    assert words_read(processor, "?") == []
 
 
 def test_words_that_the_model_does_not_read_are_left_out(processor):
     long = " ".join(["mass"] * 60)
-    assert len(question_words(processor, long)) == processor.max_question_length - 2
+    assert len(words_read(processor, long)) == processor.max_question_length - 2
 
 
 def test_attention_by_a_loop(model, processor, inputs):
-    words = [places for _, places in question_words(processor, QUESTION)]
-    maps = question_maps(model, inputs, words)
+    words = words_read(processor, QUESTION)
+    maps = maps_of_words(model, inputs, words)
     weights = model.model(**inputs, output_attentions=True).text_to_image_attentions
     expected = np.zeros(16)
     for layer in weights:
         for head in layer[0]:
             for place in range(1, 10):  # without [CLS] and [SEP]
                 expected += head[place, 1:].detach().numpy()  # without the image's class token
-    np.testing.assert_allclose(maps.attention.ravel(), expected / expected.sum(), rtol=1e-5)
+    np.testing.assert_allclose(maps.text_attention.ravel(), expected / expected.sum(), rtol=1e-5)
 
 
 def test_transport_by_pot(model, processor, inputs):
-    words = [places for _, places in question_words(processor, QUESTION)]
-    maps = question_maps(model, inputs, words)
+    words = words_read(processor, QUESTION)
+    maps = maps_of_words(model, inputs, words)
     states = model.model(**inputs).last_hidden_state[0].detach().double().numpy()
     unit = states / np.linalg.norm(states, axis=1, keepdims=True)
     text, patches = unit[1:10], unit[12:]
     plan = ot.emd(np.full(16, 1 / 16), np.full(9, 1 / 9), 1 - patches @ text.T)
-    for found, places in zip(maps.transport, words, strict=True):
+    for found, (_, places) in zip(maps.transport, words, strict=True):
         expected = plan[:, [place - 1 for place in places]].sum(axis=1)
         np.testing.assert_allclose(found.ravel(), expected / expected.sum(), atol=1e-6)
 
 
 def test_all_words_together_reach_every_patch_alike(model, processor, inputs):
-    words = [places for _, places in question_words(processor, QUESTION)]
-    maps = question_maps(model, inputs, words)
-    together = sum(len(places) * found for places, found in zip(words, maps.transport, strict=True))
+    words = words_read(processor, QUESTION)
+    maps = maps_of_words(model, inputs, words)
+    together = sum(len(places) * found for (_, places), found in zip(words, maps.transport, strict=True))
     np.testing.assert_allclose(together, np.full((4, 4), 9 / 16), rtol=1e-4)
-    assert all(found.sum() == pytest.approx(1) for found in (maps.attention, *maps.transport))
+    assert all(found.sum() == pytest.approx(1) for found in (maps.text_attention, *maps.transport))
 
 
 def test_image_states_in_place_of_pixels(model, processor, inputs):
-    words = [places for _, places in question_words(processor, QUESTION)]
+    words = words_read(processor, QUESTION)
     states = model.model.encode_images(inputs["pixel_values"])
     given = {name: value for name, value in inputs.items() if name != "pixel_values"} | {"image_states": states}
-    expected, found = question_maps(model, inputs, words), question_maps(model, given, words)
-    np.testing.assert_allclose(found.attention, expected.attention, rtol=1e-4)
+    expected, found = maps_of_words(model, inputs, words), maps_of_words(model, given, words)
+    np.testing.assert_allclose(found.text_attention, expected.text_attention, rtol=1e-4)
+
+
+def test_a_text_without_words_has_the_attention_of_all_its_tokens(model, inputs):
+    maps = maps_of_words(model, inputs, [])
+    layers = model.model(**inputs, output_attentions=True).text_to_image_attentions
+    expected = sum(layer[0, :, :, 1:].sum(dim=(0, 1)).detach().numpy() for layer in layers)
+    np.testing.assert_allclose(maps.text_attention.ravel(), expected / expected.sum(), rtol=1e-5)
+    assert maps.words == maps.transport == maps.attention == []
 
 
 def test_other_attention_is_refused(processor, inputs):
     with pytest.raises(ValueError, match="eager"):
-        question_maps(small_model(), inputs, [[1]])
+        maps_of_words(small_model(), inputs, [("is", [1])])
 
 
 def test_the_layer_is_opaque_where_the_weight_is():
