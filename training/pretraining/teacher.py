@@ -79,7 +79,7 @@ def load_teacher(spec: str, device: str | torch.device = "cpu") -> Teacher:
     """The teacher that a command line names.
 
     Args:
-        spec: amif:PATH, a pre-training checkpoint; hf:NAME, a CLIP-like model of transformers, name or folder;
+        spec: One of amif:PATH, a pre-training checkpoint; hf:NAME, a CLIP-like model of transformers, name or folder;
             open_clip:NAME, a hub id or a folder in open_clip's layout, as BiomedCLIP's (its tokenizer's files beside
             `open_clip_config.json`).
         device: Where it runs.
