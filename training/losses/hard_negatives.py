@@ -29,7 +29,12 @@ def sample_hard_negatives(
     forbidden = torch.zeros_like(weights, dtype=torch.bool) if exclude is None else exclude.bool().clone()
     forbidden.diagonal().fill_(True)
     allowed = at_least_float32(weights.detach()).masked_fill(forbidden, 0)
-    _check_weights(allowed)
+    if (wrong := ~allowed.isfinite() | (allowed < 0)).any():
+        row, column = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"Weight {allowed[row, column].item()} of row {row}, column {column} is negative or not finite. Sample "
+            "from soft labels, or from a softmax of similarities, not from the similarities themselves."
+        )
     most = allowed.amax(dim=1, keepdim=True)
     empty = most == 0
     # The largest weight of a row becomes 1, so that rows of tiny weights keep their proportions; a row without any is
@@ -66,13 +71,3 @@ def matching_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         A scalar, float32, or float64 where the logits are; 0 where every pair is skipped.
     """
     return F.cross_entropy(at_least_float32(logits), labels, ignore_index=SKIPPED, reduction="sum") / len(labels)
-
-
-def _check_weights(allowed: torch.Tensor) -> None:
-    wrong = ~allowed.isfinite() | (allowed < 0)
-    if wrong.any():
-        row, column = wrong.nonzero()[0].tolist()
-        raise ValueError(
-            f"Weight {allowed[row, column].item()} of row {row}, column {column} is negative or not finite. Sample "
-            "from soft labels, or from a softmax of similarities, not from the similarities themselves."
-        )

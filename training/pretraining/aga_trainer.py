@@ -110,46 +110,43 @@ class AgaPreTrainer(BasePreTrainer):
         return loss, output
 
     def _local_terms(self, output: AgaPreTrainingOutput) -> dict[str, torch.Tensor]:
-        image_groups = self._image_groups(output) if self.args.directions != "image" else None
-        text_groups = self._text_groups(output) if self.args.directions != "text" else None
-        temperature, words = output.temperatures[1], output.text_token_mask
-        terms = {
-            "group_alignment": group_alignment(
-                output.text_tokens,
-                output.image_tokens,
-                image_groups,
-                text_groups,
-                temperature,
-                words,
-                self.args.negatives,
-            )
-        }
+        text, image, words = output.text_tokens, output.image_tokens, output.text_token_mask
+        image_groups = text_groups = None
+        if self.args.directions != "image":
+            image_groups = self._gather("text", text, image, output.text_thresholds, words, None)
+        if self.args.directions != "text":
+            patches = mask_of_patches(words, image)
+            text_groups = self._gather("image", image, text, output.image_thresholds, patches, words)
+        temperature, negatives = output.temperatures[1], self.args.negatives
+        alignment = group_alignment(text, image, image_groups, text_groups, temperature, words, negatives)
+        terms = {"group_alignment": alignment}
         if self.args.cross_group_weight and image_groups is not None and text_groups is not None:
             align = self._align_means if self.args.cross_groups == "pooled" else cross_group_alignment
             terms["cross_group_alignment"] = align(image_groups, text_groups, temperature, words)
         return terms
 
-    def _image_groups(self, output: AgaPreTrainingOutput) -> torch.Tensor:
-        """What each token of a report gathers of the image, (B, L, e)."""
-        text, image, words = output.text_tokens, output.image_tokens, output.text_token_mask
-        if self.args.grouping == "softmax":
-            return read_across(text, image, ATTENTION_TEMPERATURE)
-        groups, weights = gather_groups(
-            text, image, output.text_thresholds, None, self.args.similarity, self.args.sparsity
-        )
-        self._keep_health("text", text, groups, weights, words, output.text_thresholds)
-        return groups
+    def _gather(
+        self,
+        name: str,
+        items: torch.Tensor,
+        others: torch.Tensor,
+        thresholds: torch.Tensor,
+        mask: torch.Tensor,
+        other_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """What each token or patch (B, n, e) gathers of the other modality (B, m, e): groups (B, n, e).
 
-    def _text_groups(self, output: AgaPreTrainingOutput) -> torch.Tensor:
-        """What each patch gathers of the report, (B, P, e)."""
-        text, image, words = output.text_tokens, output.image_tokens, output.text_token_mask
+        Kept for the log: mean threshold and group size, and how often an item's own group is the nearest of its pair's,
+        all over what `mask` (B, n) calls valid.
+        """
         if self.args.grouping == "softmax":
-            return read_across(image, text, ATTENTION_TEMPERATURE, words)
-        groups, weights = gather_groups(
-            image, text, output.image_thresholds, words, self.args.similarity, self.args.sparsity
-        )
-        patches = mask_of_patches(words, image)
-        self._keep_health("image", image, groups, weights, patches, output.image_thresholds)
+            return read_across(items, others, ATTENTION_TEMPERATURE, other_mask)
+        groups, weights = gather_groups(items, others, thresholds, other_mask, self.args.similarity, self.args.sparsity)
+        if self._reports_health():
+            sizes = (weights > 0).sum(dim=-1).float()
+            figures = {"threshold": thresholds[mask].mean(), "group_size": sizes[mask].mean()}
+            figures["group_accuracy"] = contrast_accuracy(items, groups, mask)
+            self._keep({f"{figure}_{name}": value for figure, value in figures.items()})
         return groups
 
     def _align_means(
@@ -159,19 +156,3 @@ class AgaPreTrainer(BasePreTrainer):
         image, text = pooled_groups(image_groups, words), pooled_groups(text_groups)
         i2t, t2i = info_nce(cosine_similarities(gather_rows(image), gather_rows(text)), temperature)
         return (i2t + t2i) / 2
-
-    def _keep_health(
-        self,
-        name: str,
-        tokens: torch.Tensor,
-        groups: torch.Tensor,
-        weights: torch.Tensor,
-        mask: torch.Tensor,
-        thresholds: torch.Tensor,
-    ) -> None:
-        """Mean threshold and group size, and how often a token's own group is the nearest of its pair's."""
-        if self._reports_health():
-            sizes = (weights > 0).sum(dim=-1).float()
-            figures = {"threshold": thresholds[mask].mean(), "group_size": sizes[mask].mean()}
-            figures["group_accuracy"] = contrast_accuracy(tokens, groups, mask)
-            self._keep({f"{figure}_{name}": value for figure, value in figures.items()})
