@@ -64,7 +64,9 @@ def main() -> None:
     write_json(output / "comparison.json", result)
     (output / "comparison.md").write_text(markdown_text(table), encoding="utf-8")
     figure = "recall_i2t@1" if args.retrieval_only else "accuracy"
-    values = {LABELS[arm]: figures[figure] for arm, figures in result["arms"].items()}
+    values = {
+        LABELS[name]: arm.recalls[figure] if args.retrieval_only else arm.accuracy for name, arm in result.arms.items()
+    }
     (output / "comparison.svg").write_text(seeds_plot(values, f"{figure} in %"), encoding="utf-8")
     print_table(table)
 

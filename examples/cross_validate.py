@@ -43,11 +43,11 @@ def main() -> None:
 
     # 2. Runs
     experiments = Experiments(args.output_dir, Path(__file__).parent)
-    rows, result = cross_validate(experiments, arguments, shlex.join(sys.argv))
+    result = cross_validate(experiments, arguments, shlex.join(sys.argv))
 
     # 3. Results
     output = Path(args.output_dir)
-    write_jsonl(output / "predictions.jsonl", rows)
+    write_jsonl(output / "predictions.jsonl", result.predictions)
     write_json(output / "metrics.json", result)
     print_table(metrics_table(result.metrics))
     for name, comparison in result.comparisons.items():

@@ -16,10 +16,15 @@ from pathlib import Path
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
 from amif.training.evaluation.result_files import write_json
 from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
-from amif.training.experiments.ablation_results import ablation_results, accuracy_table, learned_table
+from amif.training.experiments.ablation_figure import ablation_figure
+from amif.training.experiments.ablation_results import (
+    AblationResult,
+    ablation_results,
+    accuracy_table,
+    learned_table,
+)
 from amif.training.experiments.runs import Experiments
 from amif.training.recipes import parse_arguments
-from amif.training.reports.ablation_figure import ablation_figure
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import markdown_text
 
@@ -77,7 +82,7 @@ def main() -> None:
         write_results(Path(args.output_dir), name, result)
 
 
-def write_results(output: Path, name: str, result: dict) -> None:
+def write_results(output: Path, name: str, result: AblationResult) -> None:
     tables = [table for table in (accuracy_table(result), learned_table(result)) if table is not None]
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / f"{name}.json", result)

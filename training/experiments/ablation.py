@@ -1,17 +1,19 @@
 """The paper's ablations as data, and the chains of runs that measure them: two stages of pre-training, fine-tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-from .runs import Checkpoint, Experiments, Run
+from .runs import Experiments, Run, RunFolder
 
 Arguments = dict[str, str | int | float | bool]
+
+# The runs that measure a row with one seed, by kind, in order.
+Chain = dict[str, Run]
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,14 @@ class AblationRow:
     """One row of a table of the paper, as changes to a `Setting`.
 
     Attributes:
-        label: what the row is, in words.
-        stage_one: changes to the arguments of stage one; None: no pre-training.
-        stage_two: the same of stage two; None: fine-tuning starts from stage one.
-        fine_tuning: the same of fine-tuning.
+        label: What the row is, in words.
+        stage_one: Changes to the arguments of stage one; None: no pre-training.
+        stage_two: The same of stage two; None: fine-tuning starts from stage one.
+        fine_tuning: The same of fine-tuning.
         teacher: "default" for the setting's; the name of one that the setting trains; or as `--teacher` takes it. None:
             one-hot labels, and all negatives alike.
         start: "teacher" starts fine-tuning from the setting's teacher; None: from this row's pre-training.
-        published: the paper's figures in percent, in the order of the table's columns; None: it has no such row.
+        published: The paper's figures in percent, in the order of the table's columns; None: it has no such row.
     """
 
     label: str
@@ -53,12 +55,14 @@ class Setting:
     """On what, and how large, ablations are run.
 
     Attributes:
-        description: data, model and lengths of training in words, for the results.
-        differences: what keeps the figures from being compared with the paper's, a sentence each.
-        common: arguments of every run.
-        stage_one, stage_two, fine_tuning: arguments of each kind of run.
-        teacher: the teacher of rows that say "default", as `AblationRow.teacher`.
-        teachers: by name, arguments of `run_pretraining.py` for teachers that are trained here, once for all seeds.
+        description: Data, model and lengths of training in words, for the results.
+        differences: What keeps the figures from being compared with the paper's, a sentence each.
+        common: Arguments of every run.
+        stage_one: Arguments of stage one.
+        stage_two: Arguments of stage two.
+        fine_tuning: Arguments of fine-tuning.
+        teacher: The teacher of rows that say "default", as `AblationRow.teacher`.
+        teachers: By name, arguments of `run_pretraining.py` for teachers that are trained here, once for all seeds.
     """
 
     description: str
@@ -77,64 +81,61 @@ class TeacherMissing(Exception):
 
 def load_ablation(path: str | Path) -> Ablation:
     """Read a table from YAML; TypeError for a name that `Ablation` or `AblationRow` does not have."""
-    values = _read(path)
+    values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     rows = {str(name): AblationRow(**row) for name, row in values.pop("rows").items()}
     return Ablation(rows=rows, **values)
 
 
 def load_setting(path: str | Path) -> Setting:
     """Read a setting from YAML; TypeError for a name that `Setting` does not have."""
-    return Setting(**_read(path))
+    return Setting(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-
-
-def chain_of(row: AblationRow, setting: Setting, seed: int) -> dict[str, Run]:
+def chain_of(row: AblationRow, setting: Setting, seed: int) -> Chain:
     """The runs that measure a row, by kind, in order: "stage_one" and "stage_two" where it has them, "fine_tuning".
 
     Rows that share a stage, its arguments and all before it, get equal runs, which `Experiments` does once.
 
     Raises:
-        TeacherMissing: where the row's teacher cannot be had.
+        TeacherMissing: If the row's teacher cannot be had.
     """
-    chain: dict[str, Run] = {}
+    chain: Chain = {}
+    start: dict[str, RunFolder] = {}
     teacher = {} if row.teacher is None else {"teacher": _teacher(row.teacher, setting)}
-    for kind, changes in (("stage_one", row.stage_one), ("stage_two", row.stage_two)):
+    stages = {"stage_one": (setting.stage_one, row.stage_one), "stage_two": (setting.stage_two, row.stage_two)}
+    for kind, (shared, changes) in stages.items():
         if changes is not None:
-            arguments = setting.common | getattr(setting, kind) | changes | teacher | {"seed": seed}
-            chain[kind] = Run(kind, "run_pretraining.py", arguments | _start_from(chain))
-    start = _start_from(chain)
+            arguments = {**setting.common, **shared, **changes, **teacher, "seed": seed, **start}
+            chain[kind] = Run(kind, "run_pretraining.py", arguments)
+            start = {"model_name_or_path": RunFolder(chain[kind])}
     if row.start == "teacher":
-        start = {"model_name_or_path": _trained_teacher(setting)}
-    arguments = setting.common | setting.fine_tuning | row.fine_tuning | {"seed": seed}
-    chain["fine_tuning"] = Run("fine_tuning", "run_vqa.py", arguments | start)
+        trained = _teacher("default", setting)
+        if not isinstance(trained, RunFolder):
+            raise TeacherMissing(f"--teacher {trained} is no AMiF checkpoint to start fine-tuning from")
+        start = {"model_name_or_path": RunFolder(trained.run)}
+    arguments = {**setting.common, **setting.fine_tuning, **row.fine_tuning, "seed": seed, **start}
+    chain["fine_tuning"] = Run("fine_tuning", "run_vqa.py", arguments)
     return chain
 
 
-def _start_from(chain: dict[str, Run]) -> dict[str, Checkpoint]:
-    return {"model_name_or_path": Checkpoint(list(chain.values())[-1])} if chain else {}
-
-
-def _teacher(name: str, setting: Setting) -> str | Checkpoint:
+def _teacher(name: str, setting: Setting) -> str | RunFolder:
     name = setting.teacher if name == "default" else name
     if name in setting.teachers:
         run = Run("teacher", "run_pretraining.py", setting.common | setting.stage_one | setting.teachers[name])
-        return Checkpoint(run, "amif:")
+        return RunFolder(run, "amif:")
     check_teacher(name)
     return name
 
 
-def _trained_teacher(setting: Setting) -> Checkpoint:
-    teacher = _teacher("default", setting)
-    if isinstance(teacher, Checkpoint):
-        return Checkpoint(teacher.run)
-    raise TeacherMissing(f"--teacher {teacher} is no AMiF checkpoint to start fine-tuning from")
-
-
 def check_teacher(spec: str) -> None:
-    """Raise `TeacherMissing` where a teacher, as for `--teacher`, is not on this machine; nothing is downloaded."""
+    """See that a teacher is on this machine; nothing is downloaded.
+
+    Args:
+        spec: As for `--teacher`.
+
+    Raises:
+        TeacherMissing: If it is not here, or is only had as columns of the data.
+    """
     kind, _, name = spec.partition(":")
     if kind == "column":
         raise TeacherMissing(f"--teacher {spec} needs studies with embeddings in the columns {name}_*_embeds")
@@ -148,9 +149,9 @@ def check_teacher(spec: str) -> None:
 
 def chains(
     ablation: Ablation, setting: Setting, seeds: Sequence[int]
-) -> tuple[dict[str, dict[int, dict[str, Run]]], dict[str, str]]:
+) -> tuple[dict[str, dict[int, Chain]], dict[str, str]]:
     """The chain of each row and seed, and for each row that cannot be run the reason."""
-    found: dict[str, dict[int, dict[str, Run]]] = {}
+    found: dict[str, dict[int, Chain]] = {}
     skipped = {}
     for name, row in ablation.rows.items():
         try:
@@ -160,9 +161,8 @@ def chains(
     return found, skipped
 
 
-def run_chains(experiments: Experiments, all_chains: Sequence[dict[str, dict[int, dict[str, Run]]]]) -> None:
+def run_chains(experiments: Experiments, tables: Sequence[Mapping[str, Mapping[int, Chain]]]) -> None:
     """Do all runs of the tables, those of one seed before those of the next, so that early figures cover all rows."""
-    seeds = {seed: None for table in all_chains for of_seeds in table.values() for seed in of_seeds}
-    experiments.complete(
-        [of_seeds[seed]["fine_tuning"] for seed in seeds for table in all_chains for of_seeds in table.values()]
-    )
+    rows = [of_seeds for table in tables for of_seeds in table.values()]
+    seeds = {seed: None for of_seeds in rows for seed in of_seeds}
+    experiments.complete([of_seeds[seed]["fine_tuning"] for seed in seeds for of_seeds in rows])

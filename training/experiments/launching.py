@@ -7,23 +7,37 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
+
+# Runs one script; called with its path, its arguments, the working folder and the file for its output.
+Launch = Callable[[Path, list[str], Path, Path], None]
 
 _LOG_LINES_SHOWN = 15
 
 
-def _can_fork() -> bool:
+def can_fork() -> bool:
+    """Whether a script may run in a copy of this process."""
     # A forked process cannot use an accelerator that its parent has seen; and beside its runs, a start is short.
     return "fork" in multiprocessing.get_all_start_methods() and not torch.accelerator.is_available()
 
 
-def _fork(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
-    process = multiprocessing.get_context("fork").Process(target=_run_script, args=(script, arguments, folder, log))
+def fork_script(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
+    """Run a script in a copy of this process, which has imported what the script imports.
+
+    Args:
+        script: The script's absolute path.
+        arguments: Its command line.
+        folder: The folder to start it in.
+        log: The file that its output is appended to.
+
+    Raises:
+        RuntimeError: If the script fails; with the end of its output.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_run_forked, args=(script, arguments, folder, log))
     # Python swallows what a signal's handler raises in the hooks around a fork.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process.start()
@@ -37,7 +51,7 @@ def _fork(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
     _check_exit(process.exitcode, script, log)
 
 
-def _run_script(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
+def _run_forked(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Open until this process ends; what is written below Python goes there too.
@@ -51,7 +65,8 @@ def _run_script(script: Path, arguments: list[str], folder: Path, log: Path) -> 
     runpy.run_path(str(script), run_name="__main__")
 
 
-def _start(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
+def start_script(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
+    """Run a script in a new interpreter; arguments and errors are those of `fork_script`."""
     with open(log, "a", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, str(script), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
@@ -72,10 +87,10 @@ def _check_exit(code: int | None, script: Path, log: Path) -> None:
 
 
 @contextmanager
-def _stopping_on_sigterm() -> Iterator[None]:
+def stopping_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end this process as an exception does, so that the run that is under way is told."""
 
-    def stop(*_: Any) -> None:
+    def stop(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
     earlier = signal.signal(signal.SIGTERM, stop)

@@ -6,19 +6,20 @@ half of the epochs each.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean, stdev
 from typing import Any
 
-from ..evaluation.prediction_rows import Prediction, read_prediction_rows
+from ..evaluation.prediction_rows import Prediction
+from ..evaluation.results import Result
 from ..evaluation.significance import Comparison, compare_predictions
 from ..reports.tables import Table
-from .runs import Checkpoint, Experiments, Run
-
-Arguments = Mapping[str, Any]
+from .runs import Experiments, PlainValue, Run, RunFolder
+from .seeds import pool_seeds
 
 # What each arm tells run_pretraining.py, stage by stage.
-ARMS: dict[str, tuple[Arguments, ...]] = {
+ARMS: dict[str, tuple[dict[str, PlainValue], ...]] = {
     # One step that changes nothing: the same new weights, vocabulary and files as in the other arms.
     "none": ({"objective": "amif", "max_steps": 1, "learning_rate": 0.0, "weight_decay": 0.0},),
     "info_nce": ({"objective": "aga", "group_weight": 0.0, "cross_group_weight": 0.0},),
@@ -45,25 +46,70 @@ REFERENCES = ("none", "info_nce")
 
 RECALLS = tuple(f"recall_{way}@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
 
+COSTS = ("seconds", "cpu_seconds", "studies", "flops")
 
-def pretraining_runs(arm: str, arguments: Arguments, seed: int) -> list[Run]:
+
+@dataclass(frozen=True)
+class ObjectiveSummary(Result):
+    """An arm's figures, each one value a seed, and the cost of its pre-training.
+
+    Attributes:
+        accuracy: Of the fine-tuned models, in percent; empty where none was fine-tuned.
+        recalls: In percent, by the names in `RECALLS`.
+        seconds: Of all stages.
+        cpu_seconds: Likewise, of the processor.
+        studies: How many were seen, in all stages.
+        flops: Floating-point operations of all stages.
+    """
+
+    accuracy: Sequence[float]
+    recalls: dict[str, list[float]]
+    seconds: Sequence[float]
+    cpu_seconds: Sequence[float]
+    studies: Sequence[float]
+    flops: Sequence[float]
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The fields by name, each recall among them."""
+        costs = {name: getattr(self, name) for name in COSTS}
+        return {"accuracy": self.accuracy, **self.recalls, **costs}
+
+
+@dataclass(frozen=True)
+class ObjectiveComparison(Result):
+    """What `compare_objectives` found.
+
+    Attributes:
+        arms: The figures of each arm.
+        differences: For each arm and reference the paired comparison of their answers, all seeds together, an image
+            drawn with its questions of all seeds.
+        seeds: Of pre-training and fine-tuning alike.
+        commands: Of all runs.
+    """
+
+    arms: dict[str, ObjectiveSummary]
+    differences: dict[str, dict[str, Comparison]]
+    seeds: list[int]
+    commands: list[str]
+
+
+def pretraining_runs(arm: str, arguments: Mapping[str, PlainValue], seed: int) -> list[Run]:
     """The runs of one arm's pre-training, one a stage; `num_train_epochs` of `arguments` is that of all stages."""
     stages, runs = ARMS[arm], []
+    epochs = float(str(arguments["num_train_epochs"])) / len(stages)
     for place, stage in enumerate(stages):
-        epochs = {"num_train_epochs": float(arguments["num_train_epochs"]) / len(stages)}
-        start = {"model_name_or_path": Checkpoint(runs[-1])} if runs else {}
-        kind = f"{arm}_pretraining_{place + 1}"
         shared = {
             name: value for name, value in arguments.items() if stage["objective"] == "amif" or name not in OF_AMIF
         }
-        values = {**shared, **epochs, **stage, **start, "seed": seed, "count_flops": True}
-        runs.append(Run(kind, "run_pretraining.py", values))
+        start = {"model_name_or_path": RunFolder(runs[-1])} if runs else {}
+        values = {**shared, "num_train_epochs": epochs, **stage, **start, "seed": seed, "count_flops": True}
+        runs.append(Run(f"{arm}_pretraining_{place + 1}", "run_pretraining.py", values))
     return runs
 
 
-def fine_tuning_run(arm: str, pretraining: Run, arguments: Arguments, seed: int) -> Run:
+def fine_tuning_run(arm: str, pretraining: Run, arguments: Mapping[str, PlainValue], seed: int) -> Run:
     """The run that teaches one arm's model to answer."""
-    start = {"model_name_or_path": Checkpoint(pretraining), "new_co_attention": True}
+    start = {"model_name_or_path": RunFolder(pretraining), "new_co_attention": True}
     return Run(f"{arm}_fine_tuning", "run_vqa.py", {**arguments, **start, "seed": seed})
 
 
@@ -71,106 +117,94 @@ def compare_objectives(
     experiments: Experiments,
     arms: Sequence[str],
     seeds: Sequence[int],
-    pretraining: Arguments,
-    fine_tuning: Arguments | None,
-) -> dict[str, Any]:
+    pretraining: Mapping[str, PlainValue],
+    fine_tuning: Mapping[str, PlainValue] | None,
+) -> ObjectiveComparison:
     """Do what is not done, seed by seed, and compare.
 
     Args:
-        experiments: where runs are kept.
-        arms: names of `ARMS`.
-        seeds: of pre-training and fine-tuning alike.
-        pretraining: arguments of run_pretraining.py that all arms share.
-        fine_tuning: those of run_vqa.py; None compares retrieval alone.
-
-    Returns:
-        `arms`: for each what `_summary` says; `differences`: for each arm and reference the paired comparison of their
-        answers by `compare_predictions`, all seeds together, an image drawn with its questions of all seeds.
+        experiments: Where runs are kept.
+        arms: Names of `ARMS`.
+        seeds: Of pre-training and fine-tuning alike.
+        pretraining: Arguments of run_pretraining.py that all arms share.
+        fine_tuning: Those of run_vqa.py; None compares retrieval alone.
 
     Raises:
-        ValueError: for an unknown arm.
-        RuntimeError: where a run fails.
+        ValueError: If an arm is unknown.
+        RuntimeError: If a run fails.
     """
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise ValueError(f"Unknown arms {', '.join(unknown)}: choose from {', '.join(ARMS)}.")
     stages = {(arm, seed): pretraining_runs(arm, pretraining, seed) for seed in seeds for arm in arms}
-    last = {key: runs[-1] for key, runs in stages.items()}
+    answering = {}
     if fine_tuning is not None:
-        last = {(arm, seed): fine_tuning_run(arm, run, fine_tuning, seed) for (arm, seed), run in last.items()}
-    experiments.complete(list(last.values()))
-
-    def record(run: Run) -> Mapping[str, Any]:
-        return experiments.record(run) or {}
-
-    rows = {}
-    if fine_tuning is not None:
-        rows = {arm: _rows_of_seeds(experiments, {seed: last[arm, seed] for seed in seeds}) for arm in arms}
-    return {
-        "arms": {
+        answering = {
+            (arm, seed): fine_tuning_run(arm, runs[-1], fine_tuning, seed) for (arm, seed), runs in stages.items()
+        }
+    experiments.complete(list(answering.values()) or [runs[-1] for runs in stages.values()])
+    return ObjectiveComparison(
+        arms={
             arm: _summary(
-                [[record(run)["metrics"] for run in stages[arm, seed]] for seed in seeds],
-                [record(last[arm, seed])["metrics"] for seed in seeds] if fine_tuning is not None else [],
+                [[experiments.record(run).metrics for run in stages[arm, seed]] for seed in seeds],
+                [experiments.record(answering[arm, seed]).metrics for seed in seeds if answering],
             )
             for arm in arms
         },
-        "differences": _differences(rows),
-        "seeds": list(seeds),
-        "commands": [record(run)["command"] for runs in stages.values() for run in runs]
-        + [record(run)["command"] for run in (last.values() if fine_tuning is not None else ())],
-    }
+        differences=_differences(
+            {
+                arm: pool_seeds({seed: experiments.predictions(answering[arm, seed]) for seed in seeds})
+                for arm in arms
+                if answering
+            }
+        ),
+        seeds=list(seeds),
+        commands=[
+            experiments.record(run).command for run in [*chain.from_iterable(stages.values()), *answering.values()]
+        ],
+    )
 
 
-def _rows_of_seeds(experiments: Experiments, runs: Mapping[int, Run]) -> list[Prediction]:
-    """All seeds' predictions; a question is another one with each seed, its image the same."""
-    return [
-        replace(row, question_id=f"{seed}/{row.question_id}")
-        for seed, run in runs.items()
-        for row in read_prediction_rows(experiments.path(run) / "predictions.jsonl")
-    ]
-
-
-def _summary(pretraining: Sequence[Sequence[Mapping]], answering: Sequence[Mapping]) -> dict[str, Any]:
-    """An arm's figures, each a list of one value a seed: accuracy and recalls in percent, and the pre-training's cost.
-
-    Args:
-        pretraining: metrics.json of each stage, for each seed.
-        answering: metrics.json of each seed's fine-tuned model.
-    """
+def _summary(
+    pretraining: Sequence[Sequence[Mapping[str, Any]]], answering: Sequence[Mapping[str, Any]]
+) -> ObjectiveSummary:
+    """An arm's figures, from the metrics.json of each seed's stages and of each seed's fine-tuned model."""
     ends = [stages[-1] for stages in pretraining]
     split = "test" if "test" in ends[0] else "validation"
-    figures = {name: [100 * end[split][f"{split}_{name}"] for end in ends] for name in RECALLS}
-    for name in ("seconds", "cpu_seconds", "studies", "flops"):
-        figures[name] = [sum(stage["training"][name] for stage in stages) for stages in pretraining]
-    return {"accuracy": [metrics["overall"]["accuracy"] for metrics in answering], **figures}
+    costs = {name: [sum(stage["training"][name] for stage in stages) for stages in pretraining] for name in COSTS}
+    return ObjectiveSummary(
+        accuracy=[metrics["overall"]["accuracy"] for metrics in answering],
+        recalls={name: [100 * end[split][f"{split}_{name}"] for end in ends] for name in RECALLS},
+        **costs,
+    )
 
 
-def _differences(rows: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, Comparison]]:
+def _differences(answers: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, Comparison]]:
     return {
         arm: {
-            reference: compare_predictions(answers, rows[reference])
+            reference: compare_predictions(given, answers[reference])
             for reference in REFERENCES
-            if reference in rows and reference != arm
+            if reference in answers and reference != arm
         }
-        for arm, answers in rows.items()
+        for arm, given in answers.items()
     }
 
 
-def objectives_table(result: Mapping[str, Any]) -> Table:
+def objectives_table(result: ObjectiveComparison) -> Table:
     """The table of `compare_objectives`: means over seeds, with standard deviations where there are several."""
     header = ["arm", "accuracy in %"]
     header += [f"less {LABELS[name]}" for name in REFERENCES]
     header += ["image to text @1", "@5", "@10", "text to image @1", "@5", "@10", "minutes", "CPU minutes", "TFLOP"]
     rows = []
-    for arm, figures in result["arms"].items():
-        compared = result["differences"].get(arm, {})
-        cells = [LABELS[arm], _mean_and_deviation(figures["accuracy"])]
-        cells += [_difference(compared.get(name)) for name in REFERENCES]
-        cells += [_mean_and_deviation(figures[name], 1) for name in RECALLS]
-        costs = [("seconds", 60), ("cpu_seconds", 60), ("flops", 1e12)]
-        cells += ["-" if arm == "none" else f"{fmean(figures[name]) / unit:.2f}" for name, unit in costs]
+    for arm, figures in result.arms.items():
+        compared = result.differences.get(arm, {})
+        cells = [LABELS[arm], _mean_and_deviation(figures.accuracy)]
+        cells += [_points_cell(compared.get(name)) for name in REFERENCES]
+        cells += [_mean_and_deviation(figures.recalls[name], 1) for name in RECALLS]
+        costs = [(figures.seconds, 60), (figures.cpu_seconds, 60), (figures.flops, 1e12)]
+        cells += ["-" if arm == "none" else f"{fmean(values) / unit:.2f}" for values, unit in costs]
         rows.append(cells)
     return Table(
-        f"Pre-training compared, seeds {', '.join(map(str, result['seeds']))}",
+        f"Pre-training compared, seeds {', '.join(map(str, result.seeds))}",
         header,
         rows,
         [
@@ -190,7 +224,7 @@ def _mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
     return f"{fmean(values):.{digits}f}{spread}"
 
 
-def _difference(comparison: Comparison | None) -> str:
+def _points_cell(comparison: Comparison | None) -> str:
     if comparison is None:
         return "-"
     points = comparison.difference

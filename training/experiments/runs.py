@@ -7,8 +7,8 @@ import platform
 import runpy
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -19,20 +19,35 @@ from typing import Any
 import torch
 
 from ..distributed import available_cores
+from ..evaluation.prediction_rows import Prediction, read_prediction_rows
 from ..evaluation.result_files import write_json
-from .launching import _can_fork, _fork, _start, _stopping_on_sigterm
+from ..evaluation.results import Result
+from .launching import Launch, can_fork, fork_script, start_script, stopping_on_sigterm
 
 logger = logging.getLogger(__name__)
 
 RECORD_NAME, LOG_NAME = "record.json", "log.txt"
 
+PlainValue = str | int | float | bool | list[str]
+
 
 @dataclass(frozen=True)
-class Checkpoint:
+class RunFolder:
     """An argument's value: the folder of an earlier run, behind a prefix such as "amif:"."""
 
     run: "Run"
     prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.prefix}{self.run.name}"
+
+
+@dataclass(frozen=True)
+class Configuration(Result):
+    """Script and arguments of a run as JSON holds them; an earlier run's folder stands as its name."""
+
+    script: str
+    arguments: dict[str, PlainValue]
 
 
 @dataclass(frozen=True)
@@ -40,35 +55,73 @@ class Run:
     """One run of an example script.
 
     Attributes:
-        kind: what it is, for people and for estimates of time, such as "stage_one".
-        script: the script's file name.
-        arguments: its arguments by name, without the output folder; a `Checkpoint` stands for an earlier run's folder.
+        kind: What it is, for people and for estimates of time, such as "stage_one".
+        script: The script's file name.
+        arguments: Its arguments by name, without the output folder.
     """
 
     kind: str
     script: str
-    arguments: Mapping[str, str | int | float | bool | list[str] | Checkpoint] = field(default_factory=dict)
+    arguments: Mapping[str, PlainValue | RunFolder] = field(default_factory=dict)
 
     @cached_property
-    def configuration(self) -> dict[str, Any]:
-        """Script and arguments as JSON holds them; an earlier run stands as its name."""
-        arguments = {name: _plain(value) for name, value in sorted(self.arguments.items())}
-        return {"script": self.script, "arguments": arguments}
+    def configuration(self) -> Configuration:
+        """Script and arguments in the order of their names."""
+        plain = {
+            name: str(value) if isinstance(value, RunFolder) else value
+            for name, value in sorted(self.arguments.items())
+        }
+        return Configuration(self.script, plain)
 
     @cached_property
     def name(self) -> str:
         """Kind and a hash of the whole configuration, the earlier runs' included: two runs share both or none."""
-        text = json.dumps(self.configuration, sort_keys=True)
+        text = json.dumps(asdict(self.configuration), sort_keys=True)
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
     def needs(self) -> list["Run"]:
-        """The runs whose checkpoints this one starts from or learns from."""
-        return [value.run for value in self.arguments.values() if isinstance(value, Checkpoint)]
+        """The runs whose folders this one starts from or learns from."""
+        return [value.run for value in self.arguments.values() if isinstance(value, RunFolder)]
+
+    @property
+    def command_line(self) -> list[str]:
+        """The script's arguments, to be started in the folder of all runs."""
+        words = []
+        for name, value in self.configuration.arguments.items():
+            words += [f"--{name}", *plain_words(value)]
+        return [*words, "--output_dir", self.name, "--resume_from_checkpoint", "true"]
 
 
-def _plain(value: object) -> object:
-    return f"{value.prefix}{value.run.name}" if isinstance(value, Checkpoint) else value
+@dataclass(frozen=True)
+class RunRecord(Result):
+    """What a run that is done has left, the content of its `record.json`.
+
+    Attributes:
+        kind: The run's kind.
+        configuration: Script and arguments.
+        seed: The run's seed; None where it has none of its own.
+        command: To be started in the folder of runs, with `examples` there or in its place the path of this project's.
+        metrics: The run's `metrics.json`, whose keys depend on the script.
+        started: Date and time in UTC.
+        seconds: How long it took, of the last part alone where the run was interrupted.
+        machine: The `machine_facts`.
+    """
+
+    kind: str
+    configuration: Configuration
+    seed: PlainValue | None
+    command: str
+    metrics: Mapping[str, Any]
+    started: str
+    seconds: float
+    machine: dict[str, str | int]
+
+    @classmethod
+    def read(cls, file: Path) -> "RunRecord":
+        """The record that a file holds; FileNotFoundError where there is none."""
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return cls(**values | {"configuration": Configuration(**values["configuration"])})
 
 
 class Experiments:
@@ -78,72 +131,60 @@ class Experiments:
     complete checkpoint, or from the beginning.
 
     Args:
-        folder: where runs are kept.
-        scripts: the folder of the example scripts.
-        execute: runs one script; None forks this process, which has imported what the script imports, or where that is
-            not possible starts another. Called with the script's path, its arguments, the working folder and the file
-            for its output; raises `RuntimeError` where the script fails.
+        folder: Where runs are kept.
+        scripts: The folder of the example scripts.
+        launch: Runs one script, and raises `RuntimeError` where it fails; None is `fork_script`, or where that is not
+            possible `start_script`.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        scripts: str | Path,
-        execute: Callable[[Path, list[str], Path, Path], None] | None = None,
-    ) -> None:
+    def __init__(self, folder: str | Path, scripts: str | Path, launch: Launch | None = None) -> None:
         self.folder, self.scripts = Path(folder), Path(scripts)
-        self._execute = execute or (_fork if _can_fork() else _start)
+        self._launch = launch or (fork_script if can_fork() else start_script)
 
     def path(self, run: Run) -> Path:
         """The run's folder."""
         return self.folder / run.name
 
-    def arguments(self, run: Run) -> list[str]:
-        """The run's command line, to be started in this folder of runs."""
-        words = [word for name, value in sorted(run.arguments.items()) for word in (f"--{name}", *_words(value))]
-        return [*words, "--output_dir", run.name, "--resume_from_checkpoint", "true"]
+    def is_done(self, run: Run) -> bool:
+        """Whether the run has ended and left its record."""
+        return (self.path(run) / RECORD_NAME).is_file()
 
-    def record(self, run: Run) -> dict[str, Any] | None:
-        """What the run has left, None where it is not done: see `perform`."""
-        try:
-            return json.loads((self.path(run) / RECORD_NAME).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
+    def record(self, run: Run) -> RunRecord:
+        """What a run that is done has left; FileNotFoundError where it is not done."""
+        return RunRecord.read(self.path(run) / RECORD_NAME)
+
+    def predictions(self, run: Run) -> list[Prediction]:
+        """The answers of a run that is done, its `predictions.jsonl`."""
+        return read_prediction_rows(self.path(run) / "predictions.jsonl")
 
     def outstanding(self, runs: Sequence[Run]) -> list[Run]:
         """Those of `runs`, and of all that they need, that are not done: each once, in an order to follow."""
         ordered: dict[str, Run] = {}
         for run in runs:
-            if run.name not in ordered and self.record(run) is None:
+            if run.name not in ordered and not self.is_done(run):
                 ordered |= {before.name: before for before in self.outstanding(run.needs) if before.name not in ordered}
                 ordered[run.name] = run
         return list(ordered.values())
 
-    def perform(self, run: Run) -> dict[str, Any]:
+    def perform(self, run: Run) -> RunRecord:
         """Do one run, whose needs must be done, and write its record.
 
-        Returns:
-            The record: `kind`, `configuration`, `seed`, `command` (to be started in the folder of runs, with `examples`
-            there or in its place the path of this project's), `metrics` (the run's metrics.json), `started`, `seconds`
-            (of this last part, where the run was interrupted) and `machine`.
-
         Raises:
-            RuntimeError: where the script fails; with the end of its output.
+            RuntimeError: If the script fails; with the end of its output.
         """
         folder, started, clock = self.path(run), datetime.now(UTC), time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        arguments = self.arguments(run)
-        self._execute((self.scripts / run.script).resolve(), arguments, self.folder, folder / LOG_NAME)
-        record = {
-            "kind": run.kind,
-            "configuration": run.configuration,
-            "seed": run.arguments.get("seed"),
-            "command": f"python examples/{run.script} {shlex.join(arguments)}",
-            "metrics": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - clock, 1),
-            "machine": machine_facts(),
-        }
+        self._launch((self.scripts / run.script).resolve(), run.command_line, self.folder, folder / LOG_NAME)
+        record = RunRecord(
+            kind=run.kind,
+            configuration=run.configuration,
+            seed=run.configuration.arguments.get("seed"),
+            command=f"python examples/{run.script} {shlex.join(run.command_line)}",
+            metrics=json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 1),
+            machine=machine_facts(),
+        )
         write_json(folder / RECORD_NAME, record)
         return record
 
@@ -151,12 +192,12 @@ class Experiments:
         """Do all of `runs`, and what they need, that is not done, and say how far it is and how long it may take."""
         ordered = self.outstanding(runs)
         logger.info(f"{len(ordered)} runs to do in {self.folder}.")
-        if self._execute is _fork:
+        if self._launch is fork_script:
             for script in sorted({run.script for run in ordered}):
                 runpy.run_path(str(self.scripts / script), run_name="imported")  # once, for all that are forked
-        with _stopping_on_sigterm():
+        with stopping_on_sigterm():
             for place, run in enumerate(ordered):
-                if self.record(run) is not None:  # another process works in this folder too
+                if self.is_done(run):  # another process works in this folder too
                     continue
                 left = self.seconds_left(ordered[place:])
                 estimate = "" if left is None else f", about {left / 60:.0f} minutes left"
@@ -167,27 +208,27 @@ class Experiments:
         """Seconds that `runs` may take: the mean of those of their kind that are done, else of all; None: unknown."""
         seconds: dict[str, list[float]] = {}
         for file in self.folder.glob(f"*/{RECORD_NAME}"):
-            record = json.loads(file.read_text(encoding="utf-8"))
-            seconds.setdefault(record["kind"], []).append(record["seconds"])
+            record = RunRecord.read(file)
+            seconds.setdefault(record.kind, []).append(record.seconds)
         if not seconds:
             return None
         of_all = fmean(value for values in seconds.values() for value in values)
         return sum(fmean(seconds[run.kind]) if run.kind in seconds else of_all for run in runs)
 
 
+def plain_words(value: PlainValue) -> list[str]:
+    """The words of a command line that give an argument this value."""
+    values = value if isinstance(value, list) else [value]
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
+
+
 def machine_facts() -> dict[str, str | int]:
     """What a time depends on: processor, cores this process may use, and versions."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return {
         "processor": platform.processor() or platform.machine(),
         "cores": available_cores(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "accelerator": str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "none",
+        "accelerator": str(accelerator or "none"),
         **{package: version(package) for package in ("torch", "transformers")},
     }
-
-
-def _words(value: object) -> list[str]:
-    value = _plain(value)
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return [str(value).lower() if isinstance(value, bool) else str(value)]

@@ -16,7 +16,7 @@ from amif.training.experiments.ablation import (
     load_setting,
     run_chains,
 )
-from amif.training.experiments.runs import Checkpoint, Experiments
+from amif.training.experiments.runs import Experiments, RunFolder
 
 FOLDER = Path(__file__).parents[3] / "examples" / "ablations"
 
@@ -73,11 +73,11 @@ def test_table_2_has_the_papers_ticks(setting):
             two = chain["stage_two"].arguments
             assert two["stage"] == "local"
             assert (two["local_weight"], two["hard_negative_weight"]) == (1.0, float(mining == "h"))
-            assert two["model_name_or_path"] == Checkpoint(chain["stage_one"])
+            assert two["model_name_or_path"] == RunFolder(chain["stage_one"])
             assert two.get("teacher") == one.get("teacher"), "hard negatives are drawn from the labels of stage one"
         fine_tuning = chain["fine_tuning"].arguments
         assert (fine_tuning["knowledge"], fine_tuning["knowledge_fusion"]) == ("answers", "gated")
-        assert fine_tuning["model_name_or_path"] == Checkpoint(chain["stage_two" if local == "l" else "stage_one"])
+        assert fine_tuning["model_name_or_path"] == RunFolder(chain["stage_two" if local == "l" else "stage_one"])
         assert all(run.arguments["seed"] == 7 for run in chain.values())
 
 
@@ -105,7 +105,7 @@ def test_table_4_changes_knowledge_alone_once_pretrained(setting):
     assert "model_name_or_path" not in found["1"]["fine_tuning"].arguments
     teacher = found["6"]["stage_one"].arguments["teacher"]
     assert teacher.prefix == "amif:"
-    assert found["2"]["fine_tuning"].arguments["model_name_or_path"] == Checkpoint(teacher.run)
+    assert found["2"]["fine_tuning"].arguments["model_name_or_path"] == RunFolder(teacher.run)
     assert len({chain["stage_two"].name for name, chain in found.items() if name in "3456"}) == 1
 
 

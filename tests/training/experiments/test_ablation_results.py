@@ -1,23 +1,21 @@
-"""The arithmetic of ablation tables, against cases worked by hand and scipy's own t-interval."""
+"""What tables of ablations say, against runs that are written by hand."""
 
 import json
 
 import pytest
-from scipy import stats
-from small_evaluations import prediction
+from run_records import write_record
+from seed_answers import answers
 
 from amif.training.evaluation.result_files import to_json, write_jsonl
 from amif.training.experiments.ablation import Ablation, AblationRow, Setting, chains
+from amif.training.experiments.ablation_figure import ablation_figure
 from amif.training.experiments.ablation_results import (
     ablation_results,
     accuracy_table,
     learned_table,
-    mean_over_seeds,
-    paired_difference,
     published_difference,
 )
 from amif.training.experiments.runs import Experiments
-from amif.training.reports.ablation_figure import ablation_figure
 from amif.training.reports.tables import markdown_text
 
 SETTING = Setting("four questions", ["Toy."], {}, {"stage": "global"}, {"stage": "local"}, {}, teacher="none")
@@ -35,33 +33,6 @@ ABLATION = Ablation(
 )
 
 
-def answers(correct, seed=0):
-    """A row a question, two questions an image."""
-    return [prediction(f"q{i}", f"i{i // 2}", correct=bool(c)) for i, c in enumerate(correct)]
-
-
-def test_mean_and_interval_are_scipys():
-    values = [70.0, 72.0, 77.0]
-    low, high = stats.ttest_1samp(values, 0).confidence_interval()
-    assert mean_over_seeds(values) == {"mean": 73.0, "ci95": pytest.approx([low, high])}
-    assert mean_over_seeds([4.0]) == {"mean": 4.0, "ci95": None}, "one seed says nothing of the next"
-    assert mean_over_seeds([]) == {"mean": None, "ci95": None}
-
-
-def test_differences_are_of_the_seeds_that_both_rows_have():
-    row = {1: answers([1, 1, 1, 0]), 2: answers([1, 1, 0, 0]), 3: answers([1, 1, 1, 1])}
-    base = {1: answers([1, 0, 0, 0]), 2: answers([1, 1, 0, 0])}
-    difference = paired_difference(row, base)
-    assert difference["by_seed"] == {1: 50.0, 2: 0.0}
-    assert difference["mean"] == 25.0
-    assert difference["images"].difference.value == 25.0
-    assert difference["images"].difference.n == 8
-    # By hand: seed 1 gains one answer on either image, seed 2 none; all four exchanges of two images give sums
-    # 2, 0, 0 and -2, of which two are as far from zero as the observed 2.
-    assert difference["images"].permutation_p == pytest.approx(0.5)
-    assert paired_difference({3: row[3]}, base) is None
-
-
 def test_published_differences_are_of_the_averages():
     assert published_difference(ABLATION, "2") == 2.5
     assert published_difference(ABLATION, "1") is None
@@ -76,8 +47,7 @@ def result(tmp_path):
 
     def leave(run, metrics, correct=None):
         folder = experiments.path(run)
-        folder.mkdir(exist_ok=True)
-        (folder / "record.json").write_text(json.dumps({"kind": run.kind, "metrics": metrics}))
+        write_record(folder, run.kind, metrics)
         if correct is not None:
             write_jsonl(folder / "predictions.jsonl", answers(correct))
 
@@ -92,16 +62,25 @@ def result(tmp_path):
 
 def test_every_figure_comes_from_its_runs(result):
     result, found = result
-    rows = result["rows"]
-    assert rows["1"]["accuracies"] == {1: 25.0, 2: 50.0}
-    assert (rows["1"]["mean"], rows["1"]["difference"]) == (37.5, None)
-    assert rows["2"]["difference"]["by_seed"] == {1: 50.0}, "not of the seed that row 2 has not done"
-    assert rows["1"]["learned"] == {"recall": pytest.approx(0.15), "ranks": pytest.approx(0.3)}
-    assert rows["2"]["learned"] == {"mass": 0.3, "chance": 0.25}
-    assert rows["2"]["runs"] == {1: {kind: f"{run.name}/record.json" for kind, run in found["2"][1].items()}}
-    assert rows["4"]["mean"] is None
-    assert "hf download nobody/nothing" in rows["3"]["skipped"]
-    to_json(result)
+    rows = result.rows
+    assert rows["1"].accuracies == {1: 25.0, 2: 50.0}
+    assert (rows["1"].mean, rows["1"].difference) == (37.5, None)
+    assert rows["2"].difference.by_seed == {1: 50.0}, "not of the seed that row 2 has not done"
+    assert rows["1"].learned == {"recall": pytest.approx(0.15), "ranks": pytest.approx(0.3)}
+    assert rows["2"].learned == {"mass": 0.3, "chance": 0.25}
+    assert rows["2"].runs == {1: {kind: f"{run.name}/record.json" for kind, run in found["2"][1].items()}}
+    assert rows["4"].mean is None
+    assert "hf download nobody/nothing" in rows["3"].skipped
+
+
+def test_json_keeps_the_rows_by_name_and_their_figures_by_seed(result):
+    written = json.loads(to_json(result[0]))
+    assert written.keys() == {"caption", "baseline", "columns", "description", "differences", "rows"}
+    row = written["rows"]["2"]
+    assert row["accuracies"] == {"1": 75.0}
+    assert row.keys() >= {"label", "published", "published_difference", "mean", "ci95", "learned", "runs", "skipped"}
+    assert row["difference"].keys() == {"by_seed", "mean", "ci95", "images"}
+    assert row["difference"]["images"]["difference"] == 50.0
 
 
 def test_tables_show_both_sides_and_say_what_they_are_not(result):

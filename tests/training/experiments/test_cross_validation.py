@@ -10,7 +10,7 @@ from PIL import Image
 from amif.training.data import load_vqa_dataset
 from amif.training.data.splits import NUM_FOLDS
 from amif.training.evaluation.prediction_rows import prediction_rows
-from amif.training.evaluation.result_files import write_jsonl
+from amif.training.evaluation.result_files import to_json, write_jsonl
 from amif.training.experiments.cross_validation import cross_validate, fold_runs
 from amif.training.experiments.runs import Experiments
 
@@ -49,22 +49,22 @@ def played(data, tmp_path):
     player = Player()
     experiments = Experiments(tmp_path / "folds", tmp_path, player)
     arguments = {"dataset": data, "vision_model": "v", "text_model": "t", "num_train_epochs": 2, "bf16": True}
-    return (*cross_validate(experiments, arguments, "command"), player, experiments, arguments)
+    return cross_validate(experiments, arguments, "command"), player, experiments, arguments
 
 
 def test_all_questions_are_answered_once(played, data):
-    rows, result, *_ = played
-    metrics = result.metrics
+    result, *_ = played
+    rows, metrics = result.predictions, json.loads(to_json(result))
     whole = load_vqa_dataset(data, validation_by=None)["train"]
     assert sorted(row.question_id for row in rows) == sorted(whole["question_id"])
-    assert metrics.scores.overall.value == pytest.approx(100 * 8 / 24)
-    assert sum(fold.n for fold in result.folds) == metrics.scores.n == 24
-    right = sum(fold.value * fold.n for fold in result.folds)
-    assert right / 24 == pytest.approx(metrics.scores.overall.value)
+    assert metrics["overall"]["accuracy"] == pytest.approx(100 * 8 / 24)
+    assert sum(fold["n"] for fold in metrics["folds"]) == metrics["n"] == 24
+    right = sum(fold["accuracy"] * fold["n"] for fold in metrics["folds"])
+    assert right / 24 == pytest.approx(metrics["overall"]["accuracy"])
 
 
 def test_the_question_alone_learns_from_the_rows_of_each_fold(played, data):
-    _, result, *_ = played
+    metrics = json.loads(to_json(played[0]))
     right = 0
     for fold in range(1, NUM_FOLDS + 1):
         splits = load_vqa_dataset(data, validation_fold=fold)
@@ -72,14 +72,14 @@ def test_the_question_alone_learns_from_the_rows_of_each_fold(played, data):
         for question, answer in zip(splits["validation"]["question"], splits["validation"]["answer"], strict=True):
             given = sorted(other for asked, other in known if asked == question)
             right += max(given, key=given.count) == answer
-    assert result.metrics.baselines["question_only"].value == pytest.approx(100 * right / 24)
-    assert result.comparisons["question_only"].difference.value == pytest.approx(100 * (8 - right) / 24)
-    assert result.metrics.baselines["blank_images"].value == 0
-    assert result.comparisons["blank_images"].difference.value == pytest.approx(100 * 8 / 24)
+    assert metrics["baselines"]["question_only"]["accuracy"] == pytest.approx(100 * right / 24)
+    assert metrics["comparisons"]["question_only"]["difference"] == pytest.approx(100 * (8 - right) / 24)
+    assert metrics["baselines"]["blank_images"]["accuracy"] == 0
+    assert metrics["comparisons"]["blank_images"]["difference"] == pytest.approx(100 * 8 / 24)
 
 
 def test_nothing_is_chosen_and_blank_images_are_shown_to_the_model_of_their_fold(played):
-    _, _, player, experiments, arguments = played
+    _, player, experiments, arguments = played
     assert len(player.calls) == 2 * NUM_FOLDS
     for fold in range(1, NUM_FOLDS + 1):
         trained, blank = (call for call in player.calls if call["--validation_fold"] == str(fold))

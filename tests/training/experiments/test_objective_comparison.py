@@ -6,10 +6,10 @@ from statistics import fmean, stdev
 
 import numpy as np
 import pytest
-from small_evaluations import prediction
+from seed_answers import answers
 
 from amif.training.evaluation.prediction_rows import read_prediction_rows
-from amif.training.evaluation.result_files import write_jsonl
+from amif.training.evaluation.result_files import to_json, write_jsonl
 from amif.training.evaluation.significance import compare_predictions
 from amif.training.experiments.objective_comparison import (
     ARMS,
@@ -46,9 +46,7 @@ class Player:
         else:
             arm = options["--model_name_or_path"].split("_pretraining")[0]
             generator = np.random.default_rng([int(options["--seed"]), len(arm)])
-            rows = [
-                prediction(f"q{i}", f"i{i // 5}", correct=bool(generator.random() < SKILL[arm])) for i in range(100)
-            ]
+            rows = answers([generator.random() < SKILL[arm] for _ in range(100)], questions_an_image=5)
             write_jsonl(output / "predictions.jsonl", rows)
             metrics = {"overall": {"accuracy": 100 * fmean(row.correct for row in rows)}}
         (output / "metrics.json").write_text(json.dumps(metrics))
@@ -86,12 +84,12 @@ def test_differences_are_paired_over_all_seeds_by_image(played):
     result = compare_objectives(experiments, ["none", "aga"], [1, 2], PRETRAINING, FINE_TUNING)
     rows = {arm: {seed: rows_of(experiments, arm, seed) for seed in (1, 2)} for arm in ("none", "aga")}
     accuracies = [100 * fmean(row.correct for row in rows["aga"][seed]) for seed in (1, 2)]
-    assert result["arms"]["aga"]["accuracy"] == pytest.approx(accuracies)
-    difference = result["differences"]["aga"]["none"]
+    assert result.arms["aga"].accuracy == pytest.approx(accuracies)
+    difference = result.differences["aga"]["none"]
     expected = fmean(accuracies) - fmean(100 * fmean(row.correct for row in rows["none"][seed]) for seed in (1, 2))
     assert difference.difference.value == pytest.approx(expected)
     assert difference.difference.n == 200
-    assert result["differences"]["none"] == {}
+    assert result.differences["none"] == {}
     # With each seed's images as images of their own the interval would be another.
     apart = {
         arm: [
@@ -120,6 +118,9 @@ def test_a_table_has_means_deviations_and_costs(played):
     _, experiments = played
     result = compare_objectives(experiments, ["amif_both", "info_nce"], [1, 3], PRETRAINING, None)
     table = objectives_table(result)
+    written = json.loads(to_json(result))["arms"]["amif_both"]
+    assert list(written) == ["accuracy", *RECALLS, "seconds", "cpu_seconds", "studies", "flops"]
+    assert (written["accuracy"], written["seconds"]) == ([], [60.0, 60.0])
     both = dict(zip(table.header, table.rows[0], strict=True))
     assert both["accuracy in %"] == both["less no pre-training"] == "-"
     assert both["image to text @1"] == f"70.0 ± {stdev([60, 80]):.1f}"

@@ -9,9 +9,10 @@ import sys
 import time
 
 import pytest
+from run_records import write_record
 
-from amif.training.experiments import runs as experiments
-from amif.training.experiments.runs import LOG_NAME, Checkpoint, Experiments, Run
+from amif.training.experiments.launching import fork_script, start_script
+from amif.training.experiments.runs import LOG_NAME, Experiments, Run, RunFolder
 
 SCRIPT = """
 import json, sys, time
@@ -43,7 +44,7 @@ def chain(*levels, **arguments):
     """A run for each level, each on the one before."""
     runs = []
     for level in levels:
-        start = {"start": Checkpoint(runs[-1])} if runs else {}
+        start = {"start": RunFolder(runs[-1])} if runs else {}
         runs.append(Run("first" if not runs else "second", "run.py", {"level": level, "seed": 3} | start | arguments))
     return runs
 
@@ -52,16 +53,16 @@ def started(folder):
     return (folder / "started.txt").read_text().split()
 
 
-@pytest.mark.parametrize("execute", [experiments._fork, experiments._start])
-def test_a_chain_is_done_once_in_order_and_leaves_records(tmp_path, scripts, execute):
-    lab = Experiments(tmp_path / "runs", scripts, execute)
+@pytest.mark.parametrize("launch", [fork_script, start_script])
+def test_a_chain_is_done_once_in_order_and_leaves_records(tmp_path, scripts, launch):
+    lab = Experiments(tmp_path / "runs", scripts, launch)
     one, two = chain(1, 20)
     lab.complete([two, one, two])
     assert started(tmp_path / "runs") == [one.name, two.name], "what is needed comes first, and everything once"
     record = lab.record(two)
-    assert record["metrics"] == {"figure": 21}, "the second run reads the first one's folder"
-    assert record["seed"] == 3
-    assert record["configuration"]["arguments"]["start"] == one.name
+    assert record.metrics == {"figure": 21}, "the second run reads the first one's folder"
+    assert record.seed == 3
+    assert record.configuration.arguments["start"] == one.name
     assert (tmp_path / "runs" / two.name / LOG_NAME).read_text() == "hello 20\n"
     lab.complete([one, two])
     assert len(started(tmp_path / "runs")) == 2
@@ -73,9 +74,9 @@ def test_the_recorded_command_makes_the_same_metrics_again(tmp_path, scripts):
     record = lab.perform(run)
     (tmp_path / "runs" / run.name / "metrics.json").unlink()
     (tmp_path / "runs" / "examples").symlink_to(scripts)
-    command = [sys.executable, *record["command"].split()[1:]]
+    command = [sys.executable, *record.command.split()[1:]]
     subprocess.run(command, cwd=tmp_path / "runs", check=True, capture_output=True)
-    assert json.loads((tmp_path / "runs" / run.name / "metrics.json").read_text()) == record["metrics"]
+    assert json.loads((tmp_path / "runs" / run.name / "metrics.json").read_text()) == record.metrics
 
 
 def test_chains_share_what_they_begin_with_and_nothing_else(tmp_path, scripts):
@@ -93,7 +94,7 @@ def test_a_failing_run_tells_what_it_said_and_is_not_done(tmp_path, scripts):
     with pytest.raises(RuntimeError, match=r"run\.py ended with code 1[\s\S]*no such level"):
         lab.complete([bad])
     assert lab.outstanding([bad]) == [bad], "what it needed is done"
-    assert lab.record(good) is not None
+    assert lab.is_done(good)
 
 
 def test_a_killed_process_goes_on_where_it_was(tmp_path, scripts):
@@ -111,7 +112,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path, scripts):
     time.sleep(0.7)
     assert not (tmp_path / "runs" / two.name / "metrics.json").exists(), "the run did not outlive its parent"
     lab.complete([two])
-    assert lab.record(two)["metrics"] == {"figure": 3}
+    assert lab.record(two).metrics == {"figure": 3}
     assert started(tmp_path / "runs").count(one.name) == 1
 
 
@@ -120,6 +121,5 @@ def test_seconds_left_are_means_of_a_kind(tmp_path, scripts):
     one, two = chain(1, 2)
     assert lab.seconds_left([one]) is None
     for name, kind, seconds in (("a", "first", 10), ("b", "first", 20), ("c", "other", 60)):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "record.json").write_text(json.dumps({"kind": kind, "seconds": seconds}))
+        write_record(tmp_path / "runs" / name, kind, seconds=seconds)
     assert lab.seconds_left([one, one, two]) == 15 + 15 + 30, "of a kind nobody has done, the mean of all"
