@@ -15,6 +15,7 @@ from transformers import pipeline
 
 import amif  # noqa: F401  (registers the pipeline)
 from amif.processing_amif import read_dicom
+from amif.training.checkpoints.model_files import check_model
 
 
 def main() -> None:
@@ -31,8 +32,18 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     image = arguments.image
     if arguments.frame is not None or arguments.window is not None:
         image = read_dicom(image, arguments.frame, window_of(arguments.window))
+    check_model(arguments.model)
     # The stub of `pipeline` knows no registered task.
-    answer = pipeline("medical-vqa", model=arguments.model)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    answer = pipeline(  # pyright: ignore[reportCallIssue]
+        "medical-vqa",  # pyright: ignore[reportArgumentType]
+        model=arguments.model,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )
+    if not (arguments.candidates or arguments.generate or answer.processor.answers):
+        raise ValueError(
+            f"{arguments.model} brings no answers to choose from: name some with --candidates, or give --generate."
+        )
     return answer(
         image=image,
         question=arguments.question,

@@ -68,11 +68,14 @@ class Answerer:
             raise ValueError(f"{name_or_path} is a pre-training checkpoint and cannot answer: fine-tune it first.")
         self.name = Path(name_or_path).name
         self.model: AmifForVisualQuestionAnswering = AutoModel.from_pretrained(
-            name_or_path, dtype="float32", use_safetensors=True, attn_implementation="eager"
+            name_or_path, dtype="float32", use_safetensors=True, trust_remote_code=False, attn_implementation="eager"
         ).eval()
-        self.processor: AmifProcessor = AutoProcessor.from_pretrained(name_or_path)
+        self.processor: AmifProcessor = AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
         if not self.processor.answers:
-            raise ValueError(f"{name_or_path} brings no answers to choose from: set processor.answers and save it.")
+            raise ValueError(
+                f"{name_or_path} brings no answers to choose from: give a folder or checkpoint that run_vqa.py "
+                "wrote, or one whose processor was saved with answers."
+            )
         self.answers = self.processor.answers
         self.candidates = self.processor.encode_candidates()
 

@@ -106,9 +106,9 @@ def main() -> None:
 
 
 def train(trainer: AmifVqaTrainer, splits: DatasetDict) -> None:
-    """Train, and leave the model in the output folder, whole and with the candidates of a later evaluation."""
-    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    """Train, and leave the model in the output folder, whole; it has its candidates from the first checkpoint on."""
     trainer.processing_class.answers = candidate_answers("clean", splits, "test")
+    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
     finish_lora(trainer.model, trainer.args.output_dir, save=trainer.args.should_save)
     trainer.save_model()
     trainer.save_state()

@@ -33,11 +33,12 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
         text_model: Name or path of the text encoder, with its tokenizer.
         image_size: Pixels on a side; None takes the image processor's.
     """
-    image_processor = AutoImageProcessor.from_pretrained(vision_model)
+    image_processor = AutoImageProcessor.from_pretrained(vision_model, trust_remote_code=False)
     crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
     own_size = crop.get("height") or size.get("height") or size["shortest_edge"]
     set_image_size(image_processor, image_size or own_size)
-    return AmifProcessor(image_processor, AutoTokenizer.from_pretrained(text_model))
+    tokenizer = AutoTokenizer.from_pretrained(text_model, trust_remote_code=False)
+    return AmifProcessor(image_processor, tokenizer)
 
 
 def set_image_size(image_processor: SquareImages, image_size: int) -> None:

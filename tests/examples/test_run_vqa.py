@@ -88,6 +88,15 @@ def test_without_arguments_a_checkpoint_with_everything_beside_it(trained):
     assert "Protocol clean" in done.stdout
 
 
+def test_every_checkpoint_answers(trained):
+    output = trained[0] / "amif-vqa"
+    answers = AutoProcessor.from_pretrained(output).answers
+    checkpoints = list(output.glob("checkpoint-*"))
+    assert checkpoints
+    assert answers
+    assert [AutoProcessor.from_pretrained(folder).answers for folder in checkpoints] == [answers] * len(checkpoints)
+
+
 def test_no_file_is_written_outside_the_output_folder(trained, tmp_path_factory):
     watch = tmp_path_factory.getbasetemp() / "watch0"
     opened = {Path(line) for line in (watch / "written").read_text().splitlines()}

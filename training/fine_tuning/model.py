@@ -104,7 +104,7 @@ def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifP
     """A checkpoint in float32, from safetensors alone, with its processor."""
     check_model(name_or_path)
     model = AmifForVisualQuestionAnswering.from_pretrained(name_or_path, dtype="float32", use_safetensors=True)
-    return model, AutoProcessor.from_pretrained(name_or_path)
+    return model, AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
 
 
 def at_image_size(
@@ -178,7 +178,7 @@ def build_model_on_pretraining(
     name: str, model_args: VqaModelArguments, config: dict[str, object]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on the pre-training checkpoint `name`, float32; a co-attention that is taken over stays as deep."""
-    processor = AutoProcessor.from_pretrained(name)
+    processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
     if model_args.image_size is not None:
         set_image_size(processor.image_processor, model_args.image_size)
     if not model_args.new_co_attention and objective_of(name) == "amif" and config.pop("num_co_attention_layers", None):

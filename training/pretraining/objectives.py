@@ -64,7 +64,7 @@ def objective_of(name_or_path: str) -> str:
         ValueError: If it is no pre-training checkpoint.
     """
     check_model(name_or_path)
-    architectures = AutoConfig.from_pretrained(name_or_path).architectures or []
+    architectures = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False).architectures or []
     for name, objective in OBJECTIVES.items():
         if objective.model.__name__ in architectures:
             return name

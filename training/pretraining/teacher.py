@@ -186,10 +186,10 @@ def _fingerprint_of_rows(split: Dataset) -> str:
 
 
 def _load_amif(path: str) -> Teacher:
-    model = AutoModel.from_pretrained(path, dtype=torch.float32)
+    model = AutoModel.from_pretrained(path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
     if not hasattr(model, "embed_images"):
         raise ValueError(f"teacher amif:{path} is a {type(model).__name__}; give a checkpoint of run_pretraining.py.")
-    processor = AutoProcessor.from_pretrained(path)
+    processor = AutoProcessor.from_pretrained(path, trust_remote_code=False)
     limit = model.config.text_config.max_position_embeddings
     return Teacher(
         model,
@@ -202,10 +202,10 @@ def _load_amif(path: str) -> Teacher:
 
 
 def _load_hf(name: str) -> Teacher:
-    model = AutoModel.from_pretrained(name, dtype=torch.float32)
+    model = AutoModel.from_pretrained(name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
     if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
         raise ValueError(f"teacher hf:{name} is a {type(model).__name__}, without image and text features like CLIP's.")
-    processor = AutoProcessor.from_pretrained(name)
+    processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
     limit = min(processor.tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
     # SigLIP was trained with padding to its full length and reads no mask; to the others padding makes no difference.
     padding = "max_length" if model.config.model_type.startswith("siglip") else "longest"
