@@ -116,6 +116,7 @@ class ResumableTrainer(Trainer):
 
         `push_to_hub` publishes them, once there are metrics and a card.
         """
+        self._check_finite(f"step {self.state.global_step}")
         if _internal_call:  # as part of a checkpoint, whose errors are explained as a whole
             super().save_model(output_dir, _internal_call=True)
             return
@@ -178,10 +179,21 @@ class ResumableTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         if has_lora(model):
             load_lora(model, checkpoint)
+            self._check_finite(checkpoint)
             return
         refuse_adapter(checkpoint)
         loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
         model.load_state_dict(loaded.state_dict())
+        self._check_finite(checkpoint)
+
+    def _check_finite(self, where: str) -> None:
+        # At each save and load and not at each step, where it would wait for the device.
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ValueError(
+                    f"{where}: the weight {name} is not finite, so nothing is saved. Lower --learning_rate, or go on "
+                    "from an earlier checkpoint with --resume_from_checkpoint."
+                )
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         drop_last = self.args.dataloader_drop_last
@@ -205,6 +217,7 @@ class ResumableTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         run_folder = Path(self._get_output_dir(trial))
         folder = run_folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._check_finite(f"step {self.state.global_step}")
         if self.args.should_save:
             # An earlier checkpoint of this name must not pass for complete while it is written over.
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)

@@ -255,6 +255,21 @@ def test_full_disk_says_what_is_kept(tmp_path, processor, data, whole, monkeypat
         run.save_model()
 
 
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path, processor, data):
+    run = trainer(tmp_path, processor, data, num_train_epochs=1, save_strategy="epoch")
+    run.train()
+    name, weight = next(iter(run.model.named_parameters()))
+    weight.data.view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match=rf"step 3: the weight {name} is not finite.*--learning_rate"):
+        run.save_model()
+    with pytest.raises(ValueError, match="step 3: the weight"):
+        run._save_checkpoint(run.model, None)
+    assert newest_complete_checkpoint(tmp_path).name == "checkpoint-3", "the last good one stays"
+    run.model.save_pretrained(tmp_path / "checkpoint-3")
+    with pytest.raises(ValueError, match=r"checkpoint-3: the weight .* is not finite"):
+        run._load_weights(str(tmp_path / "checkpoint-3"))
+
+
 def test_nothing_pickled_but_the_trainers_own_state(tmp_path, processor, data):
     run = trainer(tmp_path, processor, data, num_train_epochs=1, save_strategy="epoch")
     run.train()
