@@ -4,7 +4,7 @@ import json
 
 import pytest
 from run_records import write_record
-from seed_answers import answers
+from small_evaluations import answers
 
 from amif.training.evaluation.result_files import to_json, write_jsonl
 from amif.training.experiments.ablation import Ablation, AblationRow, Setting, chains

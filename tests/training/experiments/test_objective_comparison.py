@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 import pytest
-from seed_answers import answers
+from small_evaluations import answers
 
 from amif.training.evaluation.prediction_rows import read_prediction_rows
 from amif.training.evaluation.result_files import to_json, write_jsonl

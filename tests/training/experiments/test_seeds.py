@@ -2,7 +2,7 @@
 
 import pytest
 from scipy import stats
-from seed_answers import answers
+from small_evaluations import answers
 
 from amif.training.experiments.seeds import SeedMean, mean_over_seeds, paired_difference, pool_seeds
 
