@@ -13,7 +13,7 @@ import json, sys
 import amif
 from transformers import AutoConfig, AutoModel, AutoProcessor
 print(json.dumps([type(AutoConfig.for_model("amif")).__name__, sorted(sys.modules)]))
-amif.AmifPreTrainer
+amif.AmifPreTrainer, amif.AgaPreTrainer, amif.MpmaPreTrainer
 print(json.dumps(sorted(sys.modules)))
 [getattr(amif, name) for name in amif.__all__]
 print(json.dumps(sorted(sys.modules)))
@@ -22,7 +22,7 @@ print(json.dumps(sorted(sys.modules)))
 
 @pytest.fixture(scope="module")
 def fresh():
-    """The configuration's name, and what is imported by amif, by its pre-trainer and by all its public names."""
+    """The configuration's name, and what is imported by amif, by its pre-trainers and by all its public names."""
     command = [sys.executable, "-c", CODE]
     root = Path(__file__).parents[1]
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
@@ -41,7 +41,7 @@ def test_import_registers_and_stays_light(fresh):
 def test_a_pre_trainer_loads_nothing_that_measures_or_draws(fresh):
     """transformers itself loads `scipy.optimize`."""
     *_, modules, _ = fresh
-    assert "amif.training.pretraining.amif_trainer" in modules
+    assert {f"amif.training.pretraining.{name}_trainer" for name in ("amif", "aga", "mpma")} <= set(modules)
     assert not {"sacrebleu", "scipy.stats", "amif.training.reports"} & set(modules)
 
 
