@@ -14,7 +14,7 @@ from typing import Any
 from ..evaluation.prediction_rows import Prediction
 from ..evaluation.results import Result
 from ..evaluation.significance import Comparison, compare_predictions
-from ..reports.tables import Table
+from ..reports.tables import Table, difference_cell
 from .runs import Experiments, PlainValue, Run, RunFolder
 from .seeds import pool_seeds
 
@@ -197,8 +197,8 @@ def objectives_table(result: ObjectiveComparison) -> Table:
     rows = []
     for arm, figures in result.arms.items():
         compared = result.differences.get(arm, {})
-        cells = [LABELS[arm], _mean_and_deviation(figures.accuracy)]
-        cells += [_points_cell(compared.get(name)) for name in REFERENCES]
+        points = [difference_cell(compared[name].difference) if name in compared else "-" for name in REFERENCES]
+        cells = [LABELS[arm], _mean_and_deviation(figures.accuracy), *points]
         cells += [_mean_and_deviation(figures.recalls[name], 1) for name in RECALLS]
         costs = [(figures.seconds, 60), (figures.cpu_seconds, 60), (figures.flops, 1e12)]
         cells += ["-" if arm == "none" else f"{fmean(values) / unit:.2f}" for values, unit in costs]
@@ -222,10 +222,3 @@ def _mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
         return "-"
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{fmean(values):.{digits}f}{spread}"
-
-
-def _points_cell(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return "-"
-    points = comparison.difference
-    return f"{points.value:+.2f} ({points.low:+.2f} to {points.high:+.2f})"

@@ -139,15 +139,18 @@ def _fingerprint_notes(fingerprint: Fingerprint) -> list[str]:
     ]
 
 
+def difference_cell(points: Interval) -> str:
+    """A difference with its sign and its interval."""
+    return f"{points.value:+.2f} ({points.low:+.2f} to {points.high:+.2f})"
+
+
 def comparison_table(comparison: Comparison, first: str, second: str) -> Table:
     """The table of a comparison; the names are those of the two systems."""
-    difference = comparison.difference
-    points = f"{difference.value:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
     return Table(
-        f"{first} less {second}, the same {difference.n} questions",
+        f"{first} less {second}, the same {comparison.difference.n} questions",
         ("paired comparison", "value"),
         [
-            ("difference in percentage points", points),
+            ("difference in percentage points", difference_cell(comparison.difference)),
             (f"only {first} is right", str(comparison.only_first_right)),
             (f"only {second} is right", str(comparison.only_second_right)),
             ("p, exact McNemar, questions", f"{comparison.mcnemar_p:.4g}"),
