@@ -157,9 +157,9 @@ def _applied(change: Callable[[], np.ndarray], name: str, path: str | Path) -> n
 
 def _numbers(header: Any, name: str, path: str | Path) -> list[float]:
     """The numbers of a tag, none where it is missing or empty."""
-    value = header.get(name)
+    value: Any = header.get(name)
     empty = value is None or value == ""
-    numbers = [] if empty else _applied(lambda: np.ravel(value).astype(float), name, path).tolist()
+    numbers = [] if empty else _applied(lambda: np.ravel(np.asarray(value)).astype(float), name, path).tolist()
     if not np.isfinite(numbers).all():
         raise ValueError(f"the tag {name} of {path} is no finite number: {_CURE}")
     return numbers
