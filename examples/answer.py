@@ -22,7 +22,7 @@ def main() -> None:
     arguments = parse_arguments()
     try:
         answers = ask(arguments)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"answer.py: {error}")
     for given in answers:
         print(f"{given['score']:9.4f}  {'no answer: not sure enough' if given['answer'] is None else given['answer']}")

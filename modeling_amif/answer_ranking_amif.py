@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils.generic import ModelOutput
 
 from .encoders_amif import cache_option
+from .input_checks_amif import check_finite
 from .modeling_amif import ALWAYS_SET
 
 CANDIDATES_PER_PASS = 128
@@ -139,8 +140,14 @@ class AnswerScorer:
         return output.last_hidden_state
 
     def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities (..., vocabulary), float32, of the token after each decoder state (..., width)."""
-        return self.head(hidden).float().log_softmax(dim=-1)
+        """Log-probabilities (..., vocabulary), float32, of the token after each decoder state (..., width).
+
+        Raises:
+            ValueError: If one is not finite: comparisons with NaN would drop candidates without a word.
+        """
+        log_probs = self.head(hidden).float().log_softmax(dim=-1)
+        check_finite(log_probs, "scores", self.decoder)
+        return log_probs
 
 
 def rank_exhaustively(scorer: AnswerScorer, candidates: list[list[int]], top_k: int, score: str) -> AmifRankingOutput:

@@ -130,7 +130,15 @@ def _sub_config(value: PreTrainedConfig | dict[str, Any] | None, default: PreTra
     if value is None:
         return default
     if isinstance(value, dict):
-        return CONFIG_MAPPING[value.get("model_type", default.model_type)](**value)
+        model_type = value.get("model_type", default.model_type)
+        if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+            raise ValueError(f"The encoder or decoder {model_type!r} is none that this release of transformers knows.")
+        return CONFIG_MAPPING[model_type](**value)
+    if not isinstance(value, PreTrainedConfig):
+        raise TypeError(
+            f"The configuration of an encoder or decoder is a {type(value).__name__}: give one of transformers, or its "
+            "dictionary."
+        )
     return copy.deepcopy(value)  # the models change theirs, and one object may be given for two parts
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .encoder_loading_amif import copy_weights, load_encoders
+from .encoder_loading_amif import check_fields, copy_weights, load_encoders
 from .encoders_amif import has_class_token
 from .modeling_amif import AmifEncoders, AmifPreTrainedModel
 
@@ -50,6 +50,7 @@ class AmifDualEncoder(AmifPreTrainedModel):
         Raises:
             ValueError: If an encoder has fewer layers than it shall keep, or the patches do not divide `image_size`.
         """
+        check_fields(config, cls.config_class)
         vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
         fields: dict[str, Any] = {**configs, **config}
         model = cls(cls.config_class(**fields))

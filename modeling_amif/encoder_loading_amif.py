@@ -1,5 +1,8 @@
 """Pretrained encoders and decoders: loading them, keeping first layers, resizing position embeddings."""
 
+import os
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -8,14 +11,55 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedM
 from transformers.utils import logging
 
 from .encoders_amif import square_grid
+from .input_checks_amif import check_count
 
 logger = logging.get_logger(__name__)
 
 
 def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
     """Load an image encoder in float32; a checkpoint of two towers, such as CLIP's, gives its image tower."""
-    model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
+    model = load_weights(name_or_path, "image encoder")
     return model.vision_model if hasattr(model, "vision_model") and hasattr(model, "text_model") else model
+
+
+def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
+    """Load a model in float32, from safetensors alone and without code that stands beside the weights.
+
+    Args:
+        name_or_path: Name or path of the model.
+        what: What it is for, as the errors say it.
+
+    Raises:
+        FileNotFoundError: If there is no such model, or its weights are no safetensors.
+        TypeError: If `name_or_path` is no text or path.
+        ValueError: If transformers does not know the model.
+    """
+    if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
+        raise TypeError(f"The {what} is {name_or_path!r}: give its name on the Hub or its folder.")
+    try:
+        return AutoModel.from_pretrained(
+            name_or_path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    except OSError as error:
+        raise FileNotFoundError(
+            f"No {what} can be read from {name_or_path} ({error}). Only safetensors are read, never pytorch_model.bin: "
+            "where you trust such a file, load it once with transformers and save it again with save_pretrained."
+        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name_or_path} is no {what} that transformers knows ({error}).") from error
+
+
+def check_fields(fields: Mapping[str, Any], config_class: type[PreTrainedConfig]) -> None:
+    """Refuse fields that a configuration does not have: it would keep them, and nothing would read them.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    known = {name for parent in config_class.__mro__ for name in signature(parent.__init__).parameters}
+    known |= vars(PreTrainedConfig()).keys() | {"attn_implementation", "dtype"}
+    unknown = sorted(fields.keys() - known)
+    if unknown:
+        raise TypeError(f"{config_class.__name__} has no field {', '.join(unknown)}: see its docstring.")
 
 
 def load_encoders(
@@ -43,7 +87,7 @@ def load_encoders(
             encoder has fewer layers than it shall keep.
     """
     vision_model = load_vision_encoder(vision)
-    text_model = AutoModel.from_pretrained(text, dtype=torch.float32)
+    text_model = load_weights(text, "text encoder")
     if image_size is not None and image_size != getattr(vision_model.config, "image_size", None):
         check_image_size(image_size, getattr(vision_model.config, "patch_size", None))
     vision_config = with_first_layers(vision_model.config, vision_layers, "vision_layers")
@@ -61,6 +105,7 @@ def with_first_layers(config: PreTrainedConfig, count: int | None, name: str) ->
     """
     fields = config.to_dict()
     if count is not None:
+        check_count(name, count, least=0)
         depth = fields.get("num_hidden_layers")
         if depth is None:
             raise ValueError(f"{name}={count}: {config.model_type!r} states no num_hidden_layers; leave {name} out.")
@@ -79,7 +124,7 @@ def with_first_layers(config: PreTrainedConfig, count: int | None, name: str) ->
 def _token_ids(text: str) -> dict[str, int]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(text)
+        tokenizer = AutoTokenizer.from_pretrained(text, trust_remote_code=False)
     except (OSError, ValueError):
         logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
         return {}
@@ -96,6 +141,7 @@ def check_image_size(image_size: int, patch_size: Any) -> None:
     Raises:
         ValueError: If `patch_size` is a number that does not divide `image_size`, or the size is not positive.
     """
+    check_count("image_size", image_size, least=0)
     if image_size < 1:
         raise ValueError(f"image_size={image_size} is no size; give a positive number of pixels.")
     if isinstance(patch_size, int) and image_size % patch_size:

@@ -26,7 +26,7 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     for switch in ("vision_use_head", "use_head"):  # SigLIP's, AIMv2's
         if hasattr(config, switch):
             setattr(config, switch, False)
-    encoder = AutoModel.from_config(config)
+    encoder = AutoModel.from_config(config, trust_remote_code=False)
     if isinstance(getattr(encoder, "pooler", None), nn.Module):
         encoder.pooler = None
     return encoder
@@ -38,7 +38,7 @@ def build_decoder(config: AmifConfig) -> PreTrainedModel:
     Raises:
         ValueError: If the decoder's layers, positions or output layer are not BERT's.
     """
-    decoder = AutoModelForCausalLM.from_config(config.decoder_config)
+    decoder = AutoModelForCausalLM.from_config(config.decoder_config, trust_remote_code=False)
     layers: Sequence[Any] = getattr(getattr(decoder.base_model, "encoder", None), "layer", ())
     reads_encoder = all(hasattr(layer, "crossattention") for layer in layers[:1])
     takes_positions = "position_ids" in inspect.signature(decoder.base_model.forward).parameters

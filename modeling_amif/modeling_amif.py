@@ -1,7 +1,7 @@
 """AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from transformers.utils.generic import ModelOutput
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
 from .encoders_amif import build_encoder, image_token_states, visible_token_states
+from .input_checks_amif import check_image_index, check_image_states, check_images, check_texts
 
 # `ModelOutput` wants None as every field's default, also of those that are never None.
 ALWAYS_SET: Any = None
@@ -28,6 +29,17 @@ class AmifPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules: ClassVar[list[str]] = [AmifCoAttentionLayer.__name__]
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, use_safetensors: bool | None = True, **options: Any) -> Self:
+        """As of transformers, from safetensors alone: weights that are a pickle could run code.
+
+        Raises:
+            ValueError: If `use_safetensors` is False.
+        """
+        if use_safetensors is False:
+            raise ValueError("AMiF models are read from safetensors alone: leave out use_safetensors=False.")
+        return super().from_pretrained(*arguments, use_safetensors=True, **options)
 
 
 class AmifEncoders(AmifPreTrainedModel):
@@ -55,11 +67,18 @@ class AmifEncoders(AmifPreTrainedModel):
         self.text_model.set_input_embeddings(value)
 
     def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection."""
+        """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection.
+
+        Raises:
+            TypeError: If the images are no tensor.
+            ValueError: If they are not floats of that shape, of the encoder's channels and size, on its device.
+        """
+        check_images(pixel_values, self.config.vision_config, self.image_projection.weight.device)
         return image_token_states(self.vision_model, pixel_values, self.config.image_pooling)
 
     def encode_visible(self, pixel_values: torch.Tensor, visible_patches: torch.Tensor) -> torch.Tensor:
         """The same of each image's visible patches alone, (U, v) places; see `visible_token_states`. Never pooled."""
+        check_images(pixel_values, self.config.vision_config, self.image_projection.weight.device)
         return visible_token_states(self.vision_model, pixel_values, visible_patches)
 
     def project_images(self, image_states: torch.Tensor) -> torch.Tensor:
@@ -67,7 +86,14 @@ class AmifEncoders(AmifPreTrainedModel):
         return self.image_projection(image_states.to(self.image_projection.weight.dtype))
 
     def encode_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Projected token states (B, t, d) of texts, `input_ids` and `attention_mask` (B, t)."""
+        """Projected token states (B, t, d) of texts, `input_ids` and `attention_mask` (B, t).
+
+        Raises:
+            TypeError: If one is no tensor.
+            ValueError: If their shapes differ, a token is none of the vocabulary's, padding does not stand at the end,
+                or a text is longer than the encoder's positions.
+        """
+        check_texts(input_ids, attention_mask, self.text_model, self.text_projection.weight.device)
         states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self.text_projection(states)
 
@@ -113,33 +139,35 @@ class AmifModel(AmifEncoders):
         Args:
             pixel_values: (U, channels, height, width) float, one per unique image.
             input_ids: (B, t) int64 tokens of the texts.
-            attention_mask: (B, t), 1 where a token is valid; None where all are.
+            attention_mask: (B, t), 1 where a token is valid, padding at the end; None where all are.
             image_index: (B,) int64, the row of `pixel_values` that each text is about; None means text i, image i.
             image_states: States of `encode_images`, (U, tokens, vision width), in place of `pixel_values`.
             output_attentions: Return attention weights; needs the eager attention implementation.
 
         Raises:
-            ValueError: If images or texts are missing, their numbers differ without `image_index`, or attention weights
-                are asked for from an implementation that does not keep them.
+            TypeError: If what should be a tensor is none.
+            ValueError: If images or texts are missing, their numbers differ without `image_index`, a tensor has another
+                shape, dtype, device or value than said, or attention weights are asked for from an implementation that
+                does not keep them.
         """
         if output_attentions and self.config._attn_implementation != "eager":
             raise ValueError(
                 f"Attention weights are not kept by {self.config._attn_implementation!r} attention; call "
                 "model.set_attn_implementation('eager') first."
             )
-        if pixel_values is not None and image_states is None:
-            pixel_values, image_states = None, self.encode_images(pixel_values)
-        if input_ids is None or image_states is None or pixel_values is not None:
+        if input_ids is None or (pixel_values is None) == (image_states is None):
             raise ValueError("Give input_ids, and either pixel_values or image_states.")
+        device = self.text_projection.weight.device
+        check_texts(input_ids, attention_mask, self.text_model, device)
+        if image_states is None:
+            image_states = self.encode_images(cast(torch.Tensor, pixel_values))
+        check_image_states(image_states, self.config.vision_config.hidden_size, device)
+        check_image_index(image_index, len(image_states), len(input_ids), device)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         image = self.project_images(image_states)
         if image_index is not None:
             image = image[image_index]
-        elif len(image) != len(input_ids):
-            raise ValueError(
-                f"{len(image)} images and {len(input_ids)} texts: give image_index, the image of each text."
-            )
         text = self.encode_texts(input_ids, attention_mask)
         text, image, attentions = self.co_attention(text, image, attention_mask)
         image_mask = attention_mask.new_ones(image.shape[:2])

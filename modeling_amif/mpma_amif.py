@@ -83,7 +83,7 @@ class MpmaForPreTraining(AmifDualEncoder):
         if "mask_token_id" not in config:
             # Without a tokenizer it stays BERT's, as `load_encoders` says of the other special tokens.
             with suppress(OSError, ValueError):
-                config["mask_token_id"] = AutoTokenizer.from_pretrained(text).mask_token_id
+                config["mask_token_id"] = AutoTokenizer.from_pretrained(text, trust_remote_code=False).mask_token_id
         return super().from_encoders(vision, text, image_size, **config)
 
     def forward(

@@ -1,24 +1,32 @@
 """Answers in three lines: the pipeline of the task "medical-vqa"."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from transformers import BatchFeature, Pipeline, PreTrainedModel
+from transformers.utils import logging
 from transformers.utils.generic import ModelOutput
+
+from .input_checks_amif import check_count, check_finite
+
+logger = logging.get_logger(__name__)
 
 TASK = "medical-vqa"
 QUESTIONS_PER_BATCH = 16
+PARAMETERS = ("top_k", "candidates", "generate", "generate_kwargs", "abstain")
 
 Answers = list[dict[str, str | float | None]]
 
 
 class AmifVqaRow(TypedDict):
-    """An image and a question about it."""
+    """An image and a question about it, and the answers to choose from where they are this row's own."""
 
     image: Any
     question: str
+    candidates: NotRequired[Sequence[str] | None]
 
 
 class AmifVqaPipeline(Pipeline):
@@ -29,8 +37,8 @@ class AmifVqaPipeline(Pipeline):
     Args:
         top_k: How many answers to return for a question, best first; at most all candidates.
         candidates: Answers to choose from, scored in their normalised form and returned as written; None means the
-            processor's own.
-        generate: Generate freely instead, by beam search of `top_k` beams.
+            processor's own. A row's own "candidates" come before these.
+        generate: Generate freely instead, by beam search of `top_k` beams; there are no candidates then.
         generate_kwargs: Further options of transformers' `generate`, such as `max_new_tokens`.
         abstain: Where the best score is below the checkpoint's `abstention_threshold`, return the one answer None. The
             threshold was chosen for the candidates that the checkpoint brings.
@@ -76,7 +84,8 @@ class AmifVqaPipeline(Pipeline):
 
         Args:
             image: An image as the processor accepts it, or a list of them. Without `question`: a row with the keys
-                "image" and "question", or rows as a list, a data set or a generator.
+                "image", "question" and, where it has its own, "candidates", or rows as a list, a data set or a
+                generator. What else rows hold is not read, and named once; parameters are refused there.
             question: A question, or a list. Lists of equal length pair up, a single image goes with every question and
                 a single question with every image.
             batch_size: Questions answered at a time.
@@ -87,17 +96,21 @@ class AmifVqaPipeline(Pipeline):
             (nats). For a list a list of such, for a data set or a generator an iterator over them.
 
         Raises:
-            ValueError: If image or question is missing, lists do not pair up, there are no candidates, or `abstain`
-                is asked for and the checkpoint has no threshold.
+            TypeError: If a parameter is unknown, or of another type.
+            ValueError: If image or question is missing, lists do not pair up, there are no candidates or they meet
+                `generate`, weights hold NaN or infinity, or `abstain` is asked for and the checkpoint has no threshold.
         """
-        size = batch_size or self._batch_size or QUESTIONS_PER_BATCH
+        size = batch_size if batch_size is not None else self._batch_size or QUESTIONS_PER_BATCH
+        check_count("batch_size", size)
         if question is not None:
             answers = list(self._answers(_paired(image, question), size, parameters))
             return answers if isinstance(image, list | tuple) or not isinstance(question, str) else answers[0]
         if isinstance(image, Mapping):
             return next(self._answers([image], size, parameters))
-        if not isinstance(image, Iterable):
+        if not isinstance(image, Iterable) or isinstance(image, str | bytes | torch.Tensor):
             raise ValueError('nothing to answer: pass image= and question=, or rows with "image" and "question"')
+        if isinstance(image, list | tuple) and not image:
+            raise ValueError("The list of rows is empty: give at least one.")
         answers = self._answers(image, size, parameters)
         return list(answers) if isinstance(image, list | tuple) else answers
 
@@ -107,33 +120,64 @@ class AmifVqaPipeline(Pipeline):
         return chain.from_iterable(batches)
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict, dict, dict]:
-        post = {"abstain": parameters.pop("abstain")} if "abstain" in parameters else {}
-        unknown = parameters.keys() - {"top_k", "candidates", "generate", "generate_kwargs"}
+        unknown = parameters.keys() - set(PARAMETERS)
         if unknown:
-            raise TypeError(f"the pipeline has no parameter {', '.join(sorted(unknown))}")
+            raise TypeError(
+                f"The pipeline has no parameter {', '.join(sorted(unknown))}: it has {', '.join(PARAMETERS)}."
+            )
+        check_count("top_k", parameters.get("top_k", 1))
+        for switch in ("generate", "abstain"):
+            if not isinstance(parameters.get(switch, False), bool):
+                raise TypeError(f"{switch}={parameters[switch]!r}: give True or False.")
+        options = parameters.get("generate_kwargs")
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"generate_kwargs is a {type(options).__name__}: give a dictionary of generate's options.")
+        post = {"abstain": parameters.pop("abstain")} if "abstain" in parameters else {}
         return {}, parameters, post
 
     def preprocess(self, rows: Sequence[AmifVqaRow]) -> BatchFeature:
-        """Tensors of a batch, one row of `pixel_values` for each of its images."""
-        return self.processor(images=[row["image"] for row in rows], text=[row["question"] for row in rows])
+        """Tensors of a batch, one row of `pixel_values` for each of its images, and each question's own candidates."""
+        inputs = self.processor(images=[row["image"] for row in rows], text=[row["question"] for row in rows])
+        inputs["candidates"] = [row.get("candidates") for row in rows]
+        return inputs
 
     def _forward(
         self,
-        inputs: Mapping[str, torch.Tensor],
+        inputs: Mapping[str, Any],
         top_k: int = 1,
         candidates: Sequence[str] | None = None,
         generate: bool = False,
         generate_kwargs: Mapping[str, Any] | None = None,
     ) -> ModelOutput:
         inputs = {**inputs, "pixel_values": inputs["pixel_values"].to(self.model.dtype)}
+        own = inputs.pop("candidates")
         if generate:
+            if candidates is not None or any(given is not None for given in own):
+                raise ValueError("generate=True writes answers freely and reads no candidates: leave out one of them.")
             return self._generate(inputs, top_k, generate_kwargs or {})
-        candidates = self.processor.answers if candidates is None else candidates
-        if not candidates:
-            raise ValueError("there are no candidates: pass candidates=, set processor.answers, or pass generate=True")
-        ranking = self.model.rank_answers(**inputs, answers=self.processor.encode_candidates(candidates), top_k=top_k)
-        answers = [[candidates[index] for index in row] for row in ranking.indices.tolist()]
-        return ModelOutput(answers=answers, scores=ranking.scores)
+        if generate_kwargs:
+            raise ValueError("generate_kwargs are read with generate=True alone: pass that too, or leave them out.")
+        return self._rank(inputs, [candidates if given is None else given for given in own], top_k)
+
+    def _rank(self, inputs: dict[str, torch.Tensor], given: list[Sequence[str] | None], top_k: int) -> ModelOutput:
+        """Rank each question's candidates, those that share a list together; each image is encoded once."""
+        states = self.model.model.encode_images(inputs.pop("pixel_values"))
+        questions = defaultdict(list)
+        for place, candidates in enumerate(given):
+            candidates = self.processor.answers if candidates is None else candidates
+            if candidates is None or len(candidates) == 0:
+                raise ValueError(
+                    "there are no candidates: pass candidates=, set processor.answers, or pass generate=True"
+                )
+            questions[candidates if isinstance(candidates, str) else tuple(candidates)].append(place)
+        answers, scores = [[] for _ in given], [[] for _ in given]
+        for candidates, places in questions.items():
+            encoded = self.processor.encode_candidates(candidates)
+            rows = {name: tensor[places] for name, tensor in inputs.items()}
+            ranking = self.model.rank_answers(**rows, image_states=states, answers=encoded, top_k=top_k)
+            for place, indices, row in zip(places, ranking.indices.tolist(), ranking.scores.tolist(), strict=True):
+                answers[place], scores[place] = [candidates[index] for index in indices], row
+        return ModelOutput(answers=answers, scores=scores)
 
     def _generate(self, inputs: dict[str, torch.Tensor], top_k: int, options: Mapping[str, Any]) -> ModelOutput:
         """Generate, and score what came as candidates are scored."""
@@ -149,10 +193,11 @@ class AmifVqaPipeline(Pipeline):
         said = tokens[:, 1:]
         counted = said != self.model.config.pad_token_id
         scores = (log_probs.gather(2, said.unsqueeze(2)).squeeze(2) * counted).sum(dim=1).unflatten(0, (-1, repeats))
+        check_finite(scores, "scores", self.model)
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         answers = [[texts[row * repeats + place] for place in places] for row, places in enumerate(order.tolist())]
-        return ModelOutput(answers=answers, scores=scores)
+        return ModelOutput(answers=answers, scores=scores.tolist())
 
     def postprocess(self, outputs: ModelOutput, abstain: bool = False) -> list[Answers]:
         """Answers and scores of each row of a batch."""
@@ -166,7 +211,7 @@ class AmifVqaPipeline(Pipeline):
             [{"answer": answer, "score": score} for answer, score in zip(answers, scores, strict=True)]
             if scores[0] >= threshold
             else [{"answer": None, "score": scores[0]}]
-            for answers, scores in zip(outputs["answers"], outputs["scores"].tolist(), strict=True)
+            for answers, scores in zip(outputs["answers"], outputs["scores"], strict=True)
         ]
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
@@ -177,6 +222,8 @@ class AmifVqaPipeline(Pipeline):
 
 def _paired(image: Any, question: str | Sequence[str]) -> list[AmifVqaRow]:
     images = list(image) if isinstance(image, list | tuple) else [image]
+    if not isinstance(question, Iterable) or isinstance(question, bytes | Mapping):
+        raise TypeError(f"question is a {type(question).__name__}: give a text or a list of texts.")
     questions = [question] if isinstance(question, str) else list(question)
     if not images or not questions:
         raise ValueError(f"{len(images)} images and {len(questions)} questions: give at least one of each")
@@ -193,4 +240,10 @@ def _batches(rows: Iterable[Any], size: int) -> Iterator[list[AmifVqaRow]]:
         for place, row in batch:
             if not isinstance(row, Mapping) or row.get("image") is None or row.get("question") is None:
                 raise ValueError(f'row {place} needs "image" and "question"; it is a {type(row).__name__} without')
+            misplaced = sorted(row.keys() & (set(PARAMETERS) - {"candidates"} | {"batch_size"}))
+            if misplaced:
+                raise ValueError(f"row {place} holds {', '.join(misplaced)}: give parameters to the call, for all rows")
+            unread = sorted(map(str, row.keys() - AmifVqaRow.__annotations__.keys()))
+            if unread:
+                logger.warning_once(f"Of the rows {', '.join(unread)} are not read.")
         yield [row for _, row in batch]

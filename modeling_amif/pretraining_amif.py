@@ -9,6 +9,7 @@ from transformers.utils.generic import ModelOutput
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
 from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
+from .input_checks_amif import check_hard_negatives
 from .modeling_amif import ALWAYS_SET, AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
@@ -76,7 +77,9 @@ class AmifForPreTraining(AmifDualEncoder):
                 (B, 1) pairs images with reports alone.
 
         Raises:
-            ValueError: If there are not one or two images for each report.
+            TypeError: If what should be a tensor is none.
+            ValueError: If there are not one or two images for each report, or a tensor has another shape, dtype, device
+                or value than said.
         """
         if len(pixel_values) not in (len(input_ids), 2 * len(input_ids)):
             raise ValueError(
@@ -88,6 +91,7 @@ class AmifForPreTraining(AmifDualEncoder):
         text = self.model.encode_texts(input_ids, attention_mask)
         matched = {}
         if hard_negatives is not None:
+            check_hard_negatives(hard_negatives, len(input_ids), text.device)
             matched = self._match_image_text(views[0], text, attention_mask, hard_negatives[:, 0].clamp(min=0))
             if hard_negatives.shape[1] > 1:
                 # Dropout, where there is any, makes it another reading of the same report.

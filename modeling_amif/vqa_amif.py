@@ -7,15 +7,23 @@ from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import AutoModel, DynamicCache, EncoderDecoderCache, PreTrainedConfig
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from .answer_ranking_amif import AmifRankingOutput, AnswerScorer, candidate_tokens, rank_exhaustively
 from .answer_search_amif import rank_by_search
 from .configuration_amif import AmifConfig
-from .encoder_loading_amif import check_image_size, copy_weights, load_encoders, with_first_layers
+from .encoder_loading_amif import (
+    check_fields,
+    check_image_size,
+    copy_weights,
+    load_encoders,
+    load_weights,
+    with_first_layers,
+)
 from .encoders_amif import build_decoder, cache_option
+from .input_checks_amif import check_candidates, check_count, check_finite, check_ids, check_labels
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .modeling_amif import ALWAYS_SET, AmifModel, AmifPreTrainedModel
 from .pipeline_amif import TASK, AmifVqaPipeline
@@ -126,8 +134,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             ValueError: If the decoder's vocabulary is not the text encoder's, a model has fewer layers than it shall
                 keep, or the patches do not divide `image_size`.
         """
+        check_fields(config, cls.config_class)
         vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
-        decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
+        decoder_source = text_model if decoder is None else load_weights(decoder, "decoder")
         decoder_config = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
         fields: dict[str, Any] = {**configs, "decoder_config": decoder_config, **config}
         model = cls(AmifConfig(**fields))
@@ -164,11 +173,12 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             ValueError: If the checkpoint was not pre-trained, the decoder's vocabulary is not the text encoder's, the
                 decoder has fewer layers than `decoder_layers`, or the patches do not divide `image_size`.
         """
-        pretrained = AutoModel.from_pretrained(path, dtype=torch.float32)
+        check_fields(config, cls.config_class)
+        pretrained = load_weights(path, "pre-training checkpoint")
         if isinstance(pretrained, cls) or not isinstance(pretrained, AmifPreTrainedModel):
             raise ValueError(f"{path!r} holds {type(pretrained).__name__}, which is no pre-training checkpoint.")
         text_model = pretrained.model.text_model
-        decoder_source = text_model if decoder is None else AutoModel.from_pretrained(decoder, dtype=torch.float32)
+        decoder_source = text_model if decoder is None else load_weights(decoder, "decoder")
         fields = signature(AmifConfig.__init__).parameters
         configs = {name: value for name, value in pretrained.config.to_dict().items() if name in fields}
         if image_size is not None and image_size != configs["vision_config"]["image_size"]:
@@ -193,14 +203,13 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             ids: (M,) token ids of the vocabulary, entries separated by the tokenizer's [SEP]; any length, one at least.
 
         Raises:
-            ValueError: If the model has no knowledge fusion, or there are no ids.
+            TypeError: If the ids are not whole numbers.
+            ValueError: If the model has no knowledge fusion, or there are no ids, or one is none of the vocabulary's.
         """
-        ids = torch.as_tensor(ids, dtype=torch.long, device=self.device).flatten()
         if self.knowledge_fusion is None:
             raise ValueError("This model was configured with knowledge_fusion='none' and takes no knowledge.")
-        if not len(ids):
-            raise ValueError("The knowledge vocabulary is empty; to use none, do not set it.")
-        self.knowledge_ids = ids
+        self.knowledge_ids = check_ids(ids, self.model.get_input_embeddings().num_embeddings).to(self.device)
+        ids = self.knowledge_ids
         self.config.knowledge_size = len(ids)
         self._cached_knowledge = None
 
@@ -280,7 +289,14 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
                 predicted, padding is not counted.
             image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
             output_attentions: Return attention maps and the gate; needs the eager attention implementation.
+
+        Raises:
+            TypeError: If what should be a tensor is none.
+            ValueError: If one has another shape, dtype, device or value than said, or answers are longer than the
+                decoder's positions.
         """
+        if labels is not None and isinstance(input_ids, torch.Tensor):
+            check_labels(labels, len(input_ids), self.decoder, self.config)
         encoded = self.encode(
             pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions=output_attentions
         )
@@ -313,8 +329,17 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         Returns:
             (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens`, `max_length` or a
             `generation_config` says otherwise.
+
+        Raises:
+            TypeError: If what should be a tensor is none.
+            ValueError: If an input is none that `forward` takes, transformers refuses an option, or the weights hold
+                NaN or infinity.
         """
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
+        start = self._decoder_inputs(None, len(encoded.joint_states))
+        states = {"encoder_hidden_states": encoded.joint_states, "encoder_attention_mask": encoded.attention_mask}
+        # Beams of NaN are tokens like others: the first step alone shows them.
+        check_finite(self.decoder(input_ids=start, use_cache=False, **states).logits, "logits", self)
         caches = (DynamicCache(config=self.decoder.config) for _ in range(2))
         says_length = generation_options.keys() & {"max_new_tokens", "max_length", "generation_config"}
         options = {
@@ -325,12 +350,10 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             # BERT's own `generate` makes a cache without a place for the cross-attention.
             **cache_option(self.decoder, EncoderDecoderCache(*caches)),
         }
-        return self.decoder.generate(
-            input_ids=self._decoder_inputs(None, len(encoded.joint_states)),
-            encoder_hidden_states=encoded.joint_states,
-            encoder_attention_mask=encoded.attention_mask,
-            **(options | generation_options),
-        )
+        try:
+            return self.decoder.generate(input_ids=start, **states, **(options | generation_options))
+        except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"generate does not take {generation_options}: {error}") from error
 
     @torch.no_grad()
     def rank_answers(
@@ -364,15 +387,20 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             candidates' order.
 
         Raises:
-            ValueError: If `method`, `score` or `top_k` is not one of the above, or there are no candidates.
+            TypeError: If what should be a tensor or a mapping is none.
+            ValueError: If `method`, `score` or `top_k` is not one of the above; there are no candidates, one does not
+                begin with [CLS] and end with [SEP], or is longer than the decoder's positions; an input is none that
+                `forward` takes; or scores are not finite, because weights hold NaN or infinity.
         """
-        if method not in RANKING_METHODS or score not in SCORES or top_k < 1:
+        if method not in tuple(RANKING_METHODS) or score not in SCORES:
             raise ValueError(
-                f"method={method!r}, score={score!r}, top_k={top_k}: choose method from {tuple(RANKING_METHODS)}, "
-                f"score from {SCORES} and top_k of at least 1."
+                f"method={method!r}, score={score!r}: choose method from {tuple(RANKING_METHODS)} and score from "
+                f"{SCORES}."
             )
-        candidates = candidate_tokens(answers)
+        check_count("top_k", top_k)
+        candidates = candidate_tokens(check_candidates(answers, self.decoder, self.config))
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
+        check_finite(encoded.joint_states, "joint states", self)
         start = self.config.decoder_start_token_id
         scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
         return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)

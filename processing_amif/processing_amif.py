@@ -1,16 +1,21 @@
 """From images, questions and answers to the tensors of AMiF, and back."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from math import isfinite
+from typing import Any, Self
 
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 from transformers.tokenization_utils_base import BatchEncoding
+from transformers.utils import logging
 
 from .answer_normalization_amif import normalize_answer
 from .images_amif import AmifImage, to_rgb, unique_images
 from .report_normalization_amif import normalize_report
+
+logger = logging.get_logger(__name__)
 
 # Tokens of a report, [CLS] and [SEP] included.
 MAX_REPORT_LENGTH = 120
@@ -29,8 +34,9 @@ class AmifProcessor(ProcessorMixin):
             on validation, for these answers and this model.
 
     Raises:
-        ValueError: If the tokenizer lacks [CLS], [SEP] or [PAD], the length leaves no room for a word, or `answers` is
-            not a list of strings.
+        TypeError: If an argument is of another type.
+        ValueError: If the tokenizer lacks [CLS], [SEP] or [PAD], the length leaves no room for a word, `answers` is
+            not a list of strings, or the threshold is no number.
     """
 
     _auto_class = "AutoProcessor"
@@ -44,14 +50,29 @@ class AmifProcessor(ProcessorMixin):
         lowercase: bool = True,
         abstention_threshold: float | None = None,
     ) -> None:
+        for name, part in (("image_processor", image_processor), ("tokenizer", tokenizer)):
+            if not callable(part):
+                raise TypeError(f"{name} is a {type(part).__name__}: give one of transformers")
         super().__init__(image_processor, tokenizer)
         _check_special_tokens(tokenizer)
-        if max_question_length < 3:
-            raise ValueError(f"max_question_length is {max_question_length}: [CLS], a word and [SEP] need at least 3")
+        _check_length("max_question_length", max_question_length)
+        if not isinstance(lowercase, bool):
+            raise TypeError(f"lowercase is {lowercase!r}: give True or False")
+        if abstention_threshold is not None and (
+            isinstance(abstention_threshold, bool)
+            or not isinstance(abstention_threshold, int | float)
+            or not isfinite(abstention_threshold)
+        ):
+            raise ValueError(f"abstention_threshold is {abstention_threshold!r}: give a log-likelihood, or None")
         self.answers = None if answers is None else _checked_texts(answers, "answer")
         self.max_question_length = max_question_length
         self.lowercase = lowercase
         self.abstention_threshold = abstention_threshold
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, trust_remote_code: bool = False, **options: Any) -> Self:
+        """As of transformers; code of a tokenizer beside it runs only where asked for, and nobody is prompted."""
+        return super().from_pretrained(*arguments, trust_remote_code=bool(trust_remote_code), **options)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -85,6 +106,8 @@ class AmifProcessor(ProcessorMixin):
         """
         if images is None and text is None:
             raise ValueError("nothing to process: pass images=, text= or both")
+        if return_tensors not in ("pt", "np", None):
+            raise ValueError(f'return_tensors is {return_tensors!r}: give "pt", "np" or None')
         shown: list[Any] = [] if images is None else list(images) if isinstance(images, list | tuple) else [images]
         if images is not None and not shown:
             raise ValueError("images is an empty list: pass at least one")
@@ -121,8 +144,10 @@ class AmifProcessor(ProcessorMixin):
     def encode_candidates(self, answers: Sequence[str] | None = None) -> BatchEncoding:
         """Tokenize answers to be ranked, each normalised first, as those that models learn are.
 
-        A comma that the normaliser would have taken out makes an answer far less likely than all others. The last few
-        lists are remembered: a data set is ranked batch by batch over the same candidates.
+        A comma that the normaliser would have taken out makes an answer far less likely than all others. Different
+        candidates that the tokenizer writes alike, as it does words that it does not know, tie, and the first of them
+        wins: a warning names them. The last few lists are remembered: a data set is ranked batch by batch over the same
+        candidates.
 
         Args:
             answers: N strings in any wording, order and duplicates kept. None means the processor's own `answers`.
@@ -157,6 +182,7 @@ class AmifProcessor(ProcessorMixin):
         Raises:
             ValueError: If there are no reports, or one is not a string or holds no word.
         """
+        _check_length("max_length", max_length)
         words = [normalize_report(report) for report in _checked_texts(reports, "report")]
         return _tokenize(self.tokenizer, _checked_texts(words, "report"), "pt", truncation=True, max_length=max_length)
 
@@ -181,7 +207,33 @@ def _tokenize(tokenizer: Any, texts: list[str], return_tensors: str | None, **tr
 @lru_cache(maxsize=4)
 def _encode_candidates(tokenizer: Any, size: int, pad_token_id: int, answers: tuple[str, ...]) -> BatchEncoding:
     """Normalised and tokenized answers; `size` and `pad_token_id` tell apart what a tokenizer was and has become."""
-    return _tokenize(tokenizer, [normalize_answer(answer) for answer in answers], "pt", truncation=False)
+    words = [normalize_answer(answer) for answer in answers]
+    encoded = _tokenize(tokenizer, words, "pt", truncation=False)
+    written = defaultdict(dict)
+    for answer, word, tokens in zip(answers, words, encoded["input_ids"].tolist(), strict=True):
+        written[tuple(tokens)][word] = answer
+    alike = ["=".join(map(repr, group.values())) for group in written.values() if len(group) > 1]
+    if alike:
+        more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
+        logger.warning(
+            f"The tokenizer writes different candidates alike, so that the first of them wins: {', '.join(alike[:5])}"
+            f"{more}. Give candidates in words that it knows."
+        )
+    only_unknown = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+    unknown = [
+        repr(answer)
+        for tokens, group in written.items()
+        if only_unknown.issuperset(tokens)
+        for answer in group.values()
+    ]
+    if unknown:
+        logger.warning(f"Of {len(unknown)} candidates the tokenizer knows no word: {', '.join(unknown[:5])}.")
+    return encoded
+
+
+def _check_length(name: str, length: Any) -> None:
+    if not isinstance(length, int) or isinstance(length, bool) or length < 3:
+        raise ValueError(f"{name} is {length!r}: [CLS], a word and [SEP] need at least 3")
 
 
 def _check_special_tokens(tokenizer: Any) -> None:
@@ -201,6 +253,8 @@ def _check_special_tokens(tokenizer: Any) -> None:
 def _checked_texts(texts: Sequence[str], kind: str) -> list[str]:
     if isinstance(texts, str):
         raise ValueError(f"{kind}s must be a list of strings, not the single string {texts!r}: put it in a list")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping):
+        raise TypeError(f"{kind}s are a {type(texts).__name__}: give a list of strings")
     texts = list(texts)
     if not texts:
         raise ValueError(f"the list of {kind}s is empty: pass at least one {kind}")

@@ -1,14 +1,18 @@
 import json
+import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from remote_loading import run_without_amif
+from safetensors.torch import load_file
 from small_models import CANDIDATES, save_small_checkpoint, small_config, small_processor
 from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, pipeline
+from transformers.utils import logging
 
-from amif import AmifForPreTraining, AmifVqaPipeline
+from amif import AmifForPreTraining, AmifForVisualQuestionAnswering, AmifVqaPipeline
 
 QUESTIONS = ["is there a mass?", "left lung?", "is the right lung in the left lung?"]
 
@@ -226,3 +230,81 @@ def test_a_checkpoint_that_has_not_learned_to_answer_is_refused(tmp_path):
     AmifForPreTraining(small_config()).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds AmifForPreTraining, whose answers would be chance: fine-tune it"):
         pipeline("medical-vqa", model=str(tmp_path))
+
+
+def test_a_row_with_its_own_candidates_is_answered_from_them(answer):
+    """Rows that share an image stay one batch, whatever their candidates; what else they hold is named."""
+    row = {"image": random_image(0), "question": QUESTIONS[0]}
+    rows = [row, row | {"candidates": ["mass", "right lung"]}, row | {"candidates": None}, row | {"candidates": ["no"]}]
+    answers = answer(rows, top_k=9)
+    assert [{one["answer"] for one in given} for given in answers] == [
+        set(CANDIDATES),
+        {"mass", "right lung"},
+        set(CANDIDATES),
+        {"no"},
+    ]
+    for given, own in zip(answers, rows, strict=True):
+        expected = answer(random_image(0), QUESTIONS[0], candidates=own.get("candidates"), top_k=9)
+        assert [one["score"] for one in given] == pytest.approx([one["score"] for one in expected], abs=1e-4)
+    assert {one["answer"] for one in answer(rows, candidates=["yes"], top_k=9)[1]} == {"mass", "right lung"}
+
+
+def test_what_rows_hold_and_nothing_reads_is_named(answer, caplog):
+    caplog.set_level("WARNING", logger="transformers")
+    monkeyed = logging.get_logger("transformers")
+    monkeyed.addHandler(caplog.handler)
+    try:
+        answer([{"image": random_image(0), "question": QUESTIONS[0], "organ": "lung", "choices": ["a"]}])
+    finally:
+        monkeyed.removeHandler(caplog.handler)
+    assert "choices, organ are not read" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["image_projection", "decoder.base_model.encoder", "decoder.cls"])
+@pytest.mark.parametrize("generate", [False, True])
+def test_weights_of_nan_are_no_abstention(answer, part, generate):
+    (name, weight), *_ = [
+        (name, weight) for name, weight in answer.model.named_parameters() if part in name and weight.dim() == 2
+    ]
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight[0, 0] = float("nan")
+    try:
+        with pytest.raises(ValueError, match=r"weights hold NaN or infinity, .*take an earlier checkpoint"):
+            answer(random_image(0), QUESTIONS[0], generate=generate)
+        inputs = answer.processor(images=random_image(0), text=QUESTIONS[0])
+        for method in ("exhaustive", "search"):
+            with pytest.raises(ValueError, match=name.rsplit(".", 2)[1]):
+                answer.model.rank_answers(**inputs, answers=answer.processor.encode_candidates(), method=method)
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
+
+
+def test_a_pickle_of_weights_is_never_loaded(checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "pickled"
+    shutil.copytree(checkpoint, folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    with pytest.raises(OSError, match="safetensors"):
+        pipeline("medical-vqa", model=str(folder))
+    with pytest.raises(ValueError, match="from safetensors alone"):
+        AutoModelForVisualQuestionAnswering.from_pretrained(folder, use_safetensors=False)
+    with pytest.raises(FileNotFoundError, match=r"never pytorch_model\.bin"):
+        AmifForVisualQuestionAnswering.from_pretraining(str(folder))
+
+
+def test_nobody_is_asked_to_run_code_beside_the_weights(checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "foreign"
+    shutil.copytree(checkpoint, folder)
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings |= {"tokenizer_class": "Foreign", "auto_map": {"AutoTokenizer": ["code.Foreign", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "code.py").write_text("raise SystemExit('code ran')")
+    # Whether transformers then refuses the tokenizer or knows one for the model's type, no line of the code runs.
+    with suppress(ValueError, OSError):
+        AutoProcessor.from_pretrained(folder)
+    with suppress(ValueError, OSError):
+        pipeline("medical-vqa", model=str(folder))

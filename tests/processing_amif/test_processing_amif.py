@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     ViTImageProcessor,
 )
+from transformers.utils import logging
 
 from amif.processing_amif import AmifProcessor, normalize_answer, to_rgb
 
@@ -353,3 +355,21 @@ def test_reports_are_normalised_and_cut(processor):
 def test_a_report_without_words_is_refused(processor):
     with pytest.raises(ValueError, match="report 1 is ''"):
         processor.encode_reports(["mass", "___."])
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        (["mass", "zebra", "giraffe"], r"writes different candidates alike.*'zebra'='giraffe'"),
+        (["mass", "zebra"], "knows no word: 'zebra'"),
+        (["mass", "Mass.", "left lung"], None),
+    ],
+)
+def test_candidates_that_the_tokenizer_cannot_tell_apart_are_named(processor, caplog, candidates, message):
+    library = logging.get_logger("transformers")
+    library.addHandler(caplog.handler)
+    try:
+        processor.encode_candidates(candidates)
+    finally:
+        library.removeHandler(caplog.handler)
+    assert re.search(message, caplog.text) if message else not caplog.text
