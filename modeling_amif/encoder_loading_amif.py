@@ -18,7 +18,7 @@ logger = logging.get_logger(__name__)
 
 def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
     """Load an image encoder in float32; a checkpoint of two towers, such as CLIP's, gives its image tower."""
-    model = load_weights(name_or_path, "image encoder")
+    model: Any = load_weights(name_or_path, "image encoder")
     return model.vision_model if hasattr(model, "vision_model") and hasattr(model, "text_model") else model
 
 

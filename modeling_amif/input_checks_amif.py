@@ -5,11 +5,11 @@ training step: tensors of the CPU, and any tensor where there are no gradients.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 # Encoders that read images of their configuration's size and no other.
 ONE_SIZE_ENCODERS = ("vit", "clip_vision_model", "siglip_vision_model", "deit", "beit")
@@ -36,7 +36,7 @@ def check_images(pixel_values: Any, config: PreTrainedConfig, device: torch.devi
         )
 
 
-def check_texts(input_ids: Any, attention_mask: Any, text_model: nn.Module, device: torch.device) -> None:
+def check_texts(input_ids: Any, attention_mask: Any, text_model: PreTrainedModel, device: torch.device) -> None:
     """Refuse what are not (B, t) tokens of a text encoder and a mask of theirs: ones, and zeros only at the end.
 
     Raises:
@@ -51,7 +51,7 @@ def check_texts(input_ids: Any, attention_mask: Any, text_model: nn.Module, devi
             f"input_ids has {input_ids.shape[1]} tokens a text, and the text encoder reads {limit}: cut them off."
         )
     if _may_be_read(input_ids):
-        _check_vocabulary("input_ids", input_ids, text_model.get_input_embeddings().num_embeddings)
+        _check_vocabulary("input_ids", input_ids, _word_embeddings(text_model).num_embeddings)
     if attention_mask is None:
         return
     _check_tensor("attention_mask", attention_mask, FLAGS, "(texts, tokens)", device)
@@ -131,7 +131,7 @@ def check_image_states(image_states: Any, width: int, device: torch.device) -> N
         )
 
 
-def check_labels(labels: Any, num_texts: int, decoder: nn.Module, config: PreTrainedConfig) -> None:
+def check_labels(labels: Any, num_texts: int, decoder: PreTrainedModel, config: PreTrainedConfig) -> None:
     """Refuse what are not (B, T) tokens of the decoder that begin with [CLS]; -100 is padding.
 
     Raises:
@@ -139,7 +139,7 @@ def check_labels(labels: Any, num_texts: int, decoder: nn.Module, config: PreTra
         ValueError: If shape, dtype or device is another, there are more tokens than the decoder's positions, a token is
             none of the vocabulary's, or an answer does not begin with [CLS].
     """
-    _check_tensor("labels", labels, IDS, "(texts, tokens)", decoder.get_input_embeddings().weight.device)
+    _check_tensor("labels", labels, IDS, "(texts, tokens)", _word_embeddings(decoder).weight.device)
     if len(labels) != num_texts:
         raise ValueError(f"labels hold {len(labels)} answers, and there are {num_texts} texts: give one for each.")
     limit = position_limit(decoder)
@@ -150,7 +150,7 @@ def check_labels(labels: Any, num_texts: int, decoder: nn.Module, config: PreTra
         )
     if _may_be_read(labels):
         tokens = labels.masked_fill(labels == -100, config.pad_token_id)
-        _check_vocabulary("labels", tokens, decoder.get_input_embeddings().num_embeddings)
+        _check_vocabulary("labels", tokens, _word_embeddings(decoder).num_embeddings)
         _check_starts("Answer", labels, config.decoder_start_token_id)
 
 
@@ -174,7 +174,7 @@ def check_ids(ids: Any, vocabulary_size: int) -> torch.Tensor:
     return ids.long().flatten()
 
 
-def check_candidates(answers: Any, decoder: nn.Module, config: PreTrainedConfig) -> dict[str, torch.Tensor]:
+def check_candidates(answers: Any, decoder: PreTrainedModel, config: PreTrainedConfig) -> dict[str, torch.Tensor]:
     """Encoded candidates (N, T) as tensors of the CPU: rows "[CLS] a1 .. an [SEP]", then padding.
 
     Raises:
@@ -194,7 +194,7 @@ def check_candidates(answers: Any, decoder: nn.Module, config: PreTrainedConfig)
         raise ValueError(f"answers holds input_ids {tuple(ids.shape)} and attention_mask {tuple(mask.shape)}.")
     check_padding("answers['attention_mask']", mask)
     mask = mask.bool()
-    _check_vocabulary("answers", ids, decoder.get_input_embeddings().num_embeddings)
+    _check_vocabulary("answers", ids, _word_embeddings(decoder).num_embeddings)
     _check_starts("Candidate", ids, config.decoder_start_token_id)
     lengths = mask.sum(dim=1)
     last = ids.gather(1, lengths.unsqueeze(1) - 1).squeeze(1)
@@ -254,7 +254,7 @@ def check_finite(values: torch.Tensor, what: str, model: nn.Module) -> None:
 
 
 def _may_be_read(tensor: torch.Tensor) -> bool:
-    if tensor.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if tensor.is_meta or torch.compiler.is_compiling():
         return False
     return tensor.device.type == "cpu" or not torch.is_grad_enabled()
 
@@ -292,6 +292,11 @@ def _check_starts(what: str, ids: torch.Tensor, start_token_id: int) -> None:
             f"{what} {row} begins with token {int(ids[row, 0])}, not with {start_token_id} ([CLS]): encode answers "
             "with the checkpoint's processor."
         )
+
+
+def _word_embeddings(model: PreTrainedModel) -> nn.Embedding:
+    # transformers annotates any module; those of BERT-like models are tables.
+    return cast(nn.Embedding, model.get_input_embeddings())
 
 
 def _kind(value: Any) -> str:

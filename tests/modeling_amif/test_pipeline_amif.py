@@ -260,7 +260,7 @@ def test_what_rows_hold_and_nothing_reads_is_named(answer, caplog):
     assert "choices, organ are not read" in caplog.text
 
 
-@pytest.mark.parametrize("part", ["image_projection", "decoder.base_model.encoder", "decoder.cls"])
+@pytest.mark.parametrize("part", ["image_projection", "decoder.bert.encoder", "decoder.cls"])
 @pytest.mark.parametrize("generate", [False, True])
 def test_weights_of_nan_are_no_abstention(answer, part, generate):
     (name, weight), *_ = [
@@ -287,7 +287,7 @@ def test_a_pickle_of_weights_is_never_loaded(checkpoint, tmp_path, monkeypatch):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises((OSError, ValueError), match=r"no file named model\.safetensors"):
         pipeline("medical-vqa", model=str(folder))
     with pytest.raises(ValueError, match="from safetensors alone"):
         AutoModelForVisualQuestionAnswering.from_pretrained(folder, use_safetensors=False)
