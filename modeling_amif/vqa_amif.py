@@ -295,7 +295,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             ValueError: If one has another shape, dtype, device or value than said, or answers are longer than the
                 decoder's positions.
         """
-        if labels is not None and isinstance(input_ids, torch.Tensor):
+        if labels is not None and isinstance(input_ids, torch.Tensor) and input_ids.dim():
             check_labels(labels, len(input_ids), self.decoder, self.config)
         encoded = self.encode(
             pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions=output_attentions

@@ -13,6 +13,9 @@ from .dicom_amif import is_dicom, read_dicom
 from .image_damage_amif import check_undamaged
 from .stretching_amif import stretch
 
+# Of Linux and most others, in bytes; an image in base64 is longer.
+_LONGEST_PATH = 4096
+
 AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
 
 # Pillow's others are rare, or call other programs (EPS), or hold more than images.
@@ -79,6 +82,11 @@ def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[in
 def _read_rgb(path: str | Path) -> Image.Image:
     if re.match(r"\w[\w+.-]*://", str(path)):
         raise ValueError(f"{path} is a URL and amif downloads nothing: save the image and pass its local path")
+    if re.match(r"data:\w*/?[\w.+-]*[;,]", str(path)) or len(str(path)) > _LONGEST_PATH:
+        raise ValueError(
+            f"{str(path)[:40]!r}.. of {len(str(path))} characters is no path: open an image in base64 as "
+            "Image.open(io.BytesIO(base64.b64decode(text))), and pass that"
+        )
     try:
         dicom = is_dicom(path)
         image = None if dicom else Image.open(path, formats=IMAGE_FORMATS)

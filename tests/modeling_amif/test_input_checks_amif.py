@@ -83,6 +83,7 @@ FORWARD = {
     "labels: words": {"labels": ["yes"]},
     "labels: one axis": {"labels": LABELS[0]},
     "labels: floats": {"labels": LABELS.float()},
+    "labels with a single token for texts": {"labels": LABELS, "input_ids": torch.tensor(5)},
     "labels: of other texts": {"labels": LABELS[:2]},
     "labels: none": {"labels": LABELS[:, :0]},
     "labels: beyond the vocabulary": {"labels": changed(LABELS, (0, 1), 999)},
@@ -252,9 +253,12 @@ def test_configuration(wrong):
         {"images": [None]},
         {"images": "https://example.org/image.png"},
         {"images": torch.zeros(2, 3, 32, 32)},
+        {"images": "data:image/png;base64,iVBORw0KGgo="},
+        {"images": "iVBORw0KGgo" * 1000},
+        {"images": b"\x89PNG"},
         {"images": [torch.zeros(3, 8, 8)] * 2, "text": ["is there"] * 3},
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:60],
 )
 def test_processor(wrong):
     assert_refused(lambda: small_processor()(**wrong))

@@ -325,3 +325,10 @@ def test_other_formats_are_refused(kind, tmp_path, monkeypatch):
     if kind != "PDF":
         with Image.open(tmp_path / "p") as image, pytest.raises(ValueError, match=f"format {kind}, not of BMP"):
             to_rgb(image)
+
+
+@pytest.mark.parametrize("text", ["data:image/png;base64,iVBORw0KGgo=", "iVBORw0KGgo" * 1000])
+def test_an_image_in_base64_is_named_shortly(text):
+    with pytest.raises(ValueError, match=r"is no path: open an image in base64") as error:
+        to_rgb(text)
+    assert len(str(error.value)) < 250
