@@ -34,7 +34,16 @@ class VqaSourceArguments:
     @property
     def reader_options(self) -> dict[str, str | int]:
         """What the data set's reader is told beside its folder and its bad rows."""
-        return ({} if self.dataset in NAMED else self.column_names) | self._given("num_studies")
+        return self._own_columns | self._given("num_studies")
+
+    @property
+    def _own_columns(self) -> dict[str, str | int]:
+        if self.dataset not in NAMED:
+            return self.column_names
+        if self.column_names and self._given("predict_file") == {}:
+            options = ", ".join(f"--{name}" for name in self.column_names)
+            raise ValueError(f"{options}: for your own data, and {self.dataset} has its own columns. Leave it out.")
+        return {}
 
     def load(
         self, validation_by: str | None = None, validation_fold: int | None = None, **reader_options: str
@@ -62,7 +71,7 @@ class VqaSourceArguments:
         )
 
     def _given(self, *names: str) -> dict[str, str | int]:
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name in names if (value := getattr(self, name, None)) is not None}
 
 
 @dataclass

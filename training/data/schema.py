@@ -8,6 +8,7 @@ from datasets import Dataset, Features, Image, Value
 from transformers.utils import logging
 
 from .references import plain_answer
+from .shown_values import shown
 
 logger = logging.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class VqaRow(TypedDict):
     question_id: str | None
     modality: NotRequired[str | None]
     organ: NotRequired[str | None]
+    split: NotRequired[str | None]
     language: NotRequired[str | None]
     phrase_type: NotRequired[str | None]
     rephrasing_of: NotRequired[str | None]
@@ -63,9 +65,9 @@ def as_cell(value: Any) -> str | None:
     if value is None or value != value:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
-        raise ValueError(f"{value!r} is neither text nor a number: write one text in this cell.")
+        raise ValueError(f"{shown(value)} is neither text nor a number: write one text in this cell.")
     if any("\ud800" <= letter <= "\udfff" for letter in str(value)):
-        raise ValueError(f"{value!r} holds half a letter, which no file can: write valid Unicode.")
+        raise ValueError(f"{shown(value)} holds half a letter, which no file can: write valid Unicode.")
     # A column of whole numbers with a gap holds floats.
     return as_text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
@@ -78,7 +80,7 @@ def as_question(value: Any) -> str:
     """
     text = as_cell(value)
     if text is None:
-        raise ValueError(f"the question is empty ({value!r}): every row needs one.")
+        raise ValueError(f"the question is empty ({shown(value)}): every row needs one.")
     return text
 
 
@@ -90,7 +92,7 @@ def as_answer(value: Any) -> str | None:
     """
     text = as_cell(value)
     if text is not None and not plain_answer(text):
-        raise ValueError(f"the answer {text!r} holds no word or number: leave it empty if it is unknown.")
+        raise ValueError(f"the answer {shown(text)} holds no word or number: leave it empty if it is unknown.")
     return text
 
 
@@ -102,7 +104,7 @@ def as_image_name(value: Any) -> str:
     """
     text = as_cell(value)
     if text is None or "\0" in text:
-        raise ValueError(f"the image is {value!r}: every row needs the path of one.")
+        raise ValueError(f"the image is {shown(value)}: every row needs the path of one.")
     return text
 
 
@@ -117,7 +119,7 @@ def as_answer_type(value: Any) -> str | None:
         return None
     answer_type = text.strip().lower()
     if answer_type not in ANSWER_TYPES:
-        raise ValueError(f"answer_type {text!r} is none of {', '.join(ANSWER_TYPES)}.")
+        raise ValueError(f"answer_type {shown(text)} is none of {', '.join(ANSWER_TYPES)}.")
     return answer_type
 
 

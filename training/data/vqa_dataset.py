@@ -1,7 +1,8 @@
 """One door to every visual question answering data set."""
 
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .readers.slake import load_slake
 from .readers.table_files import SUFFIXES, may_be_hub_id
 from .readers.vqa_med_2019 import load_vqa_med_2019
 from .readers.vqa_rad import load_vqa_rad
+from .same_images import report_same_images, same_images, with_one_name_an_image
 from .splits import add_validation
 
 READERS: dict[str, Callable[..., DatasetDict]] = {
@@ -29,6 +31,9 @@ NAMED = ("phantom", *READERS)
 
 # How a validation split is made: the column whose values stay on one side.
 VALIDATION_BY = {"image": "image_id", "question": "rephrasing_of", "wording": "question_id"}
+
+# The column of images by their bytes, while a split is made.
+_SAME_IMAGE = "image_file"
 
 # Once a process, and a forked one has its parent's: a data set is never changed in place.
 _generate_phantom = cache(load_phantom_vqa)
@@ -67,15 +72,17 @@ def load_vqa_dataset(
     Raises:
         ValueError: If the name is neither a reader, nor a path, nor of a Hub id's form; if there is no such
             `validation_by` or `validation_fold`, or the data have no column for it or a validation split of their own;
-            if a file is damaged, or a row is bad and not skipped.
+            if the data set takes no such option, a file is damaged, or a row is bad and not skipped.
         FileNotFoundError: If a file or an image is missing.
     """
     if validation_by not in (*VALIDATION_BY, None):
         raise ValueError(f"validation_by {validation_by!r} is none of {', '.join(VALIDATION_BY)} and None.")
     name = str(name_or_path)
     if name == "phantom":
+        _check_options(name, load_phantom_vqa, column_names)
         return _with_validation(DatasetDict(_generate_phantom(**column_names)), validation_by, validation_fold)
     if name in READERS:
+        _check_options(name, READERS[name], column_names)
         splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
         return _with_validation(splits, validation_by, validation_fold)
     if not Path(name).exists() and not may_be_hub_id(name):
@@ -84,11 +91,34 @@ def load_vqa_dataset(
             f"the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column, question_column and "
             "answer_column."
         )
+    _check_options(name, load_own_data, column_names)
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
-    return _with_validation(splits, validation_by, validation_fold)
+    twins = same_images({str(split): rows for split, rows in splits.items()})
+    report_same_images(name, twins)
+    if not twins or validation_by != "image" or "train" not in splits:
+        return _with_validation(splits, validation_by, validation_fold)
+    splits["train"] = with_one_name_an_image(splits["train"], twins, _SAME_IMAGE)
+    parted = _with_validation(splits, validation_by, validation_fold, _SAME_IMAGE)
+    return DatasetDict(
+        {
+            split: rows.remove_columns(_SAME_IMAGE) if _SAME_IMAGE in rows.column_names else rows
+            for split, rows in parted.items()
+        }
+    )
 
 
-def _with_validation(splits: DatasetDict, by: str | None, fold: int | None) -> DatasetDict:
+def _check_options(name: str, reader: Callable[..., DatasetDict], options: Mapping[str, Any]) -> None:
+    taken = set(inspect.signature(reader).parameters) - {"name_or_path", "data_dir", "strict", "on_bad_row"}
+    if surplus := [option for option in options if option not in taken]:
+        raise ValueError(
+            f"{name} takes no {' and no '.join(surplus)}; it takes {', '.join(sorted(taken)) or 'no such option'}. "
+            "Leave it out."
+        )
+
+
+def _with_validation(
+    splits: DatasetDict, by: str | None, fold: int | None, image_column: str = "image_id"
+) -> DatasetDict:
     if fold is not None and (by is None or "validation" in splits or "train" not in splits):
         raise ValueError(
             f"validation_fold {fold} makes a validation split from the training rows, and these data have "
@@ -96,7 +126,7 @@ def _with_validation(splits: DatasetDict, by: str | None, fold: int | None) -> D
         )
     if by is None or "train" not in splits or "validation" in splits:
         return splits
-    column = VALIDATION_BY[by]
+    column = image_column if by == "image" else VALIDATION_BY[by]
     if column not in splits["train"].column_names:
         raise ValueError(
             f"validation_by {by!r} keeps a question's rephrasings together, and these data have no column {column!r} "

@@ -23,7 +23,9 @@ def write_file(tmp_path):
 def test_columns_are_those_of_own_data_alone():
     named = {"image_column": "file", "answer_column": "label"}
     assert VqaDataArguments(dataset="own.csv", **named).reader_options == named
-    assert VqaDataArguments(dataset="slake", language="zh", **named).reader_options == {"language": "zh"}
+    assert VqaDataArguments(dataset="slake", language="zh").reader_options == {"language": "zh"}
+    with pytest.raises(ValueError, match="--image_column, --answer_column: for your own data, and slake has its own"):
+        _ = VqaDataArguments(dataset="slake", **named).reader_options
 
 
 def test_splits_as_the_source_has_them_or_with_validation_as_told(write_file):

@@ -22,7 +22,7 @@ def test_readers_ask_for_their_folder(name):
 def test_own_data_gets_a_validation_split_by_image(tmp_path):
     rows = [{"scan": f"{row % 10}.png", "question": f"{row}?", "answer": row} for row in range(40)]
     for row in range(10):
-        Images.new("L", (4, 4)).save(tmp_path / f"{row}.png")
+        Images.new("L", (4, 4), row).save(tmp_path / f"{row}.png")
     (tmp_path / "own.json").write_text(json.dumps(rows))
     splits = load_vqa_dataset(tmp_path / "own.json", image_column="scan")
     assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 8}
@@ -73,3 +73,19 @@ def test_phantom_takes_its_size():
     for split in splits.values():
         assert split.features.items() >= VQA_FEATURES.items()
         assert split[0]["image"].size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("vqa_rad", "language", "vqa_rad takes no language; it takes no such option"),
+        ("slake", "num_studies", "slake takes no num_studies; it takes language"),
+        ("phantom", "image_column", "phantom takes no image_column; it takes image_size, num_studies, seed"),
+        ("own.csv", "language", "own.csv takes no language; it takes answer_column, image_column, image_dir"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(tmp_path, monkeypatch, name, option, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.csv").touch()
+    with pytest.raises(ValueError, match=message):
+        load_vqa_dataset(name, tmp_path, **{option: "en"})

@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from ..images import ImageCell, path_cell, unreadable_images
 from ..schema import VqaRow
+from ..shown_values import shown
 
 logger = logging.get_logger(__name__)
 
@@ -72,10 +73,10 @@ class RowSource:
         for number, row in enumerate(rows):
             try:
                 if not isinstance(row, Mapping):
-                    raise ValueError(f"{row!r} is no row of named columns.")
+                    raise ValueError(f"{shown(row)} is no row of named columns.")
                 usable[number] = to_schema(row)
             except KeyError as error:
-                self._reject(number, ValueError(f"no column {error}; it has {', '.join(map(str, row))}."))
+                self._reject(number, ValueError(f"no column {error}; it has {', '.join(map(str, row))[:200]}."))
             except (ValueError, FileNotFoundError) as error:
                 self._reject(number, error)
         return usable
@@ -127,29 +128,29 @@ class RowSource:
             if first.setdefault(image_id, image) == image:
                 usable[number] = row
                 continue
-            message = f"the image id {image_id!r} names {image} here and {first[image_id]} before."
+            message = f"the image id {shown(image_id)} names {image} here and {first[image_id]} before."
             self._reject(number, ValueError(message))
         return usable
 
-    def with_question_ids(self, rows: Rows, taken: dict[str, str]) -> Rows:
-        """Rows each with a question id that no other has.
+    def with_question_ids(self, rows: Rows, taken: dict[tuple[str | None, str], str]) -> Rows:
+        """Rows each with a question id that no other of its split has.
 
         The file's own ids must differ. A row without one gets `<image id>|<question>`, and where the same question is
         asked of the same image again, `|2`, `|3` behind it.
 
         Args:
             rows: Converted rows; their question ids are filled in.
-            taken: Ids given so far in this split, with where; this method adds to it.
+            taken: Ids given so far, each behind its split, with where; this method adds to it.
         """
         usable: Rows = {}
         for number, row in rows.items():
-            own = row["question_id"]
-            if own is not None and own in taken:
-                self._reject(number, ValueError(f"the question id {own!r} is also that of {taken[own]}."))
+            own, split = row["question_id"], row.get("split")
+            if own is not None and (split, own) in taken:
+                self._reject(number, ValueError(f"the question id {shown(own)} is also that of {taken[split, own]}."))
                 continue
-            question_id = own or _free_id(f"{row['image_id']}|{row['question']}", taken)
+            question_id = own or _free_id(f"{row['image_id']}|{row['question']}", split, taken)
             row["question_id"] = question_id
-            taken[question_id] = f"row {number} of {self.name}"
+            taken[split, question_id] = f"row {number} of {self.name}"
             usable[number] = row
         return usable
 
@@ -164,9 +165,9 @@ def missing_images(paths: Mapping[int, Path]) -> list[int]:
     return [key for key, path in paths.items() if path.name not in present[path.parent]]
 
 
-def _free_id(wanted: str, taken: Mapping[str, str]) -> str:
+def _free_id(wanted: str, split: str | None, taken: Mapping[tuple[str | None, str], str]) -> str:
     free, repetition = wanted, 1
-    while free in taken:
+    while (split, free) in taken:
         repetition += 1
         free = f"{wanted}|{repetition}"
     return free

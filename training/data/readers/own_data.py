@@ -1,6 +1,7 @@
 """The user's own questions: a table of images, questions and answers on disk or on the Hub."""
 
 import os
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from ..schema import (
     as_question,
     build_vqa_dataset,
 )
-from ..zipped_images import is_zipped, list_zip, zipped_path
+from ..shown_values import shown
+from ..zipped_images import is_zipped, leads_outside, list_zip, zipped_path
 from .bad_rows import BadRows, RowSource
 from .table_files import (
     SPLIT_NAMES,
@@ -31,10 +33,16 @@ from .table_files import (
     column_names,
     read_table,
     split_files,
+    split_of,
     with_class_names,
 )
 
 logger = logging.get_logger(__name__)
+
+_EXTRA = (*KIND_COLUMNS, "split")
+
+# Columns that are used where present; answers of questions that are only asked are left out on purpose.
+_KNOWN = ("answer", "answer_type", "question_type", "image_id", "question_id", *_EXTRA)
 
 
 def load_own_data(
@@ -52,7 +60,9 @@ def load_own_data(
     datasets, or paths: relative to `image_dir`, a folder or a zip, where it is given; otherwise relative to the
     file, and those not there are looked up in the `images.zip` beside it. Columns named `answer_type`,
     `question_type`, `modality`, `organ`, `image_id` and `question_id` are used where present; otherwise the image id is
-    the path as written, or a hash of the embedded image, and the question id is `<image id>|<question>`.
+    the path in its plain form (`a.png` for `./a.png`), or a hash of the embedded image, and the question id is
+    `<image id>|<question>`. A column `split` says of which split each row of a single file is; where the file's name
+    says it too, they must agree. Other columns are named in a warning.
 
     Every different image is decoded once here, so that a damaged one does not stop a training that runs already.
 
@@ -63,14 +73,24 @@ def load_own_data(
     """
     columns = {"image": image_column, "question": question_column, "answer": answer_column}
     bad_rows = BadRows(on_bad_row)
-    splits = DatasetDict(
-        {
-            split: _SplitReader(columns, image_dir, bad_rows).read(tables)
-            for split, tables in _find_splits(name_or_path).items()
-        }
-    )
+    splits = DatasetDict()
+    for split, tables in _find_splits(name_or_path).items():
+        rows = _SplitReader(columns, image_dir, bad_rows, split).read(tables)
+        parted = split is None and "split" in column_names(tables[0][1])
+        named = _by_column(rows) if parted else {split or "train": rows}
+        splits.update({name: part.remove_columns("split") for name, part in named.items()})
     bad_rows.report()
     return splits
+
+
+def _by_column(rows: Dataset) -> dict[str, Dataset]:
+    """The rows of each split that the column `split` names, in the package's order of splits."""
+    names = rows["split"][:]
+    return {
+        split: rows.select([row for row, name in enumerate(names) if name == split])
+        for split in dict.fromkeys(SPLIT_NAMES.values())
+        if split in names
+    }
 
 
 def load_questions(
@@ -87,18 +107,26 @@ def load_questions(
     columns = {"image": image_column, "question": question_column}
     bad_rows = BadRows(on_bad_row)
     tables = [table for tables in _find_splits(name_or_path).values() for table in tables]
-    questions = _SplitReader(columns, image_dir, bad_rows).read(tables)
+    questions = _SplitReader(columns, image_dir, bad_rows, None).read(tables)
     bad_rows.report()
-    return questions
+    return questions.remove_columns("split")
 
 
-def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str, list[tuple[Path | str, Table]]]:
-    """By split, the tables of a file, folder or Hub id, each with the name that messages give it."""
+def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str | None, list[tuple[Path | str, Table]]]:
+    """By split, the tables of a file, folder or Hub id, each with the name that messages give it.
+
+    None is the split of a file whose name says none, and of a Hub set that has "train" alone.
+    """
     if Path(name_or_path).exists():
-        files = split_files(Path(name_or_path))
+        path = Path(name_or_path)
+        if path.is_file() and split_of(path) is None:
+            return {None: [(path, read_table(path))]}
+        files = split_files(path)
         return {split: [(path, read_table(path)) for path in paths] for split, paths in files.items()}
     # Where no split is named and nothing is streamed, it is of this type.
     hub = cast(DatasetDict, datasets.load_dataset(str(name_or_path)))
+    if list(hub) == ["train"]:
+        return {None: [(str(name_or_path), hub["train"])]}
     return {SPLIT_NAMES.get(str(split), str(split)): [(str(name_or_path), table)] for split, table in hub.items()}
 
 
@@ -110,12 +138,14 @@ class _SplitReader:
         columns: What the file calls `image`, `question` and `answer`; without `answer` no answers are read.
         image_dir: Folder or zip of images named by paths; None for the folder of each file.
         bad_rows: What happens to bad rows.
+        split: The split that the tables are of by their name; None where they have no such name.
     """
 
     columns: Mapping[str, str]
     image_dir: str | os.PathLike[str] | None
     bad_rows: BadRows
-    question_ids: dict[str, str] = field(default_factory=dict)
+    split: str | None
+    question_ids: dict[tuple[str | None, str], str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
 
     def read(self, tables: Iterable[tuple[Path | str, Table]]) -> Dataset:
@@ -133,6 +163,8 @@ class _SplitReader:
             logger.warning(f"{name} has no column 'answer': its answers are unknown. Columns: {present}.")
         else:
             check_columns(present, self.columns.values(), name, "image_column, question_column and answer_column")
+        if unused := [repr(column) for column in present if column not in {*self.columns.values(), *_KNOWN}]:
+            logger.warning(f"{name}: columns that are not used: {', '.join(unused)[:500]}.")
         source = RowSource(name, self.bad_rows)
         if not isinstance(table, Dataset):
             return self._read_paths(source, table)
@@ -149,13 +181,13 @@ class _SplitReader:
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:
             name = as_image_name(row.get(self.columns["image"]))
-            return self._to_schema(row, find_image(name), name)
+            return self._to_schema(row, *find_image(name))
 
         rows = source.convert(table, to_schema)
         plain = source.with_present_images({n: row for n, row in rows.items() if not is_zipped(row["image"])})
         rows = {number: row for number, row in rows.items() if is_zipped(row["image"]) or number in plain}
         rows = source.with_readable_images(source.with_one_image_an_id(rows, self.images))
-        return build_vqa_dataset(list(source.with_question_ids(rows, self.question_ids).values()), KIND_COLUMNS)
+        return build_vqa_dataset(list(source.with_question_ids(rows, self.question_ids).values()), _EXTRA)
 
     def _read_embedded(self, source: RowSource, table: Dataset) -> Dataset:
         column = self.columns["image"]
@@ -179,7 +211,7 @@ class _SplitReader:
         rows = source.with_one_image_an_id(source.convert(given, to_schema), self.images)
         rows = source.with_question_ids(source.with_readable_images(rows, cell_of), self.question_ids)
         chosen = images.cast_column("image", Image()).select(list(rows))
-        others = build_vqa_dataset(list(rows.values()), KIND_COLUMNS).remove_columns("image")
+        others = build_vqa_dataset(list(rows.values()), _EXTRA).remove_columns("image")
         return datasets.concatenate_datasets([chosen, others], axis=1)
 
     def _to_schema(self, row: Mapping[str, Any], image: str, image_id: str) -> VqaRow:
@@ -194,21 +226,58 @@ class _SplitReader:
             "question_id": as_cell(row.get("question_id")),
             "modality": as_cell(row.get("modality")),
             "organ": as_cell(row.get("organ")),
+            "split": self._split_of(row) if "answer" in self.columns else None,
         }
 
+    def _split_of(self, row: Mapping[str, Any]) -> str | None:
+        if "split" not in row:
+            return self.split
+        written = as_cell(row["split"])
+        split = None if written is None else SPLIT_NAMES.get(written.strip().lower())
+        if split is None:
+            raise ValueError(
+                f"the split is {shown(row['split'])}, none of {', '.join(SPLIT_NAMES)}: correct it, or rename the "
+                "column if it means something else."
+            )
+        if self.split not in (None, split):
+            raise ValueError(
+                f"the column split says {shown(written)}, and the file's name {self.split}: rename the file, or the "
+                "column if it means something else."
+            )
+        return split
 
-def _image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Callable[[str], str]:
-    """A function from an image's name in the file to the path of an image cell."""
+
+def _image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Callable[[str], tuple[str, str]]:
+    """A function from an image's name in the file to the path of an image cell and the name's plain form."""
     place = Path(image_dir) if image_dir is not None else folder
     if image_dir is not None and not place.exists():
         raise FileNotFoundError(f"image_dir {place} does not exist: give the folder or the zip of the images.")
+
+    def on_disk(name: str) -> tuple[str, str]:
+        plain = _plain_name(name, place)
+        return str(place / plain), plain
+
     archive = place if place.is_file() else folder / "images.zip"
     if place.is_dir() and (image_dir is not None or not archive.is_file()):
-        return lambda name: str(place / name)
+        return on_disk
     names = list_zip(archive)
 
-    def find(name: str) -> str:
-        on_disk = place.is_dir() and (place / name).is_file()
-        return str(place / name) if on_disk else zipped_path(archive, names, name)
+    def find(name: str) -> tuple[str, str]:
+        path, plain = on_disk(name)
+        if place.is_dir() and os.path.isfile(path):
+            return path, plain
+        inside = name if leads_outside(name) or name in names else posixpath.normpath(name.replace("\\", "/"))
+        return zipped_path(archive, names, inside), inside
 
     return find
+
+
+def _plain_name(name: str, place: Path) -> str:
+    """`name` without `./`, `//` and `a/..`, and with slashes where backslashes name no file: one name for one file."""
+    plain = posixpath.normpath(name)
+    if "\\" in plain and not os.path.exists(place / plain):
+        plain = posixpath.normpath(plain.replace("\\", "/"))
+    # `a/../b` is another file than `b` where `a` is a link.
+    if plain != name and os.path.exists(place / name) and os.path.exists(place / plain):
+        return plain if os.path.samefile(place / name, place / plain) else name
+    return plain

@@ -1,6 +1,7 @@
 """The user's own image-report pairs: a table of images and texts on disk or on the Hub."""
 
 import os
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..pretraining_schema import (
     report_left_out,
 )
 from ..schema import as_text
+from ..shown_values import shown
 from .table_files import (
     SPLIT_NAMES,
     SUFFIXES,
@@ -32,6 +34,7 @@ from .table_files import (
     check_columns,
     check_named_cells,
     column_names,
+    is_table,
     read_table,
     split_files,
     with_class_names,
@@ -61,8 +64,8 @@ def load_own_pairs(
         name_or_path: The file, folder or Hub id.
         image_column: The column of images.
         text_column: The column of reports or captions; None for images alone, whose `text` is None.
-        study_column: The column of study ids, if there is one; else the first image's path as written, or a hash of
-            the embedded image.
+        study_column: The column of study ids, if there is one; else the first image's path in its plain form, or a hash
+            of the embedded image.
         streaming: Read Parquet files and Hub sets bit by bit, without a copy on disk: an `IterableDatasetDict`.
 
     Raises:
@@ -76,9 +79,9 @@ def load_own_pairs(
     if any(path.glob("metadata.*")) or any(path.glob("*/metadata.*")):
         return source.read_splits(datasets.load_dataset("imagefolder", data_dir=source.name, streaming=streaming))
     files = split_files(path)
-    if path.is_file() and path.suffix not in SUFFIXES:
+    if path.is_file() and not is_table(path):
         raise FileNotFoundError(f"{path} is none of {', '.join(SUFFIXES)}.")
-    if streaming and all(file.suffix == ".parquet" for paths in files.values() for file in paths):
+    if streaming and all(file.suffix.lower() == ".parquet" for paths in files.values() for file in paths):
         names = {split: [str(file) for file in paths] for split, paths in files.items()}
         parquet = datasets.load_dataset("parquet", data_files=names, streaming=True)
         return replace(source, folder=next(iter(files.values()))[0].parent).read_splits(parquet)
@@ -177,14 +180,14 @@ class _PairSource:
         for number, row in enumerate(rows):
             place = f"{self.name}: row {number} (counted from 0)"
             if not isinstance(row, dict):
-                raise ValueError(f"{place} is {row!r}: give an object with the columns' names.")
+                raise ValueError(f"{place} is {shown(row)}: give an object with the columns' names.")
             try:
                 check_named_cells(row)
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from None
             text = None if self.text_column is None else row.get(self.text_column)
             if isinstance(text, list | dict):
-                raise ValueError(f"{place}: {self.text_column!r} is {text}: it must be one text.")
+                raise ValueError(f"{place}: {self.text_column!r} is {shown(text)}: it must be one text.")
         names = column_names(rows)
         self._check_columns(names)
         others = [name for name in names if name not in self._replaced]
@@ -199,7 +202,7 @@ class _PairSource:
         schema = {
             "images": [folder / image for image in images],
             **({} if self.text_column is None else {"text": as_text(row.get(self.text_column))}),
-            "study_id": as_text(row.get(self.study_column)) or (images[0] if images else None),
+            "study_id": as_text(row.get(self.study_column)) or (posixpath.normpath(images[0]) if images else None),
             **kept,
             **{name: at_places(kept[name], places, len(cells)) for name in PER_IMAGE if name in kept},
         }

@@ -1,6 +1,5 @@
 """Files of rows: CSV, JSON, JSON Lines and Parquet, their splits, and where a release keeps its files."""
 
-import csv
 import json
 import os
 import re
@@ -10,6 +9,9 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Value
 from transformers.utils import logging
+
+from ..shown_values import shown
+from .csv_files import read_csv, read_text
 
 logger = logging.get_logger(__name__)
 
@@ -36,29 +38,18 @@ TableRow = dict[str, Any]
 Table = Dataset | list[TableRow]
 
 
-def _read_csv(file: Path) -> list[TableRow]:
-    # Not through pandas, to which the answers "None" and "NA" are missing values and the image "007" is 7.
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            names = reader.fieldnames or []
-            if repeated := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"its header repeats {', '.join(repeated)}")
-            return list(reader)
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as CSV ({error}): give comma-separated text in UTF-8.") from None
-
-
 def read_json(path: Path) -> list[TableRow]:
     """The list of rows in a JSON file, read as UTF-8 whatever the machine's locale.
 
     Raises:
-        ValueError: If the file is no JSON, or holds something else than a list.
+        ValueError: If the file is no JSON in UTF-8, holds something else than a list, or an object repeats a name.
     """
+    text = read_text(path)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): give a complete file, in UTF-8.") from None
+        reason = "lists within lists, too deep" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path} cannot be read as JSON ({reason}): give a complete file, in UTF-8.") from None
     if not isinstance(rows, list):
         raise ValueError(f"{path} holds a {type(rows).__name__}, not a list of rows: write [{{...}}, {{...}}].")
     return rows
@@ -67,24 +58,34 @@ def read_json(path: Path) -> list[TableRow]:
 def _read_json_lines(file: Path) -> list[TableRow]:
     rows = []
     # Not splitlines(), which also cuts at signs that may stand inside of a text.
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
+    for number, line in enumerate(read_text(file).split("\n"), 1):
         try:
             if line.strip():
-                rows.append(json.loads(line.decode("utf-8-sig")))
+                rows.append(json.loads(line, object_pairs_hook=_object))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{file}: line {number} is no JSON ({error}): write one row a line, in UTF-8.") from None
+            reason = "lists within lists, too deep" if isinstance(error, RecursionError) else error
+            raise ValueError(f"{file}: line {number} is no JSON ({reason}): write one row a line.") from None
     return rows
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which json would keep the last of two values of one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object repeats {shown(next(name for name in names if names.count(name) > 1))}")
+    return found
 
 
 def _read_parquet(file: Path) -> Dataset:
     try:
         return Dataset.from_parquet(str(file))
     except Exception as error:  # datasets and pyarrow have errors of many kinds for a damaged file
-        raise ValueError(f"{file} cannot be read as Parquet ({error}): give a complete file.") from None
+        raise ValueError(f"{file} cannot be read as Parquet ({shown(str(error))}): give a complete file.") from None
 
 
 _READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": _read_csv,
+    ".csv": read_csv,
     ".json": read_json,
     ".jsonl": _read_json_lines,
     ".parquet": _read_parquet,
@@ -96,19 +97,38 @@ def split_files(path: Path) -> dict[str, list[Path]]:
 
     Raises:
         FileNotFoundError: If a folder has none whose name begins with a split's.
+        ValueError: If several files are of one split and are no numbered parts of it.
     """
     if path.is_file():
         return {split_of(path) or "train": [path]}
-    found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if file.suffix in SUFFIXES)
+    found = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if is_table(file))
     files: dict[str, list[Path]] = {}
     for file in found:
         if split := split_of(file):
             files.setdefault(split, []).append(file)
     if not files:
         raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
+    for split, several in files.items():
+        _check_parts(split, several)
     if ignored := [file.name for file in found if split_of(file) is None]:
         logger.warning(f"{path}: not read, since their names begin with no split: {', '.join(ignored)}.")
     return files
+
+
+def _check_parts(split: str, files: list[Path]) -> None:
+    """Check that files of one split are its numbered parts: test and test_clean are two sets, and no one is meant."""
+    patterns = {re.sub(r"\d+", "0", file.name.lower()) for file in files}
+    if len(files) > 1 and (len(patterns) > 1 or "0" not in patterns.pop()):
+        raise ValueError(
+            f"{files[0].parent}: {', '.join(file.name for file in files)} are all {split} by their names. Parts of "
+            "one split differ in their numbers alone, as train_1.csv and train_2.csv: rename them, or move away all "
+            "but one."
+        )
+
+
+def is_table(file: Path | str) -> bool:
+    """Whether a file's name ends in one of `SUFFIXES`, in letters of any case."""
+    return Path(file).suffix.lower() in SUFFIXES
 
 
 def split_of(file: Path) -> str | None:
@@ -123,9 +143,9 @@ def read_table(file: Path) -> Table:
     Raises:
         ValueError: If the file has another suffix, or is damaged.
     """
-    if file.suffix not in _READERS:
+    if not is_table(file):
         raise ValueError(f"{file} is none of {', '.join(SUFFIXES)}.")
-    return _READERS[file.suffix](file)
+    return _READERS[file.suffix.lower()](file)
 
 
 def column_names(table: Table) -> list[str]:
@@ -155,13 +175,13 @@ def check_columns(present: Collection[str], wanted: Iterable[str], source: Path 
 
 
 def check_named_cells(row: Mapping[Any, Any]) -> None:
-    """Check that every cell of a row has a column; csv puts those that have none under None.
+    """Check that a row of a CSV file has the header's cells; what is wrong with it stands under None.
 
     Raises:
-        ValueError: If a cell has none.
+        ValueError: If it has other ones.
     """
     if None in row:
-        raise ValueError(f"{row[None]} stand behind the last column: quote texts that hold a comma.")
+        raise ValueError(row[None])
 
 
 def with_class_names(table: Dataset) -> Dataset:
@@ -202,4 +222,4 @@ def find_first(folder: Path, names: Sequence[str], reader: str) -> Path:
 
 def may_be_hub_id(name: str) -> bool:
     """Whether a name has the form owner/name, and is no file's."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and Path(name).suffix not in SUFFIXES
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not is_table(name)

@@ -126,9 +126,9 @@ def test_duplicated_question_ids(folder, caplog):
 
 
 def test_question_ids_differ_between_the_files_of_a_split(folder):
-    for name in ("train_a.json", "train_b.json"):
+    for name in ("train_1.json", "train_2.json"):
         (folder / name).write_text(json.dumps([{**GOOD, "question_id": "1"}]))
-    with pytest.raises(ValueError, match=r"train_b\.json: row 0 .*row 0 of .*train_a\.json"):
+    with pytest.raises(ValueError, match=r"train_2\.json: row 0 .*row 0 of .*train_1\.json"):
         load_own_data(folder)
 
 
@@ -168,14 +168,14 @@ def test_cells_behind_the_last_column(folder):
     ("name", "content", "message"),
     [
         ("a.json", b"[{", "cannot be read as JSON"),
-        ("a.json", b"\xff\xfe", "cannot be read as JSON"),
+        ("a.json", b"\xff\xfe", "is text in UTF-16"),
         ("a.json", b'{"image": "good.png"}', "holds a dict, not a list of rows"),
         ("a.json", b"[]", "no column 'image', 'question', 'answer'; it has none"),
         ("a.jsonl", b'{"image": 1}\n{', "line 2 is no JSON"),
-        ("a.csv", b"", "no column"),
-        ("a.csv", b"image,question,answer\n", "no column"),
-        ("a.csv", b"image,question\n\xff,\xff", "cannot be read as CSV"),
-        ("a.csv", b"image,question,answer,answer\n", "header repeats answer"),
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"image,question,answer\n", r"a header \(image, question, answer\) and no rows"),
+        ("a.csv", b"image,question\n\xff,\xff", r"line 2 is no UTF-8 \(byte 15\)"),
+        ("a.csv", b"image,question,answer,answer\n", "header repeats 'answer'"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
     ],
 )

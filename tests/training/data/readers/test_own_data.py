@@ -3,7 +3,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Images
 from written_tables import write
 
-from amif.training.data.readers import table_files
+from amif.training.data.readers import own_data, table_files
 from amif.training.data.readers.own_data import load_own_data, load_questions
 
 ROWS = [
@@ -89,8 +89,8 @@ def test_a_folder_of_splits(folder, monkeypatch):
     monkeypatch.setattr(table_files.logger, "warning", said.append)
     (folder / "data").mkdir()
     write(folder / "valve.csv", ROWS)
-    write(folder / "train.csv", ROWS)
-    write(folder / "train_more.csv", ROWS[:1])
+    write(folder / "train_1.csv", ROWS)
+    write(folder / "train_2.csv", ROWS[:1])
     write(folder / "validate.json", ROWS[:2])
     splits = load_own_data(folder)
     assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 2}
@@ -98,9 +98,9 @@ def test_a_folder_of_splits(folder, monkeypatch):
 
 
 def test_an_image_id_names_one_image_over_all_files_of_a_split(folder):
-    for name, image in (("train_a", "007"), ("train_b", "8")):
+    for name, image in (("train_1", "007"), ("train_2", "8")):
         write(folder / f"{name}.csv", [ROWS[0] | {"image": f"images/{image}.png", "image_id": "1"}])
-    with pytest.raises(ValueError, match=r"train_b\.csv.*: the image id '1' names .*8\.png here and .*007\.png before"):
+    with pytest.raises(ValueError, match=r"train_2\.csv.*: the image id '1' names .*8\.png here and .*007\.png before"):
         load_own_data(folder)
 
 
@@ -146,3 +146,94 @@ def test_answers_kept_as_class_numbers_get_their_names(folder):
     table = {"image": ["images/8.png"] * 3, "question": ["a?", "b?", "c?"], "answer": [1, 0, -1]}
     Dataset.from_dict(table, features=features).to_parquet(folder / "train.parquet")
     assert load_own_data(folder)["train"]["answer"] == ["yes", "no", None]
+
+
+def test_a_suffix_in_capitals(folder):
+    assert len(load_own_data(write(folder / "own.csv", ROWS).rename(folder / "OWN.CSV"))["train"]) == 3
+
+
+@pytest.mark.parametrize("names", [("test", "test_clean"), ("train_a", "train_b"), ("val", "val_1")])
+def test_two_files_of_one_split_that_are_no_parts_are_refused(folder, names):
+    for name in names:
+        write(folder / f"{name}.csv", ROWS)
+    with pytest.raises(ValueError, match=rf"{names[0]}\.csv, {names[1]}\.csv are all \w+ by their names.*rename them"):
+        load_own_data(folder)
+
+
+@pytest.mark.parametrize("name", ["./images/8.png", "images//8.png", "images/../images/8.png", "images\\8.png"])
+def test_one_image_under_two_spellings_is_one(folder, name):
+    rows = [ROWS[2], ROWS[2] | {"image": name}]
+    dataset = load_own_data(write(folder / "own.json", rows))["train"]
+    assert dataset["image_id"][:] == ["images/8.png"] * 2
+    assert dataset["question_id"][:] == ["images/8.png|Where?", "images/8.png|Where?|2"]
+
+
+def test_a_path_that_climbs_out_of_a_link_keeps_its_meaning(folder):
+    (folder / "far" / "deep").mkdir(parents=True)
+    Images.new("L", (4, 4), 200).save(folder / "far" / "b.png")
+    Images.new("L", (4, 4), 100).save(folder / "b.png")
+    (folder / "link").symlink_to(folder / "far" / "deep")
+    rows = [ROWS[0] | {"image": name} for name in ("link/../b.png", "b.png")]
+    dataset = load_own_data(write(folder / "own.json", rows))["train"]
+    assert [row["image"].getpixel((0, 0)) for row in dataset] == [200, 100]
+    assert len(set(dataset["image_id"])) == 2
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_column_split_says_which_split_a_row_is_of(folder, suffix):
+    names = ["Train", "dev", "test"]
+    rows = [row | {"split": name, "question_id": "1"} for row, name in zip(ROWS, names, strict=True)]
+    splits = load_own_data(write(folder / f"own{suffix}", rows))
+    assert {name: rows["answer"][:] for name, rows in splits.items()} == {
+        "train": ["2"],
+        "validation": ["None"],
+        "test": [ROWS[2]["answer"]],
+    }
+    assert "split" not in splits["test"].column_names
+    assert len(load_questions(write(folder / f"ask{suffix}", ROWS))) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "message"),
+    [
+        ("own.csv", "fold1", "row 1 .* the split is 'fold1', none of train, .*rename the column"),
+        ("own.csv", "", "row 1 .* the split is ''"),
+        ("train.csv", "test", "row 1 .* the column split says 'test', and the file's name train"),
+    ],
+)
+def test_a_column_split_that_says_nothing_or_otherwise_is_refused(folder, file, value, message):
+    rows = [row | {"split": name} for row, name in zip(ROWS, ["train", value, "train"], strict=True)]
+    with pytest.raises(ValueError, match=message):
+        load_own_data(write(folder / file, rows))
+
+
+def test_columns_that_are_not_used_are_named(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(own_data.logger, "warning", said.append)
+    rows = [row | {"Answer_type": "open", "candidates": "a|b", "split": "train"} for row in ROWS]
+    load_own_data(write(folder / "own.csv", rows))
+    assert said == [f"{folder / 'own.csv'}: columns that are not used: 'Answer_type', 'candidates'."]
+
+
+def test_keys_that_repeat_are_refused(folder):
+    (folder / "own.json").write_text('[{"image": "images/8.png", "question": "a", "answer": "b", "answer": "c"}]')
+    with pytest.raises(ValueError, match=r"own\.json cannot be read as JSON \(an object repeats 'answer'\)"):
+        load_own_data(folder / "own.json")
+
+
+@pytest.mark.parametrize("name", ["own.json", "own.jsonl"])
+def test_json_of_any_depth_ends_in_a_clear_error(folder, name):
+    for depth in (10, 500, 990, 5_000, 100_000):
+        cell = "[" * depth + "]" * depth
+        row = '{"image": "images/8.png", "question": "a", "answer": ' + cell + "}"
+        (folder / name).write_text(row if name.endswith("l") else f"[{row}]")
+        with pytest.raises(ValueError, match=r"too deep|neither text nor a number") as error:
+            load_own_data(folder / name)
+        assert len(str(error.value)) < 400
+
+
+def test_bytes_are_never_printed(folder):
+    path = folder / "own.parquet"
+    Dataset.from_dict({"image": ["images/8.png"], "question": [b"\x89PNG" * 999], "answer": ["a"]}).to_parquet(path)
+    with pytest.raises(ValueError, match="<3996 bytes> is neither text nor a number"):
+        load_own_data(path)

@@ -1,0 +1,87 @@
+"""Images that are one file under several names, which no split may show on both sides without a word."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+
+from datasets import Dataset, Image
+from transformers.utils import logging
+
+from .images import ImageCell
+from .zipped_images import is_zipped, read_zipped
+
+logger = logging.get_logger(__name__)
+
+# An image by its split and its id.
+Place = tuple[str, str]
+
+
+def same_images(splits: Mapping[str, Dataset]) -> dict[Place, Place]:
+    """For each image whose bytes are those of another before it, in any split, the first of these; train comes first.
+
+    Files on disk are compared by size first, and only those of one size are read: the cost is a look-up for each image,
+    and a reading for those that may be equal. What was encoded or resized anew is not found: an audit compares pixels.
+
+    Args:
+        splits: Rows of the schema.
+    """
+    by_size: dict[int, list[tuple[Place, ImageCell]]] = defaultdict(list)
+    for split in sorted(splits, key=lambda name: (name != "train", name != "validation")):
+        rows = splits[split]
+        undecoded = rows.select_columns(["image", "image_id"]).cast_column("image", Image(decode=False))
+        first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows["image_id"])))}
+        for image_id, row in sorted(first_rows.items(), key=lambda item: item[1]):
+            cell: ImageCell = undecoded[row]["image"]
+            by_size[_size(cell)].append(((str(split), image_id), cell))
+    found: dict[Place, Place] = {}
+    for alike in by_size.values():
+        if len(alike) == 1:
+            continue
+        first: dict[bytes, Place] = {}
+        for place, cell in alike:
+            original = first.setdefault(hashlib.sha256(_content(cell)).digest(), place)
+            if original != place:
+                found[place] = original
+    return found
+
+
+def with_one_name_an_image(rows: Dataset, twins: Mapping[Place, Place], column: str, split: str = "train") -> Dataset:
+    """`rows` with `column`: the image id, and for an image that is another's file the id of the first."""
+    first = {image_id: original for (name, image_id), (_, original) in twins.items() if name == split}
+    return rows.add_column(column, [first.get(image_id, image_id) for image_id in rows["image_id"]])
+
+
+def report_same_images(source: str, twins: Mapping[Place, Place]) -> None:
+    """Say how many images of a data set are one file under two names, within a split and in two of them."""
+    within = [(image, original) for image, original in twins.items() if image[0] == original[0]]
+    across = [(image, original) for image, original in twins.items() if image[0] != original[0]]
+    if within:
+        (_, name), (_, other) = within[0]
+        logger.warning(
+            f"{source}: {len(within)} images are the same file as another of their split, as {name!r} is {other!r}: "
+            "where a split is made by image they stay on one side."
+        )
+    if across:
+        (split, name), (other_split, other) = across[0]
+        logger.warning(
+            f"{source}: {len(across)} images of one split are shown in another too, as {name!r} of {split} is "
+            f"{other!r} of {other_split}: figures on them are too good. Leave them out of one."
+        )
+
+
+def _size(cell: ImageCell) -> int:
+    content, path = cell["bytes"], cell["path"]
+    if content:
+        return len(content)
+    return -1 if path is None or is_zipped(path) else os.stat(path).st_size
+
+
+def _content(cell: ImageCell) -> bytes:
+    content, path = cell["bytes"], cell["path"]
+    if content or path is None:
+        return content or b""
+    if is_zipped(path):
+        return read_zipped(path)
+    with open(path, "rb") as file:
+        return file.read()
