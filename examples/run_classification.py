@@ -19,11 +19,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from amif import AmifProcessor
-from amif.modeling_amif.dual_encoder_amif import AmifDualEncoder
-from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.labels import LabelColumn, find_labels
-from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation.classification import (
     ClassificationMetrics,
     LinearProbeMetrics,
@@ -32,9 +28,8 @@ from amif.training.evaluation.classification import (
 )
 from amif.training.evaluation.linear_probe import fit_linear_probe
 from amif.training.evaluation.result_files import write_json
-from amif.training.pretraining.arguments import EvaluatedPairArguments
 from amif.training.pretraining.embeddings import image_features, label_embeddings, read_prompts
-from amif.training.pretraining.objectives import load_pretrained
+from amif.training.pretraining.trial import Trial, TrialArguments, begin_trial
 from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import classification_table
@@ -47,12 +42,11 @@ LABEL_COLUMNS = {"phantom": "finding", "rocov2": "concepts"}
 
 
 @dataclass
-class ClassificationArguments(EvaluatedPairArguments):
+class ClassificationArguments(TrialArguments):
     """Which model is tried on which images and labels."""
 
-    model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
-    label_column: str | None = field(
-        default=None,
+    label_column: str = field(
+        default="",
         metadata={"help": "Column of labels, one or a list a row; default: phantom's finding, rocov2's concepts."},
     )
     label_separator: str | None = field(
@@ -64,12 +58,11 @@ class ClassificationArguments(EvaluatedPairArguments):
         default=None, metadata={"help": "JSON file of prompts by label; default: ours for phantom and rocov2."}
     )
     prompt_template: str = field(default="{}", metadata={"help": "A label's prompt where there is no file."})
-    batch_size: int = field(default=64, metadata={"help": "Images that are encoded at once."})
     output_dir: str = field(default="classification", metadata={"help": "Folder of metrics.json."})
 
     def __post_init__(self) -> None:
-        self.label_column = self.label_column or LABEL_COLUMNS.get(self.dataset)
-        if self.label_column is None:
+        self.label_column = self.label_column or LABEL_COLUMNS.get(self.dataset, "")
+        if not self.label_column:
             raise ValueError("Name the column of labels: --label_column.")
         if self.dataset in LABEL_COLUMNS and self.prompts is None:
             self.prompts = str(PROMPTS / f"{self.dataset}.json")
@@ -85,42 +78,36 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(ClassificationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    use_all_cpu_cores()
-    check_output_folder(args.output_dir)
 
     # 2. Model, images and labels
-    objective, model, processor = load_pretrained(args.model_name_or_path)
-    splits = args.load()
-    split = args.evaluated_split(splits)
+    trial = begin_trial(args)
+    splits, split = trial.splits, trial.split
     if split == "validation":
         logger.warning("The linear probe is chosen on validation: measured there too, it looks better than it is.")
-    column = find_labels(splits, str(args.label_column), args.label_separator, args.labels, args.min_label_count)
+    column = find_labels(splits, args.label_column, args.label_separator, args.labels, args.min_label_count)
     usable = {name: column.usable(splits[name]) for name in {"train", "validation", split}}
     for name, rows in usable.items():
         logger.info(f"{name}: {len(rows)} of {len(splits[name])} images, {len(column.names)} labels")
-    encoded = {name: image_features(model, processor, rows, args.batch_size) for name, rows in usable.items()}
+    encoded = {
+        name: image_features(trial.model, trial.processor, rows, args.batch_size) for name, rows in usable.items()
+    }
 
     # 3. Measures
     targets = {name: column.targets(rows) for name, rows in usable.items()}
     features = {name: pair[1].numpy() for name, pair in encoded.items()}
-    by_prompts = zero_shot(args, column, usable[split], encoded[split][0], model, processor)
+    by_prompts = zero_shot(args, trial, column, usable[split], encoded[split][0])
     results: dict[str, ClassificationMetrics] = {} if by_prompts is None else {"zero-shot": by_prompts}
     results["linear probe"] = linear_probe(column, usable[split], split, features, targets)
     results["most frequent label"] = most_frequent(column, usable[split], split, targets)
 
     # 4. Results
-    facts = {"objective": objective, "dataset": args.dataset, "split": split, "label_column": column.column}
+    facts = {"objective": trial.objective, "dataset": args.dataset, "split": split, "label_column": column.column}
     write_json(Path(args.output_dir) / "metrics.json", facts | results)
     print_table(classification_table(results, f"{args.dataset}, {split}: {column.column}, {len(column.names)} labels"))
 
 
 def zero_shot(
-    args: ClassificationArguments,
-    column: LabelColumn,
-    rows: Dataset,
-    images: torch.Tensor,
-    model: AmifDualEncoder,
-    processor: AmifProcessor,
+    args: ClassificationArguments, trial: Trial, column: LabelColumn, rows: Dataset, images: torch.Tensor
 ) -> ZeroShotMetrics | None:
     """Of the labels that have prompts, on images that have exactly one of them; None where that leaves fewer than two
     labels or no image.
@@ -137,7 +124,7 @@ def zero_shot(
     places = [column.names.index(name) for name in prompts]
     targets = column.targets(rows)[:, places]
     kept = np.flatnonzero(targets.sum(axis=1) == 1)
-    scores = (images @ label_embeddings(model, processor, prompts).T).numpy()
+    scores = (images @ label_embeddings(trial.model, trial.processor, prompts).T).numpy()
     if not len(kept):
         logger.warning("No image has exactly one of the labels with prompts: there is no zero-shot classification.")
         return None

@@ -13,25 +13,20 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data.pretraining_collator import report_groups
-from amif.training.distributed import use_all_cpu_cores
 from amif.training.evaluation.result_files import write_json
 from amif.training.evaluation.retrieval import retrieval_metrics
-from amif.training.pretraining.arguments import EvaluatedPairArguments
 from amif.training.pretraining.embeddings import embed_pairs
-from amif.training.pretraining.objectives import load_pretrained
+from amif.training.pretraining.trial import TrialArguments, begin_trial
 from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import retrieval_table
 
 
 @dataclass
-class RetrievalArguments(EvaluatedPairArguments):
+class RetrievalArguments(TrialArguments):
     """Which model is tried on which pairs."""
 
-    model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
-    batch_size: int = field(default=64, metadata={"help": "Pairs that are embedded at once."})
     output_dir: str = field(default="retrieval", metadata={"help": "Folder of metrics.json."})
 
 
@@ -39,24 +34,20 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(RetrievalArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    use_all_cpu_cores()
-    check_output_folder(args.output_dir)
 
     # 2. Model and pairs
-    objective, model, processor = load_pretrained(args.model_name_or_path)
-    splits = args.load()
-    split = args.evaluated_split(splits)
-    pairs = splits[split]
+    trial = begin_trial(args)
+    pairs = trial.splits[trial.split]
 
     # 3. Measures
-    images, texts = embed_pairs(model, processor, pairs, args.batch_size)
+    images, texts = embed_pairs(trial.model, trial.processor, pairs, args.batch_size)
     groups = report_groups(pairs.select_columns(["text", "study_id"]).to_list())
     metrics = retrieval_metrics(images, texts, groups, pairs["study_id"])
 
     # 4. Results
-    facts = {"objective": objective, "dataset": args.dataset, "split": split}
+    facts = {"objective": trial.objective, "dataset": args.dataset, "split": trial.split}
     write_json(Path(args.output_dir) / "metrics.json", {**facts, **metrics.json_fields()})
-    print_table(retrieval_table(metrics, f"{args.dataset}, {split}"))
+    print_table(retrieval_table(metrics, f"{args.dataset}, {trial.split}"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from datasets import DatasetDict
 
 from ..data.mixtures import add_vqa_pairs, has_validation
 from ..data.pretraining_dataset import load_pretraining_dataset
-from ..data.splits import evaluated_split
 from ..data.vqa_dataset import load_vqa_dataset
 from ..model_arguments import BaseModelArguments
 
@@ -100,21 +99,6 @@ class PairArguments:
         return DatasetDict(
             {name: split.select(range(min(limits[name] or len(split), len(split)))) for name, split in splits.items()}
         )
-
-
-@dataclass
-class EvaluatedPairArguments(PairArguments):
-    """Which pairs to read, and on which of their splits a model is tried."""
-
-    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
-
-    def evaluated_split(self, splits: DatasetDict) -> str:
-        """The name of the split to evaluate.
-
-        Raises:
-            ValueError: If there is no such split.
-        """
-        return evaluated_split(splits, self.split, self.dataset)
 
 
 @dataclass
