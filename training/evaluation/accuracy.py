@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from ..data.references import AcceptableAnswers, Answer, acceptable_answers, normal_form
+from .correctness import is_correct
 
 _DESCRIPTION = "Percentage of predicted answers that equal their reference after both are normalised."
 
@@ -14,25 +14,6 @@ Args:
 Returns:
     `{"accuracy": percent, or None where nothing could be scored, "n": number of scored questions}`.
 """
-
-
-def is_correct(
-    prediction: Answer | None, reference: Answer | None, acceptable: AcceptableAnswers = acceptable_answers
-) -> bool | None:
-    """Whether the normalised prediction is an acceptable answer; `None` where there is no reference to say so.
-
-    A withheld answer (`None`) is not right.
-    """
-    if reference is None:
-        return None
-    return normal_form(prediction) in acceptable(reference)
-
-
-def is_yes_no(reference: Answer | None) -> bool | None:
-    """The paper's closed question: its normalised reference is exactly yes or no; `None` without a reference."""
-    if reference is None:
-        return None
-    return normal_form(reference) in ("yes", "no")
 
 
 class VqaAccuracy(evaluate.Metric):

@@ -10,8 +10,8 @@ from datasets import Dataset
 
 from ..data.image_overlap import ImagePrints, near_duplicates, shared_by_id, shared_pixels
 from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
-from .accuracy import is_yes_no
 from .baselines import question_only
+from .correctness import is_yes_no
 from .grouped_accuracy import accuracy_with_interval
 from .prediction_rows import prediction_rows
 from .results import Interval, Result
@@ -171,7 +171,7 @@ def audit_splits(
     unseen, question_only_accuracy = _against_training(splits.get("train"), asked, acceptable)
     return Audit(
         evaluated_split=evaluated,
-        splits={name: _split_facts(split, acceptable) for name, split in splits.items()},
+        splits={name: split_facts(split, acceptable) for name, split in splits.items()},
         shared_images=shared_images(prints, evaluated),
         repeated_pairs=_repeated_pairs(splits, evaluated, str),
         repeated_pairs_normalized=_repeated_pairs(splits, evaluated, normal_form),
@@ -317,7 +317,8 @@ def class_balance(dataset: Dataset, acceptable: AcceptableAnswers = acceptable_a
     )
 
 
-def _split_facts(split: Dataset, acceptable: AcceptableAnswers) -> SplitFacts:
+def split_facts(split: Dataset, acceptable: AcceptableAnswers = acceptable_answers) -> SplitFacts:
+    """What one split holds, and how much its questions give away."""
     return SplitFacts(
         questions=len(split),
         images=len(set(split["image_id"][:])),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from datasets import Dataset
 
 from ..data.references import AcceptableAnswers, acceptable_answers
-from .accuracy import is_correct, is_yes_no
+from .correctness import is_correct, is_yes_no
 from .results import Result
 
 _COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")

@@ -8,7 +8,7 @@ from amif.training.data.references import (
     answer_alternatives,
     plain_answer,
 )
-from amif.training.evaluation.accuracy import is_correct
+from amif.training.evaluation.correctness import is_correct
 
 
 @pytest.mark.parametrize(

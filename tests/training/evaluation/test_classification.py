@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, hamming_loss, roc_auc_score
 
+from amif.training.evaluation.auroc import MeanAuroc
 from amif.training.evaluation.classification import classification_metrics
-from amif.training.reports.tables import classification_table
+from amif.training.reports.tables import classification_table, interval_cells
 
 NAMES = ["cyst", "mass", "none"]
 IDS = [str(row) for row in range(50)]
@@ -35,6 +36,10 @@ def test_a_table_has_a_dash_where_nothing_is_decided(scores):
     table = classification_table({"zero-shot": classification_metrics(targets, scores, NAMES, IDS)}, "mine")
     assert table.rows[0][:2] == ("zero-shot, accuracy", "-")
     assert table.rows[1][0] == "zero-shot, mean AUROC"
+
+
+def test_an_area_without_an_interval_is_shown_without_one():
+    assert interval_cells("AUROC", MeanAuroc(75.0, None, 4, 1)) == ("AUROC", "75.00", "-", "4")
 
 
 def test_what_does_not_fit_is_refused(scores):

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 from datasets import Image
 
 from amif.training.evaluation.baselines import baseline_rows
-from amif.training.evaluation.prediction_rows import prediction_rows
+from amif.training.evaluation.prediction_rows import prediction_rows, read_prediction_rows
+from amif.training.evaluation.result_files import write_jsonl
 
 CONTRACT = {
     *("question_id", "image_id", "question", "answer", "prediction", "score", "correct", "answer_type", "yes_no")
@@ -15,6 +18,25 @@ def test_prediction_rows_hold_the_contract(rows):
     assert [row.yes_no for row in rows] == [True, False, False, True, None]
     assert [row.score for row in rows] == [-0.5, -1.0, -2.0, None, None]
     assert [row.prediction for row in rows] == ["yes.", "right", "LIVER", "yes", "axial"]
+
+
+def test_columns_that_some_data_have_are_kept_with_their_gaps(dataset, tmp_path):
+    named = dataset.add_column("organ", ["heart", None, None, None, None])
+    rows = prediction_rows(named, ["yes"] * 5)
+    assert [row.organ for row in rows] == ["heart", None, None, None, None]
+    assert "organ" in rows[1].json_fields()
+    assert "modality" not in rows[1].json_fields()
+    write_jsonl(tmp_path / "predictions.jsonl", rows)
+    assert read_prediction_rows(tmp_path / "predictions.jsonl") == rows
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path):
+    line = {"question_id": "7", "image_id": "a", "question": "?", "answer": "yes", "answer_type": "closed"}
+    line |= {"prediction": "no", "score": -0.5, "correct": False, "yes_no": True}
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(line) + "\n")
+    (row,) = read_prediction_rows(tmp_path / "predictions.jsonl")
+    assert (row.question_id, row.prediction, row.correct, row.question_type) == ("7", "no", False, None)
+    assert row.modality is row.organ is row.wording_of is None
 
 
 def test_prediction_rows_refuse_a_lost_prediction(dataset):
