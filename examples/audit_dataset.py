@@ -44,7 +44,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     # 2. Data: the splits that the source has, none made from another
-    splits = load_splits(args)
+    splits = load_languages(args)
     prints = print_images(splits, args.dataset)
 
     # 3. Audit
@@ -68,7 +68,7 @@ def main() -> None:
     print(f"Ids of all of these: {output / 'audit.json'}")
 
 
-def load_splits(args: AuditArguments) -> DatasetDict:
+def load_languages(args: AuditArguments) -> DatasetDict:
     if args.languages is None:
         return args.load()
     parts = [args.load(language=language) for language in args.languages]

@@ -79,12 +79,14 @@ def write_model_card(
 
     measured, trained_on = metrics.scores.overall is not None, trained_on or metrics.dataset
     refit = metrics.run is not None and metrics.run.refit
-    data = ModelCardData(
+    data = _card_data(
+        trained_on,
+        vision_model,
+        text_model,
         model_name=Path(folder).resolve().name if measured else None,
         pipeline_tag="visual-question-answering",
         eval_results=_eval_results(metrics) if measured else None,
         metrics=["accuracy"] if measured else None,
-        **_metadata(trained_on, vision_model, text_model),
     )
     _write(
         folder,
@@ -94,7 +96,7 @@ def write_model_card(
         further_sources=_further_sources(trained_on, trainer),
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
-        answers=_answers_said(trainer),
+        answers="" if trainer is None else f"{len(getattr(trainer.processing_class, 'answers', None) or [])} ",
     )
 
 
@@ -125,7 +127,7 @@ def write_pretraining_card(
         for name, value in values.items()
         if "recall" in name and "@" in name
     ]
-    data = ModelCardData(**_metadata(dataset_name, vision_model, text_model))
+    data = _card_data(dataset_name, vision_model, text_model)
     _write(
         folder,
         data,
@@ -153,6 +155,9 @@ def training_facts(trainer: CardedTrainer | None) -> dict[str, str]:
     if not runs:
         return {}
     args = trainer.args
+    device = f"{args.device.type} ({platform.machine()}, {os.cpu_count()} cores)"
+    if args.device.type == "cuda":
+        device = torch.cuda.get_device_name(args.device)
     return {
         **trainer.parameter_facts,
         "epochs, steps": f"{trainer.state.epoch:g}, {trainer.state.global_step}",
@@ -162,13 +167,8 @@ def training_facts(trainer: CardedTrainer | None) -> dict[str, str]:
         "precision": "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
         "seed": str(args.seed),
         "time": f"{runs[-1]['train_runtime'] / 60:.1f} minutes",
-        "hardware": _hardware(args),
+        "hardware": f"{device}, {args.world_size} process{'es' if args.world_size > 1 else ''}",
     }
-
-
-def _answers_said(trainer: CardedTrainer | None) -> str:
-    """How many answers come with the checkpoint, where that is known."""
-    return "" if trainer is None else f"{len(getattr(trainer.processing_class, 'answers', None) or [])} "
 
 
 def _name(choice: str | Enum) -> str:
@@ -184,24 +184,19 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![^\s=\"':])/(?:[^\s/]+/)+", "", text)
 
 
-def _hardware(args: Any) -> str:
-    processes = f"{args.world_size} process{'es' if args.world_size > 1 else ''}"
-    if args.device.type == "cuda":
-        return f"{torch.cuda.get_device_name(args.device)}, {processes}"
-    return f"{args.device.type} ({platform.machine()}, {os.cpu_count()} cores), {processes}"
-
-
-def _metadata(dataset_name: str, vision_model: str | None, text_model: str | None) -> dict[str, Any]:
+def _card_data(dataset_name: str, vision_model: str | None, text_model: str | None, **measured: Any) -> ModelCardData:
+    """What the Hub reads of a card."""
     source = SOURCES.get(dataset_name)
     # Paths of one's own disk are no names of the Hub.
     bases = [name for name in (vision_model, text_model) if name is not None and not Path(name).exists()]
-    return {
-        "language": "en",
-        "library_name": "transformers",
-        "tags": TAGS,
-        "datasets": [source.hub_id] if source is not None and source.hub_id else None,
-        "base_model": bases or None,
-    }
+    return ModelCardData(
+        language="en",
+        library_name="transformers",
+        tags=TAGS,
+        datasets=[source.hub_id] if source is not None and source.hub_id else None,
+        base_model=bases or None,
+        **measured,
+    )
 
 
 def _start(vision_model: str | None, text_model: str | None) -> str:

@@ -58,8 +58,8 @@ def mean_auroc(
     used = _told_apart(targets)
     if not used:
         return None
-    weights = _bootstrap_weights(image_ids, draws)
-    drawn = np.stack([_weighted_areas(targets[:, label], scores[:, label], weights) for label in used])
+    weights = bootstrap_weights(image_ids, draws)
+    drawn = np.stack([weighted_areas(targets[:, label], scores[:, label], weights) for label in used])
     drawn = drawn[:, ~np.isnan(drawn).all(axis=0)]
     interval = None
     if drawn.size:
@@ -69,14 +69,14 @@ def mean_auroc(
     return MeanAuroc(mean, interval, len(targets), len(used))
 
 
-def _bootstrap_weights(image_ids: Sequence[str], draws: int) -> np.ndarray:
+def bootstrap_weights(image_ids: Sequence[str], draws: int) -> np.ndarray:
     """(draws, n): how often each draw of as many images as there are holds each row."""
     images, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
     counts = np.random.default_rng(0).multinomial(len(images), np.full(len(images), 1 / len(images)), size=draws)
     return counts[:, index].astype(float)
 
 
-def _weighted_areas(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_areas(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(draws,) areas: the share of pairs of a positive and a negative in which the positive scores higher; NaN without.
 
     Source: Hanley and McNeil, 1982: the area is the Mann-Whitney statistic, ties counted half.

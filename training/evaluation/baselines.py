@@ -9,50 +9,47 @@ from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
 from ..data.schema import KIND_COLUMNS, kind_columns, kind_of
 from .prediction_rows import Prediction, prediction_rows
 
-Question = Mapping[str, str | None]
-Key = Callable[[Question], Hashable]
+QuestionRow = Mapping[str, str | None]
+Key = Callable[[QuestionRow], Hashable]
 
 
-def _text_rows(dataset: Dataset) -> list[Question]:
+def _text_rows(dataset: Dataset) -> list[QuestionRow]:
     # Decoding images only to ignore them would dominate the time.
     wanted = ("question", "answer", "question_type", "template", *KIND_COLUMNS)
     columns = dataset.select_columns([name for name in wanted if name in dataset.column_names])
     return [dict(row) for row in columns if isinstance(row, dict)]
 
 
-def _anything(row: Question) -> str:
-    return ""
-
-
-def _question_type(row: Question) -> str | None:
+def _question_type(row: QuestionRow) -> str | None:
     return row.get("question_type")
 
 
-def _question(row: Question) -> str:
+def _question(row: QuestionRow) -> str:
     return row.get("template") or normal_form(row["question"])
 
 
-def _first_two_words(row: Question) -> str:
+def _first_two_words(row: QuestionRow) -> str:
     return " ".join(normal_form(row["question"]).split()[:2])
 
 
-def _most_frequent(answers: Counter[str]) -> str:
-    return min(answers, key=lambda answer: (-answers[answer], answer))
-
-
-def _answer_table(rows: list[Question], key: Key) -> dict[Hashable, str]:
+def _answer_table(rows: list[QuestionRow], key: Key) -> dict[Hashable, str]:
     """The most frequent normalised answer of each value of `key`; equal counts are settled alphabetically."""
     counts: dict[Hashable, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if key(row) is not None:
             counts[key(row)].update(acceptable_answers(row["answer"]))
-    return {value: _most_frequent(answers) for value, answers in counts.items() if answers}
+    return {
+        value: min(answers, key=lambda answer, answers=answers: (-answers[answer], answer))
+        for value, answers in counts.items()
+        if answers
+    }
 
 
 def _predict(training: Dataset, evaluation: Dataset, keys: list[Key]) -> list[str]:
     """For each evaluated question the answer of the first of `keys` whose value occurs in training."""
     training_rows = _text_rows(training)
-    tables = [(key, _answer_table(training_rows, key)) for key in (*keys, _anything)]
+    # The last key is that of every question: the most frequent answer of all.
+    tables = [(key, _answer_table(training_rows, key)) for key in (*keys, lambda row: "")]
     if not tables[-1][1]:
         raise ValueError("A baseline needs training answers, and the training rows have none.")
     return [next(table[key(row)] for key, table in tables if key(row) in table) for row in _text_rows(evaluation)]
@@ -94,7 +91,7 @@ def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
     """
     columns = kind_columns(_text_rows(training))
 
-    def question_about_kind(row: Question) -> tuple | None:
+    def question_about_kind(row: QuestionRow) -> tuple | None:
         kind = kind_of(row, columns)
         return None if kind is None else (kind, _question(row))
 

@@ -7,14 +7,6 @@ import numpy as np
 _DRAWS_AT_ONCE = 1000
 
 
-def _counts_and_hits(correct: np.ndarray, image_ids: Sequence[str]) -> np.ndarray:
-    """(images, 2): the number of questions about each image and how many of them are right."""
-    images, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
-    counts = np.bincount(index, minlength=len(images))
-    hits = np.bincount(index, weights=correct, minlength=len(images))
-    return np.stack([counts, hits], axis=1)
-
-
 def bootstrap_ci95(
     correct: np.ndarray, image_ids: Sequence[str], draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
@@ -39,9 +31,11 @@ def bootstrap_ci95(
     correct = np.asarray(correct, dtype=float)
     if correct.ndim != 1 or correct.size == 0 or len(image_ids) != correct.size:
         raise ValueError(f"`correct` {correct.shape} must be a non-empty vector with an image id a question.")
+    _, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
+    counts, hits = np.bincount(index), np.bincount(index, weights=correct)
     # Images with the same counts and hits are interchangeable, so drawing kinds of images instead of images has the
     # same distribution and needs (draws, kinds) numbers, where a few hundred kinds cover thousands of images.
-    kinds, frequencies = np.unique(_counts_and_hits(correct, image_ids), axis=0, return_counts=True)
+    kinds, frequencies = np.unique(np.stack([counts, hits], axis=1), axis=0, return_counts=True)
     images, generator = frequencies.sum(), np.random.default_rng(seed)
     accuracies = []
     # Values that are no 0/1 can make every image a kind of its own: draws in blocks keep the memory small.

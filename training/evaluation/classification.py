@@ -82,13 +82,13 @@ def classification_metrics(
         by_label[name] = LabelMetrics(area, int(targets[:, place].sum()))
     return ClassificationMetrics(
         n=len(targets),
-        accuracy=_accuracy(targets, scores, image_ids, decided),
+        accuracy=_accuracy_of_decisions(targets, scores, image_ids, decided),
         auroc=mean_auroc(targets, scores, image_ids),
         by_label=by_label,
     )
 
 
-def _accuracy(
+def _accuracy_of_decisions(
     targets: np.ndarray, scores: np.ndarray, image_ids: Sequence[str], decided: np.ndarray | None
 ) -> Interval | None:
     if decided is not None:

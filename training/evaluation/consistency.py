@@ -45,10 +45,14 @@ def consistency(rows: Sequence[Prediction]) -> Consistency | None:
         return None
     first = [group[0] for group in groups]
     answers = [Counter(normal_form(row.prediction) for row in group) for group in groups]
+    counts = [np.array(list(of_answers.values())) for of_answers in answers]
+    agreement = [float((n * (n - 1)).sum() / (n.sum() * (n.sum() - 1))) for n in counts]  # of ordered pairs
+    verdicts = [[row.correct for row in group] for group in groups]
+    all_right = [None if None in of_group else all(of_group) for of_group in verdicts]
     return Consistency(
-        agreement=mean_with_interval(first, [_agreement(counts) for counts in answers], "share"),
-        all_agree=mean_with_interval(first, [len(counts) == 1 for counts in answers], "share"),
-        all_right=mean_with_interval(first, [_all_right(group) for group in groups], "share"),
+        agreement=mean_with_interval(first, agreement, "share"),
+        all_agree=mean_with_interval(first, [len(of_answers) == 1 for of_answers in answers], "share"),
+        all_right=mean_with_interval(first, all_right, "share"),
         wordings=sum(map(len, groups)),
     )
 
@@ -59,13 +63,3 @@ def _wordings(rows: Sequence[Prediction]) -> list[list[Prediction]]:
         if row.wording_of is not None:
             groups[row.image_id, normal_form(row.wording_of)].append(row)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def _agreement(answers: Counter[str]) -> float:
-    counts = np.array(list(answers.values()))
-    return float((counts * (counts - 1)).sum() / (counts.sum() * (counts.sum() - 1)))
-
-
-def _all_right(group: Sequence[Prediction]) -> bool | None:
-    verdicts = [row.correct for row in group]
-    return None if None in verdicts else all(verdicts)

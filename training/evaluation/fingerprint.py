@@ -21,7 +21,7 @@ from .results import Result
 _PACKAGES = ("amif", "torch", "transformers", "datasets", "numpy", "sacrebleu")
 
 
-def _count(values: Sequence[str | None]) -> dict[str, int]:
+def _counts(values: Sequence[str | None]) -> dict[str, int]:
     return {value: values.count(value) for value in sorted({value for value in values if value is not None})}
 
 
@@ -67,8 +67,8 @@ def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: i
     questions = json.dumps(sorted([row.question_id, row.question] for row in rows))
     source = inspect.getsource(answer_normalization_amif)
     return Fingerprint(
-        answer_type_counts=_count([row.answer_type for row in rows]),
-        yes_no_counts=_count([CLOSED_OR_OPEN[row.yes_no] for row in rows]),
+        answer_type_counts=_counts([row.answer_type for row in rows]),
+        yes_no_counts=_counts([CLOSED_OR_OPEN[row.yes_no] for row in rows]),
         questions_sha256=_sha256(questions),
         normalizer=Normalizer(normalize_answer.__name__, _sha256(source)),
         versions={package: version(package) for package in _PACKAGES},
@@ -92,17 +92,14 @@ def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dat
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    for part in (*_processor_parts(processor), *_dataset_parts(dataset)):
+    digest.update(processor.image_processor.to_json_string().encode())
+    digest.update(json.dumps(processor.tokenizer.get_vocab(), sort_keys=True).encode())
+    digest.update(f"{processor.max_question_length} {processor.lowercase}".encode())
+    for part in _dataset_parts(dataset):
         digest.update(part)
     versions = {package: version(package) for package in ("amif", "torch", "transformers")}
     digest.update(json.dumps([settings, versions], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _processor_parts(processor: AmifProcessor) -> Iterator[bytes]:
-    yield processor.image_processor.to_json_string().encode()
-    yield json.dumps(processor.tokenizer.get_vocab(), sort_keys=True).encode()
-    yield f"{processor.max_question_length} {processor.lowercase}".encode()
 
 
 def _dataset_parts(dataset: Dataset) -> Iterator[bytes]:

@@ -78,7 +78,7 @@ def grounding(
         ValueError: If the rows are not of the same questions in the same order.
     """
     for rows in (*([] if blank is None else [blank]), *shuffled):
-        _check_same_questions(real, rows)
+        _check_paired(real, rows)
     mean_shuffled = _mean_correct(shuffled)
     return Grounding(
         real=accuracy_with_interval(real),
@@ -96,7 +96,7 @@ def _among_alike(real: Sequence[Prediction], shuffled: Sequence[Sequence[Predict
     asked = {row.question_id for row in shuffled[0]}
     own = [row for row in real if row.question_id in asked]
     for rows in shuffled:
-        _check_same_questions(own, rows)
+        _check_paired(own, rows)
     mean_shuffled = _mean_correct(shuffled)
     reliance = _reliance(own, mean_shuffled)
 
@@ -113,7 +113,7 @@ def _among_alike(real: Sequence[Prediction], shuffled: Sequence[Sequence[Predict
     )
 
 
-def _check_same_questions(real: Sequence[Prediction], other: Sequence[Prediction]) -> None:
+def _check_paired(real: Sequence[Prediction], other: Sequence[Prediction]) -> None:
     ids = [[row.question_id for row in rows] for rows in (real, other)]
     if ids[0] != ids[1]:
         raise ValueError(

@@ -116,13 +116,13 @@ def build_metrics(
         confidence=confidence_measures(rows, abstention_threshold),
         consistency=consistency(rows),
         baselines={name: accuracy_with_interval(answers) for name, answers in baselines.items()},
-        above_question_only=_difference(rows, baselines.get("question_only")),
-        above_question_and_kind=_difference(rows, baselines.get("question_and_kind")),
+        above_question_only=_above_baseline(rows, baselines.get("question_only")),
+        above_question_and_kind=_above_baseline(rows, baselines.get("question_and_kind")),
         fingerprint=fingerprint,
     )
 
 
-def _difference(rows: Sequence[Prediction], others: Sequence[Prediction] | None) -> Interval | None:
+def _above_baseline(rows: Sequence[Prediction], others: Sequence[Prediction] | None) -> Interval | None:
     if others is None:
         return None
     if [row.question_id for row in rows] != [row.question_id for row in others]:

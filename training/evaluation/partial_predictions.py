@@ -3,12 +3,24 @@
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypedDict
 
 from .prediction_rows import ScoredAnswer
 from .result_files import write_jsonl
 
 PATTERN = "predictions.partial-*.jsonl"
+
+
+class AnswerLine(TypedDict):
+    """A line of a file: which evaluation it belongs to, which row it answers, and the answer."""
+
+    fingerprint: str
+    row: int
+    question_id: str
+    prediction: str | None
+    score: float | None
 
 
 class PartialPredictions:
@@ -42,16 +54,19 @@ class PartialPredictions:
     def append(self, rows: Sequence[int], question_ids: Sequence[str], answers: Sequence[ScoredAnswer]) -> None:
         """Write the answers of a batch; they outlive the process from here on."""
         lines = [
-            {"fingerprint": self.fingerprint, "row": row, "question_id": name, "prediction": text, "score": score}
+            AnswerLine(fingerprint=self.fingerprint, row=row, question_id=name, prediction=text, score=score)
             for row, name, (text, score) in zip(rows, question_ids, answers, strict=True)
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
-    def _lines(self) -> list[dict]:
-        texts = [text for path in sorted(self.folder.glob(PATTERN)) for text in path.read_text("utf-8").split("\n")]
-        lines = [line for text in texts if (line := _parsed(text)) is not None]
+    def _lines(self) -> list[AnswerLine]:
+        lines = []
+        for path in sorted(self.folder.glob(PATTERN)):
+            for text in path.read_text("utf-8").split("\n"):
+                with suppress(ValueError):  # a killed process leaves its last line cut off
+                    lines.append(json.loads(text))
         return [line for line in lines if line.get("fingerprint") == self.fingerprint]
 
 
@@ -71,11 +86,3 @@ def remove_partial_predictions(folder: str | Path) -> None:
 def _remove_files(folder: Path) -> None:
     for path in folder.glob(PATTERN):
         path.unlink()
-
-
-def _parsed(text: str) -> dict | None:
-    # A killed process leaves its last line cut off.
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

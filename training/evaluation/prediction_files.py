@@ -43,10 +43,10 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
     rows = _read_rows(path)
     if not rows:
         raise ValueError(f"{path} holds no predictions.")
-    ids = [_id(row, path, number) for number, row in enumerate(rows)]
-    if repeated := [id_ for id_, count in Counter(ids).items() if count > 1]:
+    found = [_id_and_answer(row, f"{path}: row {number} (counted from 0)") for number, row in enumerate(rows)]
+    if repeated := [id_ for id_, count in Counter(id_ for id_, _ in found).items() if count > 1]:
         raise ValueError(f"{path}: {len(repeated)} ids come more than once: {_listed(repeated)}. Keep one row of each.")
-    return {id_: _prediction(row, path, number) for number, (id_, row) in enumerate(zip(ids, rows, strict=True))}
+    return dict(found)
 
 
 def match_predictions(
@@ -68,11 +68,12 @@ def match_predictions(
             themselves have an id more than once; it names them all.
     """
     wanted = list(map(str, dataset["question_id"]))
-    problems = [
-        *_repeated_questions(wanted),
-        *_wrong_ids(predictions.keys() - set(wanted), other_splits or {}),
-        *_missing([id_ for id_ in wanted if id_ not in predictions], len(wanted)),
-    ]
+    problems = _wrong_ids(predictions.keys() - set(wanted), other_splits or {})
+    if repeated := [id_ for id_, count in Counter(wanted).items() if count > 1]:
+        named = f"The data have {len(repeated)} question ids more than once, which cannot be told apart"
+        problems.insert(0, f"{named}: {_listed(repeated)}.")
+    if missing := [id_ for id_ in wanted if id_ not in predictions]:
+        problems.append(f"{len(missing)} of {len(wanted)} questions have no prediction: {_listed(missing)}.")
     if problems:
         raise ValueError(f"{source} does not fit the {len(wanted)} questions. " + " ".join(problems))
     return [predictions[id_].answer for id_ in wanted], [predictions[id_].score for id_ in wanted]
@@ -93,7 +94,7 @@ def _read_rows(path: Path) -> list[Any]:
     return content
 
 
-def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
+def _csv_rows(text: str, path: Path) -> Iterator[Mapping[str, object]]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
     for number, row in enumerate(rows):
         # A comma that is not quoted makes a cell too many, which would cut the answer short.
@@ -105,34 +106,31 @@ def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
         yield row | {"prediction": row["prediction"] or None} if "prediction" in row else row
 
 
-def _without_repeated_names(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeated_names(path: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
     names = [name for name, _ in pairs]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{path}: {len(repeated)} names come more than once in one object: {_listed(repeated)}.")
     return dict(pairs)
 
 
-def _id(row: Any, path: Path, number: int) -> str:
+def _id_and_answer(row: Any, place: str) -> tuple[str, ScoredAnswer]:
+    """What a row says; `place` names the row in messages."""
     if not isinstance(row, dict):
-        raise ValueError(f"{path}: row {number} (counted from 0) is {row!r}, not an object with id and prediction.")
+        raise ValueError(f"{place} is {row!r}, not an object with id and prediction.")
     name = next((name for name in ID_COLUMNS if row.get(name) not in (None, "")), None)
     if name is None or "prediction" not in row:
         raise ValueError(
-            f"{path}: row {number} (counted from 0) has the columns {', '.join(map(str, row))}; it needs one of "
-            f"{', '.join(ID_COLUMNS)}, and 'prediction'."
+            f"{place} has the columns {', '.join(map(str, row))}; it needs one of {', '.join(ID_COLUMNS)}, and "
+            "'prediction'."
         )
-    return str(row[name])
-
-
-def _prediction(row: Mapping[str, Any], path: Path, number: int) -> ScoredAnswer:
     answer = row["prediction"]
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
-        raise ValueError(f"{path}: row {number} (counted from 0) predicts {answer!r}, which is no text or number.")
+        raise ValueError(f"{place} predicts {answer!r}, which is no text or number.")
     try:
         # Numbers are spelled as the data's readers spell answers: 3.0 is 3, and NaN is an empty cell.
-        return ScoredAnswer(answer if isinstance(answer, str) else as_cell(answer), _score(row))
+        return str(row[name]), ScoredAnswer(answer if isinstance(answer, str) else as_cell(answer), _score(row))
     except ValueError as error:
-        raise ValueError(f"{path}: row {number} (counted from 0): {error}") from error
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _score(row: Mapping[str, Any]) -> float | None:
@@ -149,15 +147,6 @@ def _score(row: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _repeated_questions(wanted: list[str]) -> list[str]:
-    repeated = [id_ for id_, count in Counter(wanted).items() if count > 1]
-    if not repeated:
-        return []
-    return [
-        f"The data have {len(repeated)} question ids more than once, which cannot be told apart: {_listed(repeated)}."
-    ]
-
-
 def _wrong_ids(wrong: Iterable[str], other_splits: Mapping[str, Dataset]) -> list[str]:
     unknown, problems = set(wrong), []
     for name, split in other_splits.items():
@@ -167,10 +156,6 @@ def _wrong_ids(wrong: Iterable[str], other_splits: Mapping[str, Dataset]) -> lis
     if unknown:
         problems.append(f"{len(unknown)} ids are not in the data: {_listed(sorted(unknown))}.")
     return problems
-
-
-def _missing(missing: list[str], total: int) -> list[str]:
-    return [f"{len(missing)} of {total} questions have no prediction: {_listed(missing)}."] if missing else []
 
 
 def _listed(ids: list[str]) -> str:

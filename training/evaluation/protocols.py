@@ -69,16 +69,6 @@ def knowledge_answers(splits: DatasetDict, eval_split: str) -> list[str]:
     return answers
 
 
-def _evaluated_answers(splits: DatasetDict, eval_split: str) -> list[str]:
-    answers = distinct_answers(splits[eval_split])
-    if not answers:
-        raise ValueError(
-            f"The paper protocol takes its candidates from the answers of the {eval_split} split, and these are not "
-            "available. Use the clean protocol."
-        )
-    return answers
-
-
 def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> list[str] | None:
     """Candidates for ranking under a protocol, in the order of `distinct_answers`, or None to decode freely.
 
@@ -95,4 +85,12 @@ def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> li
         raise ValueError(f"Answer under one of the protocols {', '.join(ANSWERING_PROTOCOLS)}, not {protocol!r}.")
     if protocol == "generate":
         return None
-    return _evaluated_answers(splits, eval_split) if protocol == "paper" else knowledge_answers(splits, eval_split)
+    if protocol == "clean":
+        return knowledge_answers(splits, eval_split)
+    answers = distinct_answers(splits[eval_split])
+    if not answers:
+        raise ValueError(
+            f"The paper protocol takes its candidates from the answers of the {eval_split} split, and these are not "
+            "available. Use the clean protocol."
+        )
+    return answers

@@ -89,9 +89,8 @@ def sentence_bleu(answer: str, right: str, max_order: int) -> float:
 
 @cache
 def _bleu(max_order: int) -> "BLEU":
-    from sacrebleu.metrics.bleu import (
-        BLEU,  # here: it is slow to import, and most of what imports this file needs no BLEU
-    )
+    # Here, because it is slow to import, and most of what imports this file needs no BLEU.
+    from sacrebleu.metrics.bleu import BLEU
 
     # Answers are often shorter than four words: the orders that an answer has are averaged, those beyond are left out.
     return BLEU(max_ngram_order=max_order, tokenize="none", smooth_method="none", effective_order=True)

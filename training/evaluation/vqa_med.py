@@ -32,7 +32,7 @@ def strict_match(prediction: Answer | None, reference: Answer | None) -> bool | 
     """Whether the words are those of one alternative, in lower case and without punctuation; None without reference."""
     if reference is None:
         return None
-    return _words(prediction) in [_words(alternative) for alternative in answer_alternatives(reference)]
+    return _plain_words(prediction) in [_plain_words(alternative) for alternative in answer_alternatives(reference)]
 
 
 def task_bleu(prediction: Answer | None, reference: Answer | None) -> float | None:
@@ -49,10 +49,10 @@ def task_bleu(prediction: Answer | None, reference: Answer | None) -> float | No
     """
     if reference is None:
         return None
-    answer = " ".join(_words(prediction))
-    references = [" ".join(_words(alternative)) for alternative in answer_alternatives(reference)]
+    answer = " ".join(_plain_words(prediction))
+    references = [" ".join(_plain_words(alternative)) for alternative in answer_alternatives(reference)]
     return max((sentence_bleu(answer, text, 4) for text in references), default=0.0)
 
 
-def _words(text: Answer | None) -> list[str]:
+def _plain_words(text: Answer | None) -> list[str]:
     return ("" if text is None else str(text)).lower().translate(_WITHOUT_PUNCTUATION).split()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import matplotlib
 import torch
@@ -69,14 +70,16 @@ def read_blocks(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> list[Bl
         inputs: Arguments of its forward. A block that this does not reach, such as a fusion without knowledge, has no
             shapes.
     """
-    names = [name for name in LAYOUTS[type(model)] if _is_there(model, name)]
+    # What a model does without is None or the identity.
+    modules = {name: module for name, module in model.named_modules() if not isinstance(module, nn.Identity)}
+    names = [name for name in LAYOUTS[type(model)] if name in modules]
     shapes: dict[str, list[tuple[int, ...]]] = {}
-    hooks = [
-        model.get_submodule(name).register_forward_hook(
-            lambda _module, _inputs, output, name=name: _note_shapes(shapes, name, output)
-        )
-        for name in names
-    ]
+
+    def note_shapes(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        # A hook that returned something would replace the module's output. A block that runs twice is noted once.
+        shapes.setdefault(name, _shapes(output))
+
+    hooks = [modules[name].register_forward_hook(partial(note_shapes, name)) for name in names]
     try:
         with torch.no_grad():
             model(**inputs)
@@ -84,18 +87,7 @@ def read_blocks(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> list[Bl
         for hook in hooks:
             hook.remove()
     counted: set[int] = set()
-    return [_block(name, model.get_submodule(name), counted, shapes.get(name, [])) for name in names]
-
-
-def _is_there(model: nn.Module, name: str) -> bool:
-    """Whether a model has a block that does anything: not where it is None or the identity."""
-    module = dict(model.named_modules()).get(name)
-    return module is not None and not isinstance(module, nn.Identity)
-
-
-def _note_shapes(shapes: dict[str, list[tuple[int, ...]]], name: str, output: object) -> None:
-    # A hook that returns something would replace the module's output. A block that runs twice is noted once.
-    shapes.setdefault(name, _shapes(output))
+    return [_block(name, modules[name], counted, shapes.get(name, [])) for name in names]
 
 
 def _shapes(output: object) -> list[tuple[int, ...]]:
@@ -123,8 +115,11 @@ def _block(name: str, module: nn.Module, counted: set[int], shapes: Sequence[tup
 
 def architecture_figure(model: nn.Module, blocks: Sequence[Block]) -> Figure:
     """The blocks of `read_blocks` as boxes, in the direction in which states flow."""
-    layout = _closed_up({block.name: LAYOUTS[type(model)][block.name] for block in blocks})
-    columns = 1 + max(column for column, _, _ in layout.values())
+    layout = {block.name: LAYOUTS[type(model)][block.name] for block in blocks}
+    # Columns in which nothing is left are closed up.
+    left = sorted({column for column, _, _ in layout.values()})
+    layout = {name: (left.index(column), row, sources) for name, (column, row, sources) in layout.items()}
+    columns = len(left)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(0.75 * (_STEP * columns + 0.9), 2.9), layout="constrained")
         axes = figure.add_subplot()
@@ -138,7 +133,7 @@ def architecture_figure(model: nn.Module, blocks: Sequence[Block]) -> Figure:
                 _draw_arrow(axes, layout[source][:2], (column, row))
         total = sum(block.parameters for block in blocks)
         everything = sum(parameter.numel() for parameter in model.parameters())
-        axes.set_title(f"{type(model).__name__}, {_count(everything)} parameters", loc="left", fontsize=11)
+        axes.set_title(f"{type(model).__name__}, {_short(everything)} parameters", loc="left", fontsize=11)
         if everything != total:
             axes.text(0, -0.42, f"not drawn: {everything - total:,} further parameters", fontsize=8, color="#606770")
         axes.set(xlim=(-1.2, _STEP * columns - 0.4), ylim=(-0.5 if everything != total else -0.1, 3.0))
@@ -146,22 +141,16 @@ def architecture_figure(model: nn.Module, blocks: Sequence[Block]) -> Figure:
     return figure
 
 
-def _closed_up(layout: Mapping[str, tuple]) -> dict[str, tuple]:
-    """The layout without the columns in which nothing is left."""
-    columns = sorted({column for column, _, _ in layout.values()})
-    return {name: (columns.index(column), row, sources) for name, (column, row, sources) in layout.items()}
-
-
 def _drawn_sources(sources: Sequence[str], layout: Mapping[str, tuple]) -> list[str]:
     """The sources themselves, or in place of one that the model does not have, what would feed that."""
     found = []
     for source in sources:
-        found += [source] if source in layout else _drawn_sources(_feeding(source), layout)
+        if source in layout:
+            found.append(source)
+        else:
+            feeding = next(whole[source][2] for whole in LAYOUTS.values() if source in whole)
+            found += _drawn_sources(feeding, layout)
     return found
-
-
-def _feeding(name: str) -> Sequence[str]:
-    return next(layout[name][2] for layout in LAYOUTS.values() if name in layout)
 
 
 def _corner(column: float, row: float) -> tuple[float, float]:
@@ -179,7 +168,7 @@ def _draw_block(axes: Axes, block: Block, column: float, row: float) -> None:
     )
     stacks = ", ".join(f"{length} {name}" for name, length in block.stacks.items())
     shapes = " ".join("×".join(map(str, shape)) for shape in block.shapes) or "not reached"
-    lines = [block.kind, stacks, f"{_count(block.parameters)} parameters", f"gives {shapes}"]
+    lines = [block.kind, stacks, f"{_short(block.parameters)} parameters", f"gives {shapes}"]
     axes.text(x + _WIDTH / 2, y + _HEIGHT - 0.12, short, ha="center", va="top", fontsize=9, fontweight="bold")
     axes.text(
         x + _WIDTH / 2,
@@ -208,5 +197,5 @@ def _draw_entry(axes: Axes, entry: str, place: tuple[float, float], below: bool)
     axes.annotate(entry, tip, text, fontsize=9, arrowprops=_ARROW, ha=across, va=down)
 
 
-def _count(number: int) -> str:
+def _short(number: int) -> str:
     return f"{number / 1e6:.2f} M" if number >= 100_000 else f"{number:,}"

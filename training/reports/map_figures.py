@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from ..evaluation.localization import patches_in_box
 from .plots import STYLE
 from .word_maps import WordMaps, phrase_map, phrase_places
-
-Box = Sequence[float]
 
 _BOX, _BLUE = "#36d0ff", "#2563a8"
 
@@ -31,7 +29,7 @@ def word_map_figure(
     maps: Mapping[str, WordMaps],
     phrases: Sequence[str],
     kind: str,
-    box: Box | None = None,
+    box: Sequence[float] | None = None,
 ) -> Figure:
     """A row a checkpoint, a column a phrase; all panels on one scale.
 
@@ -47,30 +45,31 @@ def word_map_figure(
         name: [phrase_map(one.words, getattr(one, kind), phrase) for phrase in phrases] for name, one in maps.items()
     }
     top = max(2.0, max(panel.max() * panel.size for panels in chosen.values() for panel in panels))
+    heat = ScalarMappable(Normalize(1, top), _HEAT)
     gates = kind == "attention" and any(one.gate is not None for one in maps.values())
     columns = 1 + len(phrases) + 2 * gates
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(_PANEL * columns + 0.9, (_PANEL + 0.45) * len(maps)), layout="constrained")
         grid = figure.subplots(len(maps), columns, squeeze=False)
-        heat = None
         for axes, (name, panels) in zip(grid, chosen.items(), strict=True):
             _draw_image(axes[0], image, box)
             axes[0].set_ylabel(name)
             for panel, values, phrase in zip(axes[1:], panels, phrases, strict=False):
-                heat = _draw_map(panel, image, values, top, box)
+                _draw_image(panel, image, box)
+                shares, extent = values * values.size, _extent(image)
+                panel.imshow(shares, cmap=heat.cmap, norm=heat.norm, extent=extent, interpolation="nearest")
                 panel.set_title(f"“{phrase}”" + _inside(values, image, box), fontsize=9)
             if gates:
                 _draw_gate(axes[-2], image, maps[name])
                 _draw_word_gates(axes[-1], maps[name], phrases)
         figure.suptitle(text, fontsize=9, color="#4a5563", wrap=True)
-        if heat is not None:
-            bar = figure.colorbar(heat, ax=grid[:, : 1 + len(phrases)], shrink=0.8, pad=0.01)
-            bar.set_label("patch's share / even share", fontsize=8)
-            bar.ax.tick_params(labelsize=8)
+        bar = figure.colorbar(heat, ax=grid[:, : 1 + len(phrases)], shrink=0.8, pad=0.01)
+        bar.set_label("patch's share / even share", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
     return figure
 
 
-def _draw_image(axes: Axes, image: Image.Image, box: Box | None) -> None:
+def _draw_image(axes: Axes, image: Image.Image, box: Sequence[float] | None) -> None:
     axes.imshow(image.convert("L"), cmap="gray", vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -79,13 +78,12 @@ def _draw_image(axes: Axes, image: Image.Image, box: Box | None) -> None:
         axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=_BOX, linewidth=1.2))
 
 
-def _draw_map(axes: Axes, image: Image.Image, values: np.ndarray, top: float, box: Box | None) -> AxesImage:
-    _draw_image(axes, image, box)
-    extent = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
-    return axes.imshow(values * values.size, cmap=_HEAT, vmin=1, vmax=top, extent=extent, interpolation="nearest")
+def _extent(image: Image.Image) -> tuple[float, float, float, float]:
+    """Where a map lies that covers an image whole: left, right, bottom and top."""
+    return -0.5, image.width - 0.5, image.height - 0.5, -0.5
 
 
-def _inside(values: np.ndarray, image: Image.Image, box: Box | None) -> str:
+def _inside(values: np.ndarray, image: Image.Image, box: Sequence[float] | None) -> str:
     if box is None:
         return ""
     inside = patches_in_box(box, image.size, len(values))
@@ -97,7 +95,7 @@ def _draw_gate(axes: Axes, image: Image.Image, maps: WordMaps) -> None:
         axes.set_axis_off()
         return
     _draw_image(axes, image, None)
-    extent = (-0.5, image.width - 0.5, image.height - 0.5, -0.5)
+    extent = _extent(image)
     # From 0 to 1 in every figure: a gate that lets everything through alike must look so.
     drawn = axes.imshow(maps.gate, cmap="viridis", vmin=0, vmax=1, alpha=0.75, extent=extent, interpolation="nearest")
     axes.set_title(f"gate, patches\n{maps.gate.min():.2f} to {maps.gate.max():.2f}", fontsize=9)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from amif.training.evaluation.auroc import _bootstrap_weights, _weighted_areas, mean_auroc
+from amif.training.evaluation.auroc import bootstrap_weights, mean_auroc, weighted_areas
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def test_mean_is_scikit_learns_macro_average(scored):
     assert (found.n, found.labels) == (60, 3)
 
 
-def test_weighted_areas_are_scikit_learns_with_sample_weights(scored):
+def testweighted_areas_are_scikit_learns_with_sample_weights(scored):
     targets, scores = scored
-    weights = _bootstrap_weights(ids(60, per_image=2), 20)
+    weights = bootstrap_weights(ids(60, per_image=2), 20)
     assert (weights.sum(axis=1) == 60).all(), "thirty images of two rows each"
     assert (weights[:, ::2] == weights[:, 1::2]).all(), "an image's rows are drawn together"
-    areas = _weighted_areas(targets[:, 1], scores[:, 1], weights)
+    areas = weighted_areas(targets[:, 1], scores[:, 1], weights)
     for drawn, area in zip(weights, areas, strict=True):
         assert area == pytest.approx(roc_auc_score(targets[:, 1], scores[:, 1], sample_weight=drawn))
 

@@ -27,7 +27,7 @@ from ..zipped_images import is_zipped, leads_outside, list_zip, zipped_path
 from .bad_rows import BadRows, RowSource
 from .table_files import (
     SPLIT_NAMES,
-    Table,
+    FileTable,
     check_columns,
     check_named_cells,
     column_names,
@@ -112,7 +112,7 @@ def load_questions(
     return questions.remove_columns("split")
 
 
-def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str | None, list[tuple[Path | str, Table]]]:
+def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str | None, list[tuple[Path | str, FileTable]]]:
     """By split, the tables of a file, folder or Hub id, each with the name that messages give it.
 
     None is the split of a file whose name says none, and of a Hub set that has "train" alone.
@@ -148,7 +148,7 @@ class _SplitReader:
     question_ids: dict[tuple[str | None, str], str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
 
-    def read(self, tables: Iterable[tuple[Path | str, Table]]) -> Dataset:
+    def read(self, tables: Iterable[tuple[Path | str, FileTable]]) -> Dataset:
         """The rows of all tables, each given with its name for messages."""
         tables = list(tables)
         parts = [self._read_table(name, table) for name, table in tables]
@@ -157,7 +157,7 @@ class _SplitReader:
             raise ValueError(f"{names}: no row is left to use. {skipped} were skipped as bad.")
         return datasets.concatenate_datasets(parts)
 
-    def _read_table(self, name: Path | str, table: Table) -> Dataset:
+    def _read_table(self, name: Path | str, table: FileTable) -> Dataset:
         present = column_names(table)
         if [column for column in self.columns.values() if column not in present] == ["answer"]:
             logger.warning(f"{name} has no column 'answer': its answers are unknown. Columns: {present}.")
@@ -176,7 +176,7 @@ class _SplitReader:
             return self._read_embedded(source, table)
         raise ValueError(f"{name}: the column {self.columns['image']!r} holds {feature}, neither paths nor images.")
 
-    def _read_paths(self, source: RowSource, table: Table) -> Dataset:
+    def _read_paths(self, source: RowSource, table: FileTable) -> Dataset:
         find_image = _image_finder(Path(source.name).parent, self.image_dir)
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:

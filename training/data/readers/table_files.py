@@ -35,7 +35,7 @@ SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 # Of a file that anyone may have written: nothing is known of its cells, or even that each row has columns.
 TableRow = dict[str, Any]
 
-Table = Dataset | list[TableRow]
+FileTable = Dataset | list[TableRow]
 
 
 def read_json(path: Path) -> list[TableRow]:
@@ -84,7 +84,7 @@ def _read_parquet(file: Path) -> Dataset:
         raise ValueError(f"{file} cannot be read as Parquet ({shown(str(error))}): give a complete file.") from None
 
 
-_READERS: dict[str, Callable[[Path], Table]] = {
+_READERS: dict[str, Callable[[Path], FileTable]] = {
     ".csv": read_csv,
     ".json": read_json,
     ".jsonl": _read_json_lines,
@@ -137,7 +137,7 @@ def split_of(file: Path) -> str | None:
     return SPLIT_NAMES[found[1]] if found else None
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path) -> FileTable:
     """The rows of a file of any of `SUFFIXES`.
 
     Raises:
@@ -148,7 +148,7 @@ def read_table(file: Path) -> Table:
     return _READERS[file.suffix.lower()](file)
 
 
-def column_names(table: Table) -> list[str]:
+def column_names(table: FileTable) -> list[str]:
     """The columns of a table, in the order first seen."""
     if isinstance(table, Dataset):
         return table.column_names
