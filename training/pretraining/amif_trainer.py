@@ -23,7 +23,7 @@ from ..losses import (
     transport_plan,
 )
 from ..losses.global_alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
-from .base_trainer import BasePreTrainer, BasePreTrainingArguments, gather_views
+from .base_trainer import BasePreTrainer, BasePreTrainingArguments
 from .teacher import Teacher
 
 
@@ -155,7 +155,7 @@ class AmifPreTrainer(BasePreTrainer):
             return None
         texts = inputs["teacher_text_embeds"]
         images = inputs["teacher_image_embeds"].unflatten(0, (-1, len(texts)))
-        return batch_similarities(gather_views(images), gather_rows(texts))
+        return _global_similarities(images, texts)
 
     def _labels(self, similarity: torch.Tensor) -> torch.Tensor:
         return soft_labels(
@@ -207,7 +207,7 @@ class AmifPreTrainer(BasePreTrainer):
         self, output: AmifPreTrainingOutput, teacher: dict[str, torch.Tensor] | None
     ) -> dict[str, torch.Tensor]:
         """KL of each alignment (equations 6 and 7), averaged over its stack of matrices."""
-        similarities = batch_similarities(gather_views(output.image_embeds), gather_rows(output.text_embeds))
+        similarities = _global_similarities(output.image_embeds, output.text_embeds)
         terms = {}
         for name in TERMS_OF_INTRA[self.args.intra]:
             logits = similarities[name] / output.temperatures[TEMPERATURE_OF[name]]
@@ -241,3 +241,8 @@ class AmifPreTrainer(BasePreTrainer):
             self._keep({"token_cosine_image": mean_token_cosine(image, masks[0])})
             self._keep({"token_cosine_text": mean_token_cosine(text, masks[1])})
         return terms
+
+
+def _global_similarities(images: torch.Tensor, texts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """`batch_similarities` of the studies of all processes, from each process's (V, B, d) and (B, d)."""
+    return batch_similarities(torch.stack([gather_rows(view) for view in images]), gather_rows(texts))

@@ -248,11 +248,6 @@ class _EpochOfRows(TrainerCallback):
             rows.set_epoch(int(state.epoch or 0))
 
 
-def gather_views(images: torch.Tensor) -> torch.Tensor:
-    """(V, N, d) of the global batch from each process's (V, B, d)."""
-    return torch.stack([gather_rows(view) for view in images])
-
-
 def _retrieval_metrics(prediction: EvalPrediction) -> dict[str, float]:
     images, texts = (torch.as_tensor(embeds) for embeds in prediction.predictions)
     groups = torch.as_tensor(prediction.label_ids)
