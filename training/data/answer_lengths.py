@@ -6,7 +6,7 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from .readers.bad_rows import BadRows
-from .references import acceptable_answers
+from .references import normal_form
 from .shown_values import shown
 
 # Padding makes each as long as the longest of its batch.
@@ -19,7 +19,7 @@ def check_answer_lengths(
     limit: int,
     on_bad_row: str = "error",
 ) -> DatasetDict:
-    """The rows of each split whose answers the decoder can read, in all forms that are learned or ranked.
+    """The rows of each split whose answers, normalised, the decoder can read.
 
     Args:
         splits: Rows of the schema; withheld answers (None) pass.
@@ -34,9 +34,9 @@ def check_answer_lengths(
     bad_rows = BadRows(on_bad_row)
     kept = DatasetDict()
     for split, rows in splits.items():
-        forms = [[] if answer is None else acceptable_answers(answer) for answer in rows["answer"]]
-        lengths = answer_lengths((form for row in forms for form in row), encode)
-        longest = [max((lengths[form] for form in row), default=0) for row in forms]
+        forms = [normal_form(answer) for answer in rows["answer"]]
+        lengths = answer_lengths(filter(None, forms), encode) | {"": 0}
+        longest = [lengths[form] for form in forms]
         for number in [number for number, length in enumerate(longest) if length > limit]:
             row = rows.select_columns(["question_id", "question", "answer"])[number]
             message = (

@@ -1,8 +1,9 @@
-"""References: which answers are right, and which one a model is trained to say.
+"""References: which answers are right.
 
 `normalize_answer` alone says what the normal form of an answer is. `normal_form` is the same for whatever a model may
 say: it is empty where `normalize_answer` finds nothing to compare and raises. VQA-Med-2019 writes several right answers
-as one reference, `#` between alternatives and optional parts in `(...)`; how that is read is said here alone.
+as one reference, `#` between alternatives and optional parts in `(...)`; how that is read is said here alone, and holds
+for no other data set: elsewhere "tooth #14" is one answer.
 """
 
 import itertools
@@ -30,19 +31,9 @@ def normal_form(text: Answer | None) -> str:
 
 
 def acceptable_answers(reference: Answer | None) -> list[str]:
-    """Normalised answers of which any is right: none for `None`, several where `#` separates alternatives.
-
-    Optional parts are kept without their parentheses: "ct w/contrast (iv)#ct" gives "ct w/contrast iv" and "ct". An
-    alternative of which nothing is left after normalising is dropped.
-    """
-    if reference is None:
-        return []
-    return [answer for answer in map(normal_form, _alternatives(reference)) if answer]
-
-
-def plain_answer(reference: str) -> str:
-    """The answer that a model is trained to say, the first of `acceptable_answers`; empty where there is none."""
-    return next(iter(acceptable_answers(reference)), "")
+    """The normalised answer, the only one that is right; none for `None` and where normalising leaves nothing."""
+    answer = normal_form(reference)
+    return [answer] if answer else []
 
 
 def answer_alternatives(reference: Answer) -> list[str]:
@@ -51,7 +42,7 @@ def answer_alternatives(reference: Answer) -> list[str]:
     "cta (with contrast)#ct" gives "cta with contrast", "cta" and "ct". Each of several optional parts may be left out
     on its own.
     """
-    spellings = (spelling for part in _alternatives(reference) for spelling in _with_and_without_options(str(part)))
+    spellings = (spelling for part in str(reference).split("#") for spelling in _with_and_without_options(part))
     return list(dict.fromkeys(spelling for spelling in spellings if spelling))
 
 
@@ -64,12 +55,8 @@ def acceptable_vqa_med_answers(reference: Answer | None) -> list[str]:
 
 
 def acceptable_answers_of(dataset_name: str) -> AcceptableAnswers:
-    """The rule by which a data set's references are read: VQA-Med-2019's own for it, the package's for the others."""
+    """The rule by which a data set's references are read: VQA-Med-2019's own for it, the package's for all others."""
     return acceptable_vqa_med_answers if dataset_name == "vqa_med_2019" else acceptable_answers
-
-
-def _alternatives(reference: Answer) -> list[Answer]:
-    return [*reference.split("#")] if isinstance(reference, str) else [reference]
 
 
 def _with_and_without_options(text: str) -> list[str]:

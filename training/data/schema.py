@@ -7,7 +7,7 @@ from typing import Any, NotRequired, TypedDict
 from datasets import Dataset, Features, Image, Value
 from transformers.utils import logging
 
-from .references import plain_answer
+from .references import normal_form
 from .shown_values import shown
 
 logger = logging.get_logger(__name__)
@@ -91,7 +91,7 @@ def as_answer(value: Any) -> str | None:
         ValueError: If it is a list, or holds no word or number, so that nothing could be learned or compared.
     """
     text = as_cell(value)
-    if text is not None and not plain_answer(text):
+    if text is not None and not normal_form(text):
         raise ValueError(f"the answer {shown(text)} holds no word or number: leave it empty if it is unknown.")
     return text
 

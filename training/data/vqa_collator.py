@@ -8,7 +8,7 @@ import torch
 
 from ...processing_amif import AmifProcessor, to_rgb
 from .images import open_image
-from .references import plain_answer
+from .references import normal_form
 from .vqa_rows import VqaItem
 
 
@@ -31,8 +31,8 @@ class AmifVqaCollator:
         Returns:
             `pixel_values` (U, 3, H, W), or `image_states` (U, tokens, width) where the rows hold them; `image_index`
             (B,), the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places
-            in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the answer's
-            normalised plain form, -100 for padding. All but the first are int64.
+            in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the
+            normalised answer, -100 for padding. All but the first are int64.
         """
         first_rows: dict[str, VqaItem] = {}
         for row in rows:
@@ -62,7 +62,7 @@ class AmifVqaCollator:
         return self.augmentation(to_rgb(open_image(row["image"])), epoch=row["epoch"], row=row["row"])
 
     def _encode_labels(self, answers: Sequence[str | None]) -> dict[str, torch.Tensor]:
-        known = [plain_answer(answer) for answer in answers if answer is not None]
+        known = [normal_form(answer) for answer in answers if answer is not None]
         if len(known) < len(answers):
             return {}
         encoded = self.processor.encode_answers(known)
@@ -78,5 +78,5 @@ def vqa_lengths(processor: AmifProcessor, questions: Sequence[str], answers: Seq
         A number a row: its answer's tokens, times more than any question has, plus its question's.
     """
     of_questions = processor(text=list(questions))["attention_mask"].sum(dim=1)
-    of_answers = processor.encode_answers(list(map(plain_answer, answers)))["attention_mask"].sum(dim=1)
+    of_answers = processor.encode_answers(list(map(normal_form, answers)))["attention_mask"].sum(dim=1)
     return (of_answers * (of_questions.max() + 1) + of_questions).tolist()

@@ -4,7 +4,7 @@ from collections import Counter
 
 from datasets import Dataset, DatasetDict
 
-from ..data.references import acceptable_answers
+from ..data.references import AcceptableAnswers, acceptable_answers
 
 _NOTES = {
     "clean": "Candidates and knowledge come from the answers of other splits, never from those of the evaluated one.",
@@ -43,10 +43,10 @@ def known_splits(splits: DatasetDict, eval_split: str) -> list[Dataset]:
     return [splits[name] for name in _KNOWN_SPLITS[eval_split] if name in splits]
 
 
-def distinct_answers(*datasets: Dataset) -> list[str]:
+def distinct_answers(*datasets: Dataset, acceptable: AcceptableAnswers = acceptable_answers) -> list[str]:
     """Distinct normalised values of the `answer` columns, by falling frequency, then alphabetically."""
     counts = Counter(
-        answer for dataset in datasets for reference in dataset["answer"] for answer in acceptable_answers(reference)
+        answer for dataset in datasets for reference in dataset["answer"] for answer in acceptable(reference)
     )
     return sorted(counts, key=lambda answer: (-counts[answer], answer))
 
@@ -69,7 +69,9 @@ def knowledge_answers(splits: DatasetDict, eval_split: str) -> list[str]:
     return answers
 
 
-def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> list[str] | None:
+def candidate_answers(
+    protocol: str, splits: DatasetDict, eval_split: str, acceptable: AcceptableAnswers = acceptable_answers
+) -> list[str] | None:
     """Candidates for ranking under a protocol, in the order of `distinct_answers`, or None to decode freely.
 
     Args:
@@ -77,6 +79,7 @@ def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> li
             "generate" (none).
         splits: Rows of the package's schema.
         eval_split: "validation" or "test".
+        acceptable: How the references of the evaluated split are read, as for `prediction_rows`.
 
     Raises:
         ValueError: If the protocol is unknown, or the answers that it needs are not there.
@@ -87,7 +90,7 @@ def candidate_answers(protocol: str, splits: DatasetDict, eval_split: str) -> li
         return None
     if protocol == "clean":
         return knowledge_answers(splits, eval_split)
-    answers = distinct_answers(splits[eval_split])
+    answers = distinct_answers(splits[eval_split], acceptable=acceptable)
     if not answers:
         raise ValueError(
             f"The paper protocol takes its candidates from the answers of the {eval_split} split, and these are not "

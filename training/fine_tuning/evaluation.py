@@ -9,7 +9,7 @@ from transformers.utils import logging
 
 from ..checkpoints.model_files import check_evaluated_checkpoint, is_pretrained_only
 from ..data import replace_images, rows_with_alike_images
-from ..data.references import acceptable_answers_of
+from ..data.references import AcceptableAnswers, acceptable_answers_of
 from ..evaluation.baselines import baseline_rows
 from ..evaluation.confidence import choose_abstention_threshold
 from ..evaluation.fingerprint import evaluation_fingerprint
@@ -42,8 +42,8 @@ def evaluate(
     dataset, known = splits[eval_split], known_splits(splits, eval_split)
     if data_args.ablate_image is not None:
         dataset = replace_images(dataset, data_args.ablate_image, trainer.args.seed)
-    trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol)
     acceptable = acceptable_answers_of(data_args.dataset)
+    trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol, acceptable)
     if trainer.candidates is not None:
         count_unreachable(dataset, trainer.candidates, acceptable)
     answers, scores = trainer.predict_answers(dataset, trainer.args.output_dir)
@@ -69,14 +69,18 @@ def evaluate(
 
 
 def evaluation_candidates(
-    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, protocol: str
+    trainer: AmifVqaTrainer,
+    splits: DatasetDict,
+    eval_split: str,
+    protocol: str,
+    acceptable: AcceptableAnswers,
 ) -> list[str] | None:
     """The protocol's candidates; where no other split is there, those that the checkpoint brings are the clean ones."""
     own = trainer.processing_class.answers
     if protocol == "clean" and own and not known_splits(splits, eval_split):
         logger.info(f"Candidates: the {len(own)} answers that the checkpoint brings.")
         return own
-    return candidate_answers(protocol, splits, eval_split)
+    return candidate_answers(protocol, splits, eval_split, acceptable)
 
 
 def measure_grounding(

@@ -126,6 +126,11 @@ def test_one_unknown_answer_means_no_labels(processor, rows):
     assert "labels" not in batch
 
 
+def test_the_whole_answer_is_learned(processor, rows):
+    labels = AmifVqaCollator(processor)([{**rows[0], "answer": "Lung #yes"}])["labels"]
+    assert torch.equal(labels, processor.encode_answers(["lung yes"])["input_ids"])
+
+
 def test_augmentation_is_shared_by_an_images_questions(processor, rows):
     augmentation = LateralitySafeAugmentation(16)
     collate = AmifVqaCollator(processor, augmentation=augmentation)

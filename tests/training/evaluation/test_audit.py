@@ -8,7 +8,7 @@ from small_evaluations import table
 from amif.training.data.image_overlap import ImagePrints
 from amif.training.data.readers.slake import load_slake
 from amif.training.data.readers.vqa_rad import load_vqa_rad
-from amif.training.data.references import normal_form
+from amif.training.data.references import acceptable_vqa_med_answers, normal_form
 from amif.training.evaluation.audit import (
     Conflict,
     SharedItems,
@@ -53,7 +53,8 @@ TEST = rows(("a", "Is there a mass?", "yes"), ("c", "which organ", "spleen"), ("
 
 def test_audit_of_a_small_set():
     splits = {"test": TEST, "train": TRAIN}
-    audit = audit_splits(splits, {"train": prints(a="1", b="2", c="3"), "test": prints(a="1", c="9", d="2")})
+    images = {"train": prints(a="1", b="2", c="3"), "test": prints(a="1", c="9", d="2")}
+    audit = audit_splits(splits, images, acceptable_vqa_med_answers)
     images = audit.shared_images
     found = (images.shared_images_by_id, images.shared_images_identical, images.shared_images_near)
     assert audit.evaluated_split == "test"
@@ -71,8 +72,8 @@ def test_audit_of_a_small_set():
 
 
 def test_conflicts_are_answers_of_which_none_satisfies_all():
-    conflicts = conflicting_answers({"train": TRAIN, "test": TEST})
-    # On image c "left" and "left lung" are alternatives that agree; liver and spleen do not.
+    conflicts = conflicting_answers({"train": TRAIN, "test": TEST}, acceptable_vqa_med_answers)
+    # On image c "left" and "left lung" are alternatives that agree, by VQA-Med-2019's rule; liver and spleen do not.
     assert conflicts.items == [
         Conflict("a", "is there a mass", ["no", "yes"]),
         Conflict("c", "which organ", ["liver", "spleen"]),
@@ -82,12 +83,12 @@ def test_conflicts_are_answers_of_which_none_satisfies_all():
 
 def test_question_only_ceiling_is_the_best_constant_answer_of_each_question():
     # "is there a mass" yes/no: 1 of 2; "which organ": 2 of 2; "where": 2 of 2
-    assert question_only_ceiling(TRAIN) == pytest.approx(500 / 6)
+    assert question_only_ceiling(TRAIN, acceptable_vqa_med_answers) == pytest.approx(500 / 6)
     assert question_only_ceiling(rows(("a", "?!", None))) is None
 
 
 def test_class_balance():
-    balance = class_balance(TRAIN)
+    balance = class_balance(TRAIN, acceptable_vqa_med_answers)
     assert balance.most_frequent == {"liver": 2, "left": 1, "left lung": 1, "no": 1, "yes": 1}
     assert (balance.distinct, balance.yes, balance.no) == (5, 1, 1)
     entropy = -(2 / 6 * math.log(2 / 6) + 4 * (1 / 6) * math.log(1 / 6))

@@ -1,6 +1,7 @@
 import pytest
 from datasets import Dataset, DatasetDict
 
+from amif.training.data.references import acceptable_vqa_med_answers
 from amif.training.evaluation.protocols import (
     candidate_answers,
     distinct_answers,
@@ -40,7 +41,9 @@ def test_clean_works_without_a_validation_split_and_ignores_the_test_answers(spl
 
 
 def test_paper_candidates_are_the_evaluated_splits_answers(splits):
-    assert candidate_answers("paper", splits, "test") == ["liver", "hepar", "yes"]
+    assert candidate_answers("paper", splits, "test") == ["liver", "liver hepar", "yes"]
+    of_vqa_med = candidate_answers("paper", splits, "test", acceptable_vqa_med_answers)
+    assert of_vqa_med == ["liver", "hepar", "yes"]
     assert candidate_answers("paper", splits, "validation") == ["ct", "mri"]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from amif.training.data.references import acceptable_vqa_med_answers
 from amif.training.evaluation.text_overlap import bleu1, token_f1
 
 WORDS = np.array(["left", "lung", "lobe", "right", "upper", "lower"])
@@ -32,7 +33,7 @@ def test_hand_worked_answers():
 
 
 def test_best_alternative_counts_and_nothing_is_worth_nothing():
-    assert bleu1("t2 weighted", "flair#t2 weighted") == pytest.approx(1.0)
+    assert bleu1("t2 weighted", "flair#t2 weighted", acceptable_vqa_med_answers) == pytest.approx(1.0)
     assert bleu1("", "yes") == bleu1(None, "yes") == bleu1(".", "yes") == 0.0
     assert bleu1("yes", None) is None
 
@@ -53,6 +54,6 @@ def test_a_repeated_word_counts_as_often_as_in_both():
 
 def test_both_sides_are_normalised_and_the_best_alternative_counts():
     assert token_f1("The LEFT lung.", "left lung") == pytest.approx(0.8)
-    assert token_f1("t2 weighted", "flair#t2 weighted") == 1.0
+    assert token_f1("t2 weighted", "flair#t2 weighted", acceptable_vqa_med_answers) == 1.0
     assert token_f1(None, "yes") == token_f1(".", "yes") == 0.0
     assert token_f1("yes", None) is None

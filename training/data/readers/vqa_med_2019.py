@@ -32,7 +32,7 @@ def load_vqa_med_2019(
       (`answer` is then None), or `VQAMed2019_Test_Questions_w_Ref_Answers.txt`, which has them and is then taken.
 
     A line is `image|question|answer`; in the answered test file `image|category|question|answer`. `answer` keeps the
-    file's own text for scoring: `#` parts alternatives, `(...)` is optional; training takes `plain_answer` of it.
+    file's own text for scoring: `#` parts alternatives, `(...)` is optional (`acceptable_vqa_med_answers`).
     `question_type` is the category, None for test questions without answers, for which no file says it. There is no
     `answer_type`, and the question id is `<image id>|<question>`.
 

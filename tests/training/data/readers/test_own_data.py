@@ -5,6 +5,7 @@ from written_tables import write
 
 from amif.training.data.readers import own_data, table_files
 from amif.training.data.readers.own_data import load_own_data, load_questions
+from amif.training.evaluation.protocols import distinct_answers
 
 ROWS = [
     {"image": "images/007.png", "question": "How many?", "answer": 2},
@@ -29,6 +30,14 @@ def test_every_format_gives_the_same_rows(folder, suffix):
     assert dataset["question_id"][2] == "images/8.png|Where?"
     assert dataset[2]["image"].getpixel((0, 0)) == 1
     assert set(dataset["answer_type"]) == {None}
+
+
+def test_a_number_sign_cuts_no_answer(folder):
+    answers = ["tooth #14", "#3", "C# (minor)"]
+    rows = [row | {"answer": answer} for row, answer in zip(ROWS, answers, strict=True)]
+    splits = load_own_data(write(folder / "questions.csv", rows))
+    assert splits["train"]["answer"] == answers
+    assert distinct_answers(splits["train"]) == ["3", "c minor", "tooth 14"]
 
 
 def test_column_names_and_own_ids(folder):
