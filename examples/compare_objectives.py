@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amif.training.evaluation.result_files import write_json
+from amif.training.evaluation.result_files import replace_file, write_json
 from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
 from amif.training.experiments.runs import Experiments
 from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
@@ -62,12 +62,12 @@ def main() -> None:
     # 3. Results
     output, table = Path(args.output_dir), objectives_table(result)
     write_json(output / "comparison.json", result)
-    (output / "comparison.md").write_text(markdown_text(table), encoding="utf-8")
+    replace_file(output / "comparison.md", markdown_text(table))
     figure = "recall_i2t@1" if args.retrieval_only else "accuracy"
     values = {
         LABELS[name]: arm.recalls[figure] if args.retrieval_only else arm.accuracy for name, arm in result.arms.items()
     }
-    (output / "comparison.svg").write_text(seeds_plot(values, f"{figure} in %"), encoding="utf-8")
+    replace_file(output / "comparison.svg", seeds_plot(values, f"{figure} in %"))
     print_table(table)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
-from amif.training.evaluation.result_files import write_json
+from amif.training.evaluation.result_files import replace_file, write_json
 from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
 from amif.training.experiments.ablation_figure import ablation_figure
 from amif.training.experiments.ablation_results import (
@@ -86,7 +86,7 @@ def write_results(output: Path, name: str, result: AblationResult) -> None:
     tables = [table for table in (accuracy_table(result), learned_table(result)) if table is not None]
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / f"{name}.json", result)
-    (output / f"{name}.md").write_text("\n".join(map(markdown_text, tables)), encoding="utf-8")
+    replace_file(output / f"{name}.md", "\n".join(map(markdown_text, tables)))
     figure = ablation_figure(result)
     for suffix in ("png", "svg"):
         figure.savefig(output / f"{name}.{suffix}", dpi=200)

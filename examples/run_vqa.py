@@ -101,6 +101,7 @@ def main() -> None:
         trained_on = data_args.dataset if plan.trains or plan.has_ended else None
         write_results(output, rows, metrics)
         write_model_card(output, metrics, model_args.start, model_args.text_model, trainer, trained_on)
+        remove_partial_predictions(output)  # the last step, for until then a restart goes on from them
     if training_args.push_to_hub:
         trainer.push_to_hub()
 
@@ -115,11 +116,10 @@ def train(trainer: AmifVqaTrainer, splits: DatasetDict) -> None:
 
 
 def write_results(output_dir: str, rows: list[Prediction], metrics: Metrics) -> None:
-    """Write predictions and metrics, and print the table; partial predictions have done their service."""
+    """Write predictions and metrics, and print the table."""
     output = Path(output_dir)
     write_jsonl(output / "predictions.jsonl", rows)
     write_json(output / "metrics.json", metrics)
-    remove_partial_predictions(output)
     print(format_table(metrics))
 
 

@@ -21,9 +21,7 @@ def dataset():
 
 @pytest.fixture
 def rows(dataset):
-    return prediction_rows(
-        dataset, ["yes.", "right", "LIVER", "yes", "axial"], [-0.5, -1, np.float32(-2), None, -np.inf]
-    )
+    return prediction_rows(dataset, ["yes.", "right", "LIVER", "yes", "axial"], [-0.5, -1, np.float32(-2), None, None])
 
 
 @pytest.fixture

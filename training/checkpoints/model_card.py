@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..evaluation.result_files import replace_file
 from .provenance import datasets_of
 
 if TYPE_CHECKING:
@@ -253,4 +254,4 @@ def _write(folder: str | Path, data: ModelCardData, **fields: Any) -> None:
         pipeline_tag=data.pipeline_tag,
         **fields,
     )
-    card.save(Path(folder) / "README.md")
+    replace_file(Path(folder) / "README.md", str(card))

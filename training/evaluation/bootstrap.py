@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .finite import check_finite
+
 _DRAWS_AT_ONCE = 1000
 
 
@@ -24,13 +26,14 @@ def bootstrap_ci95(
         denominator varies, because images have unequal numbers of questions.
 
     Raises:
-        ValueError: If there are no questions, or not one image id a question.
+        ValueError: If there are no questions, not one image id a question, or a value is not finite.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.6 (what to draw) and 13.3.
     """
     correct = np.asarray(correct, dtype=float)
     if correct.ndim != 1 or correct.size == 0 or len(image_ids) != correct.size:
         raise ValueError(f"`correct` {correct.shape} must be a non-empty vector with an image id a question.")
+    check_finite(correct, image_ids, "values")
     _, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
     counts, hits = np.bincount(index), np.bincount(index, weights=correct)
     # Images with the same counts and hits are interchangeable, so drawing kinds of images instead of images has the

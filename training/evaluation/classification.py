@@ -7,6 +7,7 @@ import numpy as np
 
 from .auroc import MeanAuroc, mean_auroc
 from .bootstrap import bootstrap_ci95
+from .finite import check_finite
 from .results import Interval, Result
 
 
@@ -69,12 +70,13 @@ def classification_metrics(
             several labels an image that are only ranked. Where each image has one label, its highest score decides.
 
     Raises:
-        ValueError: If the shapes do not fit, or there are no rows.
+        ValueError: If the shapes do not fit, there are no rows, or a score is not finite.
     """
     if targets.shape != scores.shape or targets.shape != (len(image_ids), len(names)) or not len(targets):
         raise ValueError(
             f"Targets {targets.shape}, scores {scores.shape}, {len(names)} names and {len(image_ids)} ids do not fit."
         )
+    check_finite(scores, image_ids, "scores")
     by_label = {}
     for place, name in enumerate(names):
         column = slice(place, place + 1)

@@ -1,5 +1,6 @@
 """The confidence of an answer, as a probability."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,13 @@ def choose_abstention_threshold(rows: Sequence[Prediction], error_rate: float) -
 
 
 def abstention(rows: Sequence[Prediction], threshold: float) -> Abstention | None:
-    """What a threshold does on these rows; None where no row has both a score and a reference."""
+    """What a threshold does on these rows; None where no row has both a score and a reference.
+
+    Raises:
+        ValueError: If the threshold is not finite.
+    """
+    if not math.isfinite(threshold):
+        raise ValueError(f"The threshold of abstention is {threshold}: give a log-likelihood, as chosen on validation.")
     counted = _scored(rows)
     if not counted:
         return None

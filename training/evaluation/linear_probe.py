@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .auroc import areas_under_roc
+from .finite import check_finite
 
 # Inverse strengths of regularisation, of which validation chooses.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -45,7 +46,12 @@ def fit_linear_probe(
         validation_features: (m, d).
         validation_targets: (m, labels).
         several: Whether an image may have several labels: then one regression a label, else one for all.
+
+    Raises:
+        ValueError: If a feature is not finite.
     """
+    for rows, split in ((features, "training"), (validation_features, "validation")):
+        check_finite(rows, [f"{split} image {row}" for row in range(len(rows))], "features")
 
     def fitted(strength: float) -> Pipeline:
         regression = LogisticRegression(C=strength, max_iter=1000)

@@ -1,7 +1,6 @@
 """Rows of `predictions.jsonl`: what was asked, what was answered, and whether that is right."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from datasets import Dataset
 
 from ..data.references import AcceptableAnswers, acceptable_answers
 from .correctness import is_correct, is_yes_no
+from .finite import check_score
 from .results import Result
 
 _COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
@@ -81,6 +81,7 @@ class Prediction(Result):
 
         Raises:
             KeyError: If the line lacks one of the columns that every such file has.
+            ValueError: If the score is not finite.
         """
         return cls(
             question_id=line["question_id"],
@@ -90,7 +91,7 @@ class Prediction(Result):
             answer_type=line["answer_type"],
             question_type=line.get("question_type"),
             prediction=line["prediction"],
-            score=line["score"],
+            score=check_score(line["score"], line["question_id"]),
             correct=line["correct"],
             yes_no=line["yes_no"],
             further={name: line[name] for name in _COLUMNS_OF_SOME if name in line},
@@ -108,7 +109,7 @@ def prediction_rows(
     Args:
         dataset: N rows of the package's schema; its images are not decoded.
         predictions: N answers in the order of `dataset`; None for an answer that was withheld, which is not right.
-        scores: N scores of the predictions (log-likelihoods); None, or a score that is not finite, is written as null.
+        scores: N scores of the predictions (log-likelihoods); None where nobody gave one.
         acceptable: From a reference to the normalised answers of which any is right; `acceptable_answers_of` knows
             which rule a data set has.
 
@@ -116,7 +117,7 @@ def prediction_rows(
         N predictions, in the order of `dataset`.
 
     Raises:
-        ValueError: If the lengths differ.
+        ValueError: If the lengths differ, or a score is not finite.
     """
     scores = [None] * len(dataset) if scores is None else scores
     further = [name for name in _COLUMNS_OF_SOME if name in dataset.column_names]
@@ -127,7 +128,7 @@ def prediction_rows(
             {
                 **row,
                 "prediction": prediction,
-                "score": None if score is None or not math.isfinite(score) else float(score),
+                "score": score,
                 "correct": is_correct(prediction, row["answer"], acceptable),
                 "yes_no": is_yes_no(row["answer"]),
             }

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,22 +15,90 @@ from .results import Result
 if TYPE_CHECKING:
     from .metrics import Metrics
 
+# Begins the name of all that an unfinished evaluation keeps.
+PARTIAL_NAME = "predictions.partial-"
 
-def _replace_file(path: str | Path, text: str) -> None:
-    # A run that is killed while writing leaves the earlier file whole.
+
+def replace_file(path: str | Path, text: str) -> None:
+    """Write a text file beside the one that it then replaces: whatever goes wrong leaves the earlier file whole.
+
+    Raises:
+        OSError: If it cannot be written, naming the system's reason, the cure, and what is kept.
+    """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with _explain_failed_writing(path):
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # before it is renamed, or a power cut may leave an empty file of that name
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def append_lines(path: str | Path, text: str) -> None:
+    """Append whole lines to a file, or nothing; a line that an earlier process left cut off stays one of its own.
+
+    Raises:
+        OSError: As `replace_file`.
+    """
+    path = Path(path)
+    with _explain_failed_writing(path), path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+        content = (b"" if not size or file.read(1) == b"\n" else b"\n") + text.encode()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+@contextmanager
+def _explain_failed_writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kept = "What the file held before is kept" if path.exists() else "Files that were written before are kept"
+        if next(path.parent.glob(f"{PARTIAL_NAME}*"), None) is not None:
+            kept += f", and so are the answers, in {PARTIAL_NAME}* beside it"
+        raise OSError(
+            f"{path} could not be written: {error.strerror or error}. {kept}. See to free space and permissions "
+            "there, or choose another --output_dir, and start the same command again."
+        ) from error
 
 
 def to_json(content: object, indent: int | None = None) -> str:
     """A result, or what holds results, as JSON.
 
     Raises:
-        ValueError: If it holds a number that JSON does not have.
+        ValueError: If it holds a number that JSON does not have, which it names.
     """
-    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False, default=_json_fields)
+    try:
+        return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False, default=_json_fields)
+    except ValueError as error:
+        raise ValueError(
+            f"{_place_of_no_number(content)} is not finite, which JSON cannot hold and no result may be: look for NaN "
+            "or infinity in the scores or in the model's weights."
+        ) from error
+
+
+def _place_of_no_number(content: object, place: str = "") -> str | None:
+    """Where in a result NaN or infinity is, such as "confidence.brier_score"."""
+    if isinstance(content, Result):
+        content = content.json_fields()
+    if isinstance(content, float) and not math.isfinite(content):
+        return place or "The result"
+    within = content.items() if isinstance(content, Mapping) else ()
+    if isinstance(content, list | tuple):
+        within = enumerate(content)
+    found = (_place_of_no_number(value, f"{place}.{name}".lstrip(".")) for name, value in within)
+    return next((one for one in found if one), None)
 
 
 def _json_fields(value: object) -> Mapping[str, object]:
@@ -38,13 +108,13 @@ def _json_fields(value: object) -> Mapping[str, object]:
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """Write `to_json` of `content`, indented, replacing the file at once."""
-    _replace_file(path, to_json(content, indent=2) + "\n")
+    """Write `to_json` of `content`, indented; errors are those of `to_json` and `replace_file`."""
+    replace_file(path, to_json(content, indent=2) + "\n")
 
 
 def write_jsonl(path: str | Path, rows: Sequence[object]) -> None:
-    """Write `to_json` of each row, one a line, replacing the file at once."""
-    _replace_file(path, "".join(to_json(row) + "\n" for row in rows))
+    """Write `to_json` of each row, one a line; errors are those of `to_json` and `replace_file`."""
+    replace_file(path, "".join(to_json(row) + "\n" for row in rows))
 
 
 def checkpoint_sha256(folder: str | Path) -> str:
@@ -74,6 +144,7 @@ def append_test_evaluation(folder: str | Path, metrics: "Metrics", weights: str 
 
     Raises:
         FileNotFoundError: If there are no weights.
+        OSError: As `replace_file`.
     """
     entry = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -85,5 +156,4 @@ def append_test_evaluation(folder: str | Path, metrics: "Metrics", weights: str 
         "ablate_image": None if metrics.run is None else metrics.run.ablate_image,
         "result": metrics.scores.overall,
     }
-    with (Path(folder) / "test_evaluations.jsonl").open("a", encoding="utf-8") as file:
-        file.write(to_json(entry) + "\n")
+    append_lines(Path(folder) / "test_evaluations.jsonl", to_json(entry) + "\n")

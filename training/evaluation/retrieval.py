@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .bootstrap import bootstrap_ci95
+from .finite import check_finite
 from .results import Interval, Result
 
 RANKS = (1, 5, 10)
@@ -71,13 +72,15 @@ def retrieval_metrics(
         study_ids: N; intervals are from a bootstrap that draws studies as queries, among unchanged pairs.
 
     Raises:
-        ValueError: If the numbers differ, or there are no pairs.
+        ValueError: If the numbers differ, there are no pairs, or a vector is not finite.
     """
     if not len(images) == len(texts) == len(groups) == len(study_ids) or not len(images):
         raise ValueError(
             f"{len(images)} images, {len(texts)} reports, {len(groups)} groups and {len(study_ids)} study ids: give as "
             "many of each, and at least one."
         )
+    check_finite(images.float().numpy(), study_ids, "embeddings of the image")
+    check_finite(texts.float().numpy(), study_ids, "embeddings of the report")
     places: dict[Hashable, int] = {}
     numbers = torch.tensor([places.setdefault(group, len(places)) for group in groups])
     relevant = numbers.unsqueeze(1) == numbers

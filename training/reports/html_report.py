@@ -9,6 +9,7 @@ from ..evaluation.confidence import confidences_and_verdicts
 from ..evaluation.grouped_accuracy import Scores
 from ..evaluation.metrics import Metrics
 from ..evaluation.prediction_rows import Prediction
+from ..evaluation.result_files import replace_file
 from .plots import accuracy_plot, calibration_plot, risk_coverage_plot
 from .tables import Table
 
@@ -66,6 +67,9 @@ def write_html_report(path: str | Path, rows: Sequence[Prediction], metrics: Met
         rows: The answers; risk-coverage and calibration are drawn where they have scores.
         metrics: Of the answers.
         tables: In the order in which they shall stand.
+
+    Raises:
+        OSError: As `replace_file`.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(_PAGE).render(
@@ -75,7 +79,7 @@ def write_html_report(path: str | Path, rows: Sequence[Prediction], metrics: Met
         plots=_plots(rows, metrics.scores),
         tables=tables,
     )
-    Path(path).write_text(page, encoding="utf-8")
+    replace_file(path, page)
 
 
 def _plots(rows: Sequence[Prediction], scores: Scores) -> list[tuple[str, str]]:

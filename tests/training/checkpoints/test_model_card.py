@@ -1,5 +1,7 @@
+import os
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -183,6 +185,15 @@ def test_metadata_and_model_index_are_read_back_by_the_hubs_library(folder):
         "accuracy in %, closed, yes/no answer (protocol paper)": 99.0,
     }
     assert {(result.dataset_type, result.dataset_split) for result in data.eval_results} == {("BoKelvin/SLAKE", "test")}
+
+
+def test_a_card_that_cannot_be_written_leaves_the_earlier_one(folder, monkeypatch):
+    (folder / "README.md").write_text("earlier")
+    monkeypatch.setattr(os, "replace", Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"README\.md could not be written: No space left.*held before is kept"):
+        write_model_card(folder, METRICS, None, None)
+    assert (folder / "README.md").read_text() == "earlier"
+    assert [path.name for path in folder.iterdir()] == ["README.md"]
 
 
 def test_ablated_images_are_named_beside_every_figure(folder):

@@ -10,6 +10,7 @@ from small_models import small_model
 from small_runs import CANDIDATES, build_data, build_processor, trainer
 
 from amif.training.data import replace_images
+from amif.training.evaluation import partial_predictions
 from amif.training.evaluation.partial_predictions import PartialPredictions, remove_partial_predictions
 from amif.training.evaluation.prediction_rows import prediction_rows
 from amif.training.fine_tuning.arguments import FineTuningDataArguments
@@ -29,8 +30,8 @@ def data(tmp_path_factory):
 ANSWERS = {4: ("yes", -0.12345678901234567), 2: ("no", None)}
 
 
-def append(partial_predictions, rows):
-    partial_predictions.append(rows, [f"q{row}" for row in rows], [ANSWERS[row] for row in rows])
+def append(written, rows):
+    written.append(rows, [f"q{row}" for row in rows], [ANSWERS[row] for row in rows])
 
 
 def test_lines_of_all_processes_are_read_back_exactly(tmp_path):
@@ -54,6 +55,107 @@ def test_line_cut_off_is_left_out_and_not_appended_to(tmp_path):
     assert again.read() == ANSWERS
     remove_partial_predictions(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+NAMES = ("fingerprint", "row", "question_id", "prediction", "score")
+
+
+def damaged(text):
+    """Ways in which one line of a file differs from what was written."""
+    line = json.loads(text)
+    without_hash = {name: line[name] for name in NAMES}
+    return {
+        "cut within a letter": text[: text.index("ä".encode()) + 1],
+        "a number": b"5\n",
+        "a text": b'"yes"\n',
+        "a list": b"[]\n",
+        "null": b"null\n",
+        "no UTF-8": b"\xff\xfe\n",
+        "zero bytes": b"\0" * 50 + b"\n",
+        "too deep": b"[" * 100_000 + b"\n",
+        "NaN": json.dumps(without_hash | {"score": math.nan}).encode() + b"\n",
+        "a score in words": json.dumps(without_hash | {"score": "-0.5"}).encode() + b"\n",
+        "a row in words": json.dumps(without_hash | {"row": "7"}).encode() + b"\n",
+        "no row": json.dumps({name: line[name] for name in NAMES if name != "row"}).encode() + b"\n",
+        "another answer": text.replace("lär".encode(), b"other"),
+        "another row": text.replace(b'"row": 7', b'"row": 4'),
+        "another score": text.replace(b"-0.5", b"-0.4"),
+        "another hash": text.replace(b'"check": "', b'"check": "0'),
+    }
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    found = []
+    monkeypatch.setattr(partial_predictions.logger, "warning", found.append)
+    return found
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_damaged_line_is_dropped_and_counted_and_the_others_are_kept(tmp_path, warnings, place):
+    written = PartialPredictions(tmp_path, "print")
+    append(written, [4, 2])
+    others = written.file.read_bytes().splitlines(keepends=True)
+    written.append([7], ["q7"], [("lär", -0.5)])
+    text = written.file.read_bytes().splitlines(keepends=True)[-1]
+    for name, line in damaged(text).items():
+        written.file.write_bytes(b"".join([*others[:place], line.rstrip(b"\n"), b"\n", *others[place:]]))
+        warnings.clear()
+        again = PartialPredictions(tmp_path, "print")
+        assert again.read() == ANSWERS, name
+        assert warnings == [
+            f"{written.file}: 1 of 3 lines are cut off, damaged or changed: dropped, and their questions are answered "
+            "again."
+        ], name
+        again.tidy()
+        warnings.clear()
+        again.append([7], ["q7"], [("lär", -0.5)])
+        assert again.read() == ANSWERS | {7: ("lär", -0.5)}, name
+        assert not warnings, name
+        remove_partial_predictions(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_lines_of_earlier_versions_are_read(tmp_path):
+    lines = [
+        dict(zip(NAMES, ("print", row, f"q{row}", *answer), strict=True)) for row, answer in sorted(ANSWERS.items())
+    ]
+    (tmp_path / "predictions.partial-0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = PartialPredictions(tmp_path, "print")
+    assert again.read() == ANSWERS
+    again.tidy()
+    assert again.read() == ANSWERS
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.partial-earlier.jsonl"]
+
+
+def test_answers_of_another_evaluation_outlive_one_that_is_interrupted(tmp_path):
+    append(PartialPredictions(tmp_path, "print"), [4, 2])
+    other = PartialPredictions(tmp_path, "another")
+    other.tidy()
+    other.append([4], ["q4"], [("no", None)])
+    assert other.read() == {4: ("no", None)}
+    PartialPredictions(tmp_path, "print").tidy()
+    assert PartialPredictions(tmp_path, "print").read() == ANSWERS
+
+
+@pytest.mark.parametrize("replaced", ["os.replace", "pathlib.Path.unlink"])
+def test_tidying_that_fails_loses_nothing(tmp_path, monkeypatch, replaced):
+    append(PartialPredictions(tmp_path, "print", 0), [4])
+    append(PartialPredictions(tmp_path, "print", 1), [2])
+    with monkeypatch.context() as broken:
+        broken.setattr(replaced, lambda *args, **options: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(OSError, match="No space left"):
+            PartialPredictions(tmp_path, "print").tidy()
+    assert PartialPredictions(tmp_path, "print").read() == ANSWERS
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_named_and_not_written(tmp_path, score):
+    written = PartialPredictions(tmp_path, "print")
+    append(written, [4])
+    with pytest.raises(ValueError, match=r"question q2 has the score .*weights"):
+        written.append([1, 2], ["q1", "q2"], [("yes", -1.0), ("no", score)])
+    assert written.read() == {4: ANSWERS[4]}
 
 
 class Killed(BaseException):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from datasets import Image
@@ -42,6 +43,12 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path):
 def test_prediction_rows_refuse_a_lost_prediction(dataset):
     with pytest.raises(ValueError, match="zip"):
         prediction_rows(dataset, ["yes"] * 4)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_named(dataset, score):
+    with pytest.raises(ValueError, match=f"question 2 has the score {score}"):
+        prediction_rows(dataset, ["yes"] * 5, [None, score, -1.0, None, None])
 
 
 def test_images_are_not_opened(dataset):

@@ -1,18 +1,26 @@
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from amif.training.evaluation.metrics import RunFacts
+from amif.training.evaluation.partial_predictions import PartialPredictions
 from amif.training.evaluation.prediction_rows import read_prediction_rows
 from amif.training.evaluation.result_files import (
+    append_lines,
     append_test_evaluation,
     checkpoint_sha256,
     write_json,
     write_jsonl,
 )
+from amif.training.evaluation.results import Interval
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_jsonl_is_a_row_a_line(rows, tmp_path):
@@ -33,10 +41,93 @@ def test_rows_are_read_as_they_were_written_whatever_separators_their_texts_hold
 def test_a_failed_write_keeps_the_earlier_file(tmp_path):
     path = tmp_path / "metrics.json"
     write_json(path, {"n": 1})
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ValueError, match="n is not finite"):
         write_json(path, {"n": float("nan")})
     assert json.loads(path.read_text()) == {"n": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ({"confidence": {"brier_score": float("nan")}}, "confidence.brier_score"),
+        ([Interval(1.0, float("-inf"), 2.0, 3)], "0.ci95.0"),
+        (float("inf"), "The result"),
+    ],
+)
+def test_no_result_holds_nan(tmp_path, content, place):
+    with pytest.raises(ValueError, match=f"{place} is not finite.*scores.*weights"):
+        write_json(tmp_path / "metrics.json", content)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_was_cut_off_stays_apart(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text("one\ncut o")
+    append_lines(path, "two\n")
+    append_lines(path, "three\n")
+    assert path.read_text() == "one\ncut o\ntwo\nthree\n"
+
+
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+from amif.training.evaluation.partial_predictions import PartialPredictions
+from amif.training.evaluation.result_files import append_lines, replace_file, write_json, write_jsonl
+
+folder, faults = Path(sys.argv[1]), {}
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+many = ["x" * 1000] * 1000
+written = PartialPredictions(folder, "print")
+for name, call in {
+    "metrics.json": lambda: write_json(folder / "metrics.json", many),
+    "predictions.jsonl": lambda: write_jsonl(folder / "predictions.jsonl", many),
+    "report.html": lambda: replace_file(folder / "report.html", "".join(many)),
+    "test_evaluations.jsonl": lambda: append_lines(folder / "test_evaluations.jsonl", "".join(many)),
+    "predictions.partial-0.jsonl": lambda: written.append(range(1000), ["q"] * 1000, [(text, -0.5) for text in many]),
+}.items():
+    try:
+        call()
+    except OSError as error:
+        faults[name] = str(error)
+print(json.dumps(faults))
+"""
+FILES = ("metrics.json", "predictions.jsonl", "report.html", "test_evaluations.jsonl")
+
+
+def check_that_nothing_is_lost(folder, reason, *limit):
+    PartialPredictions(folder, "print").append([1], ["q1"], [("yes", -0.5)])
+    for name in FILES:
+        (folder / name).write_text("earlier\n")
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, folder, *limit], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    faults = json.loads(done.stdout)
+    assert faults == {
+        name: f"{folder / name} could not be written: {reason}. What the file held before is kept, and so are the "
+        "answers, in predictions.partial-* beside it. See to free space and permissions there, or choose another "
+        "--output_dir, and start the same command again."
+        for name in before
+    }
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
+
+
+def test_nothing_is_lost_at_a_limit_of_files(tmp_path):
+    check_that_nothing_is_lost(tmp_path, "File too large", "50000")
+
+
+def test_nothing_is_lost_on_a_full_disk(tmp_path):
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting needs rights of root")
+    try:
+        check_that_nothing_is_lost(tmp_path, "No space left on device")
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_test_evaluations_accumulate_with_the_checkpoints_hash(metrics, tmp_path):
