@@ -2,8 +2,11 @@
 
     python examples/app.py --model amif-vqa
 
-opens http://127.0.0.1:7860. Nothing is fetched from the internet or sent there. Uploaded files are read, and deleted at
-once; DICOM files give their pixels and nothing else.
+opens http://127.0.0.1:7860. Nothing is fetched from the internet or sent there. Uploaded files are deleted after some
+minutes; DICOM files give their pixels and nothing else. Requests under another name than this machine's are refused,
+unless it is given:
+
+    python examples/app.py --model amif-vqa --allowed_host demo.example.org
 """
 
 import argparse
@@ -12,14 +15,17 @@ import html
 import io
 import math
 import os
+import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -30,6 +36,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 from gradio.components import Component
 from gradio.themes import Base
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from transformers import AutoModel, AutoProcessor
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor
@@ -43,6 +53,9 @@ STYLE = Path(__file__).with_name("app.css")
 OWN_WINDOW = "as the file says"
 WHOLE_QUESTION = "whole question"
 SHOWN_ANSWERS, SHOWN_PIXELS = 5, 1024
+THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+# Seconds that an upload may wait to be read, and between two looks for old ones.
+UPLOADS_KEPT, UPLOADS_SWEPT = 300, 30
 # Of the first studies of phantom's test split; whether the model is right about them played no part.
 EXAMPLES = ("what imaging modality is this?", "what region of the body is shown?", "is there ", "on which side is the ")
 Changes = dict[Component, Any]
@@ -97,26 +110,30 @@ class Answerer:
 
 
 def read_images(path: str) -> dict[str, Image.Image]:
-    """An uploaded file's image, and of a CT one for each window preset; the file is deleted.
+    """An uploaded file's image, and of a CT one for each window preset.
+
+    The file stays as it is: gradio names uploads by their content, so others may be about to read the same one.
 
     Raises:
         ImportError: If the file is DICOM, and pydicom is missing.
         ValueError: If it cannot be read.
     """
-    uploaded = Path(path)
-    # No name of a file, which may be a patient's, reaches a message or a log.
-    neutral = uploaded.with_name("image.dcm" if uploaded.suffix.lower() in (".dcm", ".dicom") else "image")
-    uploaded.rename(neutral)
-    try:
-        images = {OWN_WINDOW: to_rgb(neutral)}
-        if is_dicom(neutral):
-            with suppress(ValueError):  # presets are for CT alone
-                images |= {name: read_dicom(neutral, window=name).convert("RGB") for name in WINDOW_PRESETS}
-        return images
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(neutral), "the file")) from None
-    finally:
-        neutral.unlink()
+    # A copy, because no name of a file, which may be a patient's, reaches a message or a log.
+    dicom = Path(path).suffix.lower() in (".dcm", ".dicom")
+    with TemporaryDirectory(dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
+        neutral = Path(folder) / ("image.dcm" if dicom else "image")
+        try:
+            shutil.copyfile(path, neutral)
+            images = {OWN_WINDOW: to_rgb(neutral)}
+            if is_dicom(neutral):
+                with suppress(ValueError):  # presets are for CT alone
+                    images |= {name: read_dicom(neutral, window=name).convert("RGB") for name in WINDOW_PRESETS}
+        except FileNotFoundError:
+            raise ValueError(f"the file was deleted after {UPLOADS_KEPT} seconds: drop it again.") from None
+        except (OSError, TypeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)  # an OSError's own words name the upload
+            raise ValueError(reason.replace(str(neutral), "the file")) from None
+    return images
 
 
 def viewer(image: Image.Image | None, weights: np.ndarray | None = None, message: str | None = None) -> str:
@@ -235,29 +252,40 @@ class Page:
         )
         self.window.input(self.on_window, [self.window, self.images], shown, api_visibility="private")
         asking = [self.button.click, self.question.submit]
-        gr.on(asking, self.on_ask, [self.image, self.question], shown, api_visibility="private")
+        # One question at a time for the whole model, whoever asks: tokenizers bear no second thread.
+        gr.on(
+            asking,
+            self.on_ask,
+            [self.image, self.question],
+            shown,
+            api_visibility="private",
+            concurrency_id="model",
+        )
         self.map.input(
             self.on_map, [self.map, self.image, self.answered], [self.screen, self.note], api_visibility="private"
         )
         self.gallery.select(
-            self.on_example, None, [*shown, self.images, self.question, self.window], api_visibility="private"
+            self.on_example,
+            None,
+            [*shown, self.images, self.question, self.window],
+            api_visibility="private",
+            concurrency_id="model",
         )
         self.opacity.input(None, self.opacity, None, js=SET_OPACITY)
 
-    def show(self, image: Image.Image) -> Changes:
-        """A new image, about which nothing has been asked."""
+    def show(self, image: Image.Image | None, message: str | None = None) -> Changes:
+        """A new image, or a message in its place, about which nothing has been asked."""
         whole_question = gr.Radio(choices=[(WHOLE_QUESTION, 0)], value=0)
         unasked = {self.answered: None, self.panel: "", self.note: "", self.map: whole_question}
-        return {self.image: image, self.screen: viewer(image)} | unasked
+        return {self.image: image, self.screen: viewer(image, message=message)} | unasked
 
     def on_upload(self, path: str) -> Changes:
         """A file's images, the one of its own window first; or why it cannot be read."""
         try:
             images = read_images(path)
         except (ImportError, ValueError) as error:
-            empty = {self.images: {}, self.image: None, self.answered: None, self.panel: "", self.note: ""}
-            message = viewer(None, message=str(error))
-            return empty | {self.file: None, self.window: gr.Dropdown(visible=False), self.screen: message}
+            nothing = {self.images: {}, self.file: None, self.window: gr.Dropdown(visible=False)}
+            return self.show(None, str(error)) | nothing
         windows = gr.Dropdown(choices=list(images), value=OWN_WINDOW, visible=len(images) > 1)
         return self.show(images[OWN_WINDOW]) | {self.images: images, self.window: windows, self.file: None}
 
@@ -273,10 +301,13 @@ class Page:
 
     def on_ask(self, image: Image.Image | None, question: str) -> Changes:
         """The answers and the map of the whole question."""
-        if image is None or not question.strip():
-            missing = "Choose an image first." if image is None else "Type a question first."
-            return {self.panel: f'<div class="answers"><p role="alert">{missing}</p></div>'}
-        answered = self.answerer(image, question)
+        try:
+            if image is None or not question.strip():
+                raise ValueError("Choose an image first." if image is None else "Type a question first.")
+            answered = self.answerer(image, question)
+        except ValueError as error:  # the answer to the question before must not stand beside this one
+            message = f'<div class="answers"><p role="alert">{html.escape(str(error))}</p></div>'
+            return self.show(image) | {self.panel: message}
         return {
             self.answered: answered,
             self.panel: answer_panel(answered, self.answerer),
@@ -302,9 +333,50 @@ def build_app(answerer: Answerer) -> gr.Blocks:
     return app
 
 
+class KnownHosts:
+    """Refuses requests under, and from pages of, names that are not this server's.
+
+    Without it any web site could have its visitors' browsers ask this server: from its own page, or under a name of its
+    own that it lets point to this machine (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
+        self.app, self.names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] in ("http", "websocket"):
+            headers = Headers(scope=scope)
+            asked = [f"//{host}" for host in headers.getlist("host")]
+            # The address that the request has come to: all of the machine's where it listens on 0.0.0.0.
+            known = {*self.names, *(scope.get("server") or ())[:1]}
+            if not asked or any(host_of(url) not in known for url in asked + headers.getlist("origin")):
+                text = "Refused: the page is open under this machine's own name, and those given by --allowed_host."
+                await PlainTextResponse(text, status_code=403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def host_of(url: str) -> str | None:
+    """The name or address of a URL in small letters; None where there is none."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def delete_old_uploads(folder: Path, kept: set[Path]) -> None:
+    """Delete uploads that were read long since, or never: gradio forgets those that broke off."""
+    for path in set(folder.rglob("*")) - kept:
+        with suppress(OSError):  # another request may be about to replace it
+            if path.is_file() and time.time() - path.stat().st_ctime > UPLOADS_KEPT:
+                path.unlink()
+
+
 def serve(arguments: argparse.Namespace) -> None:
     """Show the page until the process is ended; what gradio has kept on disk goes with it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    names = [*THIS_MACHINE, arguments.host.lower(), *arguments.allowed_host]
     with TemporaryDirectory(prefix="amif-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         app = build_app(Answerer(arguments.model))
@@ -315,8 +387,10 @@ def serve(arguments: argparse.Namespace) -> None:
             run_history=False,  # would keep questions and answers in the browser
             ssr_mode=False,
             mcp_server=False,
+            show_error=True,
             max_file_size="500mb",
             footer_links=[],
+            app_kwargs={"middleware": [Middleware(KnownHosts, names=names)]},
             # Fonts of the system: gradio's own would come from the internet.
             theme=Base(
                 primary_hue="amber", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
@@ -326,8 +400,13 @@ def serve(arguments: argparse.Namespace) -> None:
             quiet=True,
             prevent_thread_lock=True,
         )
+        examples = set(Path(folder).rglob("*"))
         print(f"AMiF answers at {url}. Ctrl+C ends it.", flush=True)
-        app.block_thread()
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(UPLOADS_SWEPT)
+                delete_old_uploads(Path(folder), examples)
+        app.close()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -335,7 +414,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
     parser.add_argument("--host", default="127.0.0.1", help="Address to listen on; by default this machine alone.")
     parser.add_argument("--port", type=int, default=7860, help="Port to listen on.")
+    parser.add_argument(
+        "--allowed_host",
+        type=host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Further name under which the page may be opened: a proxy's, a Space's. Can be given several times.",
+    )
     return parser.parse_args()
+
+
+def host_name(text: str) -> str:
+    """A name as requests bear it, in small letters."""
+    if host_of(f"//{text}") != text.lower():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host: give one like demo.example.org.")
+    return text.lower()
 
 
 def main() -> None:

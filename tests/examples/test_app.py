@@ -7,7 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -28,6 +32,7 @@ def url(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, str(SCRIPT), "--model", str(checkpoint), "--port", str(port)]
+    command += ["--allowed_host", "other.example.org", "--allowed_host", "Demo.example.org"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     said = next((line for line in app.stdout if "AMiF answers at" in line), None)
@@ -118,26 +123,168 @@ def test_a_bad_file_gives_a_message(browser, url, tmp_path):
     assert str(tmp_path) not in message
 
 
-def test_an_uploaded_file_is_deleted_once_it_is_read(script, tmp_path):
+def test_after_a_bad_file_nothing_of_the_question_before_is_shown(browser, url, tmp_path):
+    (tmp_path / "letter.png").write_text("no image")
+    browser.get(url)
+    wait_for(browser, "#examples .thumbnail-item").click()
+    assert wait_for(browser, ".answers table")
+    drop(browser, tmp_path / "letter.png")
+    assert wait_for(browser, ".viewer [role=alert]")
+    assert [word.text for word in browser.find_elements("css selector", "#map label")] == ["whole question"]
+    assert not browser.find_elements("css selector", ".answers, .note, .viewer img")
+
+
+def answered(url, path="/", headers=None, method="GET", body=None):
+    """Status and body of a request with exactly these headers, `Host` included."""
+    server = urlsplit(url)
+    connection = HTTPConnection(server.hostname, server.port, timeout=60)
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in ({"Host": server.netloc} | (headers or {})).items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.putheader("Content-Length", str(len(body or b"")))
+    connection.endheaders(body)
+    response = connection.getresponse()
+    try:
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def upload_and_open(url, name, content):
+    """What the page does with a dropped file: (the event's success, everything that it changes)."""
+    status, body = answered(
+        url,
+        "/gradio_api/upload",
+        {"Content-Type": "multipart/form-data; boundary=edge"},
+        "POST",
+        b'--edge\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n%s\r\n--edge--\r\n'
+        % (name.encode(), content),
+    )
+    assert status == 200, body
+    file = {"path": json.loads(body)[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+    session = uuid.uuid4().hex
+    event = {"data": [file], "fn_index": event_of_upload(url), "session_hash": session}
+    status, body = answered(
+        url, "/gradio_api/queue/join", {"Content-Type": "application/json"}, "POST", json.dumps(event).encode()
+    )
+    assert status == 200, body
+    _, stream = answered(url, f"/gradio_api/queue/data?session_hash={session}")
+    messages = [json.loads(line.removeprefix("data:")) for line in stream.splitlines() if line.startswith("data:")]
+    done = next(message for message in messages if message["msg"] == "process_completed")
+    return done["success"], json.dumps(done["output"])
+
+
+def event_of_upload(url):
+    _, body = answered(url, "/config")
+    return next(event["id"] for event in json.loads(body)["dependencies"] if event["targets"][0][1] == "upload")
+
+
+def test_several_people_upload_the_same_file_at_once(url, tmp_path):
+    Image.linear_gradient("L").resize((120, 80)).save(tmp_path / "image.png")
+    content = (tmp_path / "image.png").read_bytes()
+    with ThreadPoolExecutor(6) as people:
+        opened = list(people.map(lambda _: upload_and_open(url, "doe^jane.png", content), range(18)))
+    assert [success and 'alt=\\"The image' in changes for success, changes in opened] == [True] * 18
+
+
+def test_why_a_dicom_file_cannot_be_read_is_said_without_its_name(url):
+    success, changes = upload_and_open(url, "doe^jane.dcm", b"no image")
+    assert success
+    assert "the file holds no DICOM image" in changes
+    assert "jane" not in changes
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST:7860", "Origin": "http://localhost:7860"}, 200),
+        ({"Host": "[::1]:7860"}, 200),
+        ({"Host": "demo.example.org", "Origin": "https://demo.example.org"}, 200),
+        ({"Host": "evil.example.org"}, 403),
+        ({"Host": "demo.example.org.evil.net"}, 403),
+        ({"Host": "localhost.evil.net:7860"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "["}, 403),
+        ({"Origin": "https://evil.example.org"}, 403),
+        ({"Origin": "http://127.0.0.1.evil.net"}, 403),
+        ({"Origin": "http://127.0.0.1@evil.net"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+    ],
+)
+def test_other_hosts_and_pages_are_refused(url, headers, status):
+    assert answered(url, "/gradio_api/info", headers)[0] == status
+    assert answered(url, "/gradio_api/upload", headers, "POST")[0] == (403 if status == 403 else 400)
+
+
+def test_an_uploaded_file_stays_for_whoever_uploads_the_same(script, tmp_path):
     uploaded = tmp_path / "doe^jane.png"
     Image.new("L", (8, 8), 9).save(uploaded)
     (image,) = script.read_images(str(uploaded)).values()
     assert image.getpixel((0, 0)) == (9, 9, 9)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [uploaded]
 
 
-def test_a_bad_uploaded_file_is_deleted_and_its_name_not_said(script, tmp_path):
-    uploaded = tmp_path / "doe^jane.dcm"
-    uploaded.write_text("no image")
-    with pytest.raises(ValueError, match="the file") as refused:
-        script.read_images(str(uploaded))
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("doe^jane.dcm", b"no image", "the file"), ("doe^jane.png", b"", "the file"), ("jane.png", None, "drop it again")],
+)
+def test_a_bad_uploaded_file_is_not_named(script, tmp_path, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=said) as refused:
+        script.read_images(str(tmp_path / name))
     assert "jane" not in str(refused.value)
-    assert not list(tmp_path.iterdir())
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_uploads_are_deleted_after_a_while_read_or_not(script, tmp_path, monkeypatch):
+    paths = [tmp_path / "hash" / "jane.png", tmp_path / "tmpbrokenoff", tmp_path / "example.png"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    kept = {paths[-1]}
+    script.delete_old_uploads(tmp_path, kept)
+    assert all(path.exists() for path in paths)
+    monkeypatch.setattr(script, "UPLOADS_KEPT", -1)
+    script.delete_old_uploads(tmp_path, kept)
+    assert [path.exists() for path in paths] == [False, False, True]
+
+
+class Unanswering:
+    """A model for which a question is too much."""
+
+    def __call__(self, image, question):
+        raise ValueError(f"{question} is too long")
+
+
+def test_a_question_that_is_refused_takes_the_answer_before_away(script):
+    import gradio as gr
+
+    with gr.Blocks():
+        page = script.Page(Unanswering(), [])
+    for image, question, said in [(None, "is it?", "an image"), ("image", " ", "a question"), ("image", "x<", "x&lt;")]:
+        shown = None if image is None else Image.new("L", (8, 8))
+        changes = page.on_ask(shown, question)
+        assert said in changes[page.panel]
+        assert changes[page.answered] is None
+        assert changes[page.map].choices == [("whole question", 0)]
+
+
+@pytest.mark.parametrize("name", ["https://demo.example.org", "demo.example.org:80", ""])
+def test_an_allowed_host_is_a_name(name):
+    command = [sys.executable, str(SCRIPT), "--allowed_host", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is no name of a host" in done.stderr
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
     command = [sys.executable, str(SCRIPT), "--model", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("app.py: ")
+    assert done.stderr.splitlines()[-1].startswith("app.py: ")
     assert str(tmp_path) in done.stderr
