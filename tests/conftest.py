@@ -12,6 +12,7 @@ if worker and hasattr(os, "sched_setaffinity"):
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from our_errors import OUTCOMES  # noqa: E402
 
 from amif.training.distributed import available_cores  # noqa: E402
 
@@ -22,6 +23,12 @@ SHARED = Path(__file__).parents[1] / ".." / "shared"
 def _one_seed() -> None:
     """What a test draws depends on no test before it."""
     torch.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a long run on random input has tried."""
+    if "AMIF_EXAMPLES" in os.environ:
+        terminalreporter.write_line(f"Random input: {dict(OUTCOMES)}")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from our_errors import result_or_our_error
+from our_errors import examples, result_or_our_error
 
 from amif.processing_amif import normalize_answer, to_rgb
 from amif.training.processors import small_processor
 
-often = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+often = examples(100)
 ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.text()))
 
 

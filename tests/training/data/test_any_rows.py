@@ -6,9 +6,9 @@ import tempfile
 
 import pytest
 from datasets import Dataset
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from our_errors import result_or_our_error
+from our_errors import examples, result_or_our_error
 from PIL import Image as Images
 
 from amif.training.data import load_vqa_dataset
@@ -18,8 +18,7 @@ from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION, 
 from amif.training.data.references import normal_form
 from amif.training.data.schema import VQA_FEATURES
 
-often = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-seldom = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+often, seldom = examples(60), examples(25)
 
 # Half of the cells are what a reader hopes for, so that whole rows get through.
 CELLS = st.one_of(
