@@ -112,11 +112,8 @@ def absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _from_anywhere(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_from_anywhere(name, item) for item in value]
-    return _absolute(name, value) if isinstance(value, str) else value
-
-
-def _absolute(name: str, value: str) -> str:
-    if name == "dataset" and value in (*NAMED, *PAIR_READERS):  # these are names, whatever lies in this folder
+    # A data set's name is one, whatever lies in this folder.
+    if not isinstance(value, str) or (name == "dataset" and value in (*NAMED, *PAIR_READERS)):
         return value
     head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
     names_folder = name.endswith(("_dir", "_model", "_path", "dataset")) or separator or "/" in path

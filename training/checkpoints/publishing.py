@@ -49,23 +49,20 @@ def publish_checkpoint(
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(f"{folder} holds no checkpoint to publish: give the folder that a run wrote")
+    files = [file for pattern in PUBLISHED for file in folder.glob(pattern)]
+    additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
+    texts = [folder / name for name in PUBLISHED_WITHOUT_FOLDERS if (folder / name).is_file()]
+    additions += [
+        CommitOperationAdd(file.name, without_folders(file.read_text(encoding="utf-8")).encode()) for file in texts
+    ]
     api = HfApi(token=token)
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        return api.create_commit(repo_id, _additions(folder), commit_message=commit_message, revision=revision)
+        return api.create_commit(repo_id, additions, commit_message=commit_message, revision=revision)
     except Exception as error:  # of huggingface_hub, of its HTTP client or of the system
         raise ConnectionError(
             f"Publishing {folder} as {repo_id} failed and nothing was changed there: {error}. The checkpoint is whole "
             "in its folder; publish it with amif.training.checkpoints.publishing.publish_checkpoint."
         ) from error
-
-
-def _additions(folder: Path) -> list[CommitOperationAdd]:
-    files = [file for pattern in PUBLISHED for file in folder.glob(pattern)]
-    additions = [CommitOperationAdd(file.relative_to(folder).as_posix(), file) for file in files]
-    texts = [folder / name for name in PUBLISHED_WITHOUT_FOLDERS if (folder / name).is_file()]
-    return additions + [
-        CommitOperationAdd(file.name, without_folders(file.read_text(encoding="utf-8")).encode()) for file in texts
-    ]

@@ -34,16 +34,12 @@ class VqaSourceArguments:
     @property
     def reader_options(self) -> dict[str, str | int]:
         """What the data set's reader is told beside its folder and its bad rows."""
-        return self._own_columns | self._given("num_studies")
-
-    @property
-    def _own_columns(self) -> dict[str, str | int]:
         if self.dataset not in NAMED:
-            return self.column_names
+            return self.column_names | self._given("num_studies")
         if self.column_names and self._given("predict_file") == {}:
             options = ", ".join(f"--{name}" for name in self.column_names)
             raise ValueError(f"{options}: for your own data, and {self.dataset} has its own columns. Leave it out.")
-        return {}
+        return self._given("num_studies")
 
     def load(
         self, validation_by: str | None = None, validation_fold: int | None = None, **reader_options: str

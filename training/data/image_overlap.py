@@ -52,15 +52,11 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
         image = to_rgb(open_image(undecoded[first_rows[ids[place]]]["image"]))
         pixels.append(hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest())
         hashes[place] = int(str(imagehash.dhash(image)), 16)
-        thumbnails[place] = _thumbnail(image)
+        grey = image.convert("L").resize(_THUMBNAIL, PIL.Image.Resampling.BILINEAR)
+        centred = np.asarray(grey, dtype=np.float32).ravel()
+        centred = centred - centred.mean()
+        thumbnails[place] = centred / (np.linalg.norm(centred) or 1)
     return ImagePrints(ids, pixels, hashes, thumbnails)
-
-
-def _thumbnail(image: PIL.Image.Image) -> np.ndarray:
-    grey = np.asarray(image.convert("L").resize(_THUMBNAIL, PIL.Image.Resampling.BILINEAR), dtype=np.float32).ravel()
-    grey = grey - grey.mean()
-    norm = np.linalg.norm(grey)
-    return grey / norm if norm else grey
 
 
 def shared_by_id(known: ImagePrints, evaluated: ImagePrints) -> list[str]:

@@ -38,7 +38,12 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
     if how not in IMAGE_REPLACEMENTS:
         raise ValueError(f"how must be one of {', '.join(IMAGE_REPLACEMENTS)}, got {how!r}.")
     if how == "shuffle_alike":
-        dataset = _only_alike(dataset)
+        dataset = rows_with_alike_images(dataset)
+        if not len(dataset):
+            raise ValueError(
+                "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use "
+                "shuffle."
+            )
     undecoded = dataset.cast_column("image", Image(decode=False))
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(dataset["image_id"])))}
     images = {image_id: undecoded[row]["image"] for image_id, row in first_rows.items()}
@@ -83,15 +88,6 @@ def _alike_images(dataset: Dataset) -> list[list[str]]:
         if kind is not None:
             alike[kind].append(image_id)
     return [image_ids for image_ids in alike.values() if len(image_ids) > 1]
-
-
-def _only_alike(dataset: Dataset) -> Dataset:
-    kept = rows_with_alike_images(dataset)
-    if not len(kept):
-        raise ValueError(
-            "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use shuffle."
-        )
-    return kept
 
 
 def _shuffle(images: Mapping[str, ImageCell], image_ids: Sequence[str], seed: int) -> dict[str, ImageCell]:

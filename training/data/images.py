@@ -47,7 +47,7 @@ def open_image(value: PIL.Image.Image | ImageCell) -> PIL.Image.Image:
         return value
     name = value["path"] or "embedded in the data"
     try:
-        image = PIL.Image.open(_file(value))
+        image = PIL.Image.open(image_file(value))
     except Exception as error:  # forty formats' plugins raise all kinds of errors for damaged files
         reason = "it is no image, or of an unknown format" if isinstance(error, PIL.UnidentifiedImageError) else error
         cure = (
@@ -58,7 +58,12 @@ def open_image(value: PIL.Image.Image | ImageCell) -> PIL.Image.Image:
     return image
 
 
-def _file(cell: ImageCell) -> io.BytesIO | str:
+def image_file(cell: ImageCell) -> io.BytesIO | str:
+    """Where a cell's bytes are: in memory, those embedded or in an archive, or else the path of a file.
+
+    Raises:
+        ValueError: If the cell has neither bytes nor a path.
+    """
     content, path = cell["bytes"], cell["path"]
     if content:
         return io.BytesIO(content)

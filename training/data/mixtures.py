@@ -116,7 +116,9 @@ def _load(source: str, validation_by: str | None = "image") -> DatasetDict:
 
 
 def _without_shown(rows: Dataset, evaluated: Sequence[ImagePrints], prints: ImagePrints, what: str) -> Dataset:
-    shown = _shown_in(evaluated, prints)
+    shown: set[str] = set()
+    for other in evaluated:
+        shown.update(shared_by_id(other, prints), shared_pixels(other, prints), near_duplicates(other, prints))
     kept = [row for row, image_id in enumerate(rows["image_id"]) if image_id not in shown]
     logger.warning(
         f"{what}: {len(kept)} questions; {len(rows) - len(kept)} about {len(shown)} images that validation or test "
@@ -134,14 +136,6 @@ def _rows_of(source: str, evaluated: Sequence[ImagePrints], progress: bool) -> D
     for column, values in named.items():
         kept_rows = kept_rows.add_column(column, values)
     return _schema_rows(kept_rows)
-
-
-def _shown_in(evaluated: Sequence[ImagePrints], known: ImagePrints) -> set[str]:
-    """Ids of the images of `known` that one of the evaluated splits shows."""
-    shown: set[str] = set()
-    for prints in evaluated:
-        shown.update(shared_by_id(prints, known), shared_pixels(prints, known), near_duplicates(prints, known))
-    return shown
 
 
 def _prints(rows: Dataset, name: str, progress: bool) -> ImagePrints:

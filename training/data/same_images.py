@@ -4,12 +4,13 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 
 from datasets import Dataset, Image
 from transformers.utils import logging
 
-from .images import ImageCell
-from .zipped_images import is_zipped, read_zipped
+from .images import ImageCell, image_file
+from .zipped_images import is_zipped
 
 logger = logging.get_logger(__name__)
 
@@ -40,7 +41,9 @@ def same_images(splits: Mapping[str, Dataset]) -> dict[Place, Place]:
             continue
         first: dict[bytes, Place] = {}
         for place, cell in alike:
-            original = first.setdefault(hashlib.sha256(_content(cell)).digest(), place)
+            file = image_file(cell)
+            content = Path(file).read_bytes() if isinstance(file, str) else file.getvalue()
+            original = first.setdefault(hashlib.sha256(content).digest(), place)
             if original != place:
                 found[place] = original
     return found
@@ -75,13 +78,3 @@ def _size(cell: ImageCell) -> int:
     if content:
         return len(content)
     return -1 if path is None or is_zipped(path) else os.stat(path).st_size
-
-
-def _content(cell: ImageCell) -> bytes:
-    content, path = cell["bytes"], cell["path"]
-    if content or path is None:
-        return content or b""
-    if is_zipped(path):
-        return read_zipped(path)
-    with open(path, "rb") as file:
-        return file.read()

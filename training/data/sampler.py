@@ -50,14 +50,13 @@ class ImageGroupedSampler(Sampler[int]):
         if not self.shuffle:
             return chain.from_iterable(self.rows_by_image)
         generator = random.Random(f"{self.seed}:{self.epoch}")
-        groups = [group for rows in self.rows_by_image for group in self._cut(rows, generator)]
+        groups = []
+        for rows in self.rows_by_image:
+            size = self.questions_per_image or len(rows)
+            shuffled = generator.sample(rows, len(rows))
+            groups += [shuffled[start : start + size] for start in range(0, len(rows), size)]
         generator.shuffle(groups)
         return chain.from_iterable(groups)
-
-    def _cut(self, rows: list[int], generator: random.Random) -> list[list[int]]:
-        size = self.questions_per_image or len(rows)
-        shuffled = generator.sample(rows, len(rows))
-        return [shuffled[start : start + size] for start in range(0, len(rows), size)]
 
 
 class LengthGroupedSampler(Sampler[int]):

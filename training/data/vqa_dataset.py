@@ -86,25 +86,17 @@ def load_vqa_dataset(
         splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
         return _with_validation(splits, validation_by, validation_fold)
     if not Path(name).exists() and not may_be_hub_id(name):
-        raise ValueError(
-            f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give a Hub id, or "
-            f"the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column, question_column and "
-            "answer_column."
-        )
+        own = f"a Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and the like"
+        raise ValueError(f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give {own}.")
     _check_options(name, load_own_data, column_names)
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
     twins = same_images({str(split): rows for split, rows in splits.items()})
     report_same_images(name, twins)
-    if not twins or validation_by != "image" or "train" not in splits:
-        return _with_validation(splits, validation_by, validation_fold)
-    splits["train"] = with_one_name_an_image(splits["train"], twins, _SAME_IMAGE)
+    if "train" in splits:
+        splits["train"] = with_one_name_an_image(splits["train"], twins, _SAME_IMAGE)
     parted = _with_validation(splits, validation_by, validation_fold, _SAME_IMAGE)
-    return DatasetDict(
-        {
-            split: rows.remove_columns(_SAME_IMAGE) if _SAME_IMAGE in rows.column_names else rows
-            for split, rows in parted.items()
-        }
-    )
+    plain = {split: [name for name in rows.column_names if name != _SAME_IMAGE] for split, rows in parted.items()}
+    return DatasetDict({split: rows.select_columns(plain[split]) for split, rows in parted.items()})
 
 
 def _check_options(name: str, reader: Callable[..., DatasetDict], options: Mapping[str, Any]) -> None:

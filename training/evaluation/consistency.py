@@ -40,7 +40,11 @@ def consistency(rows: Sequence[Prediction]) -> Consistency | None:
     Returns:
         The agreement; None where no question has two wordings.
     """
-    groups = _wordings(rows)
+    by_question: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
+    for row in rows:
+        if row.wording_of is not None:
+            by_question[row.image_id, normal_form(row.wording_of)].append(row)
+    groups = [group for group in by_question.values() if len(group) > 1]
     if not groups:
         return None
     first = [group[0] for group in groups]
@@ -55,11 +59,3 @@ def consistency(rows: Sequence[Prediction]) -> Consistency | None:
         all_right=mean_with_interval(first, all_right, "share"),
         wordings=sum(map(len, groups)),
     )
-
-
-def _wordings(rows: Sequence[Prediction]) -> list[list[Prediction]]:
-    groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
-    for row in rows:
-        if row.wording_of is not None:
-            groups[row.image_id, normal_form(row.wording_of)].append(row)
-    return [group for group in groups.values() if len(group) > 1]

@@ -102,20 +102,16 @@ def image_permutation_p(differences: np.ndarray, image_ids: Sequence[str]) -> fl
     Returns:
         The share of the exchanges whose sum is at least as far from zero as the observed one.
     """
+    from scipy import stats
+
     _, index = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
     by_image = np.bincount(index, weights=differences).round().astype(int)
     sizes, counts = np.unique(np.abs(by_image[by_image != 0]), return_counts=True)
     distribution = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
-        distribution = np.convolve(distribution, _signed_sum(size, count))
+        # The sum of `count` numbers that are `size` or its negative, on -size * count .. size * count.
+        signed_sum = np.zeros(2 * size * count + 1)
+        signed_sum[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        distribution = np.convolve(distribution, signed_sum)
     sums = np.arange(len(distribution)) - len(distribution) // 2
     return float(min(1.0, distribution[np.abs(sums) >= abs(by_image.sum())].sum()))
-
-
-def _signed_sum(size: int, count: int) -> np.ndarray:
-    """Distribution of the sum of `count` numbers that are `size` or its negative, on -size * count .. size * count."""
-    from scipy import stats
-
-    distribution = np.zeros(2 * size * count + 1)
-    distribution[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-    return distribution

@@ -1,6 +1,6 @@
 """Cross-validation: each question is answered by a model that was trained without it, by default without its image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from ..data.references import acceptable_answers_of
@@ -95,7 +95,11 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, PlainValue]
     folds = [experiments.predictions(trained) for trained, _ in runs]
     rows = [row for fold in folds for row in fold]
     blank = [row for _, run in runs for row in experiments.predictions(run)]
-    _check_same_questions(rows, baselines["question_only"])
+    asked, present = (
+        [(row.question_id, row.question, row.answer) for row in of] for of in (rows, baselines["question_only"])
+    )
+    if asked != present:
+        raise ValueError("The data have changed since these runs were made: give another --output_dir.")
     protocol, seed = str(arguments.get("protocol", "clean")), int(str(arguments.get("seed", 42)))
     metrics = build_metrics(
         rows,
@@ -125,12 +129,6 @@ def _baselines(arguments: Mapping[str, PlainValue]) -> dict[str, list[Prediction
         for name, rows in baseline_rows(splits["train"], splits["validation"], acceptable).items():
             pooled.setdefault(name, []).extend(rows)
     return pooled
-
-
-def _check_same_questions(answered: Sequence[Prediction], present: Sequence[Prediction]) -> None:
-    asked, here = ([(row.question_id, row.question, row.answer) for row in rows] for rows in (answered, present))
-    if asked != here:
-        raise ValueError("The data have changed since these runs were made: give another --output_dir.")
 
 
 def _data_arguments(arguments: Mapping[str, PlainValue]) -> FineTuningDataArguments:

@@ -315,12 +315,11 @@ class AmifVqaTrainer(ResumableTrainer):
         return {"accuracy": None if measured is None else measured["accuracy"]}
 
     def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
-        self.data_collator = self._training_collator() if is_training else self.collator
+        self.data_collator = self.collator
+        if is_training:
+            self.data_collator = AmifVqaCollator(self.processing_class, self._augmentation())
         rows = self._rows(dataset, is_training and self.args.augment_images)
         return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
-
-    def _training_collator(self) -> AmifVqaCollator:
-        return AmifVqaCollator(self.processing_class, self._augmentation())
 
     def _augmentation(self) -> LateralitySafeAugmentation | None:
         if not self.args.augment_images:

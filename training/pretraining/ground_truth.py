@@ -100,7 +100,11 @@ def matching_and_transport(trainer: AmifPreTrainer, studies: Dataset) -> dict[st
             hard_negatives=negatives,
         )
         seen = [visible[row] for row in batch["row"].tolist()]
-        verdicts += _verdicts(output.matching_logits[0], negatives[:, 0].tolist(), seen)
+        says_negative = output.matching_logits[0].argmax(dim=1).bool()
+        right = (~says_negative[: len(seen)]).tolist(), says_negative[len(seen) :].tolist()
+        for positive_right, negative_right, own, other in zip(*right, seen, negatives[:, 0].tolist(), strict=True):
+            if other >= 0:
+                verdicts.append((positive_right, negative_right, own == seen[other]))
         masks = output.image_token_mask, output.text_token_mask
         cost = transport_cost(output.fused_image_states, output.fused_text_states, *masks)
         plans = transport_plan(cost, *masks, solver=trainer.args.transport_solver)
@@ -108,32 +112,16 @@ def matching_and_transport(trainer: AmifPreTrainer, studies: Dataset) -> dict[st
         findings = _findings(of_patches, batch, studies, trainer.processing_class)
         found += [localization(weights, inside) for weights, inside in findings]
     means = mean_localization(found)
-    return _matching_metrics(verdicts) | {
-        "localization_mass": means.mass,
-        "localization_chance": means.chance,
-        "localization_hit": means.hit,
-        "localization_ratio": means.mass / means.chance,
-    }
-
-
-def _verdicts(logits: torch.Tensor, negatives: list[int], seen: list[tuple]) -> list[tuple[bool, bool, bool]]:
-    """Of each study that has a negative: is the positive pair told rightly, is the negative, and is it a false one."""
-    says_negative = logits.argmax(dim=1).bool()
-    positive_right, negative_right = (~says_negative[: len(seen)]).tolist(), says_negative[len(seen) :].tolist()
-    return [
-        (positive_right[i], negative_right[i], seen[i] == seen[other])
-        for i, other in enumerate(negatives)
-        if other >= 0
-    ]
-
-
-def _matching_metrics(verdicts: list[tuple[bool, bool, bool]]) -> dict[str, float]:
     positive, negative, false = np.array(verdicts, dtype=bool).reshape(-1, 3).T
     right = (positive.astype(float) + negative) / 2
     return {
         "matching_accuracy": _mean(right),
         "matching_accuracy_without_false": _mean(right[~false]),
         "false_negatives": _mean(false),
+        "localization_mass": means.mass,
+        "localization_chance": means.chance,
+        "localization_hit": means.hit,
+        "localization_ratio": means.mass / means.chance,
     }
 
 

@@ -87,7 +87,17 @@ def read_blocks(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> list[Bl
         for hook in hooks:
             hook.remove()
     counted: set[int] = set()
-    return [_block(name, modules[name], counted, shapes.get(name, [])) for name in names]
+    blocks = []
+    for name in names:
+        own = {id(weight): weight.numel() for weight in modules[name].parameters() if id(weight) not in counted}
+        counted |= own.keys()
+        stacks = {
+            path.split(".")[-1]: len(part)
+            for path, part in modules[name].named_modules()
+            if isinstance(part, nn.ModuleList)
+        }
+        blocks.append(Block(name, type(modules[name]).__name__, stacks, sum(own.values()), shapes.get(name, [])))
+    return blocks
 
 
 def _shapes(output: object) -> list[tuple[int, ...]]:
@@ -102,15 +112,6 @@ def _shapes(output: object) -> list[tuple[int, ...]]:
     # Of the fusion, the gate and the attention weights are no states that flow on.
     alike = [tensor for tensor in leading if tensor.shape != leading[0].shape and tensor.ndim == leading[0].ndim]
     return [tuple(tensor.shape) for tensor in [leading[0], *alike[:1]]]
-
-
-def _block(name: str, module: nn.Module, counted: set[int], shapes: Sequence[tuple[int, ...]]) -> Block:
-    own = {id(parameter): parameter.numel() for parameter in module.parameters() if id(parameter) not in counted}
-    counted |= own.keys()
-    stacks = {
-        path.split(".")[-1]: len(part) for path, part in module.named_modules() if isinstance(part, nn.ModuleList)
-    }
-    return Block(name, type(module).__name__, stacks, sum(own.values()), list(shapes))
 
 
 def architecture_figure(model: nn.Module, blocks: Sequence[Block]) -> Figure:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -58,7 +57,12 @@ def word_map_figure(
                 _draw_image(panel, image, box)
                 shares, extent = values * values.size, _extent(image)
                 panel.imshow(shares, cmap=heat.cmap, norm=heat.norm, extent=extent, interpolation="nearest")
-                panel.set_title(f"“{phrase}”" + _inside(values, image, box), fontsize=9)
+                title = f"“{phrase}”"
+                if box is not None:
+                    inside = patches_in_box(box, image.size, len(values))
+                    share, chance = 100 * values.ravel()[inside].sum(), 100 * inside.mean()
+                    title += f"\nin box {share:.0f} %, by chance {chance:.0f} %"
+                panel.set_title(title, fontsize=9)
             if gates:
                 _draw_gate(axes[-2], image, maps[name])
                 _draw_word_gates(axes[-1], maps[name], phrases)
@@ -81,13 +85,6 @@ def _draw_image(axes: Axes, image: Image.Image, box: Sequence[float] | None) -> 
 def _extent(image: Image.Image) -> tuple[float, float, float, float]:
     """Where a map lies that covers an image whole: left, right, bottom and top."""
     return -0.5, image.width - 0.5, image.height - 0.5, -0.5
-
-
-def _inside(values: np.ndarray, image: Image.Image, box: Sequence[float] | None) -> str:
-    if box is None:
-        return ""
-    inside = patches_in_box(box, image.size, len(values))
-    return f"\nin box {100 * values.ravel()[inside].sum():.0f} %, by chance {100 * inside.mean():.0f} %"
 
 
 def _draw_gate(axes: Axes, image: Image.Image, maps: WordMaps) -> None:

@@ -7,7 +7,7 @@ from ..evaluation.auroc import MeanAuroc
 from ..evaluation.classification import ClassificationMetrics
 from ..evaluation.confidence import ConfidenceMeasures
 from ..evaluation.fingerprint import Fingerprint
-from ..evaluation.grounding import Grounding, GroundingAmongAlike
+from ..evaluation.grounding import Grounding
 from ..evaluation.metrics import Metrics
 from ..evaluation.results import Interval
 from ..evaluation.retrieval import RetrievalMetrics
@@ -173,8 +173,16 @@ def grounding_table(result: Grounding) -> Table:
     ]
     notes = ["Visual reliance: accuracy on real images less that on shuffled ones, in percentage points."]
     if result.among_alike is not None:
-        labelled += _labelled_among_alike(result.among_alike)
-        kind = " and ".join(result.among_alike.alike_in)
+        alike = result.among_alike
+        among_alike = [
+            ("accuracy, real images", alike.real),
+            ("accuracy, mean of shuffles", alike.shuffled_mean),
+            ("visual reliance", alike.visual_reliance),
+            *((f"visual reliance, modality {group}", mean) for group, mean in alike.by_modality.items()),
+            *((f"visual reliance, question type {group}", mean) for group, mean in alike.by_question_type.items()),
+        ]
+        labelled += [(f"among alike: {label}", figure) for label, figure in among_alike]
+        kind = " and ".join(alike.alike_in)
         notes.append(f"Among alike: images of one {kind} shuffled; 0 for a system that sees no more than that.")
     return Table(
         "Does it look at the image?",
@@ -182,17 +190,6 @@ def grounding_table(result: Grounding) -> Table:
         [interval_cells(*pair) for pair in labelled],
         notes,
     )
-
-
-def _labelled_among_alike(result: GroundingAmongAlike) -> list[tuple[str, Interval | None]]:
-    labelled = [
-        ("accuracy, real images", result.real),
-        ("accuracy, mean of shuffles", result.shuffled_mean),
-        ("visual reliance", result.visual_reliance),
-        *((f"visual reliance, modality {group}", mean) for group, mean in result.by_modality.items()),
-        *((f"visual reliance, question type {group}", mean) for group, mean in result.by_question_type.items()),
-    ]
-    return [(f"among alike: {label}", figure) for label, figure in labelled]
 
 
 def classification_table(results: Mapping[str, ClassificationMetrics], name: str) -> Table:

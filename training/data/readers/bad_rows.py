@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,9 @@ class RowSource:
             if own is not None and (split, own) in taken:
                 self._reject(number, ValueError(f"the question id {shown(own)} is also that of {taken[split, own]}."))
                 continue
-            question_id = own or _free_id(f"{row['image_id']}|{row['question']}", split, taken)
+            wanted = f"{row['image_id']}|{row['question']}"
+            names = chain([own or wanted], (f"{wanted}|{repetition}" for repetition in count(2)))
+            question_id = next(name for name in names if (split, name) not in taken)
             row["question_id"] = question_id
             taken[split, question_id] = f"row {number} of {self.name}"
             usable[number] = row
@@ -163,11 +166,3 @@ def missing_images(paths: Mapping[int, Path]) -> list[int]:
     folders = {path.parent for path in paths.values()}
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}
     return [key for key, path in paths.items() if path.name not in present[path.parent]]
-
-
-def _free_id(wanted: str, split: str | None, taken: Mapping[tuple[str | None, str], str]) -> str:
-    free, repetition = wanted, 1
-    while (split, free) in taken:
-        repetition += 1
-        free = f"{wanted}|{repetition}"
-    return free

@@ -58,7 +58,9 @@ def load_mimic_cxr(
     listed = _list_studies(folder)
     for study in chain.from_iterable(listed.values()):
         study["view_positions"] = [positions.get(image.stem) for image in study["images"]]
-        study["text"] = _read_report(reports, study["images"][0].parent.relative_to(folder))
+        name = study["images"][0].parent.relative_to(folder).as_posix() + ".txt"
+        report = next((place / name for place in reports if (place / name).is_file()), None)
+        study["text"] = None if report is None else findings_and_impression(report.read_text(encoding="utf-8"))
     return build_splits("mimic_cxr", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 
 
@@ -102,11 +104,3 @@ def _find_reports(folder: Path, reports_dir: str | os.PathLike[str] | None) -> l
             "mimic-cxr-reports.zip there, or give reports_dir, a folder with files/p10/..."
         )
     return reports
-
-
-def _read_report(reports: list[Path | zipfile.Path], place: Path) -> str | None:
-    for folder in reports:
-        file = folder / f"{place.as_posix()}.txt"
-        if file.is_file():
-            return findings_and_impression(file.read_text(encoding="utf-8"))
-    return None

@@ -48,17 +48,13 @@ def load_path_vqa(
     if not (folder / "qas").is_dir() and any(folder.rglob("*.parquet")):
         layout, splits = "mirror", load_own_data(folder, on_bad_row=on_bad_row)
     else:
-        layout, splits = "release", _read_release(folder, BadRows(on_bad_row))
+        layout, bad_rows = "release", BadRows(on_bad_row)
+        images, questions = find_first(folder, ("images",), "path_vqa"), find_first(folder, ("qas",), "path_vqa")
+        splits = DatasetDict(
+            {name: _read_split(questions, images / split, split, bad_rows) for name, split in SPLITS.items()}
+        )
+        bad_rows.report()
     compare_counts(f"path_vqa ({layout})", splits.num_rows, PUBLISHED_ROWS[layout], strict)
-    return splits
-
-
-def _read_release(folder: Path, bad_rows: BadRows) -> DatasetDict:
-    images, questions = find_first(folder, ("images",), "path_vqa"), find_first(folder, ("qas",), "path_vqa")
-    splits = DatasetDict(
-        {name: _read_split(questions, images / split, split, bad_rows) for name, split in SPLITS.items()}
-    )
-    bad_rows.report()
     return splits
 
 
