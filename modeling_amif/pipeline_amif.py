@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat, zip_longest
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
 import torch
 from transformers import BatchFeature, Pipeline, PreTrainedModel
 from transformers.utils import logging
@@ -16,7 +17,7 @@ logger = logging.get_logger(__name__)
 
 TASK = "medical-vqa"
 QUESTIONS_PER_BATCH = 16
-PARAMETERS = ("top_k", "candidates", "generate", "generate_kwargs", "abstain")
+PARAMETERS = ("top_k", "candidates", "generate", "generate_kwargs", "max_new_tokens", "abstain")
 
 Answers = list[dict[str, str | float | None]]
 
@@ -39,7 +40,8 @@ class AmifVqaPipeline(Pipeline):
         candidates: Answers to choose from, scored in their normalised form and returned as written; None means the
             processor's own. A row's own "candidates" come before these.
         generate: Generate freely instead, by beam search of `top_k` beams; there are no candidates then.
-        generate_kwargs: Further options of transformers' `generate`, such as `max_new_tokens`.
+        generate_kwargs: Further options of transformers' `generate`.
+        max_new_tokens: The one of these that is asked for most: how many tokens are generated at most.
         abstain: Where the best score is below the checkpoint's `abstention_threshold`, return the one answer None. The
             threshold was chosen for the candidates that the checkpoint brings.
         batch_size: Questions answered at a time, 16 by default; each image among them is encoded once.
@@ -83,11 +85,12 @@ class AmifVqaPipeline(Pipeline):
         """Answer questions about images.
 
         Args:
-            image: An image as the processor accepts it, or a list of them. Without `question`: a row with the keys
-                "image", "question" and, where it has its own, "candidates", or rows as a list, a data set or a
-                generator. What else rows hold is not read, and named once; parameters are refused there.
-            question: A question, or a list. Lists of equal length pair up, a single image goes with every question and
-                a single question with every image.
+            image: An image as the processor accepts it, or several as a list, a data set of images, such as
+                transformers' `KeyDataset`, or a generator. Without `question`: a row with the keys "image", "question"
+                and, where it has its own, "candidates", or several rows in the same ways. What else rows hold is not
+                read, and named once; parameters are refused there.
+            question: A question, or several in the same ways. Equally many pair up, a single image goes with every
+                question and a single question with every image.
             batch_size: Questions answered at a time.
             **parameters: Those of the class.
 
@@ -102,16 +105,19 @@ class AmifVqaPipeline(Pipeline):
         """
         size = batch_size if batch_size is not None else self._batch_size or QUESTIONS_PER_BATCH
         check_count("batch_size", size)
+        self._sanitize_parameters(**parameters)
+        if question is not None and (_is_stream(image) or _is_stream(question)):
+            return self._answers(_stream_pairs(image, question), size, parameters)
         if question is not None:
             answers = list(self._answers(_paired(image, question), size, parameters))
             return answers if isinstance(image, list | tuple) or not isinstance(question, str) else answers[0]
         if isinstance(image, Mapping):
             return next(self._answers([image], size, parameters))
-        if not isinstance(image, Iterable) or isinstance(image, str | bytes | torch.Tensor):
+        if not isinstance(image, list | tuple) and not _is_stream(image):
             raise ValueError('nothing to answer: pass image= and question=, or rows with "image" and "question"')
         if isinstance(image, list | tuple) and not image:
             raise ValueError("The list of rows is empty: give at least one.")
-        answers = self._answers(image, size, parameters)
+        answers = self._answers(_items(image), size, parameters)
         return list(answers) if isinstance(image, list | tuple) else answers
 
     def _answers(self, rows: Iterable[Any], size: int, parameters: Mapping[str, Any]) -> Iterator[Answers]:
@@ -123,7 +129,8 @@ class AmifVqaPipeline(Pipeline):
         unknown = parameters.keys() - set(PARAMETERS)
         if unknown:
             raise TypeError(
-                f"The pipeline has no parameter {', '.join(sorted(unknown))}: it has {', '.join(PARAMETERS)}."
+                f"The pipeline has no parameter {', '.join(sorted(unknown))}: it has image, question, batch_size, "
+                f"{', '.join(PARAMETERS)}."
             )
         check_count("top_k", parameters.get("top_k", 1))
         for switch in ("generate", "abstain"):
@@ -132,6 +139,11 @@ class AmifVqaPipeline(Pipeline):
         options = parameters.get("generate_kwargs")
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(f"generate_kwargs is a {type(options).__name__}: give a dictionary of generate's options.")
+        if "max_new_tokens" in parameters:
+            if options and "max_new_tokens" in options:
+                raise TypeError("max_new_tokens is given twice: leave it out of generate_kwargs.")
+            check_count("max_new_tokens", parameters["max_new_tokens"])
+            parameters["generate_kwargs"] = {**(options or {}), "max_new_tokens": parameters.pop("max_new_tokens")}
         post = {"abstain": parameters.pop("abstain")} if "abstain" in parameters else {}
         return {}, parameters, post
 
@@ -156,7 +168,9 @@ class AmifVqaPipeline(Pipeline):
                 raise ValueError("generate=True writes answers freely and reads no candidates: leave out one of them.")
             return self._generate(inputs, top_k, generate_kwargs or {})
         if generate_kwargs:
-            raise ValueError("generate_kwargs are read with generate=True alone: pass that too, or leave them out.")
+            raise ValueError(
+                f"{', '.join(generate_kwargs)}: read with generate=True alone; pass that, or leave it out."
+            )
         return self._rank(inputs, [candidates if given is None else given for given in own], top_k)
 
     def _rank(self, inputs: dict[str, torch.Tensor], given: list[Sequence[str] | None], top_k: int) -> ModelOutput:
@@ -232,6 +246,27 @@ def _paired(image: Any, question: str | Sequence[str]) -> list[AmifVqaRow]:
     size = max(len(images), len(questions))
     pairs = zip(images * (size // len(images)), questions * (size // len(questions)), strict=True)
     return [{"image": image, "question": question} for image, question in pairs]
+
+
+def _is_stream(value: Any) -> bool:
+    """Whether it gives one item after another and is no list: a data set, a column of one, or a generator."""
+    one_or_list = isinstance(value, str | bytes | Mapping | torch.Tensor | np.ndarray | list | tuple)
+    return not one_or_list and (hasattr(value, "__iter__") or hasattr(value, "__getitem__"))
+
+
+def _items(values: Any) -> Iterable[Any]:
+    """Of a list, a stream, or a data set of torch, which has places and no iterator."""
+    return values if isinstance(values, Iterable) else (values[place] for place in range(len(values)))
+
+
+def _stream_pairs(image: Any, question: Any) -> Iterator[AmifVqaRow]:
+    images, questions = (
+        _items(given) if isinstance(given, list | tuple) or _is_stream(given) else repeat(given)
+        for given in (image, question)
+    )
+    # Where both are streams and one ends before the other, the row without its half is named.
+    pair_up = zip if isinstance(images, repeat) or isinstance(questions, repeat) else zip_longest
+    return ({"image": image, "question": question} for image, question in pair_up(images, questions))
 
 
 def _batches(rows: Iterable[Any], size: int) -> Iterator[list[AmifVqaRow]]:

@@ -1,5 +1,7 @@
 """Any image that a radiology data set may hold, as a plain 8-bit RGB image."""
 
+import base64
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +17,9 @@ from .stretching_amif import stretch
 
 # Of Linux and most others, in bytes; an image in base64 is longer.
 _LONGEST_PATH = 4096
+
+# How PNG, JPEG, GIF, WebP and TIFF begin in base64.
+_BASE64_BEGINNINGS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "SUkq", "TU0A")
 
 AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
 
@@ -38,7 +43,8 @@ def to_rgb(image: AmifImage) -> Image.Image:
 
     Args:
         image: A PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
-            of a local file, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or DICOM as `read_dicom` shows it.
+            of a local file, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or DICOM as `read_dicom` shows it; or the
+            text of such a file in base64, as web pages send it, but not of DICOM.
 
     Returns:
         A PIL image of mode RGB and the upright size.
@@ -82,20 +88,32 @@ def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[in
 def _read_rgb(path: str | Path) -> Image.Image:
     if re.match(r"\w[\w+.-]*://", str(path)):
         raise ValueError(f"{path} is a URL and amif downloads nothing: save the image and pass its local path")
-    if re.match(r"data:\w*/?[\w.+-]*[;,]", str(path)) or len(str(path)) > _LONGEST_PATH:
-        raise ValueError(
-            f"{str(path)[:40]!r}.. of {len(str(path))} characters is no path: open an image in base64 as "
-            "Image.open(io.BytesIO(base64.b64decode(text))), and pass that"
-        )
+    content = _decode_base64(str(path))
+    name = path if content is None else f"in base64 of {len(str(path))} characters"
     try:
-        dicom = is_dicom(path)
-        image = None if dicom else Image.open(path, formats=IMAGE_FORMATS)
+        dicom = content is None and is_dicom(path)
+        image = None if dicom else Image.open(path if content is None else io.BytesIO(content), formats=IMAGE_FORMATS)
     except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files
-        raise _unreadable(path, error) from None
+        raise _unreadable(name, error) from None
     if image is None:
         return read_dicom(path).convert("RGB")
     with image:
-        return _pil_to_rgb(image, path)
+        return _pil_to_rgb(image, name)
+
+
+def _decode_base64(text: str) -> bytes | None:
+    """What `data:image/png;base64,...` holds, or the same without its head; None for a path."""
+    head = re.match(r"data:[^,]*,", text)
+    may_be_path = head is None and len(text) <= _LONGEST_PATH
+    if may_be_path and (not text.startswith(_BASE64_BEGINNINGS) or os.path.exists(text)):
+        return None
+    try:
+        return base64.b64decode("".join(text[head.end() if head else 0 :].split()), validate=True)
+    except ValueError:
+        if may_be_path:
+            return None
+        shortly = f"{text[:40]!r}.. of {len(text)} characters"
+        raise ValueError(f"{shortly} is no path, nor an image in base64: send a complete file, or a path") from None
 
 
 def _pil_to_rgb(image: Image.Image, name: str | Path) -> Image.Image:

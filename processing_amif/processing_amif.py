@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Self
 
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ImagesKwargs, ProcessingKwargs, ProcessorMixin, TextKwargs
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
@@ -16,6 +16,9 @@ from .images_amif import AmifImage, to_rgb, unique_images
 from .report_normalization_amif import normalize_report
 
 logger = logging.get_logger(__name__)
+
+# What a call may be told beside images and text; options of videos and sound would be of no use.
+_CALL_OPTIONS = frozenset({*TextKwargs.__annotations__, *ImagesKwargs.__annotations__, "text_kwargs", "images_kwargs"})
 
 # Tokens of a report, [CLS] and [SEP] included.
 MAX_REPORT_LENGTH = 120
@@ -68,6 +71,8 @@ class AmifProcessor(ProcessorMixin):
         self.max_question_length = max_question_length
         self.lowercase = lowercase
         self.abstention_threshold = abstention_threshold
+        # Transformers would add it on saving, and what is saved equals what is in memory.
+        self.auto_map = {self._auto_class: "processing_amif.AmifProcessor"}
 
     @classmethod
     def from_pretrained(cls, *arguments: Any, trust_remote_code: bool = False, **options: Any) -> Self:
@@ -84,6 +89,7 @@ class AmifProcessor(ProcessorMixin):
         images: AmifImage | Sequence[AmifImage] | None = None,
         text: str | Sequence[str] | None = None,
         return_tensors: str | None = "pt",
+        **options: Any,
     ) -> BatchFeature:
         """Prepare images, questions or pairs of both.
 
@@ -95,15 +101,23 @@ class AmifProcessor(ProcessorMixin):
             images: One image or a list, each as `to_rgb` accepts it.
             text: One question or a list.
             return_tensors: "pt" or "np"; None leaves lists.
+            **options: Of the tokenizer and the image processor, as transformers' `ProcessingKwargs` has them: flat,
+                such as `padding`, `truncation` and `max_length`, or in dictionaries `text_kwargs`, `images_kwargs` and
+                `common_kwargs`. By default questions are padded to the longest and cut at `max_question_length`; what
+                a tokenizer has saved of these does not count, since encoders bring lengths of their pre-training.
 
         Returns:
             For images `pixel_values` (U, 3, H, W) float32 and `image_index` (B,) int64, the row of `pixel_values` of
             each pair; for text `input_ids` and `attention_mask` (B, L) int64.
 
         Raises:
-            ValueError: If there are neither images nor text, lengths do not pair up, a question is no text, or an image
-                cannot be read.
+            TypeError: If there is no such option.
+            ValueError: If there are neither images nor text, lengths do not pair up, a question is no text, an image
+                cannot be read, or an option would pad on the left or make several rows of a question.
         """
+        options = {**options.pop("common_kwargs", {}), **options}
+        return_tensors = options.pop("return_tensors", return_tensors)
+        of_images, of_text = self._sort_options(options)
         if images is None and text is None:
             raise ValueError("nothing to process: pass images=, text= or both")
         if return_tensors not in ("pt", "np", None):
@@ -117,13 +131,33 @@ class AmifProcessor(ProcessorMixin):
         encoded = {}
         if shown:
             unique, image_index = unique_images(shown)
-            pixels = self.image_processor(images=[to_rgb(image) for image in unique], return_tensors=return_tensors)
+            images = [to_rgb(image) for image in unique]
+            pixels = self.image_processor(images=images, **of_images, return_tensors=return_tensors)
             encoded |= {"pixel_values": pixels["pixel_values"], "image_index": image_index}
         if questions:
             words = [question.lower() for question in questions] if self.lowercase else questions
             room = {"truncation": True, "max_length": self.max_question_length}
-            encoded |= _tokenize(self.tokenizer, words, return_tensors, **room)
+            of_text = of_text if of_text.get("truncation") is False else room | of_text
+            encoded |= _tokenize(self.tokenizer, words, return_tensors, **of_text)
         return BatchFeature(encoded, tensor_type=return_tensors)
+
+    def _sort_options(self, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The options of a call that are the image processor's, and those that are the tokenizer's."""
+        own = getattr(getattr(self.image_processor, "valid_kwargs", None), "__annotations__", {})
+        if unknown := sorted(options.keys() - _CALL_OPTIONS - own.keys()):
+            raise TypeError(
+                f"the processor has no option {', '.join(unknown)}: it takes those of the tokenizer's call and of "
+                f"{type(self.image_processor).__name__}"
+            )
+        merged = self._merge_kwargs(ProcessingKwargs, **options)
+        of_images, of_text = merged["images_kwargs"], merged["text_kwargs"]
+        if "return_tensors" in (*of_images, *of_text):
+            raise TypeError("return_tensors is given for a part: give it to the call, for images and text alike")
+        if of_text.get("padding_side", "right") != "right":
+            raise ValueError("padding_side must be right: the model reads [CLS] at position 0")
+        if of_text.get("return_overflowing_tokens"):
+            raise ValueError("return_overflowing_tokens makes several rows of a question: leave it out")
+        return of_images, of_text
 
     def encode_answers(self, answers: Sequence[str] | None = None) -> BatchEncoding:
         """Tokenize answers, as labels of the decoder or as candidates to rank.
@@ -191,17 +225,11 @@ class AmifProcessor(ProcessorMixin):
         return normalize_answer(text)
 
 
-def _tokenize(tokenizer: Any, texts: list[str], return_tensors: str | None, **truncation: Any) -> BatchEncoding:
+def _tokenize(tokenizer: Any, texts: list[str], return_tensors: str | None, **options: Any) -> BatchEncoding:
     # The model reads [CLS] at position 0, so padding must stand on the right whatever the tokenizer's own side.
-    return tokenizer(
-        texts,
-        padding=True,
-        padding_side="right",
-        return_token_type_ids=False,
-        return_attention_mask=True,
-        return_tensors=return_tensors,
-        **truncation,
-    )
+    right = {"padding": True, "padding_side": "right"}
+    returned = {"return_token_type_ids": False, "return_attention_mask": True, "return_tensors": return_tensors}
+    return tokenizer(texts, **{**right, **returned, **options})
 
 
 @lru_cache(maxsize=4)

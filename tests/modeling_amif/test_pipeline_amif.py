@@ -1,3 +1,4 @@
+import base64
 import json
 import shutil
 from contextlib import suppress
@@ -5,11 +6,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
+from datasets import Image as ImageFeature
 from PIL import Image
 from remote_loading import run_without_amif
 from safetensors.torch import load_file
 from small_models import CANDIDATES, save_small_checkpoint, small_config, small_processor
 from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 from transformers.utils import logging
 
 from amif import AmifForPreTraining, AmifForVisualQuestionAnswering, AmifVqaPipeline
@@ -78,6 +82,55 @@ def test_every_form_of_many_questions_gives_the_same(answer, expected):
     assert list(answer((row for row in rows), top_k=2, batch_size=2)) == wanted
     assert answer(image=first, question=QUESTIONS) == [expected(first, question)[:1] for question in QUESTIONS]
     assert answer(image=images, question=QUESTIONS[0]) == [expected(image, QUESTIONS[0])[:1] for image in images]
+
+
+class PlainDataset(torch.utils.data.Dataset):
+    """As torch has them: places and a length, no iterator, and no error behind the last row."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        return self.rows[place % len(self.rows)]
+
+
+def test_images_and_questions_may_be_data_sets(answer, expected):
+    images = [random_image(0), random_image(1), random_image(2)]
+    rows = PlainDataset([{"image": image, "text": text} for image, text in zip(images, QUESTIONS, strict=True)])
+    wanted = [expected(image, question)[:1] for image, question in zip(images, QUESTIONS, strict=True)]
+    pairs = KeyDataset(rows, "image"), KeyDataset(rows, "text")
+    assert list(answer(*pairs, batch_size=2)) == wanted
+    assert list(answer(pairs[0], QUESTIONS)) == wanted
+    assert list(answer(image=iter(images), question=iter(QUESTIONS))) == wanted
+    assert list(answer(KeyDataset(rows, "image"), QUESTIONS[0])) == answer(images, QUESTIONS[0])
+    assert list(answer(images[0], KeyDataset(rows, "text"))) == answer(images[0], QUESTIONS)
+    questions = PlainDataset([{"image": row["image"], "question": row["text"]} for row in rows.rows])
+    assert list(answer(questions, batch_size=2)) == wanted
+    columns = Dataset.from_dict({"image": images, "question": QUESTIONS}).cast_column("image", ImageFeature())
+    assert list(answer(columns["image"], columns["question"])) == wanted
+    assert list(answer(columns)) == wanted
+
+
+def test_streams_that_do_not_pair_up_are_refused_by_row(answer):
+    answers = answer(iter([random_image(0)] * 2), iter(QUESTIONS), batch_size=1)
+    with pytest.raises(ValueError, match='row 2 needs "image" and "question"'):
+        list(answers)
+
+
+def test_an_image_as_web_pages_send_it(answer, tmp_path):
+    random_image(0).save(tmp_path / "image.png")
+    text = base64.b64encode((tmp_path / "image.png").read_bytes()).decode()
+    wanted = answer(str(tmp_path / "image.png"), QUESTIONS[0])
+    assert answer(text, QUESTIONS[0]) == answer(f"data:image/png;base64,{text}", QUESTIONS[0]) == wanted
+
+
+def test_max_new_tokens_is_generates_own(answer):
+    limited = answer(random_image(0), QUESTIONS[0], generate=True, max_new_tokens=1)
+    assert limited == answer(random_image(0), QUESTIONS[0], generate=True, generate_kwargs={"max_new_tokens": 1})
+    assert limited != answer(random_image(0), QUESTIONS[0], generate=True, max_new_tokens=6)
 
 
 def test_a_generator_is_read_a_batch_at_a_time(answer):
@@ -197,8 +250,14 @@ def test_errors_say_what_to_do(answer, monkeypatch):
         answer([{"image": random_image(0), "question": "a"}, {"image": random_image(0)}])
     with pytest.raises(ValueError, match="2 images and 3 questions"):
         answer([random_image(0)] * 2, QUESTIONS)
-    with pytest.raises(TypeError, match="no parameter topk"):
+    with pytest.raises(TypeError, match="no parameter topk: it has image, question, batch_size, top_k, "):
         answer(random_image(0), "a", topk=3)
+    with pytest.raises(TypeError, match="no parameter images: it has image, question"):
+        answer(images=random_image(0), question="a")
+    with pytest.raises(ValueError, match="max_new_tokens: read with generate=True alone"):
+        answer(random_image(0), "a", max_new_tokens=3)
+    with pytest.raises(TypeError, match="max_new_tokens is given twice"):
+        answer(random_image(0), "a", generate=True, max_new_tokens=3, generate_kwargs={"max_new_tokens": 3})
     monkeypatch.setattr(answer.processor, "answers", None)
     with pytest.raises(ValueError, match=r"candidates=, set processor\.answers, or pass generate=True"):
         answer(random_image(0), "a")

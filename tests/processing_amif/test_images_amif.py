@@ -1,3 +1,4 @@
+import base64
 import io
 from pathlib import Path
 
@@ -327,8 +328,33 @@ def test_other_formats_are_refused(kind, tmp_path, monkeypatch):
             to_rgb(image)
 
 
-@pytest.mark.parametrize("text", ["data:image/png;base64,iVBORw0KGgo=", "iVBORw0KGgo" * 1000])
-def test_an_image_in_base64_is_named_shortly(text):
-    with pytest.raises(ValueError, match=r"is no path: open an image in base64") as error:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data:image/png;base64,iVBORw0KGgo=", "cannot read the image in base64 of 34 characters"),
+        ("iVBORw0KGgo" * 1000, "cannot read the image in base64 of 11000 characters"),
+        ("data:image/png,%89PNG", "is no path, nor an image in base64"),
+        ("?" * 5000, "is no path, nor an image in base64"),
+    ],
+)
+def test_a_damaged_image_in_base64_is_named_shortly(text, message):
+    with pytest.raises(ValueError, match=message) as error:
         to_rgb(text)
     assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "TIFF"])
+@pytest.mark.parametrize("head", ["data:image/any;base64,", ""])
+def test_an_image_in_base64_is_read_as_its_file(head, format_, tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8))
+    image.save(tmp_path / "file", format=format_)
+    text = head + base64.encodebytes((tmp_path / "file").read_bytes()).decode()
+    assert np.array_equal(to_rgb(text), to_rgb(tmp_path / "file"))
+
+
+def test_a_file_named_as_base64_begins_is_read_as_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (3, 2), 9).save("UklGRg", format="PNG")
+    assert to_rgb("UklGRg").size == (3, 2)
+    with pytest.raises(ValueError, match="cannot read the image SUkqxx"):
+        to_rgb("SUkqxx")

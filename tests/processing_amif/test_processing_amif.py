@@ -373,3 +373,72 @@ def test_candidates_that_the_tokenizer_cannot_tell_apart_are_named(processor, ca
     finally:
         library.removeHandler(caplog.handler)
     assert re.search(message, caplog.text) if message else not caplog.text
+
+
+OPTIONS = [
+    ({"padding": "max_length", "max_length": 8}, (2, 8), (1, 3, 8, 8)),
+    ({"text_kwargs": {"padding": "max_length", "max_length": 8}}, (2, 8), (1, 3, 8, 8)),
+    ({"max_length": 4}, (2, 4), (1, 3, 8, 8)),
+    ({"truncation": False}, (2, 10), (1, 3, 8, 8)),
+    ({"pad_to_multiple_of": 5, "truncation": False}, (2, 10), (1, 3, 8, 8)),
+    ({"size": {"height": 4, "width": 6}}, (2, 6), (1, 3, 4, 6)),
+    ({"images_kwargs": {"do_resize": False}}, (2, 6), (1, 3, 10, 12)),
+]
+
+
+@pytest.mark.parametrize(("options", "tokens", "pixels"), OPTIONS, ids=lambda value: str(value))
+def test_options_reach_their_part(processor, options, tokens, pixels):
+    questions = ["is there a mass in the left lung", "mass"]
+    inputs = processor(images=_image(0), text=questions, **options)
+    assert inputs["input_ids"].shape == inputs["attention_mask"].shape == tokens
+    assert inputs["pixel_values"].shape == pixels
+    flat = options.get("text_kwargs", options)
+    if "images_kwargs" not in options and "size" not in options:
+        own = {"padding": True, "truncation": True, "max_length": 6, **flat}
+        assert inputs["input_ids"].tolist() == processor.tokenizer(questions, **own)["input_ids"]
+
+
+def test_options_common_to_both_parts(processor):
+    inputs = processor(images=_image(0), text="mass", common_kwargs={"return_tensors": "np"})
+    assert all(isinstance(value, np.ndarray) for value in inputs.values())
+
+
+def test_token_types_come_where_asked_for(processor):
+    inputs = processor(text=["mass", "is there"], return_token_type_ids=True)
+    assert inputs["token_type_ids"].tolist() == [[0] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"paddding": True}, TypeError, "no option paddding"),
+        ({"videos_kwargs": {"fps": 1}}, TypeError, "no option videos_kwargs"),
+        ({"text_kwargs": {"return_tensors": "np"}}, TypeError, "give it to the call"),
+        ({"padding_side": "left"}, ValueError, "padding_side must be right"),
+        ({"text_kwargs": {"padding_side": "left"}}, ValueError, "padding_side must be right"),
+        ({"return_overflowing_tokens": True}, ValueError, "several rows of a question"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_options_that_are_not_honoured_are_refused(processor, options, error, message):
+    with pytest.raises(error, match=message):
+        processor(images=_image(0), text="mass", **options)
+
+
+def test_saved_options_of_a_tokenizer_do_not_count(processor, tokenizer, tmp_path):
+    tokenizer.init_kwargs |= {"max_length": 512, "padding_side": "left", "truncation": False}
+    tokenizer.save_pretrained(tmp_path)
+    saved = AmifProcessor(processor.image_processor, AutoTokenizer.from_pretrained(tmp_path), max_question_length=6)
+    assert saved(text=["is there a mass in the left lung", "mass"])["input_ids"].shape == (2, 6)
+    assert saved(text=["is there", "mass"])["input_ids"][:, 0].tolist() == [WORDS.index("[CLS]")] * 2
+
+
+def test_what_is_saved_equals_what_is_in_memory(processor, tmp_path):
+    before = processor.to_dict()
+    processor.save_pretrained(tmp_path)
+    saved, after = AmifProcessor.from_pretrained(tmp_path).to_dict(), processor.to_dict()
+    # Transformers notes the processor's code in the image processor too, whose object is the caller's.
+    for settings in (saved, after):
+        assert settings["image_processor"].pop("auto_map") == before["auto_map"]
+    assert saved == after == before
+    assert before["auto_map"] == {"AutoProcessor": "processing_amif.AmifProcessor"}
