@@ -1,6 +1,8 @@
 """The pre-training script, as a user starts it, on a small phantom: both stages, and a question about the result."""
 
 import json
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -193,13 +195,22 @@ def test_the_first_layers_of_pretrained_encoders_and_means(models_dir, tmp_path)
     assert config.pooling_mode == "mean"
 
 
-def test_wrong_arguments_are_named(tmp_path):
-    assert "together" in run("--vision_model", "x", folder=tmp_path).stderr
-    assert "shorten --vision_model and --text_model" in run("--vision_layers", "2", folder=tmp_path).stderr
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("stagee: local\n")
-    assert "unknown arguments: stagee" in run(recipe, folder=tmp_path).stderr
-    recipe.write_text("objective: aga\nteacher: amif:x\nnum_studies: 3\n")
-    assert "--objective aga has none" in run(recipe, folder=tmp_path).stderr
-    assert "['--stage', 'local']" in run("--objective", "mpma", "--stage", "local", folder=tmp_path).stderr
-    assert "invalid choice: 'clip'" in run("--objective", "clip", folder=tmp_path).stderr
+@pytest.mark.parametrize(
+    ("arguments", "recipe", "message"),
+    [
+        (["--vision_model", "x"], None, "together"),
+        (["--vision_layers", "2"], None, "shorten --vision_model and --text_model"),
+        (["recipe.yaml"], "stagee: local", "unknown arguments: stagee"),
+        (["recipe.yaml"], "objective: aga\nteacher: amif:x\nnum_studies: 3", "--objective aga has none"),
+        (["--objective", "mpma", "--stage", "local"], None, "\\['--stage', 'local'\\]"),
+        (["--objective", "clip"], None, "invalid choice: 'clip'"),
+    ],
+)
+def test_wrong_arguments_are_named(tmp_path, monkeypatch, capsys, arguments, recipe, message):
+    monkeypatch.chdir(tmp_path)
+    if recipe is not None:
+        Path("recipe.yaml").write_text(recipe)
+    monkeypatch.setattr(sys, "argv", ["run_pretraining.py", *arguments])
+    with pytest.raises((ValueError, SystemExit)) as ended:
+        runpy.run_path(str(ROOT / "examples" / "run_pretraining.py"), run_name="__main__")
+    assert re.search(message, f"{ended.value} {capsys.readouterr().err}")
