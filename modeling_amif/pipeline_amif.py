@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat, zip_longest
 from typing import Any, NotRequired, TypedDict
 
-import numpy as np
 import torch
 from transformers import BatchFeature, Pipeline, PreTrainedModel
 from transformers.utils import logging
@@ -250,7 +249,8 @@ def _paired(image: Any, question: str | Sequence[str]) -> list[AmifVqaRow]:
 
 def _is_stream(value: Any) -> bool:
     """Whether it gives one item after another and is no list: a data set, a column of one, or a generator."""
-    one_or_list = isinstance(value, str | bytes | Mapping | torch.Tensor | np.ndarray | list | tuple)
+    # Arrays and tensors are images.
+    one_or_list = isinstance(value, str | bytes | Mapping | list | tuple) or hasattr(value, "__array__")
     return not one_or_list and (hasattr(value, "__iter__") or hasattr(value, "__getitem__"))
 
 

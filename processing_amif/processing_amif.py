@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ImagesKwargs, ProcessingKwargs, ProcessorMixin, TextKwargs
@@ -149,7 +149,8 @@ class AmifProcessor(ProcessorMixin):
                 f"the processor has no option {', '.join(unknown)}: it takes those of the tokenizer's call and of "
                 f"{type(self.image_processor).__name__}"
             )
-        merged = self._merge_kwargs(ProcessingKwargs, **options)
+        # Wants the type, and is annotated as if it wanted one of it.
+        merged = self._merge_kwargs(cast(Any, ProcessingKwargs), **options)
         of_images, of_text = merged["images_kwargs"], merged["text_kwargs"]
         if "return_tensors" in (*of_images, *of_text):
             raise TypeError("return_tensors is given for a part: give it to the call, for images and text alike")
