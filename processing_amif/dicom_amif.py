@@ -1,10 +1,11 @@
 """DICOM files as 8-bit images. Only what describes the pixels is read: names and numbers of patients stay behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,9 @@ WINDOW_PRESETS = {
 }
 CT_WINDOW = "abdomen"
 
-Window = int | str | tuple[float, float]
+Window = int | str | Sequence[float]
+
+_Found = TypeVar("_Found")
 
 _SUFFIXES = (".dcm", ".dicom")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -40,6 +43,16 @@ _TAGS = (
     *(f"Segmented{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
     *("SOPClassUID", "Modality", "BurnedInAnnotation"),
 )
+# What enhanced files keep for each frame.
+_GREY_TAGS = (
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
+)
+_PALETTE = ("Red", "Green", "Blue")
+# What pydicom says of pixels and may be repeated: nothing of a file's own text.
+_REASONS = ("less than expected", "missing dependencies", "does not support decoding", "unable to decode")
+# Those that messages name; a tag may hold anything.
+_MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "OT", "PT", "RF", "US", "XA")
 # Objects that hold numbers on images, and pixels at most by the way.
 _OTHER_MODALITIES = {
     "RTDOSE": "RT Dose",
@@ -89,30 +102,46 @@ def read_dicom(path: str | Path, frame: int | None = None, window: Window | None
 
     Raises:
         ImportError: If pydicom is not installed.
+        TypeError: If `frame` or `window` is of another type.
         ValueError: If the file is damaged, a tag cannot be used, it holds no image but a dose, a plan or the like, is
             compressed in a way that no installed decoder reads, or has no such frame or window.
     """
-    header = _read_header(path)
+    _check_arguments(frame, window)
+    # Its warnings quote what it validates.
+    with _pydicom().config.disable_value_validation():
+        return _read_frame(path, frame, window)
+
+
+def _read_frame(path: str | Path, frame: int | None, window: Window | None) -> Image.Image:
+    header, frame = _read_header(path, frame)
     if header.get("BurnedInAnnotation") == "YES":
         logger.warning(f"{path} says that text is burned into its image, which may name the patient.")
-    pixels, frame = _decode(header, frame, path)
-    # Enhanced files keep rescaling and windows in groups, of all frames or of each.
-    groups = [*header.get("SharedFunctionalGroupsSequence", [])]
-    groups += [*header.get("PerFrameFunctionalGroupsSequence", [])][frame : frame + 1]
-    for group in groups:
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            for item in group.get(name, []):
-                header.update(item)
-    if window is not None and (pixels.ndim == 3 or header.PhotometricInterpretation == "PALETTE COLOR"):
+    pixels = _decode(header, frame, path)
+    in_palette = header.PhotometricInterpretation == "PALETTE COLOR"
+    if window is not None and (pixels.ndim == 3 or in_palette):
         raise ValueError(f"{path} is a colour image, which has no windows: pass window=None")
     if pixels.ndim == 3:
         return Image.fromarray(_full_range(pixels, header.BitsStored))
-    if header.PhotometricInterpretation == "PALETTE COLOR":
-        apply_color_lut = _pydicom("pydicom.pixels").apply_color_lut
-        colors = _applied(lambda: apply_color_lut(pixels, header), "RedPaletteColorLookupTableData", path)
-        return Image.fromarray(_full_range(colors, 8 * colors.itemsize))
+    if in_palette:
+        colors = _applied(lambda: _palette_colors(pixels, header), "RedPaletteColorLookupTableData", path)
+        return Image.fromarray(colors)
     grey = _grey(pixels, header, window, path)
     return Image.fromarray(255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey)
+
+
+def _check_arguments(frame: Any, window: Any) -> None:
+    # True and False are whole numbers to Python.
+    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, Integral)):
+        raise TypeError(f"frame is a {type(frame).__name__}: give the number of a frame, from 0, or None")
+    parts = window if isinstance(window, tuple | list) else ()
+    known = window is None or isinstance(window, str | Integral) or (parts and all(isinstance(p, Real) for p in parts))
+    if not known or any(isinstance(part, bool) for part in (window, *parts)):
+        raise TypeError(
+            f"window is {window!r:.80}: give (centre, width), a preset's name, the number of one of the file's "
+            "windows, or None"
+        )
+    if parts and (len(parts) != 2 or not np.isfinite(np.asarray(parts, float)).all() or parts[1] < 1):
+        raise ValueError(f"the window {window!r:.80} is not (centre, width) with a width of at least 1")
 
 
 def _pydicom(module: str = "pydicom") -> ModuleType:
@@ -123,16 +152,21 @@ def _pydicom(module: str = "pydicom") -> ModuleType:
         raise ImportError('reading DICOM needs pydicom: pip install "amif[dicom]", or "pydicom>=3"') from None
 
 
-def _read_header(path: str | Path) -> Any:
+def _read_header(path: str | Path, frame: int | None) -> tuple[Any, int]:
+    """What describes the pixels, with the values that are of this frame alone; and the number of the frame."""
     pydicom = _pydicom()
     name = None
     try:
-        with pydicom.config.disable_value_validation():
-            header = pydicom.dcmread(path, force=True, specific_tags=list(_TAGS))
-            for name in _TAGS:  # pydicom reads a value when it is first asked for
-                header.get(name)
+        header = pydicom.dcmread(path, force=True, specific_tags=list(_TAGS))
+        for name in _TAGS:  # pydicom reads a value when it is first asked for
+            header.get(name)
+        name = "NumberOfFrames"
+        frames = int(header.get(name) or 1)
+        frame = frames // 2 if frame is None else int(frame)
+        name = "PerFrameFunctionalGroupsSequence"
+        _take_functional_groups(header, frame)
     except Exception as error:  # pydicom raises nearly anything on damaged files, and may quote what it read
-        reason = error if isinstance(error, OSError) else type(error).__name__
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         where = f"the tag {name}: {_CURE}" if name else "pass a complete file, or drop the row"
         raise ValueError(f"cannot read the DICOM file {path} ({reason}), {where}") from None
     kind = _OTHER_MODALITIES.get(str(header.get("Modality")))
@@ -145,10 +179,24 @@ def _read_header(path: str | Path) -> Any:
         raise ValueError(f"{path} holds no DICOM image, but may be a report, a plan or damaged: pass an image file")
     if header.get("PhotometricInterpretation") not in (*_COLORS, *_GREYS):
         raise ValueError(f"{path} has no PhotometricInterpretation that is known: {_CURE}")
-    return header
+    if not 0 <= frame < frames:
+        raise ValueError(f"{path} has no frame {frame}: it has {frames}, counted from 0")
+    return header, frame
 
 
-def _applied(change: Callable[[], np.ndarray], name: str, path: str | Path) -> np.ndarray:
+def _take_functional_groups(header: Any, frame: int) -> None:
+    """Take over what enhanced files keep of rescaling and windows in groups, of all frames or of each."""
+    groups = [*(header.get("SharedFunctionalGroupsSequence") or [])]
+    groups += [*(header.get("PerFrameFunctionalGroupsSequence") or [])][frame : frame + 1] if frame >= 0 else []
+    for group in groups:
+        for sequence in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(sequence) or []:
+                for name in _GREY_TAGS:
+                    if item.get(name) is not None:
+                        header[name] = item[name]
+
+
+def _applied(change: Callable[[], _Found], name: str, path: str | Path) -> _Found:
     try:
         return change()
     except Exception as error:  # tables that are missing, cut off or of other types
@@ -165,49 +213,89 @@ def _numbers(header: Any, name: str, path: str | Path) -> list[float]:
     return numbers
 
 
-def _decode(header: Any, frame: int | None, path: str | Path) -> tuple[np.ndarray, int]:
-    """Stored values of a frame, (H, W), or (H, W, 3) in RGB; and the number of the frame."""
+def _decode(header: Any, frame: int, path: str | Path) -> np.ndarray:
+    """Stored values of a frame, (H, W), or (H, W, 3) in RGB."""
     pixel_array = _pydicom("pydicom.pixels").pixel_array
     try:
-        frames = int(header.get("NumberOfFrames") or 1)
-        frame = frames // 2 if frame is None else frame
-        pixels = pixel_array(header, index=frame) if 0 <= frame < frames else None
-    except Exception as error:
-        syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "no transfer syntax")
+        return pixel_array(header, index=frame)
+    except Exception as error:  # whose words may quote the file
+        reason = next((known for known in _REASONS if known in str(error)), type(error).__name__)
+        syntax = str(header.file_meta.get("TransferSyntaxUID"))
+        syntax = _pydicom("pydicom.uid").UID_dictionary.get(syntax, ("an unknown transfer syntax",))[0]
         raise ValueError(
-            f"cannot decode the pixels of {path} ({syntax}: {' '.join(str(error).split())}). If the file is whole, its "
+            f"cannot decode the pixels of {path} ({syntax}: {reason}). If the file is whole, its "
             "decoder is missing: pip install python-gdcm, or pylibjpeg with pylibjpeg-libjpeg and pylibjpeg-openjpeg"
         ) from None
-    if pixels is None:
-        raise ValueError(f"{path} has no frame {frame}: it has {frames}, counted from 0")
-    return pixels, frame
+
+
+def _table(header: Any, item: Any, descriptor: str, data: str) -> tuple[np.ndarray, int, int]:
+    """A look-up table: its entries, the value that the first is for, and the bits of an entry."""
+    length, first, bits = (int(number) for number in item[descriptor].value)
+    length = length or 2**16
+    content = item[data].value
+    if isinstance(content, bytes):
+        words = np.frombuffer(content, "<u2" if header.original_encoding[1] else ">u2").astype("<u2")
+        # Entries of one byte are packed, and padded to whole words.
+        content = words if len(words) >= length else words.view(np.uint8)
+    table = np.ravel(content).astype(np.int64)[:length]
+    if len(table) < length or table.min() < 0:
+        raise ValueError(f"a table of {len(table)} entries, not {length}")
+    # Tables that say 8 bits may hold 16, and the other way round.
+    return table, first, bits if 0 < bits <= 16 and table.max() < 2**bits else 16
+
+
+def _sequence_table(header: Any, name: str, path: str | Path) -> tuple[np.ndarray, int, int]:
+    """The `_table` of a sequence's first item."""
+    return _applied(lambda: _table(header, header[name].value[0], "LUTDescriptor", "LUTData"), name, path)
+
+
+def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    # Not by pydicom, whose index has as few bits as an entry: a value beyond them would begin again at the first entry.
+    return table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)]
+
+
+def _palette_colors(pixels: np.ndarray, header: Any) -> np.ndarray:
+    """Stored values (H, W) as the uint8 colours (H, W, 3) of the file's palette."""
+    descriptor = "RedPaletteColorLookupTableDescriptor"
+    if "RedPaletteColorLookupTableData" not in header:
+        length, first, bits = header[descriptor].value
+        if bits <= 8 and not 0 < length <= 256:
+            raise ValueError("more entries than pydicom's index reaches")
+        within = np.clip(pixels.astype(np.int64), first, first + (length or 2**16) - 1)
+        colors = _pydicom("pydicom.pixels").apply_color_lut(within, header)
+        return _full_range(colors, 8 * colors.itemsize)
+    tables = [_table(header, header, descriptor, f"{color}PaletteColorLookupTableData") for color in _PALETTE]
+    colors = np.stack([_looked_up(pixels, table, first) for table, first, _ in tables], axis=-1)
+    return _full_range(colors, max(bits for _, _, bits in tables))
+
+
+def _rescaled(pixels: np.ndarray, header: Any, path: str | Path) -> np.ndarray:
+    """Stored values after the modality's table or slope."""
+    if header.get("ModalityLUTSequence"):
+        if pixels.dtype.kind == "f":
+            raise ValueError(f"ModalityLUTSequence of {path} is for whole numbers, and its pixels are none: {_CURE}")
+        table, first, _ = _sequence_table(header, "ModalityLUTSequence", path)
+        return _looked_up(pixels, table, first)
+    slope, intercept = (_numbers(header, name, path) for name in ("RescaleSlope", "RescaleIntercept"))
+    if len(slope) != len(intercept) or len(slope) > 1 or slope == [0]:
+        raise ValueError(f"RescaleSlope and RescaleIntercept of {path} are not one number each, or 0: {_CURE}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = pixels.astype(np.float64) * slope[0] + intercept[0] if slope else pixels
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} holds pixels that are no finite numbers: convert it with another tool first")
+    return values
 
 
 def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str | Path) -> np.ndarray:
     """Stored values (H, W) as uint8, before any inversion."""
-    processing = _pydicom("pydicom.pixels")
-    slope, intercept = (_numbers(header, name, path) for name in ("RescaleSlope", "RescaleIntercept"))
-    if not header.get("ModalityLUTSequence") and (len(slope) != len(intercept) or len(slope) > 1 or slope == [0]):
-        raise ValueError(f"RescaleSlope and RescaleIntercept of {path} are not one number each, or 0: {_CURE}")
-    if not slope and "RescaleSlope" in header:
-        del header.RescaleSlope
-    values = _applied(lambda: processing.apply_modality_lut(pixels, header), "ModalityLUTSequence", path)
-    if not np.isfinite(values).all():
-        raise ValueError(f"{path} holds pixels that are no finite numbers: convert it with another tool first")
+    values = _rescaled(pixels, header, path)
     if window is None and header.get("VOILUTSequence"):
-        indices = np.rint(values).astype(np.int64)
-        shown = _applied(lambda: processing.apply_voi(indices, header), "VOILUTSequence", path)
-        return _full_range(shown, header.VOILUTSequence[0].LUTDescriptor[2])
+        table, first, bits = _sequence_table(header, "VOILUTSequence", path)
+        # Beyond any table, so that numbers of any size become whole ones.
+        return _full_range(_looked_up(np.rint(np.clip(values, -(2.0**32), 2.0**32)), table, first), bits)
     chosen = _choose_window(header, window, path)
     if chosen is not None:
-        # A data set of its own whose values have 8 bits, so that the window opens on 0 to 255.
-        view = _pydicom().Dataset()
-        view.PhotometricInterpretation, view.BitsStored, view.PixelRepresentation = "MONOCHROME2", 8, 0
-        view.WindowCenter, view.WindowWidth, view.VOILUTFunction = chosen
-        with np.errstate(over="ignore"):  # of the sigmoid, whose ends are 0 and 255 all the same
-            return np.rint(_applied(lambda: processing.apply_windowing(values, view), "WindowWidth", path)).astype(
-                np.uint8
-            )
+        return _windowed(values, *chosen)
     bits = header.get("BitsStored")
     if header.get("PixelRepresentation") == 0 and bits and bits <= 8 and np.array_equal(values, pixels):
         return _full_range(pixels, header.BitsStored)
@@ -216,18 +304,29 @@ def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str | Pa
     return stretch(values, known.min(), known.max()) if known.size else np.zeros(values.shape, np.uint8)
 
 
+def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
+    """DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, opened on 0 to 255."""
+    # Numbers too large for the difference or the power lie at an end of the window all the same.
+    with np.errstate(over="ignore"):
+        distance = values.astype(np.float64) - (center - 0.5 if function == "LINEAR" else center)
+        if function == "SIGMOID":
+            opened = 1 / (1 + np.exp(-4 * distance / width))
+        else:
+            width -= function == "LINEAR"
+            opened = distance / width + 0.5 if width else distance > 0
+    return np.rint(np.clip(opened, 0, 1) * 255).astype(np.uint8)
+
+
 def _choose_window(header: Any, window: Window | None, path: str | Path) -> tuple[float, float, str] | None:
     """Centre, width and function; None where neither the caller nor the file has one."""
     modality = header.get("Modality")
     if isinstance(window, str):
         if window not in WINDOW_PRESETS or modality not in (None, "CT"):
-            shown = modality if len(str(modality)) == 2 else "another modality"
+            shown = modality if modality in _MODALITIES else "another modality"
             raise ValueError(f"no window {window!r} for {path} ({shown}): for CT there are {tuple(WINDOW_PRESETS)}")
         return *WINDOW_PRESETS[window], "LINEAR"
-    if isinstance(window, tuple):
-        if len(window) != 2 or not np.isfinite(window).all() or window[1] < 1:
-            raise ValueError(f"the window {window} is not (centre, width) with a width of at least 1")
-        return *window, "LINEAR"
+    if isinstance(window, tuple | list):
+        return float(window[0]), float(window[1]), "LINEAR"
     centers, widths = (_numbers(header, name, path) for name in ("WindowCenter", "WindowWidth"))
     function = str(header.get("VOILUTFunction") or "LINEAR").upper()
     if len(centers) != len(widths) or (centers and function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID")):

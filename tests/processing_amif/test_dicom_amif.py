@@ -41,6 +41,19 @@ def changed(tmp_path, name, **elements):
     return path
 
 
+def stored_as(values):
+    """The elements that describe the pixels `values`."""
+    kind = values.dtype
+    return {
+        "PixelData": pydicom.DataElement("PixelData", "OW", values.tobytes()),
+        **{name: 8 * kind.itemsize for name in ("BitsAllocated", "BitsStored")},
+        "HighBit": 8 * kind.itemsize - 1,
+        "PixelRepresentation": int(kind.kind == "i"),
+        "Rows": values.shape[0],
+        "Columns": values.shape[1],
+    }
+
+
 def naive_window(values, center, width):
     """DICOM PS3.3 C.11.2.1.2.1, one value after another."""
 
@@ -140,6 +153,57 @@ def test_colors_of_8_and_16_bits_and_palettes():
     assert pixels(bundled("SC_rgb_dcmtk_+eb+cy+np.dcm"))[0, 0].tolist() == [254, 0, 0]
 
 
+def test_an_index_beyond_the_palette_is_its_last_colour(tmp_path):
+    """Also where an entry has fewer bits than a pixel: the index 300 of 256 colours is no 44."""
+    stored = np.array([[0, 44, 255, 256], [300, 511, 4095, 65535]], np.uint16)
+    shades = np.arange(256, dtype=np.uint8)
+    tables = {"Red": shades, "Green": shades[::-1], "Blue": shades // 2}
+    data = {
+        f"{color}PaletteColorLookupTable{part}": pydicom.DataElement(f"{color}PaletteColorLookupTable{part}", *value)
+        for color, table in tables.items()
+        for part, value in (("Descriptor", ("US", [256, 0, 8])), ("Data", ("OW", table.tobytes())))
+    }
+    path = changed(tmp_path, "CT_small.dcm", **stored_as(stored), PhotometricInterpretation="PALETTE COLOR", **data)
+    places = stored.clip(0, 255)
+    np.testing.assert_array_equal(pixels(path), np.stack([table[places] for table in tables.values()], axis=-1))
+
+
+def test_a_palette_of_8_bits_in_words_of_16(tmp_path):
+    stored = np.array([[0, 1], [2, 9]], np.uint8)
+    names = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
+    data = {name + "Descriptor": pydicom.DataElement(name + "Descriptor", "US", [3, 0, 8]) for name in names}
+    words = np.array([0, 100, 255], "<u2").tobytes()
+    data |= {name + "Data": pydicom.DataElement(name + "Data", "OW", words) for name in names}
+    path = changed(tmp_path, "CT_small.dcm", **stored_as(stored), PhotometricInterpretation="PALETTE COLOR", **data)
+    assert pixels(path)[..., 0].tolist() == [[0, 100], [255, 255]]
+
+
+@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (np.array([[0, 1], [299, 65535]], np.uint16), 0),
+        (np.array([[-32768, -5], [290, 32767]], np.int16), -10),
+        (np.array([[0, 7], [20, 255]], np.uint8), 5),
+    ],
+)
+def test_values_beyond_a_table_take_its_ends(tmp_path, sequence, values, first):
+    """A table of 300 entries of 8 bits, which no index of 8 bits reaches."""
+    table = np.arange(300) * 255 // 299
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "SS", [300, first, 8])
+    item.add_new("LUTData", "OW", table.astype("<u2").tobytes())
+    parts = stored_as(values) | {sequence: pydicom.Sequence([item])}
+    without = {"RescaleSlope": None, "RescaleIntercept": None}
+    path = changed(tmp_path, "CT_small.dcm", Modality="MR", **parts, **without)
+    expected = [[int(table[min(max(value - first, 0), 299)]) for value in row] for row in values.tolist()]
+    shown = pixels(path).astype(int)
+    if sequence == "ModalityLUTSequence":  # stretched, as without a window
+        low, high = min(map(min, expected)), max(map(max, expected))
+        expected = [[(value - low) * 255 / (high - low) for value in row] for row in expected]
+    np.testing.assert_allclose(shown, expected, atol=0.51)
+
+
 def test_frames():
     path = bundled("examples_ybr_color.dcm")
     for frame in (0, 3, 29):
@@ -150,14 +214,16 @@ def test_frames():
             read_dicom(path, frame=frame)
 
 
-def test_enhanced_files_keep_rescaling_and_window_in_groups(tmp_path):
-    def group(name, **elements):
-        item, outer = pydicom.Dataset(), pydicom.Dataset()
-        for keyword, value in elements.items():
-            setattr(item, keyword, value)
-        setattr(outer, name, pydicom.Sequence([item]))
-        return outer
+def group(name, **elements):
+    """An item of functional groups."""
+    item, outer = pydicom.Dataset(), pydicom.Dataset()
+    for keyword, value in elements.items():
+        item.add(value) if isinstance(value, pydicom.DataElement) else setattr(item, keyword, value)
+    setattr(outer, name, pydicom.Sequence([item]))
+    return outer
 
+
+def test_enhanced_files_keep_rescaling_and_window_in_groups(tmp_path):
     shared = group("PixelValueTransformationSequence", RescaleSlope=2, RescaleIntercept=-1000)
     each = [group("FrameVOILUTSequence", WindowCenter=center, WindowWidth=600) for center in (100, 900)]
     stored = pydicom.dcmread(bundled("MR_small.dcm")).pixel_array
@@ -203,6 +269,78 @@ def test_a_patient_is_never_named(tmp_path, caplog, capfd, monkeypatch):
     assert "text is burned into" in caplog.text
     assert len(read) == 3
     assert not [name for name in IDENTIFIERS if any(name in text for text in said)]
+
+
+NAMED = IDENTIFIERS[0]
+# A number as long, which pydicom writes where it would not write a name.
+PLACE = "87654321"
+
+
+def named(keyword, vr="LO"):
+    """A tag in which, once it is written, a name stands in place of what belongs there."""
+    return {keyword: pydicom.DataElement(keyword, vr, PLACE)}
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        *[
+            named(keyword)
+            for keyword in (
+                *("PhotometricInterpretation", "NumberOfFrames", "Rows", "SamplesPerPixel", "BitsStored", "PixelData"),
+                *("BitsAllocated", "PixelRepresentation", "RescaleSlope", "WindowCenter"),
+                *("VOILUTSequence", "ModalityLUTSequence", "PerFrameFunctionalGroupsSequence"),
+            )
+        ],
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        named("RedPaletteColorLookupTableDescriptor") | {"PhotometricInterpretation": "PALETTE COLOR"},
+        *[named(keyword, "DS") for keyword in ("RescaleSlope", "WindowCenter", "WindowWidth")],
+        named("NumberOfFrames", "IS"),
+        named("VOILUTFunction") | {"WindowCenter": 40, "WindowWidth": 400},
+        {"SharedFunctionalGroupsSequence": [group("FrameVOILUTSequence", **named("WindowCenter"))]},
+        {"SharedFunctionalGroupsSequence": [group("FrameVOILUTSequence", **named("VOILUTSequence"))]},
+        {"SharedFunctionalGroupsSequence": [group("PixelValueTransformationSequence", **named("RescaleSlope"))]},
+        {"PerFrameFunctionalGroupsSequence": [group("FrameVOILUTSequence", **named("WindowWidth", "DS"))]},
+    ],
+    ids=str,
+)
+def test_what_pydicom_quotes_is_never_repeated(tmp_path, elements, caplog, recwarn):
+    caplog.set_level(logging.DEBUG)
+    path = changed(tmp_path, "CT_small.dcm", **elements)
+    path.write_bytes(path.read_bytes().replace(PLACE.encode(), NAMED.encode()))
+    with pytest.raises(ValueError, match=r"changed\.dcm") as error:
+        read_dicom(path)
+    said = [str(error.value), caplog.text, *(str(warning.message) for warning in recwarn)]
+    assert not [text for text in said if NAMED in text]
+
+
+def test_the_name_of_a_transfer_syntax_is_never_repeated(tmp_path, recwarn):
+    data = pydicom.dcmread(bundled("CT_small.dcm"))
+    path = tmp_path / "changed.dcm"
+    data.save_as(path)
+    syntax = str(data.file_meta.TransferSyntaxUID).encode()
+    path.write_bytes(path.read_bytes().replace(syntax, NAMED.encode().ljust(len(syntax), b".")[: len(syntax)], 1))
+    with pytest.raises(ValueError, match=r"changed\.dcm") as error:
+        read_dicom(path)
+    assert not [text for text in (str(error.value), *(str(w.message) for w in recwarn)) if NAMED in text]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *[({"frame": frame}, "frame is a") for frame in ("0", 1.0, True, [0])],
+        *[({"window": window}, "window is") for window in (1.5, True, {}, (), ("40", 400), (40, True), b"brain")],
+    ],
+)
+def test_arguments_of_other_types(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        read_dicom(bundled("CT_small.dcm"), **arguments)
+
+
+@pytest.mark.parametrize("window", [(40,), (40, 400, 1), (40, 0), (float("nan"), 5), [40, float("inf")]])
+def test_windows_that_are_none(window):
+    with pytest.raises(ValueError, match=r"is not \(centre, width\)"):
+        read_dicom(bundled("CT_small.dcm"), window=window)
 
 
 @pytest.mark.parametrize(
