@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from transformers import pipeline
 
-import amif  # noqa: F401  (registers the pipeline)
+import amif
 from amif.processing_amif import read_dicom
-from amif.training.checkpoints.model_files import check_model
+from amif.training.checkpoints.model_files import load_checkpoint
 
 
 def main() -> None:
@@ -32,15 +32,14 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     image = arguments.image
     if arguments.frame is not None or arguments.window is not None:
         image = read_dicom(image, arguments.frame, window_of(arguments.window))
-    check_model(arguments.model)
+    model, processor = load_checkpoint(arguments.model, amif.AmifForVisualQuestionAnswering)
     # The stub of `pipeline` knows no registered task.
     answer = pipeline(  # pyright: ignore[reportCallIssue]
         "medical-vqa",  # pyright: ignore[reportArgumentType]
-        model=arguments.model,
-        trust_remote_code=False,
-        model_kwargs={"use_safetensors": True},
+        model=model,
+        processor=processor,
     )
-    if not (arguments.candidates or arguments.generate or answer.processor.answers):
+    if not (arguments.candidates or arguments.generate or processor.answers):
         raise ValueError(
             f"{arguments.model} brings no answers to choose from: name some with --candidates, or give --generate."
         )

@@ -40,12 +40,11 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from transformers import AutoModel, AutoProcessor
 
-from amif import AmifForVisualQuestionAnswering, AmifProcessor
+from amif import AmifForVisualQuestionAnswering
 from amif.processing_amif import read_dicom, to_rgb
 from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
-from amif.training.checkpoints.model_files import check_model, is_pretrained_only
+from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
 from amif.training.data.phantom.datasets import load_phantom_vqa
 from amif.training.reports.word_maps import draw_map, maps_of_words, words_read
 
@@ -76,14 +75,12 @@ class Answerer:
     """A checkpoint that answers one question at a time, and says where it looked."""
 
     def __init__(self, name_or_path: str) -> None:
-        check_model(name_or_path)
         if is_pretrained_only(name_or_path):
             raise ValueError(f"{name_or_path} is a pre-training checkpoint and cannot answer: fine-tune it first.")
         self.name = Path(name_or_path).name
-        self.model: AmifForVisualQuestionAnswering = AutoModel.from_pretrained(
-            name_or_path, dtype="float32", use_safetensors=True, trust_remote_code=False, attn_implementation="eager"
-        ).eval()
-        self.processor: AmifProcessor = AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
+        self.model, self.processor = load_checkpoint(
+            name_or_path, AmifForVisualQuestionAnswering, attn_implementation="eager"
+        )
         if not self.processor.answers:
             raise ValueError(
                 f"{name_or_path} brings no answers to choose from: give a folder or checkpoint that run_vqa.py "

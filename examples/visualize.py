@@ -23,11 +23,10 @@ import numpy as np
 from datasets import Dataset
 from matplotlib.figure import Figure
 from PIL import Image
-from transformers import AutoModel, AutoProcessor
 
 import amif
 from amif.processing_amif import to_rgb
-from amif.training.checkpoints.model_files import check_model
+from amif.training.checkpoints.model_files import load_checkpoint
 from amif.training.data import load_pretraining_dataset
 from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.ground_truth import finding_localization, finding_question
@@ -93,10 +92,9 @@ def measure_localization(arguments: argparse.Namespace) -> None:
 
 def load(path: str) -> tuple[Model, amif.AmifProcessor]:
     """A checkpoint that keeps its attention weights, and its processor."""
-    check_model(path)
-    model = AutoModel.from_pretrained(path, dtype="float32").eval()
-    model.set_attn_implementation("eager")
-    return model, AutoProcessor.from_pretrained(path)
+    return load_checkpoint(
+        path, amif.AmifForPreTraining, amif.AmifForVisualQuestionAnswering, attn_implementation="eager"
+    )
 
 
 def can_answer(model: Model) -> bool:

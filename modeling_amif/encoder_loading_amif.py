@@ -32,14 +32,13 @@ def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
     Raises:
         FileNotFoundError: If there is no such model, or its weights are no safetensors.
         TypeError: If `name_or_path` is no text or path.
-        ValueError: If transformers does not know the model.
+        ValueError: If transformers does not know the model, or weights are missing or not finite.
     """
     if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
         raise TypeError(f"The {what} is {name_or_path!r}: give its name on the Hub or its folder.")
+    safely = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
     try:
-        return AutoModel.from_pretrained(
-            name_or_path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
+        model, said = AutoModel.from_pretrained(name_or_path, dtype=torch.float32, **safely)
     except OSError as error:
         raise FileNotFoundError(
             f"No {what} can be read from {name_or_path} ({error}). Only safetensors are read, never pytorch_model.bin: "
@@ -47,6 +46,16 @@ def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
         ) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name_or_path} is no {what} that transformers knows ({error}).") from error
+    # Encoders that were trained to fill in words bring no pooler, and none is used here.
+    if missing := sorted(name for name in said["missing_keys"] if "pooler" not in name):
+        raise ValueError(
+            f"The {what} {name_or_path} lacks {len(missing)} weights, {missing[0]} first: copy it again, or choose "
+            "another."
+        )
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"The {what} {name_or_path}: the weight {name} is not finite. Choose another.")
+    return model
 
 
 def check_fields(fields: Mapping[str, Any], config_class: type[PreTrainedConfig]) -> None:

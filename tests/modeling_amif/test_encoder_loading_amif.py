@@ -1,9 +1,11 @@
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small_models import WIDTH
 from torch.nn.functional import interpolate
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertModel,
     CLIPConfig,
     CLIPModel,
@@ -21,7 +23,7 @@ from transformers import (
 )
 
 from amif import AmifForVisualQuestionAnswering
-from amif.modeling_amif.encoder_loading_amif import resize_position_embeddings, with_first_layers
+from amif.modeling_amif.encoder_loading_amif import load_weights, resize_position_embeddings, with_first_layers
 
 BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
 VISION = WIDTH | {"hidden_size": 48, "image_size": 56, "patch_size": 14}
@@ -185,6 +187,28 @@ def test_types_of_layers_are_shortened_with_them():
     shortened = {"num_hidden_layers": 2, "layer_types": types[:2]}
     assert with_first_layers(config, 2, "text_layers").to_dict() == config.to_dict() | shortened
     assert with_first_layers(config, None, "text_layers").to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda weights: dict(sorted(weights.items())[::2]),
+            r"encoder .*text lacks \d+ weights, .* first: copy it again",
+        ),
+        (lambda weights: {name: weight / 0 for name, weight in weights.items()}, "the weight .* is not finite"),
+    ],
+)
+def test_an_encoder_whose_weights_are_missing_or_not_finite_is_refused(text, change, said):
+    file = f"{text}/model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=said):
+        load_weights(text, "text encoder")
+
+
+def test_an_encoder_without_a_pooler_and_with_a_head_is_taken(text):
+    BertForMaskedLM(BERT).save_pretrained(text)
+    assert type(load_weights(text, "text encoder")) is BertModel
 
 
 def test_layers_that_an_encoder_does_not_have_are_refused(text, tmp_path):

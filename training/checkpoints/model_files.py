@@ -1,12 +1,20 @@
-"""Whether a folder holds a model that can be loaded, and which; what its weights' files must be."""
+"""Whether a folder holds a model that can be loaded, and which; what its weights' files must be; and loading it."""
 
 import json
 from pathlib import Path
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig
+from torch import nn
+from transformers import AutoModel, AutoProcessor, PreTrainedConfig
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
+
+from ...processing_amif import AmifProcessor
+from .checkpoint_files import check_saved_weights
+
+Model = TypeVar("Model", bound=nn.Module)
 
 # Of AMiF, whether it answers or is pre-trained, and of the two other objectives of pre-training.
 MODEL_TYPES = ("amif", "amif_aga", "amif_mpma")
@@ -40,19 +48,93 @@ def local_folder(name_or_path: str) -> Path:
     return folder if folder.is_dir() else Path(str(cached_file(name_or_path, CONFIG_NAME))).parent
 
 
+def load_checkpoint(name_or_path: str, *kinds: type[Model], **options: Any) -> tuple[Model, AmifProcessor]:
+    """Read a checkpoint whole, as everything here that takes one does: model in float32, in evaluation mode; processor.
+
+    Weights are safetensors, and code that stands beside them does not run. Other errors are those of `check_model`.
+
+    Args:
+        name_or_path: Folder, or name on the Hub.
+        *kinds: What the model must be, one of these.
+        **options: Further ones of `from_pretrained`, such as `attn_implementation`.
+
+    Raises:
+        ValueError: If the model is another one, or weights are missing, are not its own, have other shapes, hold NaN or
+            infinity, or are not those that a run saved.
+    """
+    check_model(name_or_path)
+    model = load_all_weights(AutoModel, name_or_path, **options)
+    if not isinstance(model, kinds):
+        needed = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{name_or_path} holds {type(model).__name__}, and {needed} is needed here.")
+    return model, AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
+
+
+def load_all_weights(model_class: Any, name_or_path: str, **options: Any) -> Any:
+    """Read a model, ours or a teacher's, in float32: its weights and no others.
+
+    Args:
+        model_class: What has `from_pretrained`: a model's class, or `AutoModel`.
+        name_or_path: Folder, or name on the Hub.
+        **options: Further ones of `from_pretrained`.
+
+    Raises:
+        ValueError: If weights are missing, have other shapes or are not finite; of ours, if some are not its own.
+    """
+    safely = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    try:
+        model, said = model_class.from_pretrained(name_or_path, dtype=torch.float32, **safely, **options)
+    except RuntimeError as error:  # of other shapes
+        raise ValueError(f"{name_or_path} does not fit its {CONFIG_NAME}: {error}") from error
+    # Others' checkpoints may hold heads that a teacher does not need.
+    kinds = ("missing", "unexpected") if model.config.model_type in MODEL_TYPES else ("missing",)
+    for kind in kinds:
+        if names := sorted(said[f"{kind}_keys"]):
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise ValueError(
+                f"{name_or_path} has {kind} weights: {shown}. Copy the checkpoint again, or choose another."
+            )
+    refuse_infinite_weights(model, name_or_path)
+    return model
+
+
+def refuse_infinite_weights(model: nn.Module, where: str) -> None:
+    """Make sure that all weights are finite.
+
+    Args:
+        model: Their model.
+        where: The checkpoint that they were read from, or the step that they were trained to.
+
+    Raises:
+        ValueError: If one is not, naming the first.
+    """
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ValueError(
+                f"{where}: the weight {name} is not finite, so it is neither saved nor used. Take an earlier "
+                "checkpoint, or train again with a lower --learning_rate."
+            )
+
+
 def check_model(name_or_path: str) -> None:
     """Make sure that a folder holds a whole AMiF model, or a name of the Hub stands for one, without loading it.
 
     Raises:
         FileNotFoundError: If configuration, weights or a shard of them are missing.
-        ValueError: If the model is of another type, or a file of weights is damaged.
+        ValueError: If the model is of another type, a file of weights or the list of shards is damaged or not as the
+            run saved it, or a shard lies outside of the folder.
     """
     folder = Path(name_or_path)
     if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
         raise FileNotFoundError(
             f"{folder} holds no {CONFIG_NAME}, so no model: give the folder that save_pretrained or a run wrote."
         )
-    found = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
+    try:
+        found = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
+    except (AttributeError, TypeError) as error:  # JSON, but no object
+        raise ValueError(
+            f"{CONFIG_NAME} of {name_or_path} is damaged: copy the checkpoint again, or choose another."
+        ) from error
     if found not in MODEL_TYPES:
         raise ValueError(
             f"The model {name_or_path} has model_type {found!r}, not one of {', '.join(MODEL_TYPES)}. To start from "
@@ -60,19 +142,32 @@ def check_model(name_or_path: str) -> None:
         )
     if not folder.is_dir():
         return
-    index, names = folder / SAFE_WEIGHTS_INDEX_NAME, {SAFE_WEIGHTS_NAME}
-    if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    for name in sorted(names):
-        _check_weight_file(folder / name)
+    for file in _weight_files(folder):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: copy the checkpoint again, or choose another.")
+        try:
+            # Opening reads the header, which says how long the file must be.
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"{file} is damaged ({error}): copy the checkpoint again, or choose another.") from error
+    check_saved_weights(folder)
 
 
-def _check_weight_file(file: Path) -> None:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: copy the checkpoint again, or choose another.")
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers would read a model's weights from, all of its folder itself.
+
+    Raises:
+        ValueError: If the list of shards is damaged, or names a file elsewhere.
+    """
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if (folder / SAFE_WEIGHTS_NAME).is_file() or not index.is_file():
+        return [folder / SAFE_WEIGHTS_NAME]
     try:
-        # Opening reads the header, which says how long the file must be.
-        with safe_open(file, framework="pt"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged ({error}): copy the checkpoint again, or choose another.") from error
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        elsewhere = [name for name in names if name in ("", "..") or Path(name).name != name]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{index} is damaged ({error!r}): copy the checkpoint again, or choose another.") from error
+    if elsewhere:
+        raise ValueError(f"{index} names a file outside of its folder, {elsewhere[0]!r}: do not use this checkpoint.")
+    return [folder / name for name in names]

@@ -1,6 +1,5 @@
-"""A run's checkpoints on disk: which are complete, which can be gone on from, and what is left of a run to do."""
+"""What is left of a run to do, from which checkpoint it goes on, and what to say where its folder cannot be written."""
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +13,11 @@ from safetensors import SafetensorError
 from transformers import TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-logger = logging.get_logger(__name__)
+from .checkpoint_files import checkpoints_by_age, is_closed, newest_complete_checkpoint, what_is_missing
 
-CHECKPOINT_FILES_NAME = "checkpoint_files.json"
+logger = logging.get_logger(__name__)
 
 _Arguments = TypeVar("_Arguments", bound=TrainingArguments)
 
@@ -73,7 +71,7 @@ def training_has_ended(args: TrainingArguments) -> bool:
     """Whether the output folder holds the final model of a training run of as many epochs or steps as `args` says."""
     try:
         state = TrainerState.load_from_json(str(Path(str(args.output_dir)) / TRAINER_STATE_NAME))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, TypeError, ValueError):
         return False
     if args.max_steps > 0:
         return state.max_steps == args.max_steps
@@ -88,7 +86,7 @@ def checkpoint_to_resume(wanted: str | bool | None, output_dir: str | Path) -> s
         output_dir: The folder of the run.
 
     Raises:
-        ValueError: If the named checkpoint is not complete.
+        ValueError: If the named checkpoint is not complete, or none is of those that were saved to their end.
     """
     if wanted is None or wanted is False:
         return None
@@ -101,57 +99,15 @@ def checkpoint_to_resume(wanted: str | bool | None, output_dir: str | Path) -> s
         return str(wanted)
     newest = newest_complete_checkpoint(output_dir)
     if newest is None:
+        if damaged := [str(folder) for folder in checkpoints_by_age(output_dir) if is_closed(folder)]:
+            raise ValueError(
+                f"None of {', '.join(damaged)} can be resumed; the warnings above say why. Copy one again, or delete "
+                "them to train from the beginning."
+            )
         logger.warning(f"{output_dir} holds no complete checkpoint: training starts from the beginning.")
         return None
     logger.warning(f"Training goes on from {newest}.")
     return str(newest)
-
-
-def list_checkpoint_files(folder: str | Path) -> None:
-    """Write down which files a checkpoint holds and how long they are, for `what_is_missing`.
-
-    The Trainer's state is written after this list, and so closes the checkpoint.
-    """
-    folder = Path(folder)
-    sizes = {
-        str(path.relative_to(folder)): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (CHECKPOINT_FILES_NAME, TRAINER_STATE_NAME)
-    }
-    (folder / CHECKPOINT_FILES_NAME).write_text(json.dumps(sizes, indent=2) + "\n", encoding="utf-8")
-
-
-def what_is_missing(folder: str | Path) -> str | None:
-    """What keeps a checkpoint from being resumed, such as "model.safetensors is cut off"; None where it is complete."""
-    folder, sizes = Path(folder), {}
-    for name in (CHECKPOINT_FILES_NAME, TRAINER_STATE_NAME):
-        try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return f"{name} is missing"
-        except ValueError:
-            return f"{name} is cut off"
-        if name == CHECKPOINT_FILES_NAME:
-            sizes = content
-    for name, size in sizes.items():
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        if (folder / name).stat().st_size != size:
-            return f"{name} is cut off or damaged: {(folder / name).stat().st_size} bytes instead of {size}"
-    return None
-
-
-def newest_complete_checkpoint(output_dir: str | Path) -> Path | None:
-    """The checkpoint of a run that was completed last; those that are not complete are named in warnings."""
-    complete = []
-    for folder in _checkpoint_folders(output_dir):
-        missing = what_is_missing(folder)
-        if missing is None:
-            complete.append(folder)
-        else:
-            logger.warning(f"{folder} is incomplete ({missing}): passed over.")
-    # By time and not by step: the folder may still hold checkpoints of a longer, earlier run.
-    return max(complete, key=lambda folder: (folder / TRAINER_STATE_NAME).stat().st_mtime_ns, default=None)
 
 
 @contextmanager
@@ -164,7 +120,7 @@ def explain_failed_saving(folder: str | Path, output_dir: str | Path) -> Iterato
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        whole = [path.name for path in _checkpoint_folders(output_dir) if what_is_missing(path) is None]
+        whole = [path.name for path in checkpoints_by_age(output_dir) if is_closed(path)]
         kept = f"Kept: {', '.join(whole)}" if whole else "No complete checkpoint is kept"
         raise OSError(
             f"Saving {folder} failed: {error}. {kept}. Make room, or choose another --output_dir, and start the same "
@@ -187,9 +143,3 @@ def check_output_folder(folder: str | Path) -> None:
             f"Nothing can be written to the output folder {folder}: {error.strerror}. Choose another --output_dir, or "
             "see to its permissions and free space."
         ) from error
-
-
-def _checkpoint_folders(output_dir: str | Path) -> list[Path]:
-    folders = [path for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.is_dir()]
-    numbered = [path for path in folders if path.name.rpartition("-")[2].isdigit()]
-    return sorted(numbered, key=lambda path: int(path.name.rpartition("-")[2]))

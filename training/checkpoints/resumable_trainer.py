@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from huggingface_hub import CommitInfo
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
@@ -14,12 +15,22 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, Train
 from transformers.training_args import TrainingArguments
 from transformers.utils import logging
 
+from .checkpoint_files import (
+    check_saved_weights,
+    checkpoints_by_age,
+    close_checkpoint,
+    delete_older_checkpoints,
+    is_closed,
+    open_checkpoint,
+)
+from .failing_steps import FiniteSteps, StepStart, memory_ran_out
 from .interruption import StopOnSigterm
 from .lora import has_lora, load_lora, refuse_adapter, save_lora
 from .model_card import write_card_without_results
+from .model_files import load_all_weights, refuse_infinite_weights
 from .provenance import parameter_facts
 from .publishing import publish_checkpoint
-from .resumable_files import checkpoint_to_resume, explain_failed_saving, list_checkpoint_files
+from .resumable_files import checkpoint_to_resume, explain_failed_saving
 
 logger = logging.get_logger(__name__)
 
@@ -38,6 +49,9 @@ class ResumableArguments(TrainingArguments):
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Load the best on validation at the end."})
     hub_strategy: str = field(
         default="end", metadata={"help": "When to push to the Hub; only the end keeps out pickles."}
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave off: a loss that is not finite stops the run, and is not to be hidden."}
     )
     logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the loss."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
@@ -79,8 +93,11 @@ class ResumableTrainer(Trainer):
         if has_lora(model) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError("LoRA does not go with FSDP or DeepSpeed here: leave out either.")
         self.parameter_facts: dict[str, Any] = {}
-        self._stop_on_sigterm = StopOnSigterm(self)
+        self._stop_on_sigterm, self._step_start = StopOnSigterm(self), StepStart()
         self.add_callback(self._stop_on_sigterm)
+        self.add_callback(self._step_start)
+        self._finite_steps = FiniteSteps()
+        self._saved_step: int | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
         """Train, or go on with an interrupted run.
@@ -91,7 +108,9 @@ class ResumableTrainer(Trainer):
             **kwargs: As for `transformers.Trainer.train`.
 
         Raises:
-            ValueError: If the named checkpoint is not complete.
+            ValueError: If the named checkpoint is not complete, or a loss or gradient norm is not finite, naming the
+                step; see `FiniteSteps`.
+            MemoryError: If memory runs out in a step; the one before it is saved.
         """
         checkpoint = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
         self.accelerator.wait_for_everyone()
@@ -100,8 +119,10 @@ class ResumableTrainer(Trainer):
             (Path(self.args.output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
         self.parameter_facts = parameter_facts(self.model)
         logger.info(f"Training {self.parameter_facts['parameters']}.")
+        self._finite_steps, self._saved_step = FiniteSteps(), None
         with self._stop_on_sigterm.listening():
             output = super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        self._finite_steps.check()
         self.state.log_history.append(self.parameter_facts)
         return output
 
@@ -116,7 +137,7 @@ class ResumableTrainer(Trainer):
 
         `push_to_hub` publishes them, once there are metrics and a card.
         """
-        self._check_finite(f"step {self.state.global_step}")
+        refuse_infinite_weights(self.model, f"step {self.state.global_step}")
         if _internal_call:  # as part of a checkpoint, whose errors are explained as a whole
             super().save_model(output_dir, _internal_call=True)
             return
@@ -159,10 +180,13 @@ class ResumableTrainer(Trainer):
         return commit
 
     def _load_best_model(self) -> None:
+        best = self.state.best_model_checkpoint
+        if best is not None:
+            check_saved_weights(Path(best))
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_best_model()
-        elif self.state.best_model_checkpoint is not None:
-            self._load_weights(self.state.best_model_checkpoint)
+        elif best is not None:
+            self._load_weights(best)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -179,21 +203,57 @@ class ResumableTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         if has_lora(model):
             load_lora(model, checkpoint)
-            self._check_finite(checkpoint)
+            refuse_infinite_weights(model, checkpoint)
             return
         refuse_adapter(checkpoint)
-        loaded = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
-        model.load_state_dict(loaded.state_dict())
-        self._check_finite(checkpoint)
+        model.load_state_dict(load_all_weights(type(model), checkpoint).state_dict())
 
-    def _check_finite(self, where: str) -> None:
-        # At each save and load and not at each step, where it would wait for the device.
-        for name, weight in self.model.named_parameters():
-            if not torch.isfinite(weight).all():
-                raise ValueError(
-                    f"{where}: the weight {name} is not finite, so nothing is saved. Lower --learning_rate, or go on "
-                    "from an earlier checkpoint with --resume_from_checkpoint."
-                )
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As the Trainer's; where memory runs out, the step before is saved and the run ends.
+
+        Raises:
+            MemoryError: If memory runs out, unless `auto_find_batch_size` takes care of it.
+        """
+        said = ""
+        try:
+            loss = super().training_step(*args, **kwargs)
+            self._finite_steps.note("loss", loss, self.state.global_step + 1)
+            return loss
+        except RuntimeError as error:
+            if self.args.auto_find_batch_size or not memory_ran_out(error):
+                raise
+            said = str(error).partition("\n")[0]
+        # Only here are the step's activations free, which the error held.
+        kept = self._save_step_before()
+        raise MemoryError(
+            f"Memory ran out in step {self.state.global_step + 1}: {said} {kept} Go on with --resume_from_checkpoint "
+            "true and --gradient_checkpointing, or half the --per_device_train_batch_size and twice the "
+            "--gradient_accumulation_steps."
+        )
+
+    def _save_step_before(self) -> str:
+        """Take back a step that failed, save the one before it, and say which checkpoints there are."""
+        step = self.state.global_step
+        # Several processes would wait for the one that has failed.
+        if self.args.world_size == 1 and step not in (self._initial_global_step, self._saved_step):
+            self.model.zero_grad()
+            clear_device_cache(garbage_collection=True)
+            self._step_start.restore(self.args.device)
+            self._save_checkpoint(self.model, None)
+        kept = [folder.name for folder in checkpoints_by_age(self.args.output_dir) if is_closed(folder)]
+        return f"Kept: {', '.join(kept)}." if kept else "No checkpoint was saved before."
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        grad_norm = super()._get_grad_norm(model, grad_norm)
+        # In float16 some gradients overflow; the scaler then leaves the step out and lowers its scale.
+        if grad_norm is not None and self.accelerator.scaler is None:
+            self._finite_steps.note("gradient norm", grad_norm, self.state.global_step + 1)
+        return grad_norm
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if self.control.should_log or self.control.should_evaluate or self.control.should_save:
+            self._finite_steps.check()
+        super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         drop_last = self.args.dataloader_drop_last
@@ -217,16 +277,22 @@ class ResumableTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         run_folder = Path(self._get_output_dir(trial))
         folder = run_folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        self._check_finite(f"step {self.state.global_step}")
+        refuse_infinite_weights(self.model, f"step {self.state.global_step}")
         if self.args.should_save:
-            # An earlier checkpoint of this name must not pass for complete while it is written over.
-            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+            open_checkpoint(folder)
+        # Older checkpoints go when this one is closed, and not by the clock.
+        kept, self.args.save_total_limit = self.args.save_total_limit, None
         with explain_failed_saving(folder, run_folder):
-            super()._save_checkpoint(model, trial)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.save_total_limit = kept
+            if self.args.should_save:
+                close_checkpoint(folder)
+                delete_older_checkpoints(run_folder, kept, self.state.best_model_checkpoint)
+        self._saved_step = self.state.global_step
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        # Next, process 0 closes the checkpoint with the Trainer's state: all others must have written theirs.
+        # Next, process 0 closes the checkpoint: all others must have written theirs.
         self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            list_checkpoint_files(output_dir)

@@ -11,7 +11,7 @@ from ...modeling_amif.encoder_loading_amif import check_image_size, copy_weights
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
 from ..checkpoints.lora import add_lora
-from ..checkpoints.model_files import check_model, is_pretrained_only
+from ..checkpoints.model_files import is_pretrained_only, load_checkpoint
 from ..pretraining.objectives import objective_of
 from ..processors import encoder_processor, set_image_size, small_processor
 from ..small_model import small_model
@@ -33,7 +33,7 @@ def build_model(
     name = model_args.model_name_or_path
     keeps_knowledge = False
     if name is not None and not is_pretrained_only(name):
-        model, processor = load_model(name)
+        model, processor = load_checkpoint(name, AmifForVisualQuestionAnswering)
         if training:
             model = at_image_size(model, processor, model_args.image_size, model_args.image_pooling)
         else:
@@ -98,13 +98,6 @@ def new_modules(model_args: VqaModelArguments) -> tuple[str, ...]:
             raise ValueError("--use_lora adapts pretrained weights: give --model_name_or_path, or both encoders.")
         return FUSION_MODULES
     return NEW_AFTER_PRETRAINING if is_pretrained_only(name) else ()
-
-
-def load_model(name_or_path: str) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
-    """A checkpoint in float32, from safetensors alone, with its processor."""
-    check_model(name_or_path)
-    model = AmifForVisualQuestionAnswering.from_pretrained(name_or_path, dtype="float32", use_safetensors=True)
-    return model, AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
 
 
 def at_image_size(

@@ -1,10 +1,11 @@
 """The model that pre-training starts from: a checkpoint, or a new one on pretrained encoders or from nothing."""
 
 from datasets import DatasetDict
-from transformers import AutoModel, AutoProcessor, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
+from ..checkpoints.model_files import load_checkpoint
 from ..checkpoints.provenance import note_held_out, note_trained_on
 from ..data.phantom import phantom_vqa_sentences
 from ..processors import encoder_processor, small_processor
@@ -30,7 +31,7 @@ def build_model(
     if name is not None:
         if (found := objective_of(name)) != model_args.objective:
             raise ValueError(f"{name} was pre-trained with {found}: give --objective {found}.")
-        model, processor = AutoModel.from_pretrained(name, dtype="float32"), AutoProcessor.from_pretrained(name)
+        model, processor = load_checkpoint(name, model_class)
     elif model_args.vision_model is None or model_args.text_model is None:
         size = model_args.image_size or 96
         processor = small_processor(tokenizer_sentences(data_args, splits), size)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import AutoConfig
 
 from ...modeling_amif.aga_amif import AgaForPreTraining
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...modeling_amif.mpma_amif import MpmaForPreTraining
 from ...modeling_amif.pretraining_amif import AmifForPreTraining
 from ...processing_amif import AmifProcessor
-from ..checkpoints.model_files import check_model
+from ..checkpoints.model_files import check_model, load_checkpoint
 from .aga_trainer import AgaPreTrainer, AgaPreTrainingArguments
 from .amif_trainer import AmifPreTrainer, AmifPreTrainingArguments
 from .arguments import AgaModelArguments, MpmaModelArguments, PretrainingModelArguments
@@ -77,9 +77,9 @@ def objective_of(name_or_path: str) -> str:
 def load_pretrained(name_or_path: str) -> tuple[str, AmifDualEncoder, AmifProcessor]:
     """A pre-training checkpoint's objective, its model in float32 on the fastest device, and its processor.
 
-    The errors are those of `objective_of`.
+    The errors are those of `objective_of` and `load_checkpoint`.
     """
     objective = objective_of(name_or_path)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-    model = AutoModel.from_pretrained(name_or_path, dtype="float32").to(device)
-    return objective, model, AutoProcessor.from_pretrained(name_or_path)
+    model, processor = load_checkpoint(name_or_path, AmifDualEncoder)
+    return objective, model.to(device), processor

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 from transformers import AutoModel, AutoProcessor
 
+from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import to_rgb
+from ..checkpoints.model_files import load_all_weights, load_checkpoint
 from ..data.images import open_image
 from ..data.zipped_images import image_file_state
 
@@ -85,7 +87,8 @@ def load_teacher(spec: str, device: str | torch.device = "cpu") -> Teacher:
         device: Where it runs.
 
     Raises:
-        ValueError: If the spec is another, or the model has no image and text embeddings.
+        ValueError: If the spec is another, the model has no image and text embeddings, or some of its weights are
+            missing or not finite.
     """
     kind, _, name = spec.partition(":")
     loaders = {"amif": _load_amif, "hf": _load_hf, "open_clip": _load_open_clip}
@@ -186,10 +189,7 @@ def _fingerprint_of_rows(split: Dataset) -> str:
 
 
 def _load_amif(path: str) -> Teacher:
-    model = AutoModel.from_pretrained(path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
-    if not hasattr(model, "embed_images"):
-        raise ValueError(f"teacher amif:{path} is a {type(model).__name__}; give a checkpoint of run_pretraining.py.")
-    processor = AutoProcessor.from_pretrained(path, trust_remote_code=False)
+    model, processor = load_checkpoint(path, AmifDualEncoder)
     limit = model.config.text_config.max_position_embeddings
     return Teacher(
         model,
@@ -202,7 +202,7 @@ def _load_amif(path: str) -> Teacher:
 
 
 def _load_hf(name: str) -> Teacher:
-    model = AutoModel.from_pretrained(name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
+    model = load_all_weights(AutoModel, name)
     if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
         raise ValueError(f"teacher hf:{name} is a {type(model).__name__}, without image and text features like CLIP's.")
     processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)

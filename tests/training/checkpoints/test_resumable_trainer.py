@@ -14,15 +14,12 @@ import torch
 from small_models import small_model
 from small_runs import build_data, build_processor, trainer
 from transformers import EarlyStoppingCallback, HfArgumentParser, Trainer, TrainerCallback
-from transformers import trainer as transformers_trainer
 from transformers.trainer_callback import TrainerState
 
 from amif import AgaPreTrainingArguments, AmifPreTrainingArguments, AmifVqaArguments, MpmaPreTrainingArguments
-from amif.training.checkpoints.resumable_files import (
-    list_checkpoint_files,
-    newest_complete_checkpoint,
-    training_has_ended,
-)
+from amif.training.checkpoints import resumable_trainer
+from amif.training.checkpoints.checkpoint_files import close_checkpoint, newest_complete_checkpoint
+from amif.training.checkpoints.resumable_files import training_has_ended
 
 SCHEDULE = {"num_train_epochs": 3, "learning_rate": 1e-3, "warmup_steps": 0.1, "augment_images": True}
 
@@ -117,7 +114,8 @@ def kill_at_second_call(monkeypatch, owner, name, after=False):
         (Trainer, "_save", True, "checkpoint-3"),
         (Trainer, "_save_optimizer_and_scheduler", True, "checkpoint-3"),
         (TrainerState, "save_to_json", False, "checkpoint-3"),
-        (transformers_trainer, "rotate_checkpoints", True, "checkpoint-6"),
+        (resumable_trainer, "close_checkpoint", False, "checkpoint-3"),
+        (resumable_trainer, "close_checkpoint", True, "checkpoint-6"),
     ],
 )
 def test_killed_while_saving(tmp_path, processor, data, whole, monkeypatch, caplog, owner, name, after, resumed_from):
@@ -126,7 +124,7 @@ def test_killed_while_saving(tmp_path, processor, data, whole, monkeypatch, capl
         trainer(tmp_path, processor, data, **SCHEDULE).train()
     monkeypatch.undo()
     warnings = []
-    monkeypatch.setattr("amif.training.checkpoints.resumable_files.logger.warning", warnings.append)
+    monkeypatch.setattr("amif.training.checkpoints.checkpoint_files.logger.warning", warnings.append)
     assert newest_complete_checkpoint(tmp_path).name == resumed_from
     assert [Path(text.split()[0]).name for text in warnings] == (
         ["checkpoint-6"] if resumed_from == "checkpoint-3" else []
@@ -295,7 +293,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, processor, data, name):
     trainer(tmp_path, processor, data, num_train_epochs=1, save_strategy="epoch").train()
     folder, mark = tmp_path / "checkpoint-3", tmp_path / "executed"
     torch.save(Bomb(mark), folder / name)
-    list_checkpoint_files(folder)
+    close_checkpoint(folder)
     run = trainer(tmp_path, processor, data, num_train_epochs=2, save_strategy="epoch")
     with pytest.raises(Exception, match=r"[Ww]eights"):
         run.train(resume_from_checkpoint=str(folder))
