@@ -17,6 +17,7 @@ from pathlib import Path
 from datasets import DatasetDict, concatenate_datasets
 from tqdm import tqdm
 
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import load_vqa_dataset
 from amif.training.data.arguments import VqaSourceArguments
 from amif.training.data.image_overlap import ImagePrints, image_prints
@@ -42,6 +43,7 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(AuditArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_output_folder(args.output_dir)
 
     # 2. Data: the splits that the source has, none made from another
     splits = load_languages(args)
@@ -61,7 +63,6 @@ def main() -> None:
 
     # 4. Results
     output = Path(args.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "audit.json", content)
     for table in tables:
         print_table(table)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import rows_with_alike_images
 from amif.training.data.arguments import VqaDataArguments
 from amif.training.data.references import acceptable_answers_of
@@ -76,7 +77,7 @@ def main() -> None:
         blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
         shuffled = [read_rows(file, args, splits, split) for file in args.shuffled or []]
         alike = [read_rows(file, args, splits, split, alike=True) for file in args.shuffled_alike or []]
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
 
     # 3. Measures
@@ -97,7 +98,7 @@ def main() -> None:
 
     # 4. Results
     output, tables, published = Path(args.output_dir), tables_of(metrics, args), published_table(metrics)
-    output.mkdir(parents=True, exist_ok=True)
+    check_output_folder(output)
     write_json(output / "metrics.json", metrics)
     write_html_report(output / "report.html", rows, metrics, tables if published is None else [*tables, published])
     for table in [*tables, published] if args.published and published is not None else tables:

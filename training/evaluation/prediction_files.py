@@ -1,44 +1,54 @@
 """Predictions of any system from a file, matched with the questions by id: nothing is dropped silently."""
 
-import csv
-import io
-import json
 import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers.utils import logging
 
+from ..data.readers.csv_files import read_csv
+from ..data.readers.table_files import check_named_cells, read_json_content, read_json_lines
 from ..data.schema import as_cell
-from .prediction_rows import ScoredAnswer
+from ..data.shown_values import MAX_SHOWN, shown
+from .prediction_rows import COLUMNS, COLUMNS_OF_SOME, ScoredAnswer
+
+logger = logging.get_logger(__name__)
 
 ID_COLUMNS = ("question_id", "id", "qid")
 SUFFIXES = (".json", ".jsonl", ".csv")
 _LISTED = 20
+# Those that count, and those that a `predictions.jsonl` repeats from the data or says of the answer.
+_READ = {*ID_COLUMNS, "prediction", "score", "confidence", *COLUMNS, *COLUMNS_OF_SOME, "correct", "yes_no"}
 
 
 def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
     """Read a JSON, JSON Lines or CSV file with an id and a `prediction` a row.
 
     The id is the column `question_id`, `id` or `qid`. Optional are `score`, a log-likelihood (at most 0), or
-    `confidence`, a probability, of which the logarithm becomes the score. JSON is a list of rows, or one object from
-    ids to predictions. A prediction that is null, or an empty CSV cell, is a withheld answer.
+    `confidence`, a probability, of which the logarithm becomes the score; where a row has both, the score counts. JSON
+    is a list of rows, or one object from ids to predictions. A prediction that is null, or an empty CSV cell, is a
+    withheld answer. Columns that are not read are named in a warning, but for those of our own files.
 
     Returns:
         Predictions by id, in the file's order. Ids are text, so that 7 and "7" are the same.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the suffix is another, there are no rows, a row has no id or prediction, an id comes twice, or a
-            score or confidence is out of its range; with the file and the rows or ids.
+        ValueError: If the suffix is another, the file is damaged, of another encoding or not separated by commas, a
+            column or name comes twice, there are no rows, a row has no id or prediction, an id comes twice, or a score
+            or confidence is no number or out of its range; with the file and the rows or ids.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the file of predictions, of {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: give one of predictions, of {', '.join(SUFFIXES)}.")
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} is none of {', '.join(SUFFIXES)}.")
     rows = _read_rows(path)
     if not rows:
@@ -46,6 +56,8 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
     found = [_id_and_answer(row, f"{path}: row {number} (counted from 0)") for number, row in enumerate(rows)]
     if repeated := [id_ for id_, count in Counter(id_ for id_, _ in found).items() if count > 1]:
         raise ValueError(f"{path}: {len(repeated)} ids come more than once: {_listed(repeated)}. Keep one row of each.")
+    if unread := {name: None for row in rows for name in row if name not in _READ}:
+        logger.warning(f"{path}: not read: the columns {', '.join(map(shown, unread))}.")
     return dict(found)
 
 
@@ -80,71 +92,68 @@ def match_predictions(
 
 
 def _read_rows(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
-            return list(_csv_rows(text, path))
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
-        content = json.loads(text, object_pairs_hook=partial(_without_repeated_names, path))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix[1:]} in UTF-8: {error}.") from error
+    if path.suffix.lower() == ".jsonl":
+        return read_json_lines(path)
+    if path.suffix.lower() == ".csv":
+        rows = read_csv(path)
+        return [row | {"prediction": row["prediction"] or None} if "prediction" in row else row for row in rows]
+    content = read_json_content(path)
     if isinstance(content, dict):
         return [{"id": id_, "prediction": prediction} for id_, prediction in content.items()]
+    if not isinstance(content, list):
+        raise ValueError(
+            f"{path} holds {shown(content)}: give a list of objects with id and prediction, or one object from ids to "
+            "predictions."
+        )
     return content
-
-
-def _csv_rows(text: str, path: Path) -> Iterator[Mapping[str, object]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    for number, row in enumerate(rows):
-        # A comma that is not quoted makes a cell too many, which would cut the answer short.
-        if None in row or None in row.values():
-            raise ValueError(
-                f"{path}: row {number} (counted from 0) has not as many cells as the header "
-                f"({', '.join(rows.fieldnames or [])}). Put answers with commas into quotes."
-            )
-        yield row | {"prediction": row["prediction"] or None} if "prediction" in row else row
-
-
-def _without_repeated_names(path: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
-    names = [name for name, _ in pairs]
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{path}: {len(repeated)} names come more than once in one object: {_listed(repeated)}.")
-    return dict(pairs)
 
 
 def _id_and_answer(row: Any, place: str) -> tuple[str, ScoredAnswer]:
     """What a row says; `place` names the row in messages."""
     if not isinstance(row, dict):
-        raise ValueError(f"{place} is {row!r}, not an object with id and prediction.")
-    name = next((name for name in ID_COLUMNS if row.get(name) not in (None, "")), None)
-    if name is None or "prediction" not in row:
-        raise ValueError(
-            f"{place} has the columns {', '.join(map(str, row))}; it needs one of {', '.join(ID_COLUMNS)}, and "
-            "'prediction'."
-        )
-    answer = row["prediction"]
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
-        raise ValueError(f"{place} predicts {answer!r}, which is no text or number.")
+        raise ValueError(f"{place} is {shown(row)}, not an object with id and prediction.")
     try:
+        check_named_cells(row)
+        id_ = next((id_ for name in ID_COLUMNS if (id_ := as_cell(row.get(name))) is not None), None)
+        if id_ is None or "prediction" not in row:
+            raise ValueError(
+                f"it has the columns {', '.join(map(shown, row))}, and needs one of {', '.join(ID_COLUMNS)} that is "
+                "not empty, and 'prediction'."
+            )
+        place, answer = f"{place}, id {_shortened(id_)}", row["prediction"]
+        if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
+            raise ValueError(f"it predicts {shown(answer)}, which is no text or number.")
         # Numbers are spelled as the data's readers spell answers: 3.0 is 3, and NaN is an empty cell.
-        return str(row[name]), ScoredAnswer(answer if isinstance(answer, str) else as_cell(answer), _score(row))
+        text = as_cell(answer)
+        return id_, ScoredAnswer(answer if isinstance(answer, str) else text, _score(row))
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
+        raise ValueError(f"{place}: {error}") from None
 
 
 def _score(row: Mapping[str, Any]) -> float | None:
-    if row.get("score") not in (None, ""):
-        score = float(row["score"])
+    score, confidence = _number(row, "score"), _number(row, "confidence")
+    if score is not None:
         if score > 1e-3 or math.isnan(score):
             raise ValueError(f"score {score} is no log-likelihood: give one of at most 0, or `confidence` from 0 to 1.")
         return max(score, math.log(sys.float_info.min))
-    if row.get("confidence") not in (None, ""):
-        confidence = float(row["confidence"])
+    if confidence is not None:
         if not 0 <= confidence <= 1:
             raise ValueError(f"confidence {confidence} must lie between 0 and 1.")
         return math.log(max(confidence, sys.float_info.min))
     return None
+
+
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    """A cell that is a number or empty."""
+    value = row.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} {shown(value)} is no number: give one, or leave it out.") from None
 
 
 def _wrong_ids(wrong: Iterable[str], other_splits: Mapping[str, Dataset]) -> list[str]:
@@ -160,4 +169,8 @@ def _wrong_ids(wrong: Iterable[str], other_splits: Mapping[str, Dataset]) -> lis
 
 def _listed(ids: list[str]) -> str:
     more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
-    return ", ".join(ids[:_LISTED]) + more
+    return ", ".join(map(_shortened, ids[:_LISTED])) + more
+
+
+def _shortened(id_: str) -> str:
+    return id_ if len(id_) <= MAX_SHOWN else shown(id_)

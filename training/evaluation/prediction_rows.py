@@ -1,6 +1,5 @@
 """Rows of `predictions.jsonl`: what was asked, what was answered, and whether that is right."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any, NamedTuple, cast
 
 from datasets import Dataset
 
+from ..data.readers.table_files import read_json_lines
 from ..data.references import AcceptableAnswers, acceptable_answers
 from .correctness import is_correct, is_yes_no
 from .finite import check_score
 from .results import Result
 
-_COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
-_COLUMNS_OF_SOME = ("modality", "organ", "template", "rephrasing_of")
+COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
+COLUMNS_OF_SOME = ("modality", "organ", "template", "rephrasing_of")
 
 
 class ScoredAnswer(NamedTuple):
@@ -71,7 +71,7 @@ class Prediction(Result):
 
     def json_fields(self) -> Mapping[str, object]:
         """The data's columns, then what was answered and whether that is right."""
-        columns = {name: getattr(self, name) for name in _COLUMNS}
+        columns = {name: getattr(self, name) for name in COLUMNS}
         answered = {name: getattr(self, name) for name in ("prediction", "score", "correct", "yes_no")}
         return {**columns, **self.further, **answered}
 
@@ -94,7 +94,7 @@ class Prediction(Result):
             score=check_score(line["score"], line["question_id"]),
             correct=line["correct"],
             yes_no=line["yes_no"],
-            further={name: line[name] for name in _COLUMNS_OF_SOME if name in line},
+            further={name: line[name] for name in COLUMNS_OF_SOME if name in line},
         )
 
 
@@ -120,9 +120,9 @@ def prediction_rows(
         ValueError: If the lengths differ, or a score is not finite.
     """
     scores = [None] * len(dataset) if scores is None else scores
-    further = [name for name in _COLUMNS_OF_SOME if name in dataset.column_names]
+    further = [name for name in COLUMNS_OF_SOME if name in dataset.column_names]
     # A data set gives its rows as dictionaries, which its stub does not say.
-    rows = cast(Iterator[dict[str, str | None]], iter(dataset.select_columns([*_COLUMNS, *further])))
+    rows = cast(Iterator[dict[str, str | None]], iter(dataset.select_columns([*COLUMNS, *further])))
     return [
         Prediction.from_json(
             {
@@ -138,7 +138,18 @@ def prediction_rows(
 
 
 def read_prediction_rows(path: str | Path) -> list[Prediction]:
-    """The predictions of a `predictions.jsonl`, as `prediction_rows` made them."""
-    # Not splitlines, which also breaks at the line separators of Unicode, and JSON leaves these inside its strings.
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
-    return [Prediction.from_json(json.loads(line)) for line in lines if line]
+    """The predictions of a `predictions.jsonl`, as `prediction_rows` made them.
+
+    Raises:
+        ValueError: If a line is damaged or is no prediction, naming file and row.
+    """
+    rows = []
+    for number, line in enumerate(read_json_lines(Path(path))):
+        try:
+            rows.append(Prediction.from_json(line))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: row {number} (counted from 0) is no prediction ({error}): it is damaged or another file; "
+                "answer the questions again."
+            ) from None
+    return rows

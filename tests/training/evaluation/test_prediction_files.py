@@ -4,6 +4,7 @@ import math
 import pytest
 from small_evaluations import table
 
+from amif.training.evaluation import prediction_files
 from amif.training.evaluation.prediction_files import match_predictions, read_predictions
 from amif.training.evaluation.prediction_rows import ScoredAnswer
 
@@ -68,40 +69,125 @@ def test_scores_and_confidences_are_log_likelihoods(tmp_path):
     assert read_predictions(path)["4"] == ScoredAnswer(None, None)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("id,prediction\n", "holds no predictions"),
-        ("id,answer\n1,yes\n", "row 0 .*columns id, answer.*'prediction'"),
-        ("id,prediction\n1,yes\n,no\n", "row 1 .*question_id, id, qid"),
-        ("id,prediction\n1,yes\n2,no\n1,no\n2,no\n", "2 ids come more than once: 1, 2"),
-        ("id,prediction,score\n1,yes,3.5\n", r"row 0 .*score 3\.5 is no log-likelihood"),
-        ("id,prediction,confidence\n1,yes,97\n", r"row 0 .*confidence 97\.0 must lie between 0 and 1"),
-        ("id,prediction,score\n1,yes,high\n", "row 0 .*high"),
-        ("id,prediction\n1,left lung, upper lobe\n", "row 0 .*commas into quotes"),
-        ("id,prediction\n1,yes\n2\n", "row 1 .*not as many cells"),
-    ],
-)
-def test_a_bad_row_is_named(tmp_path, content, message):
-    with pytest.raises(ValueError, match=message) as error:
-        read_predictions(write(tmp_path / "p.csv", content))
-    assert "p.csv" in str(error.value)
+HEADER = "id,prediction,score,confidence"
+CSV = {
+    "": "is empty: give a header",
+    "\ufeff": "is empty: give a header",
+    "\n\n": "is empty: give a header",
+    "id,prediction\n": r"holds a header \(id, prediction\) and no rows",
+    "id,answer\n1,yes\n": "row 0 .*columns 'id', 'answer', and needs one of .*'prediction'",
+    "id, prediction\n1,yes\n": "columns 'id', ' prediction', and needs",
+    "id,prediction\n1,yes\n,no\n": "row 1 .*question_id, id, qid that is not empty",
+    "id,prediction\n1,yes\n2,no\n1,no\n2,no\n": "2 ids come more than once: 1, 2",
+    "id,prediction,prediction\n1,yes,no\n": "its header repeats 'prediction'",
+    "id,prediction\n1,left lung, upper lobe\n": "line 2 has 3 cells and the header 2: .*quote texts",
+    "id,prediction\n1,yes\n2\n": "line 3 has 1 cells and the header 2: write an empty cell",
+    "id;prediction\n1;yes\n": "separated by semicolons.*save it with commas",
+    "id\tprediction\n1\tyes\n": "separated by tabs.*save it with commas",
+    'id,prediction\n1,"yes\n2,no\n': "a quote is opened and never closed",
+    "id,prediction\n1," + "a" * 200_000: "longer than 131,072 characters",
+    "id,prediction\n1,y\0es\n": "line 2 holds a zero byte",
+    f"{HEADER}\n1,yes,3.5,\n": r"row 0 .*id 1: score 3\.5 is no log-likelihood",
+    f"{HEADER}\n1,yes,nan,\n": "row 0 .*id 1: score nan is no log-likelihood",
+    f"{HEADER}\n1,yes,inf,\n": "row 0 .*id 1: score inf is no log-likelihood",
+    f"{HEADER}\n1,yes,high,\n": "row 0 .*id 1: score 'high' is no number: give one, or leave it out",
+    f"{HEADER}\n1,yes,,97\n": r"row 0 .*confidence 97\.0 must lie between 0 and 1",
+    f"{HEADER}\n1,yes,,nan\n": "row 0 .*confidence nan must lie between 0 and 1",
+}
+DEEP = "[" * 100_000
+JSON = {
+    "": r"cannot be read as JSON .*: give a complete file, in UTF-8\.",
+    "[{]": r"cannot be read as JSON .*: give a complete file, in UTF-8\.",
+    "null": "holds None: give a list of objects",
+    "5": "holds 5: give a list of objects",
+    '"yes"': "holds 'yes': give a list of objects",
+    "[]": "holds no predictions",
+    "{}": "holds no predictions",
+    "[1, 2]": "row 0 .*is 1, not an object",
+    "[[1, 2]]": r"row 0 .*is \[1, 2\], not an object",
+    '{"1": ["yes"]}': r"row 0 .*id 1: it predicts \['yes'\]",
+    '{"1": true}': "row 0 .*id 1: it predicts True",
+    '{"1": Infinity}': "row 0 .*id 1: inf is neither text nor a number",
+    '{"1": "\\ud800"}': "row 0 .*id 1: .*half a letter",
+    '{"1": "yes", "1": "no"}': r"an object repeats '1'\): keep one of each name\.",
+    '[{"id": 1, "prediction": "yes", "prediction": "no"}]': "an object repeats 'prediction'",
+    '[{"id": [1], "prediction": "yes"}]': r"row 0 .*: \[1\] is neither text nor a number",
+    '[{"id": true, "prediction": "yes"}]': "row 0 .*: True is neither text nor a number",
+    '[{"id": 1, "prediction": "yes", "score": [1]}]': r"row 0 .*id 1: score \[1\] is no number",
+    '[{"id": 1, "prediction": "yes", "score": false}]': "row 0 .*id 1: score False is no number",
+    '[{"id": 1, "prediction": "yes", "confidence": {"a": 1}}]': "row 0 .*id 1: confidence {'a': 1} is no number",
+    f'[{{"id": 1, "prediction": "yes", "score": -1{"0" * 400}}}]': "row 0 .*id 1: score .* is no number",
+    f'[{{"id": 1, "prediction": "{"yes" * 999}", "score": "{"a" * 999}"}}]': r"score 'a*\.\.\.a*' is no number",
+    f'{{"1": {"9" * 5000}}}': r"a number of thousands of digits\): write it as text\.",
+    DEEP: r"lists within lists, too deep\): write rows of texts and numbers\.",
+}
+JSON_LINES = {
+    "": "holds no predictions",
+    "5\n": "row 0 .*is 5, not an object",
+    '[{"id": 1, "prediction": "yes"}]': "row 0 .*not an object with id and prediction",
+    '{"id": 1, "prediction": "yes"}\n{"id": 2, "predic': r"line 2 cannot be read as JSON .*: write one whole row a line\.",
+    '{"id": 1, "prediction": "yes", "prediction": "no"}': r"line 1 .*repeats 'prediction'\): keep one of each name\.",
+    DEEP: r"line 1 .*too deep\): write rows of texts and numbers\.",
+}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.json", "[1, 2]", "row 0 .*is 1, not an object"),
-        ("p.json", '{"1": ["yes"]}', r"row 0 .*predicts \['yes'\]"),
-        ("p.json", '{"1": "yes", "1": "no"}', "1 names come more than once.*: 1"),
-        ("p.json", "[{]", "cannot be read as json"),
-        ("p.txt", "1 yes", r"none of \.json"),
+        (name, content, message)
+        for name, contents in {"p.csv": CSV, "P.CSV": CSV, "p.json": JSON, "p.JSONL": JSON_LINES}.items()
+        for content, message in contents.items()
     ],
+    ids=str,
 )
-def test_a_bad_file_is_named(tmp_path, name, content, message):
+def test_a_bad_file_is_named_with_its_row_and_the_cure(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message) as error:
         read_predictions(write(tmp_path / name, content))
-    assert name in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / name))
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.json", "p.jsonl"])
+def test_a_file_that_is_no_text_is_named_and_not_shown(tmp_path, name):
+    path = tmp_path / name
+    for content, message in {
+        b"\xff\xfei\0d\0": "text in UTF-16 .*save it as UTF-8",
+        "id,prediction\n1,yes".encode("utf-16"): "text in UTF-16 .*save it as UTF-8",
+        b"id,prediction\n1,st\xe9nose\n": "line 2 is no UTF-8 .*save the file as UTF-8",
+        b"PK\x03\x04\0\0": "zero byte",
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message) as error:
+            read_predictions(path)
+        assert str(path) in str(error.value)
+        assert str(error.value).isprintable()
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="is a folder: give the file"):
+        read_predictions(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*none\.csv: give one"):
+        read_predictions(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"none of \.json"):
+        read_predictions(write(tmp_path / "p.txt", "1 yes"))
+
+
+def test_empty_cells_that_spreadsheets_write_part_nothing(tmp_path):
+    content = "id,prediction,,\n1,yes,,\n,,,\n2,,,\n"
+    assert read_predictions(write(tmp_path / "P.CSV", content)) == {
+        "1": ScoredAnswer("yes", None),
+        "2": ScoredAnswer(None, None),
+    }
+
+
+def test_columns_that_are_not_read_are_named(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(prediction_files.logger, "warning", told.append)
+    read_predictions(write(tmp_path / "ours.jsonl", jsonl(OUR_ROWS)))
+    assert not told
+    path = write(tmp_path / "p.csv", "id,prediction,confidance\n1,yes,0.5\n")
+    read_predictions(path)
+    assert told == [f"{path}: not read: the columns 'confidance'."]
 
 
 def test_separators_of_lines_within_an_answer_part_nothing(tmp_path):

@@ -11,6 +11,8 @@ from amif.training.evaluation.result_files import write_jsonl
 CONTRACT = {
     *("question_id", "image_id", "question", "answer", "prediction", "score", "correct", "answer_type", "yes_no")
 }
+LINE = {"question_id": "7", "image_id": "a", "question": "?", "answer": "yes", "answer_type": "closed"}
+LINE |= {"prediction": "no", "score": -0.5, "correct": False, "yes_no": True}
 
 
 def test_prediction_rows_hold_the_contract(rows):
@@ -32,9 +34,7 @@ def test_columns_that_some_data_have_are_kept_with_their_gaps(dataset, tmp_path)
 
 
 def test_a_file_of_an_earlier_version_is_read(tmp_path):
-    line = {"question_id": "7", "image_id": "a", "question": "?", "answer": "yes", "answer_type": "closed"}
-    line |= {"prediction": "no", "score": -0.5, "correct": False, "yes_no": True}
-    (tmp_path / "predictions.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(LINE) + "\n")
     (row,) = read_prediction_rows(tmp_path / "predictions.jsonl")
     assert (row.question_id, row.prediction, row.correct, row.question_type) == ("7", "no", False, None)
     assert row.modality is row.organ is row.wording_of is None
@@ -49,6 +49,23 @@ def test_prediction_rows_refuse_a_lost_prediction(dataset):
 def test_a_score_that_is_no_number_is_named(dataset, score):
     with pytest.raises(ValueError, match=f"question 2 has the score {score}"):
         prediction_rows(dataset, ["yes"] * 5, [None, score, -1.0, None, None])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"question_id": "7", "image', "line 2 cannot be read as JSON"),
+        ("5", "row 1 .*is no prediction"),
+        ('{"question_id": "7"}', "row 1 .*is no prediction .*'image_id'"),
+        (json.dumps(LINE | {"score": math.nan}), "row 1 .*question 7 has the score nan"),
+    ],
+)
+def test_a_line_that_is_no_prediction_is_named(tmp_path, line, message):
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(f"{json.dumps(LINE)}\n{line}")
+    with pytest.raises(ValueError, match=message) as error:
+        read_prediction_rows(path)
+    assert str(path) in str(error.value)
 
 
 def test_images_are_not_opened(dataset):

@@ -44,28 +44,46 @@ def read_json(path: Path) -> list[TableRow]:
     Raises:
         ValueError: If the file is no JSON in UTF-8, holds something else than a list, or an object repeats a name.
     """
-    text = read_text(path)
-    try:
-        rows = json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        reason = "lists within lists, too deep" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path} cannot be read as JSON ({reason}): give a complete file, in UTF-8.") from None
+    rows = read_json_content(path)
     if not isinstance(rows, list):
         raise ValueError(f"{path} holds a {type(rows).__name__}, not a list of rows: write [{{...}}, {{...}}].")
     return rows
 
 
-def _read_json_lines(file: Path) -> list[TableRow]:
-    rows = []
+def read_json_content(path: Path) -> Any:
+    """What a JSON file holds, of whatever kind.
+
+    Raises:
+        ValueError: If the file is no JSON in UTF-8, or an object repeats a name.
+    """
+    return _parsed(read_text(path), str(path), "give a complete file, in UTF-8")
+
+
+def read_json_lines(file: Path) -> list[TableRow]:
+    """The rows of a JSON Lines file, one a line; empty lines are passed over.
+
+    Raises:
+        ValueError: If a line is no JSON in UTF-8, or an object repeats a name.
+    """
     # Not splitlines(), which also cuts at signs that may stand inside of a text.
-    for number, line in enumerate(read_text(file).split("\n"), 1):
-        try:
-            if line.strip():
-                rows.append(json.loads(line, object_pairs_hook=_object))
-        except (ValueError, RecursionError) as error:
-            reason = "lists within lists, too deep" if isinstance(error, RecursionError) else error
-            raise ValueError(f"{file}: line {number} is no JSON ({reason}): write one row a line.") from None
-    return rows
+    lines = enumerate(read_text(file).split("\n"), 1)
+    return [
+        _parsed(line, f"{file}: line {number}", "write one whole row a line") for number, line in lines if line.strip()
+    ]
+
+
+def _parsed(text: str, source: str, cure: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        reason, cure = "lists within lists, too deep", "write rows of texts and numbers"
+    except json.JSONDecodeError as error:
+        reason = str(error)
+    except ValueError as error:
+        reason, cure = str(error), "keep one of each name"
+        if "digits" in reason:
+            reason, cure = "a number of thousands of digits", "write it as text"
+    raise ValueError(f"{source} cannot be read as JSON ({reason}): {cure}.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -87,7 +105,7 @@ def _read_parquet(file: Path) -> Dataset:
 _READERS: dict[str, Callable[[Path], FileTable]] = {
     ".csv": read_csv,
     ".json": read_json,
-    ".jsonl": _read_json_lines,
+    ".jsonl": read_json_lines,
     ".parquet": _read_parquet,
 }
 

@@ -171,7 +171,7 @@ def test_cells_behind_the_last_column(folder):
         ("a.json", b"\xff\xfe", "is text in UTF-16"),
         ("a.json", b'{"image": "good.png"}', "holds a dict, not a list of rows"),
         ("a.json", b"[]", "no column 'image', 'question', 'answer'; it has none"),
-        ("a.jsonl", b'{"image": 1}\n{', "line 2 is no JSON"),
+        ("a.jsonl", b'{"image": 1}\n{', "line 2 cannot be read as JSON"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"image,question,answer\n", r"a header \(image, question, answer\) and no rows"),
         ("a.csv", b"image,question\n\xff,\xff", r"line 2 is no UTF-8 \(byte 15\)"),
