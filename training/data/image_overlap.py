@@ -10,8 +10,8 @@ import numpy as np
 import PIL.Image
 from datasets import Dataset, Image
 
-from ...processing_amif import to_rgb
-from .images import open_image
+from .images import decode_image
+from .shown_values import shown
 
 # A re-encoded or resized copy differs from its original in 0 to 2 of the 64 bits; unrelated images in about 32.
 MAX_HASH_DISTANCE = 4
@@ -42,6 +42,9 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     Args:
         dataset: Rows with `image` and `image_id`.
         progress: Wraps the loop over images, as tqdm does.
+
+    Raises:
+        ValueError: If an image cannot be read; the message names its file and row.
     """
     image_ids = list(dataset["image_id"])
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(image_ids)))}
@@ -49,7 +52,8 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     ids = sorted(first_rows)
     pixels, hashes, thumbnails = [], np.zeros(len(ids), dtype=np.uint64), np.zeros((len(ids), 4096), dtype=np.float32)
     for place in progress(range(len(ids))):
-        image = to_rgb(open_image(undecoded[first_rows[ids[place]]]["image"]))
+        row = first_rows[ids[place]]
+        image = decode_image(undecoded[row]["image"], f"row {row} (counted from 0), image id {shown(ids[place])}")
         pixels.append(hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest())
         hashes[place] = int(str(imagehash.dhash(image)), 16)
         grey = image.convert("L").resize(_THUMBNAIL, PIL.Image.Resampling.BILINEAR)

@@ -9,8 +9,9 @@ import PIL.Image
 from datasets import Dataset, Image
 from transformers.utils import logging
 
-from .images import ImageCell, open_image
+from .images import ImageCell, decode_image
 from .schema import KIND_COLUMNS, kind_columns, kind_of
+from .shown_values import shown
 
 logger = logging.get_logger(__name__)
 
@@ -51,7 +52,8 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
         replaced = {}
         for image_id, image in images.items():
             file = io.BytesIO()
-            PIL.Image.new("RGB", open_image(image).size).save(file, format="PNG")
+            where = f"row {first_rows[image_id]} (counted from 0), image id {shown(image_id)}"
+            PIL.Image.new("RGB", decode_image(image, where).size).save(file, format="PNG")
             replaced[image_id] = {"bytes": file.getvalue(), "path": None}
     else:
         groups = [list(images)] if how == "shuffle" else _alike_images(dataset)

@@ -11,6 +11,7 @@ import PIL.Image
 from tqdm.auto import tqdm
 
 from ...processing_amif import to_rgb
+from ...processing_amif.images_amif import IMAGE_FORMATS
 from .zipped_images import is_zipped, read_zipped
 
 
@@ -37,25 +38,46 @@ def image_id_of(cell: ImageCell | str) -> str | None:
     return hashlib.sha256(cell["bytes"]).hexdigest()[:16] if cell["bytes"] else cell["path"]
 
 
-def open_image(value: PIL.Image.Image | ImageCell) -> PIL.Image.Image:
+def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
     """The image of an `image` cell: a PIL image, or an undecoded cell. The pixels are read only when used.
 
     Raises:
-        ValueError: If there is no such file, or it is no image.
+        ValueError: If there is no such file, or it is no image of `IMAGE_FORMATS`.
     """
     if isinstance(value, PIL.Image.Image):
         return value
+    if value is None:
+        raise ValueError("there is no image: every row needs one")
     name = value["path"] or "embedded in the data"
     try:
-        image = PIL.Image.open(image_file(value))
-    except Exception as error:  # forty formats' plugins raise all kinds of errors for damaged files
-        reason = "it is no image, or of an unknown format" if isinstance(error, PIL.UnidentifiedImageError) else error
+        image = PIL.Image.open(image_file(value), formats=IMAGE_FORMATS)
+    except FileNotFoundError:
+        raise ValueError(f"the image {name} is not there: put it back, or leave its rows out") from None
+    except Exception as error:  # the formats' plugins raise all kinds of errors for damaged files
+        none = f"it is no image of the formats {', '.join(IMAGE_FORMATS)}"
+        reason = none if isinstance(error, PIL.UnidentifiedImageError) else error
         cure = (
             "save as PNG what amif.processing_amif.read_dicom gives" if ".dcm" in name else "give a complete image file"
         )
         raise ValueError(f"cannot read the image {name} ({reason}): {cure}") from None
     image.filename = name  # for messages about its pixels
     return image
+
+
+def decode_image(value: PIL.Image.Image | ImageCell | None, where: str) -> PIL.Image.Image:
+    """`to_rgb` of an `image` cell.
+
+    Args:
+        value: As for `open_image`.
+        where: The row that shows it, which the message of an error begins with.
+
+    Raises:
+        ValueError: If its file has vanished since it was listed, or it cannot be read.
+    """
+    try:
+        return to_rgb(open_image(value))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}.") from None
 
 
 def image_file(cell: ImageCell) -> io.BytesIO | str:

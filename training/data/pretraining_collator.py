@@ -10,10 +10,11 @@ import PIL.Image
 import torch
 from transformers import BatchEncoding, PreTrainedModel
 
-from ...processing_amif import AmifProcessor, normalize_report, to_rgb
+from ...processing_amif import AmifProcessor, normalize_report
 from ...processing_amif.processing_amif import MAX_REPORT_LENGTH
-from .images import open_image
+from .images import decode_image
 from .pretraining_rows import PretrainingItem, stable_id
+from .shown_values import shown
 
 
 class Embedder(Protocol):
@@ -67,16 +68,25 @@ class AmifPreTrainingCollator:
             With `word_pieces`: `continued` (B, L) bool, True where a token continues the word of the token before.
 
         Raises:
-            ValueError: If a report holds no word or an image cannot be read.
+            ValueError: If a study has no image, or one that cannot be read, or a report holds no word; the message
+                names the study and the file.
         """
         pairs = []
         for row in rows:
+            number, positions = len(row["images"]), row.get("view_positions")
+            if not number or (positions and len(positions) != number):
+                known = f", and {len(positions)} view positions" if positions else ""
+                raise ValueError(f"{_name_of(row)}: it has {number} images{known}. Correct the row, or leave it out.")
             draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
-            pairs.append(choose_views(len(row["images"]), row.get("view_positions"), draw)[: self.views])
+            pairs.append(choose_views(number, positions, draw)[: self.views])
         views = [self._open(row, pair) for row, pair in zip(rows, pairs, strict=True)]
         images = [opened[place] for place in range(self.views) for opened in views]
         encoded = self.processor(images=images)
-        reports = self.processor.encode_reports([row["text"] for row in rows], max_length=self.max_report_length)
+        try:
+            reports = self.processor.encode_reports([row["text"] for row in rows], max_length=self.max_report_length)
+        except ValueError as error:
+            wordless = [_name_of(row) for row in rows if not normalize_report(row["text"] or "")]
+            raise ValueError(f"{next(iter(wordless), 'reports')}: {error}.") from None
         return {
             # The processor encodes an object once, also where it is both views of a study.
             "pixel_values": encoded["pixel_values"][encoded["image_index"]],
@@ -89,13 +99,17 @@ class AmifPreTrainingCollator:
         }
 
     def _open(self, row: PretrainingItem, pair: tuple[int, ...]) -> list[PIL.Image.Image]:
-        opened = {place: to_rgb(open_image(row["images"][place])) for place in set(pair)}
+        opened = {place: decode_image(row["images"][place], _name_of(row)) for place in set(pair)}
         if self.augmentation is None:
             return [opened[place] for place in pair]
         return [
             self.augmentation(opened[place], epoch=row["epoch"], row=2 * row["row"] + view)
             for view, place in enumerate(pair)
         ]
+
+
+def _name_of(row: PretrainingItem) -> str:
+    return f"study {shown(row['study_id'])} (row {row['row']}, counted from 0)"
 
 
 def report_groups(rows: Iterable[Mapping[str, Any]]) -> list[int]:

@@ -1,16 +1,15 @@
 """The one form that every reader of image-report pairs gives, and what of a source can be used."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
-import PIL.Image
 from datasets import Dataset, DatasetDict, Features, Image, List, Value
 from transformers.utils import logging
 
 from ...processing_amif import normalize_report
+from .images import open_image
 from .schema import compare_counts
 
 logger = logging.get_logger(__name__)
@@ -135,10 +134,11 @@ def has_words(text: str | None) -> bool:
 
 def begins_like_an_image(image: str | Path | bytes) -> bool:
     """Whether a file, or encoded bytes, begin like an image that can be opened."""
+    embedded = isinstance(image, bytes)
     try:
-        with PIL.Image.open(io.BytesIO(image) if isinstance(image, bytes) else image):
+        with open_image({"bytes": image if embedded else None, "path": None if embedded else str(image)}):
             return True
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+    except ValueError:
         return False
 
 

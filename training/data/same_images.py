@@ -10,6 +10,7 @@ from datasets import Dataset, Image
 from transformers.utils import logging
 
 from .images import ImageCell, image_file
+from .shown_values import shown
 from .zipped_images import is_zipped
 
 logger = logging.get_logger(__name__)
@@ -26,26 +27,35 @@ def same_images(splits: Mapping[str, Dataset]) -> dict[Place, Place]:
 
     Args:
         splits: Rows of the schema.
+
+    Raises:
+        FileNotFoundError: If an image has vanished since it was listed.
     """
     by_size: dict[int, list[tuple[Place, ImageCell]]] = defaultdict(list)
-    for split in sorted(splits, key=lambda name: (name != "train", name != "validation")):
-        rows = splits[split]
-        undecoded = rows.select_columns(["image", "image_id"]).cast_column("image", Image(decode=False))
-        first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows["image_id"])))}
-        for image_id, row in sorted(first_rows.items(), key=lambda item: item[1]):
-            cell: ImageCell = undecoded[row]["image"]
-            by_size[_size(cell)].append(((str(split), image_id), cell))
     found: dict[Place, Place] = {}
-    for alike in by_size.values():
-        if len(alike) == 1:
-            continue
-        first: dict[bytes, Place] = {}
-        for place, cell in alike:
-            file = image_file(cell)
-            content = Path(file).read_bytes() if isinstance(file, str) else file.getvalue()
-            original = first.setdefault(hashlib.sha256(content).digest(), place)
-            if original != place:
-                found[place] = original
+    place = ("", "")
+    try:
+        for split in sorted(splits, key=lambda name: (name != "train", name != "validation")):
+            rows = splits[split]
+            undecoded = rows.select_columns(["image", "image_id"]).cast_column("image", Image(decode=False))
+            first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows["image_id"])))}
+            for image_id, row in sorted(first_rows.items(), key=lambda item: item[1]):
+                cell: ImageCell = undecoded[row]["image"]
+                place = (str(split), image_id)
+                by_size[_size(cell)].append((place, cell))
+        for alike in by_size.values():
+            first: dict[bytes, Place] = {}
+            for place, cell in alike if len(alike) > 1 else ():
+                file = image_file(cell)
+                content = Path(file).read_bytes() if isinstance(file, str) else file.getvalue()
+                original = first.setdefault(hashlib.sha256(content).digest(), place)
+                if original != place:
+                    found[place] = original
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{place[0]}, image id {shown(place[1])}: the image {error.filename} cannot be read any more "
+            f"({error.strerror}): put it back, or leave its rows out."
+        ) from None
     return found
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import PIL.Image
 import torch
 
-from ...processing_amif import AmifProcessor, to_rgb
-from .images import open_image
+from ...processing_amif import AmifProcessor
+from .images import decode_image
 from .references import normal_form
+from .shown_values import shown
 from .vqa_rows import VqaItem
 
 
@@ -33,6 +34,9 @@ class AmifVqaCollator:
             (B,), the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places
             in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the
             normalised answer, -100 for padding. All but the first are int64.
+
+        Raises:
+            ValueError: If an image has vanished or is damaged; the message names its file and row.
         """
         first_rows: dict[str, VqaItem] = {}
         for row in rows:
@@ -57,9 +61,8 @@ class AmifVqaCollator:
         return {"pixel_values": encoded["pixel_values"][encoded["image_index"]]}
 
     def _open(self, row: VqaItem) -> PIL.Image.Image:
-        if self.augmentation is None:
-            return open_image(row["image"])  # which the processor decodes
-        return self.augmentation(to_rgb(open_image(row["image"])), epoch=row["epoch"], row=row["row"])
+        image = decode_image(row["image"], f"row {row['row']} (counted from 0), image id {shown(row['image_id'])}")
+        return image if self.augmentation is None else self.augmentation(image, epoch=row["epoch"], row=row["row"])
 
     def _encode_labels(self, answers: Sequence[str | None]) -> dict[str, torch.Tensor]:
         known = [normal_form(answer) for answer in answers if answer is not None]

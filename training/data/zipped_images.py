@@ -62,8 +62,15 @@ def image_file_state(path: str) -> str:
     """The path of an image cell with size and time of change of the file on disk, for a zip's image those of the zip.
 
     Two states are equal only where nothing has been written in between, without an image being read.
+
+    Raises:
+        FileNotFoundError: If it is not there.
     """
-    status = os.stat(path.rsplit("::", 1)[1] if is_zipped(path) else path)
+    try:
+        status = os.stat(path.rsplit("::", 1)[1] if is_zipped(path) else path)
+    except OSError as error:
+        message = f"the image {path} cannot be found ({error.strerror}): put it back, or leave its rows out."
+        raise FileNotFoundError(message) from None
     return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
