@@ -30,15 +30,16 @@ from datasets import DatasetDict
 from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.model_files import check_evaluated_checkpoint
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
+from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.data import StrongAugmentation
-from amif.training.distributed import start_process
+from amif.training.distributed import only_run_in, start_process
 from amif.training.evaluation.result_files import write_json
-from amif.training.pretraining.arguments import PretrainingDataArguments
-from amif.training.pretraining.base_trainer import BasePreTrainer
+from amif.training.pretraining.arguments import PretrainingDataArguments, PretrainingModelArguments
+from amif.training.pretraining.base_trainer import BasePreTrainer, BasePreTrainingArguments
 from amif.training.pretraining.cost import cost_in
 from amif.training.pretraining.ground_truth import ground_truth_metrics
 from amif.training.pretraining.model import build_model, image_size_of, note_data
-from amif.training.pretraining.objectives import OBJECTIVES
+from amif.training.pretraining.objectives import OBJECTIVES, Objective
 from amif.training.pretraining.teacher import add_teacher_embeddings, load_teacher
 from amif.training.recipes import choice_ahead, parse_with_recipe
 
@@ -56,15 +57,29 @@ def main() -> None:
     if not training_args.do_train:
         check_evaluated_checkpoint(model_args.model_name_or_path, training_args.output_dir)
 
-    # 2. Logging, threads, seed
+    # 2. Logging, threads, seed, and a folder of its own
     start_process(training_args)
     check_output_folder(training_args.output_dir)
+    with only_run_in(training_args.output_dir, training_args):
+        run(objective, model_args, data_args, training_args)
+
+
+def run(
+    objective: Objective,
+    model_args: PretrainingModelArguments,
+    data_args: PretrainingDataArguments,
+    training_args: BasePreTrainingArguments,
+) -> None:
+    """Do what is left to do of training and evaluation."""
     plan = plan_run(training_args, model_args.model_name_or_path)
 
-    # 3. Data
+    # 3. Data, and whether they and the arguments are those of the run that is gone on with
     splits = data_args.load()
     for split, studies in splits.items():
         logger.info(f"{data_args.dataset} {split}: {len(studies)} studies")
+    settings = RunSettings.of(training_args, [model_args, data_args], splits.get("train"), splits.get("validation"))
+    if plan.has_ended:
+        settings.check(training_args.output_dir)
     teacher = load_teacher(data_args.teacher, training_args.device) if data_args.teacher_mode == "online" else None
     if teacher is None:
         with training_args.main_process_first():
@@ -86,6 +101,7 @@ def main() -> None:
         augmentation=augmentation if data_args.augment_images else None,
         **({} if teacher is None else {"teacher": teacher}),
     )
+    trainer.run_settings = settings
     metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
     if plan.has_ended:
         trainer.recall_training()

@@ -27,7 +27,8 @@ from amif.training.checkpoints.model_card import write_model_card
 from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
-from amif.training.distributed import start_process
+from amif.training.checkpoints.run_settings import RunSettings
+from amif.training.distributed import only_run_in, start_process
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.prediction_rows import Prediction
@@ -49,13 +50,22 @@ def main() -> None:
     model_args, data_args, training_args = parse_with_recipe(ARGUMENTS, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
     check_evaluation(model_args, training_args)
 
-    # 2. Logging, threads, seed, and what is left to do
+    # 2. Logging, threads, seed, and a folder of its own
     start_process(training_args)
     check_output_folder(training_args.output_dir)
+    with only_run_in(training_args.output_dir, training_args):
+        run(model_args, data_args, training_args)
+
+
+def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, training_args: AmifVqaArguments) -> None:
+    """Do what is left to do of training and evaluation."""
     plan = plan_run(training_args, model_args.model_name_or_path)
 
-    # 3. Data
-    data = load_run_data(data_args, plan.arguments_of(training_args), plan.trains)
+    # 3. Data, and whether they and the arguments are those of the run that is gone on with
+    data = load_run_data(data_args, plan.arguments_of(training_args), training_args.do_train)
+    settings = RunSettings.of(training_args, [model_args, data_args], data.training, data.splits.get("validation"))
+    if plan.has_ended:
+        settings.check(training_args.output_dir)
 
     # 4. Model and processor
     built = replace(model_args, model_name_or_path=plan.start)
@@ -70,11 +80,12 @@ def main() -> None:
     trainer = AmifVqaTrainer(
         model=model,
         args=plan.arguments_of(training_args),
-        train_dataset=data.training,
+        train_dataset=data.training if plan.trains else None,
         eval_dataset=data.splits.get("validation"),
         processing_class=processor,
         candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,
     )
+    trainer.run_settings = settings
     if data_args.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
 

@@ -1,17 +1,30 @@
 """What a run must know about its machine and its sibling processes."""
 
+import ctypes
 import logging
 import os
 import platform
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import torch.distributed.nn.functional
+from filelock import FileLock, Timeout
 from torch.distributed.fsdp import FSDPModule
 from transformers import TrainingArguments, set_seed
 
 logger = logging.getLogger(__name__)
+
+LOCK_NAME = "run.lock"
+
+# The workers of a run that was killed may hold its lock until they notice.
+_SECONDS_TO_DIE = 6.0
+
+# Loaded here, since little may be done between fork and exec.
+_LIBC = ctypes.CDLL(None) if platform.system() == "Linux" else None
+_PR_SET_PDEATHSIG = 1
 
 
 def start_process(args: TrainingArguments) -> None:
@@ -20,6 +33,47 @@ def start_process(args: TrainingArguments) -> None:
     if args.use_cpu:
         logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
     set_seed(args.seed)
+
+
+@contextmanager
+def only_run_in(folder: str | Path, args: TrainingArguments | None = None) -> Iterator[None]:
+    """Keep other runs out of an output folder, whose records they would mix, for as long as this one lasts.
+
+    The lock is the system's, so that a run that is killed leaves none behind.
+
+    Args:
+        folder: It exists.
+        args: Of a run that may have several processes, of which the first holds the lock; None is one process.
+
+    Raises:
+        RuntimeError: If another run is at work there.
+    """
+    if args is not None and args.process_index != 0:
+        yield
+        return
+    lock = FileLock(Path(folder) / LOCK_NAME)
+    try:
+        held = lock.acquire(timeout=_SECONDS_TO_DIE)
+    except Timeout:
+        raise RuntimeError(
+            f"Another run is at work in the output folder {folder}: wait until it has ended or stop it, or give "
+            "another --output_dir."
+        ) from None
+    with held:
+        yield
+
+
+def die_with(parent: int) -> None:
+    """End this process at once when its parent ends, killed or not; where only Linux can do that, elsewhere nothing.
+
+    Args:
+        parent: The process id of the one that started this one.
+    """
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # which has ended in the meantime
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def use_all_cpu_cores() -> int:

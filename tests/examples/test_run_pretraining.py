@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
+from amif.training.distributed import only_run_in
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--dataset", "phantom", "--num_studies", "60", "--num_co_attention_layers", "1", "--num_train_epochs", "1"]
@@ -67,6 +68,27 @@ def test_a_run_that_was_killed_behind_its_training_keeps_what_training_cost(stag
     assert run(*SMALL, "--output_dir", "one", "--resume_from_checkpoint", folder=tmp_path).returncode == 0
     assert json.loads((tmp_path / "one" / "metrics.json").read_text()).keys() == {"validation", "test"}
     assert after["test"]["test_recall_i2t@1"] == before["test"]["test_recall_i2t@1"]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_is_not_gone_on_with_by_other_settings(stages, tmp_path, ended):
+    shutil.copytree(stages[0] / "one", tmp_path / "one")
+    if not ended:
+        (tmp_path / "one" / "trainer_state.json").unlink()
+    other = ["--pooling_mode", "mean", "--max_train_samples", "30", "--logging_steps", "3"]
+    done = run(*SMALL, *other, "--output_dir", "one", "--resume_from_checkpoint", folder=tmp_path)
+    assert done.returncode == 1
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("ValueError")]
+    assert "--max_train_samples is 30 here and null there; --pooling_mode is mean here and cls there" in error
+    assert "training data is 30 rows" in error
+
+
+def test_a_second_run_in_one_output_folder_is_refused(tmp_path):
+    (tmp_path / "one").mkdir()
+    with only_run_in(tmp_path / "one"):
+        done = run(*SMALL, "--output_dir", "one", folder=tmp_path)
+    assert done.returncode == 1
+    assert "Another run is at work in the output folder one: wait until it has ended" in done.stderr
 
 
 def test_a_checkpoint_says_what_it_learned_from_and_what_its_pairs_held_out(tmp_path):

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoProcessor
 
 from amif import AmifForVisualQuestionAnswering
 from amif.training.data import load_vqa_dataset
-from amif.training.distributed import available_cores
+from amif.training.distributed import LOCK_NAME, available_cores, only_run_in
 
 ROOT = Path(__file__).parents[2]
 STUDIES = 60
@@ -109,14 +109,44 @@ def test_no_file_is_written_outside_the_output_folder(trained, tmp_path_factory)
 def test_a_finished_run_that_is_resumed_only_evaluates(trained, tmp_path):
     output = tmp_path / "amif-vqa"
     shutil.copytree(trained[0] / "amif-vqa", output)
-    done = run(*SMALL, "--resume_from_checkpoint", folder=tmp_path)
+    changes_nothing = ["--logging_steps", "3", "--dataloader_num_workers", "1", "--save_total_limit", "2"]
+    done = run(*SMALL, *changes_nothing, "--resume_from_checkpoint", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Training had ended: amif-vqa is evaluated." in done.stderr
+    assert "is not checked" not in done.stderr
     assert lines(output / "predictions.jsonl") == lines(trained[0] / "amif-vqa" / "predictions.jsonl")
     before, after = ((folder / "amif-vqa" / "README.md").read_text() for folder in (trained[0], tmp_path))
     facts = before[before.index("## Training") : before.index("| hardware")]
     assert "| epochs, steps | 1, 1 |" in facts
     assert facts in after, "the card still says how it was trained"
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_is_not_gone_on_with_by_other_settings(trained, tmp_path, ended):
+    """Ended, it was evaluated as if it were the new one; in the middle, other rows ended in a mismatch of sizes."""
+    output = tmp_path / "amif-vqa"
+    shutil.copytree(trained[0] / "amif-vqa", output)
+    if not ended:
+        (output / "trainer_state.json").unlink()
+    other = ["--learning_rate", "0.5", "--seed", "7", "--max_train_samples", "32"]
+    done = run(*SMALL, *other, "--resume_from_checkpoint", folder=tmp_path)
+    assert done.returncode == 1
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("ValueError")]
+    assert f"amif-vqa{'' if ended else '/checkpoint-1'} was trained by other settings" in error
+    assert "--learning_rate is 0.5 here and 0.00015 there; --max_train_samples is 32 here and 64 there" in error
+    assert "--seed is 7 here and 42 there; training data is 32 rows" in error
+    for file in ("metrics.json", "predictions.jsonl", "README.md"):
+        assert (output / file).read_bytes() == (trained[0] / "amif-vqa" / file).read_bytes()
+
+
+def test_a_second_run_in_one_output_folder_is_refused(trained, tmp_path):
+    output = tmp_path / "amif-vqa"
+    output.mkdir()
+    with only_run_in(output):
+        done = run(*SMALL, folder=tmp_path)
+    assert done.returncode == 1
+    assert "RuntimeError: Another run is at work in the output folder amif-vqa: wait until it has ended" in done.stderr
+    assert {path.name for path in output.iterdir()} == {LOCK_NAME}
 
 
 def test_two_processes_train_and_answer_each_question_once(trained, tmp_path):

@@ -31,6 +31,7 @@ from .model_files import load_all_weights, refuse_infinite_weights
 from .provenance import parameter_facts
 from .publishing import publish_checkpoint
 from .resumable_files import checkpoint_to_resume, explain_failed_saving
+from .run_settings import RunSettings
 
 logger = logging.get_logger(__name__)
 
@@ -74,6 +75,10 @@ class ResumableTrainer(Trainer):
     `weights_only=True`; `training_args.bin`, a pickle, is not written. A checkpoint of a model with adapters holds the
     adapters alone.
 
+    Attributes:
+        run_settings: What the weights follow from, written beside each checkpoint and compared when one is gone on
+            from; None, as without a script, compares nothing.
+
     Args:
         model: The model to train.
         args: The arguments.
@@ -93,6 +98,7 @@ class ResumableTrainer(Trainer):
         if has_lora(model) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError("LoRA does not go with FSDP or DeepSpeed here: leave out either.")
         self.parameter_facts: dict[str, Any] = {}
+        self.run_settings: RunSettings | None = None
         self._stop_on_sigterm, self._step_start = StopOnSigterm(self), StepStart()
         self.add_callback(self._stop_on_sigterm)
         self.add_callback(self._step_start)
@@ -108,15 +114,19 @@ class ResumableTrainer(Trainer):
             **kwargs: As for `transformers.Trainer.train`.
 
         Raises:
-            ValueError: If the named checkpoint is not complete, or a loss or gradient norm is not finite, naming the
-                step; see `FiniteSteps`.
+            ValueError: If the named checkpoint is not complete, or is of other settings than `run_settings`; or a loss
+                or gradient norm is not finite, naming the step; see `FiniteSteps`.
             MemoryError: If memory runs out in a step; the one before it is saved.
         """
         checkpoint = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
+        if checkpoint is not None and self.run_settings is not None:
+            self.run_settings.check(checkpoint)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # It says that training has ended; see `training_has_ended`.
             (Path(self.args.output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
+            if self.run_settings is not None:
+                self.run_settings.write(self.args.output_dir)
         self.parameter_facts = parameter_facts(self.model)
         logger.info(f"Training {self.parameter_facts['parameters']}.")
         self._finite_steps, self._saved_step = FiniteSteps(), None
@@ -296,3 +306,5 @@ class ResumableTrainer(Trainer):
         super()._save_rng_state(output_dir)
         # Next, process 0 closes the checkpoint: all others must have written theirs.
         self.accelerator.wait_for_everyone()
+        if self.args.should_save and self.run_settings is not None:
+            self.run_settings.write(output_dir)

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
+
+from ..distributed import die_with
 
 # Runs one script; called with its path, its arguments, the working folder and the file for its output.
 Launch = Callable[[Path, list[str], Path, Path], None]
@@ -37,7 +40,8 @@ def fork_script(script: Path, arguments: list[str], folder: Path, log: Path) -> 
     Raises:
         RuntimeError: If the script fails; with the end of its output.
     """
-    process = multiprocessing.get_context("fork").Process(target=_run_forked, args=(script, arguments, folder, log))
+    words = (os.getpid(), script, arguments, folder, log)
+    process = multiprocessing.get_context("fork").Process(target=_run_forked, args=words)
     # Python swallows what a signal's handler raises in the hooks around a fork.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process.start()
@@ -51,7 +55,8 @@ def fork_script(script: Path, arguments: list[str], folder: Path, log: Path) -> 
     _check_exit(process.exitcode, script, log)
 
 
-def _run_forked(script: Path, arguments: list[str], folder: Path, log: Path) -> None:
+def _run_forked(parent: int, script: Path, arguments: list[str], folder: Path, log: Path) -> None:
+    die_with(parent)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Open until this process ends; what is written below Python goes there too.
@@ -69,7 +74,11 @@ def start_script(script: Path, arguments: list[str], folder: Path, log: Path) ->
     """Run a script in a new interpreter; arguments and errors are those of `fork_script`."""
     with open(log, "a", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [sys.executable, str(script), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
+            [sys.executable, str(script), *arguments],
+            cwd=folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            preexec_fn=partial(die_with, os.getpid()) if os.name == "posix" else None,
         )
         try:
             process.wait()

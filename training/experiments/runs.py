@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ..distributed import available_cores
+from ..distributed import available_cores, only_run_in
 from ..evaluation.prediction_rows import Prediction, read_prediction_rows
 from ..evaluation.result_files import write_json
 from ..evaluation.results import Result
@@ -189,16 +189,19 @@ class Experiments:
         return record
 
     def complete(self, runs: Sequence[Run]) -> None:
-        """Do all of `runs`, and what they need, that is not done, and say how far it is and how long it may take."""
-        ordered = self.outstanding(runs)
-        logger.info(f"{len(ordered)} runs to do in {self.folder}.")
-        if self._launch is fork_script:
-            for script in sorted({run.script for run in ordered}):
-                runpy.run_path(str(self.scripts / script), run_name="imported")  # once, for all that are forked
-        with stopping_on_sigterm():
+        """Do all of `runs`, and what they need, that is not done, and say how far it is and how long it may take.
+
+        Raises:
+            RuntimeError: If another process is at work in this folder, or a script fails.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with only_run_in(self.folder), stopping_on_sigterm():
+            ordered = self.outstanding(runs)
+            logger.info(f"{len(ordered)} runs to do in {self.folder}.")
+            if self._launch is fork_script:
+                for script in sorted({run.script for run in ordered}):
+                    runpy.run_path(str(self.scripts / script), run_name="imported")  # once, for all that are forked
             for place, run in enumerate(ordered):
-                if self.is_done(run):  # another process works in this folder too
-                    continue
                 left = self.seconds_left(ordered[place:])
                 estimate = "" if left is None else f", about {left / 60:.0f} minutes left"
                 logger.info(f"[{place + 1}/{len(ordered)}] {run.name}, seed {run.arguments.get('seed')}{estimate}")

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import pytest
 from run_records import write_record
 
+from amif.training.distributed import only_run_in
 from amif.training.experiments.launching import fork_script, start_script
 from amif.training.experiments.runs import LOG_NAME, Experiments, Run, RunFolder
 
@@ -114,6 +116,37 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path, scripts):
     lab.complete([two])
     assert lab.record(two).metrics == {"figure": 3}
     assert started(tmp_path / "runs").count(one.name) == 1
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere the lock of its folder alone guards a run")
+@pytest.mark.parametrize("launch", [fork_script, start_script])
+def test_a_run_dies_with_the_process_that_started_it(tmp_path, scripts, launch):
+    """SIGKILL, which nobody can catch, left the script at work in the folder that the next process goes on in."""
+    one, two = chain(1, 2, pause=1)
+    folder = tmp_path / "runs"
+    process = multiprocessing.get_context("fork").Process(
+        target=Experiments(folder, scripts, launch).complete, args=([two],)
+    )
+    process.start()
+    deadline = time.monotonic() + 60
+    while (not (folder / "started.txt").is_file() or len(started(folder)) < 2) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    time.sleep(1.5)
+    assert not (folder / two.name / "metrics.json").exists(), "it did not outlive its parent"
+    Experiments(folder, scripts, launch).complete([two])
+    assert started(folder) == [one.name, two.name, two.name], "what was done is kept"
+    assert Experiments(folder, scripts).record(two).metrics == {"figure": 3}
+
+
+def test_two_processes_in_one_folder_are_refused(tmp_path, scripts):
+    lab = Experiments(tmp_path / "runs", scripts)
+    (tmp_path / "runs").mkdir()
+    with only_run_in(tmp_path / "runs"), pytest.raises(RuntimeError, match=r"Another run is at work in .*runs: wait"):
+        lab.complete(chain(1))
+    assert not (tmp_path / "runs" / "started.txt").exists()
+    lab.complete(chain(1))
 
 
 def test_seconds_left_are_means_of_a_kind(tmp_path, scripts):
