@@ -298,6 +298,8 @@ class ResumableTrainer(Trainer):
             finally:
                 self.args.save_total_limit = kept
             if self.args.should_save:
+                if self.run_settings is not None:
+                    self.run_settings.write(folder)
                 close_checkpoint(folder)
                 delete_older_checkpoints(run_folder, kept, self.state.best_model_checkpoint)
         self._saved_step = self.state.global_step
@@ -306,5 +308,3 @@ class ResumableTrainer(Trainer):
         super()._save_rng_state(output_dir)
         # Next, process 0 closes the checkpoint: all others must have written theirs.
         self.accelerator.wait_for_everyone()
-        if self.args.should_save and self.run_settings is not None:
-            self.run_settings.write(output_dir)
