@@ -88,7 +88,6 @@ class AmifProcessor(ProcessorMixin):
         self,
         images: AmifImage | Sequence[AmifImage] | None = None,
         text: str | Sequence[str] | None = None,
-        return_tensors: str | None = "pt",
         **options: Any,
     ) -> BatchFeature:
         """Prepare images, questions or pairs of both.
@@ -100,9 +99,9 @@ class AmifProcessor(ProcessorMixin):
         Args:
             images: One image or a list, each as `to_rgb` accepts it.
             text: One question or a list.
-            return_tensors: "pt" or "np"; None leaves lists.
-            **options: Of the tokenizer and the image processor, as transformers' `ProcessingKwargs` has them: flat,
-                such as `padding`, `truncation` and `max_length`, or in dictionaries `text_kwargs`, `images_kwargs` and
+            **options: `return_tensors`: "pt" by default, or "np"; None leaves lists. Beside it the options of
+                the tokenizer and the image processor, as transformers' `ProcessingKwargs` has them: flat, such as
+                `padding`, `truncation` and `max_length`, or in dictionaries `text_kwargs`, `images_kwargs` and
                 `common_kwargs`. By default questions are padded to the longest and cut at `max_question_length`; what
                 a tokenizer has saved of these does not count, since encoders bring lengths of their pre-training.
 
@@ -116,7 +115,7 @@ class AmifProcessor(ProcessorMixin):
                 cannot be read, or an option would pad on the left or make several rows of a question.
         """
         options = {**options.pop("common_kwargs", {}), **options}
-        return_tensors = options.pop("return_tensors", return_tensors)
+        return_tensors = options.pop("return_tensors", "pt")
         of_images, of_text = self._sort_options(options)
         if images is None and text is None:
             raise ValueError("nothing to process: pass images=, text= or both")
