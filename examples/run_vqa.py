@@ -37,7 +37,7 @@ from amif.training.evaluation.result_files import append_test_evaluation, write_
 from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import adapt, build_model
-from amif.training.fine_tuning.splits import load_run_data, note_validation, with_new_questions
+from amif.training.fine_tuning.splits import load_run_data, note_validation, with_new_questions, with_readable_answers
 from amif.training.recipes import parse_with_recipe
 from amif.training.reports.tables import format_table
 
@@ -70,6 +70,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     # 4. Model and processor
     built = replace(model_args, model_name_or_path=plan.start)
     model, processor = build_model(built, data_args, data.splits, plan.trains)
+    data = with_readable_answers(data, model, processor, data_args.on_bad_row)
     note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
         note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])

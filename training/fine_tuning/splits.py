@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
+from ...modeling_amif.input_checks_amif import position_limit
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
+from ...processing_amif import AmifProcessor
 from ..data import load_questions
+from ..data.answer_lengths import check_answer_lengths
 from ..data.mixtures import add_training_sets, leave_out_shown_images
 from ..data.splits import evaluated_split
 from .answer_checks import check_training_answers
@@ -66,6 +69,32 @@ def with_new_questions(data: RunData, data_args: FineTuningDataArguments) -> Run
     questions = load_questions(data_args.predict_file, **data_args.question_options)
     splits = DatasetDict(data.splits | {"test": questions})
     return replace(data, name=data_args.predict_file, splits=splits, eval_split="test")
+
+
+def with_readable_answers(
+    data: RunData, model: AmifForVisualQuestionAnswering, processor: AmifProcessor, on_bad_row: str
+) -> RunData:
+    """The rows whose answers, which are learned from and ranked, the model's decoder has positions for.
+
+    Args:
+        data: The questions of a run.
+        model: What answers them.
+        processor: Its processor.
+        on_bad_row: As for `check_answer_lengths`.
+
+    Raises:
+        ValueError: If an answer is longer and rows are not skipped.
+    """
+    limit = position_limit(model.decoder)
+    if limit is None:
+        return data
+    kept = check_answer_lengths(data.splits, processor.encode_answers, limit, on_bad_row)
+    training = data.training
+    if training is not None and training is data.splits["train"]:
+        training = kept["train"]
+    elif training is not None:
+        training = check_answer_lengths({"training": training}, processor.encode_answers, limit, on_bad_row)["training"]
+    return replace(data, splits=kept, training=training)
 
 
 def load_splits(data_args: FineTuningDataArguments, training: bool) -> DatasetDict:

@@ -5,12 +5,19 @@ import pytest
 from datasets import DatasetDict
 from PIL import Image
 from small_models import small_model
-from small_runs import build_data
+from small_runs import build_data, build_processor
 
 from amif.training.evaluation.protocols import candidate_answers
 from amif.training.fine_tuning import splits as vqa_splits
 from amif.training.fine_tuning.arguments import FineTuningDataArguments
-from amif.training.fine_tuning.splits import load_splits, note_validation, of_question_types, training_rows
+from amif.training.fine_tuning.splits import (
+    RunData,
+    load_splits,
+    note_validation,
+    of_question_types,
+    training_rows,
+    with_readable_answers,
+)
 
 
 @pytest.fixture
@@ -53,6 +60,28 @@ def test_training_without_training_questions_is_refused(tmp_path):
     assert load_splits(own, training=False).keys() == {"test"}
     with pytest.raises(ValueError, match=r"test_b\.csv has no training questions, but test: .* rename it"):
         load_splits(own, training=True)
+
+
+def test_an_answer_longer_than_the_decoder_is_a_bad_row_of_whatever_is_learned_or_ranked(splits):
+    """It passed the load, and stopped training where the batch that held it came."""
+    model, processor = small_model(), build_processor()
+    rows = splits["train"]
+    long = [*rows["answer"][:20], "dark " * 600, *rows["answer"][21:]]
+    long_rows = rows.remove_columns("answer").add_column("answer", long)
+    for data in (
+        RunData("own", DatasetDict({"train": long_rows, "test": rows}), long_rows, "test"),
+        RunData("own", DatasetDict({"train": rows, "validation": long_rows}), rows, "validation"),
+        RunData("own", DatasetDict({"train": rows, "test": rows}), long_rows, "test"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"row 20 .*\(question id '10 what is it'\) has 602 tokens, and "
+        ):
+            with_readable_answers(data, model, processor, "error")
+        kept = with_readable_answers(data, model, processor, "skip")
+        before = sum(map(len, (*data.splits.values(), data.training)))
+        assert sum(map(len, (*kept.splits.values(), kept.training))) == before - sum(
+            "dark " * 600 in part["answer"][:] for part in (*data.splits.values(), data.training)
+        )
 
 
 def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch):
