@@ -11,7 +11,7 @@ from transformers.processing_utils import ImagesKwargs, ProcessingKwargs, Proces
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
-from .answer_normalization_amif import normalize_answer
+from .answer_normalization_amif import normalize_answer, plain_characters
 from .images_amif import AmifImage, to_rgb, unique_images
 from .report_normalization_amif import normalize_report
 
@@ -94,7 +94,7 @@ class AmifProcessor(ProcessorMixin):
 
         Lists of equal length pair up; a single image goes with every question, a single question with every image. An
         image is encoded once a call however often it is given: entries are the same image when they are the same object
-        or the same path, whatever their pixels.
+        or the same path, whatever their pixels. Questions are read in `plain_characters`.
 
         Args:
             images: One image or a list, each as `to_rgb` accepts it.
@@ -134,7 +134,8 @@ class AmifProcessor(ProcessorMixin):
             pixels = self.image_processor(images=images, **of_images, return_tensors=return_tensors)
             encoded |= {"pixel_values": pixels["pixel_values"], "image_index": image_index}
         if questions:
-            words = [question.lower() for question in questions] if self.lowercase else questions
+            words = [plain_characters(question) for question in questions]
+            words = [question.lower() for question in words] if self.lowercase else words
             room = {"truncation": True, "max_length": self.max_question_length}
             of_text = of_text if of_text.get("truncation") is False else room | of_text
             encoded |= _tokenize(self.tokenizer, words, return_tensors, **of_text)
@@ -287,7 +288,7 @@ def _checked_texts(texts: Sequence[str], kind: str) -> list[str]:
     if not texts:
         raise ValueError(f"the list of {kind}s is empty: pass at least one {kind}")
     for position, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not plain_characters(text).strip():
             raise ValueError(f"{kind} {position} is {text!r}: every {kind} must be a string that is not empty")
     return texts
 

@@ -1,11 +1,14 @@
 import json
 import random
+import sys
+import unicodedata
 
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
 from amif.processing_amif import normalize_answer
+from amif.processing_amif.answer_normalization_amif import plain_characters
 
 
 def _vqa_rad_answers(data_dir):
@@ -54,6 +57,78 @@ def _vqa_med_answers(data_dir):
 )
 def test_text(answer, expected):
     assert normalize_answer(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("st\u00e9nose", "st\u00e9nose"),
+        ("ste\u0301nose", "st\u00e9nose"),
+        ("STE\u0301NOSE", "st\u00e9nose"),
+        ("e'\u0301tat", "\u00e9tat"),
+        ("left\u200b lung\ufeff", "left lung"),
+        ("le\u00adft", "left"),
+        ("left\u200d\u2060\u202e", "left"),
+        ("heart\ufe0f", "heart"),
+        ("\U000e0061yes", "yes"),
+        ("y\x00es\x7f", "yes"),
+        ("yes\x85no", "yes no"),
+        ("ＹＥＳ！", "yes"),
+        ("ＭＲＩ／ＦＬＡＩＲ", "mri/flair"),
+        ("Ｘ－ｒａｙ", "xray"),
+        ("３．４　ｃｍ", "3.4 cm"),
+        ("５％", "5%"),
+        ("１，０００ ml", "1000 ml"),
+        ("﹙iv﹚﹐ no﹒", "iv no"),
+        ("正常。", "正常"),
+        ("肝、脾", "肝 脾"),
+        ("2、300", "2 300"),
+        ("ﾊｲ", "ハイ"),
+        ("ｶﾞﾝ", "ガン"),
+        ("10²", "10²"),
+        ("½ lobe", "½ lobe"),
+        ("H₂O", "h₂o"),
+        ("ﬁbrosis", "ﬁbrosis"),
+        ("№ 5", "№ 5"),
+    ],
+)
+def test_characters_that_look_alike_are_one_and_others_stay(answer, expected):
+    assert normalize_answer(answer) == expected
+
+
+UNSEEN = [
+    "\u200b",
+    "\u200b\u200c\u200d\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\ufe0f",
+    "\u034f",
+    "\u3164",
+    "\uffa0",
+    "\x00",
+    "\x7f",
+    " \u202e ",
+]
+
+
+@pytest.mark.parametrize("text", [*UNSEEN, "\u3000", "。", "？", "．．．"])
+def test_what_shows_nothing_is_no_answer(text):
+    with pytest.raises(ValueError, match="holds no word or number"):
+        normalize_answer(text)
+
+
+def test_every_character_has_one_form():
+    """Whatever its width, and however its accents are written; twice is once."""
+    for number in range(sys.maxunicode + 1):
+        character = chr(number)
+        if unicodedata.category(character) in ("Cn", "Co", "Cs"):  # of nobody, of private use, half a letter
+            continue
+        plain = plain_characters(character)
+        assert plain_characters(plain) == plain, hex(number)
+        assert plain_characters(unicodedata.normalize("NFD", character)) == plain, hex(number)
+        assert not any(unicodedata.category(one) == "Cf" for one in plain), hex(number)
+        answer = f"a{character}b{character}"
+        assert normalize_answer(normalize_answer(answer)) == normalize_answer(answer), hex(number)
 
 
 @pytest.mark.parametrize(

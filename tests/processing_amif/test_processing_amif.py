@@ -144,6 +144,13 @@ def test_lowercase(processor, tokenizer):
     assert _words(kept, kept(text="Yes")["input_ids"][0])[1] == "Yes"
 
 
+def test_questions_are_read_in_plain_characters(processor):
+    plain = processor(text="Is there a mass?")["input_ids"]
+    for text in ("Ｉｓ　ｔｈｅｒｅ　ａ　ｍａｓｓ？", "Is the\u200bre a mass?\ufeff"):
+        assert torch.equal(processor(text=text)["input_ids"], plain)
+    assert torch.equal(*(processor(text=text)["input_ids"] for text in ("st\u00e9nose", "ste\u0301nose")))
+
+
 def test_numpy_and_lists(processor):
     tensors = processor(images=_image(0), text="mass")
     arrays = processor(images=_image(0), text="mass", return_tensors="np")
@@ -292,7 +299,7 @@ def test_lengths_that_do_not_pair_up(processor):
         processor(images=[_image(0), _image(1)], text=["a"] * 3)
 
 
-@pytest.mark.parametrize("question", ["", "  ", None, 3])
+@pytest.mark.parametrize("question", ["", "  ", "\u200b", " \ufeff\x00", None, 3])
 def test_question_that_is_no_text(processor, question):
     with pytest.raises(ValueError, match="question 1 is"):
         processor(text=["a mass", question])
@@ -305,7 +312,8 @@ def test_nothing_to_process(processor, inputs):
 
 
 @pytest.mark.parametrize(
-    ("answers", "message"), [([], "empty"), ("yes", "put it in a list"), (["yes", ""], "answer 1")]
+    ("answers", "message"),
+    [([], "empty"), ("yes", "put it in a list"), (["yes", ""], "answer 1"), (["yes", "\u200b"], "answer 1")],
 )
 def test_answers_that_are_no_list_of_texts(processor, answers, message):
     with pytest.raises(ValueError, match=message):

@@ -12,6 +12,11 @@ from amif.processing_amif import normalize_report
         ("T1/T2 \u2013 \u201clesion\u201d.", "t1 t2 lesion"),
         ("Kanüle °C ±2", "kanüle °c ±2"),
         (" ... ", ""),
+        ("Ste\u0301nose, le\u200bft '\u0301", "sténose left ́"),
+        ("e'\u0301", "é"),
+        ("ＣＴ：正常。１．５ｃｍ", "ct 正常 1.5cm"),
+        ("10² ½", "10² ½"),
+        ("\u200b\ufeff", ""),
     ],
 )
 def test_known_forms(report, expected):

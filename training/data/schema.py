@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypedDict
 from datasets import Dataset, Features, Image, Value
 from transformers.utils import logging
 
+from ...processing_amif.answer_normalization_amif import plain_characters
 from .references import normal_form
 from .shown_values import shown
 
@@ -51,9 +52,9 @@ class VqaRow(TypedDict):
 
 
 def as_text(value: Any) -> str | None:
-    """`value` as a string; None for None and for blank text. Numbers, which some files use as answers, are spelled."""
+    """`value` as a string; None for None and for text that shows nothing. Numbers, as some answers are, are spelled."""
     text = None if value is None else str(value)
-    return text if text and text.strip() else None
+    return text if text and plain_characters(text).strip() else None
 
 
 def as_cell(value: Any) -> str | None:

@@ -1,5 +1,6 @@
 """What two results must share to be comparable."""
 
+import ast
 import hashlib
 import inspect
 import json
@@ -29,9 +30,19 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def code_sha256(source: str) -> str:
+    """sha256 of what Python code does: comments, docstrings and the layout of its lines do not count."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            said = ast.get_docstring(node, clean=False) is not None
+            node.body = node.body[said:] or [ast.Pass()]
+    return _sha256(ast.unparse(tree))  # and not ast.dump, whose fields differ from one version of Python to the next
+
+
 @dataclass(frozen=True)
 class Normalizer(Result):
-    """What brings answers to their normal form: its name, and the sha256 of its source."""
+    """What brings answers to their normal form: its name, and `code_sha256` of its file."""
 
     name: str
     source_sha256: str
@@ -70,7 +81,7 @@ def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: i
         answer_type_counts=_counts([row.answer_type for row in rows]),
         yes_no_counts=_counts([CLOSED_OR_OPEN[row.yes_no] for row in rows]),
         questions_sha256=_sha256(questions),
-        normalizer=Normalizer(normalize_answer.__name__, _sha256(source)),
+        normalizer=Normalizer(normalize_answer.__name__, code_sha256(source)),
         versions={package: version(package) for package in _PACKAGES},
         protocol=protocol,
         seed=seed,

@@ -7,7 +7,8 @@ from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_cell, as_
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(3, "3"), (0, "0"), (1.5, "1.5"), ("yes ", "yes "), ("", None), ("  ", None), (None, None)]
+    ("value", "text"),
+    [(3, "3"), (0, "0"), (1.5, "1.5"), ("yes ", "yes "), ("", None), ("  ", None), ("\u200b", None), (None, None)],
 )
 def test_as_text(value, text):
     assert as_text(value) == text

@@ -1,6 +1,12 @@
+import inspect
 from dataclasses import replace
 
-from amif.training.evaluation.fingerprint import evaluation_fingerprint
+import pytest
+
+from amif.processing_amif import answer_normalization_amif
+from amif.training.evaluation.fingerprint import code_sha256, evaluation_fingerprint
+
+NORMALIZER = inspect.getsource(answer_normalization_amif)
 
 
 def test_fingerprint_names_the_questions_whatever_their_order(rows):
@@ -14,3 +20,37 @@ def test_fingerprint_names_the_questions_whatever_their_order(rows):
         evaluation_fingerprint(changed, protocol="clean", seed=3, command="c").questions_sha256
         != fingerprint.questions_sha256
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "rewritten"),
+    [
+        ('"""The one normaliser of answers', '"""The only normaliser of answers'),
+        ("lower case; white space of any kind", "white space of any kind; lower case"),
+        ("# a sign that has vanished", "# this one"),
+        ("\n\n\ndef normalize_answer", "\n# A comment.\n\n\n\ndef normalize_answer"),
+        ('"""Bring a text to the characters', '"""' + "Reworded. " * 20 + "Bring a text to the characters"),
+    ],
+)
+def test_another_wording_is_no_other_normaliser(written, rewritten):
+    assert NORMALIZER.count(written) == 1
+    assert code_sha256(NORMALIZER.replace(written, rewritten)) == code_sha256(NORMALIZER)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed"),
+    [
+        ("[‐‑‒–—−]", "[‐‑‒–—]"),
+        (".lower()", ".upper()"),
+        ('"、": ", "', '"、": ","'),
+        ('category == "Cf"', 'category == "Cc"'),
+    ],
+)
+def test_another_rule_is_another_normaliser(rule, changed):
+    assert NORMALIZER.count(rule) == 1
+    assert code_sha256(NORMALIZER.replace(rule, changed)) != code_sha256(NORMALIZER)
+
+
+def test_the_fingerprint_names_the_normalisers_rules(rows):
+    normalizer = evaluation_fingerprint(rows, protocol="clean", seed=3, command="c").normalizer
+    assert (normalizer.name, normalizer.source_sha256) == ("normalize_answer", code_sha256(NORMALIZER))

@@ -101,7 +101,8 @@ def _header(file: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
                 f"{file} is separated by {word}, as its header {shown(','.join(names))} shows: save it with commas."
             )
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{file} cannot be read as CSV: its header repeats {', '.join(map(shown, repeated))}.")
+        named = ", ".join(map(shown, repeated))
+        raise ValueError(f"{file} cannot be read as CSV: its header repeats {named}: keep one column of each name.")
     return names
 
 

@@ -81,7 +81,7 @@ def _parsed(text: str, source: str, cure: str) -> Any:
         reason = str(error)
     except ValueError as error:
         reason, cure = str(error), "keep one of each name"
-        if "digits" in reason:
+        if reason.startswith("Exceeds the limit"):
             reason, cure = "a number of thousands of digits", "write it as text"
     raise ValueError(f"{source} cannot be read as JSON ({reason}): {cure}.")
 
