@@ -93,8 +93,8 @@ def check_image_index(image_index: Any, num_images: int, num_texts: int, device:
             raise ValueError(f"{num_images} images and {num_texts} texts: give image_index, the image of each text.")
         return
     _check_tensor("image_index", image_index, IDS, "(texts,)", device)
-    if len(image_index) != num_texts:
-        raise ValueError(f"image_index has {len(image_index)} entries for {num_texts} texts: give one for each.")
+    if image_index.shape[0] != num_texts:
+        raise ValueError(f"image_index has {image_index.shape[0]} entries for {num_texts} texts: give one for each.")
     if _may_be_read(image_index) and ((image_index < 0) | (image_index >= num_images)).any():
         raise ValueError(
             f"image_index holds {image_index.min().item()} to {image_index.max().item()}, and there are {num_images} "

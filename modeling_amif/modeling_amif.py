@@ -162,7 +162,7 @@ class AmifModel(AmifEncoders):
         if image_states is None:
             image_states = self.encode_images(cast(torch.Tensor, pixel_values))
         check_image_states(image_states, self.config.vision_config.hidden_size, device)
-        check_image_index(image_index, len(image_states), len(input_ids), device)
+        check_image_index(image_index, image_states.shape[0], input_ids.shape[0], device)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         image = self.project_images(image_states)

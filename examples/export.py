@@ -1,0 +1,41 @@
+"""Write a checkpoint that answers as `torch.export` programs and as ONNX files.
+
+    pip install "amif[export]"
+    python examples/export.py --model amif-vqa --output_dir exported
+
+Its image encoder, its joint encoder (text, co-attention and knowledge fusion) and one step of its decoder take any
+number of images and questions of any length. docs/export.md says how to answer with them.
+"""
+
+import argparse
+import sys
+
+from transformers import AutoModel, AutoProcessor
+
+import amif  # noqa: F401  (registers the Auto classes)
+from amif.training.checkpoints.exported_parts import export_parts
+from amif.training.checkpoints.model_files import is_pretrained_only
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        if is_pretrained_only(arguments.model):
+            raise ValueError(f"{arguments.model} comes from pre-training and cannot answer: fine-tune it first.")
+        model = AutoModel.from_pretrained(arguments.model, dtype="float32")
+        for file in export_parts(model, arguments.output_dir):
+            print(file)
+        AutoProcessor.from_pretrained(arguments.model).save_pretrained(arguments.output_dir)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f"export.py: {error}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
+    parser.add_argument("--output_dir", default="exported", help="Folder of the files and the processor.")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
