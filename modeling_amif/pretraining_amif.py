@@ -28,6 +28,10 @@ class AmifPreTrainingOutput(ModelOutput):
         fused_text_states: (B, t, d), the report after reading the first view.
         image_token_mask: (B, p) bool, True for patches.
         text_token_mask: (B, t) bool, True for words: not [CLS], [SEP] or padding.
+        negative_image_states: (B, p, d), the first view after reading the hard negative's report; it means nothing
+            where there is none.
+        negative_text_states: (B, t, d), that report after reading the view.
+        negative_text_mask: (B, t) bool, as `text_token_mask`, of that report.
         matching_logits: (K, 2B, 2), by kind, the first K of `MATCHING_KINDS`: B positive pairs, then B hard negatives.
             Where a hard negative was skipped its logits mean nothing.
     """
@@ -39,6 +43,9 @@ class AmifPreTrainingOutput(ModelOutput):
     fused_text_states: torch.Tensor | None = None
     image_token_mask: torch.Tensor | None = None
     text_token_mask: torch.Tensor | None = None
+    negative_image_states: torch.Tensor | None = None
+    negative_text_states: torch.Tensor | None = None
+    negative_text_mask: torch.Tensor | None = None
     matching_logits: torch.Tensor | None = None
 
 
@@ -120,6 +127,9 @@ class AmifForPreTraining(AmifDualEncoder):
             "fused_text_states": fused_text[: len(text)],
             "image_token_mask": patch_mask(image),
             "text_token_mask": word_mask(mask),
+            "negative_image_states": fused_image[len(text) :],
+            "negative_text_states": fused_text[len(text) :],
+            "negative_text_mask": word_mask(mask[report]),
             "matching_logits": self.matching_head(torch.cat(pair, dim=-1)).unsqueeze(0),
         }
 

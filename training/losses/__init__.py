@@ -22,6 +22,7 @@ from .reconstruction import image_reconstruction_loss, normalised_patches, repor
 from .similarity import cosine_similarities
 from .soft_labels import one_hot_labels, soft_label_alignment, soft_labels
 from .token_contrast import local_alignment, read_across, token_contrast
+from .transport_contrast import transport_contrast
 
 __all__ = [
     "HARD_NEGATIVE",
@@ -54,6 +55,7 @@ __all__ = [
     "soft_labels",
     "sparsify",
     "token_contrast",
+    "transport_contrast",
     "transport_cost",
     "transport_loss",
     "transport_plan",

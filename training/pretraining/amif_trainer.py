@@ -19,10 +19,12 @@ from ..losses import (
     sample_hard_negatives,
     soft_label_alignment,
     soft_labels,
+    transport_contrast,
     transport_cost,
     transport_plan,
 )
 from ..losses.global_alignment import TEMPERATURE_OF, TERMS_OF_INTRA, batch_similarities, global_loss
+from ..losses.transport_contrast import CONTRASTS
 from .base_trainer import BasePreTrainer, BasePreTrainingArguments
 from .teacher import Teacher
 
@@ -48,7 +50,27 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
         default=None, metadata={"help": "Weight of L_global; None: 1 in stage global, 0 in stage local."}
     )
     local_weight: float = field(default=1.0, metadata={"help": "Weight of L_local in stage local."})
+    local_contrast: str = field(
+        default="none",
+        metadata={
+            "help": "L_local against the transport cost with the hard negative's report: margin or softplus; none is "
+            "the paper's equation 9, which makes all image tokens alike."
+        },
+    )
+    local_margin: float = field(
+        default=0.5, metadata={"help": "How far local_contrast wants the own cost below the other, of 0 to 2."}
+    )
+    detach_image_tokens: bool = field(
+        default=False, metadata={"help": "L_local moves the report's tokens alone, not the image's."}
+    )
     hard_negative_weight: float = field(default=1.0, metadata={"help": "Weight of L_HN in stage local."})
+    hard_negative_warmup: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the steps over which hard negatives go from any other study, all alike, to draws from "
+            "the soft labels; 0 draws from these at once, as the paper does."
+        },
+    )
     matching_kinds: str = field(
         default="all",
         metadata={"help": "Pairs that are matched: all, or image_text alone, as the authors' code has it."},
@@ -62,6 +84,7 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
         "stage": ("global", "local"),
         "intra": tuple(TERMS_OF_INTRA),
         "matching_kinds": ("all", "image_text"),
+        "local_contrast": CONTRASTS,
     }
 
     def __post_init__(self) -> None:
@@ -71,6 +94,8 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
             self.freeze_encoders = self.stage == "local"
         if not self.minimises_global:
             self.freeze_temperatures = True  # nothing else reads them
+        if not 0 <= self.hard_negative_warmup <= 1:
+            raise ValueError(f"--hard_negative_warmup {self.hard_negative_warmup}: give a share of the steps, 0 to 1.")
         super().__post_init__()
 
     @property
@@ -144,7 +169,8 @@ class AmifPreTrainer(BasePreTrainer):
         if hard_negatives is not None:
             terms |= self._local_terms(output, hard_negatives)
             matching = sum(terms[f"matching_{kind}"] for kind in self._matching_kinds)
-            loss = loss + self.args.local_weight * terms["transport"] + self.args.hard_negative_weight * matching
+            local = terms.get("transport_contrast", terms["transport"])
+            loss = loss + self.args.local_weight * local + self.args.hard_negative_weight * matching
         self._keep(terms)
         return loss, output
 
@@ -183,8 +209,10 @@ class AmifPreTrainer(BasePreTrainer):
     ) -> torch.Tensor:
         """Hard negatives of the studies of this process's batch, among themselves (equation 11).
 
-        A softmax over a part of a batch is the softmax over the whole, rescaled: drawing among local studies needs no
-        other process.
+        Over the first `hard_negative_warmup` of the steps they are drawn from a mixture of all others alike and the
+        labels, whose share grows from 0 to 1; in evaluation from the labels. Studies of one report are no negatives of
+        each other. A softmax over a part of a batch is the softmax over the whole, rescaled: drawing among local
+        studies needs no other process.
 
         Args:
             inputs: The batch, with `text_group`.
@@ -198,7 +226,12 @@ class AmifPreTrainer(BasePreTrainer):
         if teacher is not None:
             first = self.args.process_index * len(same)
             own = slice(first, first + len(same))
-            weights = torch.stack([self._labels(teacher[name][0, own, own]) for name in ("i2t", "i2i", "t2t")])
+            labels = torch.stack([self._labels(teacher[name][0, own, own]) for name in ("i2t", "i2i", "t2t")])
+            steps = self.args.hard_negative_warmup * self.state.max_steps
+            share = min(1.0, self.state.global_step / steps) if steps and self.model.training else 1.0
+            weights, alike = labels, weights
+            if share < 1:
+                weights = share * _distribution(labels, same) + (1 - share) * _distribution(alike, same)
         generator = self._evaluation_generator(same.device)
         weights = weights[: len(self._matching_kinds)]
         return torch.stack([sample_hard_negatives(weight, same, generator) for weight in weights], dim=1)
@@ -228,9 +261,15 @@ class AmifPreTrainer(BasePreTrainer):
         if image is None or text is None or matching_logits is None:
             raise ValueError("The model gave no fused states: call it with hard_negatives.")
         masks = output.image_token_mask, output.text_token_mask
-        cost = transport_cost(image, text, *masks)
-        plan = transport_plan(cost, *masks, solver=self.args.transport_solver)
-        terms = {"transport": (plan * cost).sum(dim=(1, 2)).mean()}
+        own, plan = self._transport(image, text, *masks)
+        terms = {"transport": own.mean()}
+        if self.args.local_contrast != "none":
+            negative = output.negative_image_states, output.negative_text_states
+            other, _ = self._transport(*negative, masks[0], output.negative_text_mask)
+            losses = transport_contrast(own, other, self.args.local_contrast, self.args.local_margin)
+            # A study without a hard negative has no other cost to lie below.
+            terms["transport_contrast"] = losses.masked_fill(hard_negatives[:, 0] < 0, 0).mean()
+            self._keep({"transport_of_negatives": other.mean()})
         labels = [matching_labels(negatives) for negatives in hard_negatives.unbind(dim=1)]
         matches = list(zip(self._matching_kinds, matching_logits, labels, strict=True))
         terms |= {f"matching_{kind}": matching_loss(logits, label) for kind, logits, label in matches}
@@ -241,6 +280,21 @@ class AmifPreTrainer(BasePreTrainer):
             self._keep({"token_cosine_image": mean_token_cosine(image, masks[0])})
             self._keep({"token_cosine_text": mean_token_cosine(text, masks[1])})
         return terms
+
+    def _transport(
+        self, image: torch.Tensor, text: torch.Tensor, image_mask: torch.Tensor, text_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Costs (B,) of the cheapest plans between the tokens of B pairs, and the plans (B, p, t)."""
+        image = image.detach() if self.args.detach_image_tokens else image
+        cost = transport_cost(image, text, image_mask, text_mask)
+        plan = transport_plan(cost, image_mask, text_mask, solver=self.args.transport_solver)
+        return (plan * cost).sum(dim=(1, 2)), plan
+
+
+def _distribution(weights: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
+    """Rows of weights as distributions over what is not forbidden; zeros where all is."""
+    allowed = weights.masked_fill(forbidden, 0)
+    return allowed / allowed.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(allowed.dtype).tiny)
 
 
 def _global_similarities(images: torch.Tensor, texts: torch.Tensor) -> dict[str, torch.Tensor]:

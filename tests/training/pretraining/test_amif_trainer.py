@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from transformers import BertTokenizer, ViTImageProcessor
 
 from amif import AmifForPreTraining, AmifPreTrainer, AmifPreTrainingArguments, AmifProcessor
+from amif.modeling_amif.pretraining_amif import AmifPreTrainingOutput
 from amif.training.data import AmifPreTrainingCollator
 from amif.training.losses import sample_hard_negatives, transport_loss
 from amif.training.pretraining import amif_trainer
@@ -144,6 +145,81 @@ def test_local_stage_is_equations_9_and_13(tmp_path, matching_kinds, count):
     transport = transport_loss(output.fused_image_states[:, 1:], output.fused_text_states[:, 1:-1]).item()
     global_loss = sum(global_loss_by_hand(output, inputs, soft=True).values())
     assert loss.item() == pytest.approx(0.5 * transport + 3 * matching + 0.25 * global_loss, rel=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("contrast", ["margin", "softplus"])
+def test_the_own_plan_is_contrasted_with_that_of_the_hard_negatives_report(tmp_path, contrast):
+    """The other cost is the one of a batch in which each image comes with its hard negative's report."""
+    inputs, model = batch() | {"hard_negatives": HARD_NEGATIVES}, small_pretraining_model()
+    run = trainer(tmp_path, stage="local", hard_negative_weight=0.0, local_contrast=contrast, local_margin=0.3)
+    loss, output = run.compute_loss(model, inputs, return_outputs=True)
+    reports = HARD_NEGATIVES[:, 0].clamp(min=0)
+    exchanged = model(
+        inputs["pixel_values"],
+        inputs["input_ids"][reports],
+        inputs["attention_mask"][reports],
+        hard_negatives=HARD_NEGATIVES,
+    )
+    own, other = (
+        [
+            transport_loss(image[1:].unsqueeze(0), text[1:-1].unsqueeze(0)).item()
+            for image, text in zip(pairs.fused_image_states, pairs.fused_text_states, strict=True)
+        ]
+        for pairs in (output, exchanged)
+    )
+    assert HARD_NEGATIVES[:, 0].tolist() == [1, 0, 3, -1], "the last study has none to lie below"
+    apart = [mine - theirs + 0.3 for mine, theirs in zip(own, other, strict=True)][:3]
+    by_hand = [max(0, x) if contrast == "margin" else math.log(1 + math.exp(x)) for x in apart]
+    assert loss.item() == pytest.approx(sum(by_hand) / 4, rel=1e-5)
+    assert run._terms[False, "transport"][0].item() == pytest.approx(sum(own) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_image_tokens_move_for_the_plan_unless_they_are_detached(tmp_path, detach):
+    generator = torch.Generator().manual_seed(0)
+    states = [torch.randn(4, size, 8, generator=generator, requires_grad=True) for size in (5, 6, 5, 6)]
+    image_mask, text_mask = torch.ones(4, 5, dtype=torch.bool), torch.ones(4, 6, dtype=torch.bool)
+    output = AmifPreTrainingOutput(
+        fused_image_states=states[0],
+        fused_text_states=states[1],
+        negative_image_states=states[2],
+        negative_text_states=states[3],
+        image_token_mask=image_mask,
+        text_token_mask=text_mask,
+        negative_text_mask=text_mask,
+        matching_logits=torch.zeros(1, 8, 2),
+    )
+    arguments = {"matching_kinds": "image_text", "local_contrast": "softplus", "detach_image_tokens": detach}
+    run = trainer(tmp_path, stage="local", **arguments)
+    terms = run._local_terms(output, torch.tensor([[1], [0], [3], [2]]))
+    terms["transport_contrast"].backward()
+    moved = [state.grad is not None and state.grad.abs().sum() > 0 for state in states]
+    assert moved == [not detach, True, not detach, True]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("step", "share"), [(0, 0.0), (5, 0.5), (10, 1.0), (20, 1.0)])
+def test_negatives_go_from_all_alike_to_the_labels(tmp_path, step, share):
+    """Of 100 steps a tenth warms up: frequencies among five studies, of which one has the first's report."""
+    model = small_pretraining_model().train()
+    run = trainer(tmp_path, model, stage="local", hard_negative_warmup=0.1, soft_label_temperature=1.0)
+    run.state.max_steps, run.state.global_step = 100, step
+    similarity = torch.tensor([0.3, 2.0, 1.0, 0.0, 5.0]).expand(5, 5)
+    teacher = {name: similarity.unsqueeze(0) for name in ("i2t", "i2i", "t2t")}
+    torch.manual_seed(0)
+    groups = {"text_group": torch.tensor([0, 1, 2, 3, 0])}
+    drawn_here = torch.stack([run.draw_hard_negatives(groups, teacher)[0] for _ in range(4000)])
+    frequencies = torch.bincount(drawn_here.flatten(), minlength=5) / drawn_here.numel()
+    odds = [math.exp(value) for value in (2.0, 1.0, 0.0)]
+    expected = [share * value / sum(odds) + (1 - share) / 3 for value in odds]
+    assert frequencies.tolist() == pytest.approx([0, *expected, 0], abs=0.02)
+    assert frequencies[[0, 4]].tolist() == [0, 0]
+
+
+def test_a_warmup_of_more_than_the_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"--hard_negative_warmup 1\.5: give a share of the steps, 0 to 1"):
+        trainer(tmp_path, stage="local", hard_negative_warmup=1.5)
 
 
 def gradients_of(loss, model):
@@ -368,7 +444,8 @@ from test_amif_trainer import batch, small_pretraining_model, trainer
 
 folder, stage = sys.argv[1:]
 model = small_pretraining_model()
-pretrainer = trainer(folder, model, stage=stage, use_cpu=True, freeze_encoders=False, global_weight=1.0)
+arguments = {"freeze_encoders": False, "global_weight": 1.0, "local_contrast": "softplus"}
+pretrainer = trainer(folder, model, stage=stage, use_cpu=True, **arguments)
 assert dist.get_world_size() == 2
 rank = dist.get_rank()
 whole = torch.load(folder + "/batch.pt", weights_only=True)
@@ -402,7 +479,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, stage):
     script = tmp_path / "one_of_two.py"
     script.write_text(ONE_OF_TWO)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2]), *sys.path])
     run = subprocess.run(
         [*command, str(tmp_path), stage],
         capture_output=True,
@@ -413,7 +490,8 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, stage):
     assert run.returncode == 0, run.stderr
     loss, gradients = torch.load(tmp_path / "two.pt", weights_only=True)
     model = small_pretraining_model()
-    whole = trainer(tmp_path, model, stage=stage, freeze_encoders=False, global_weight=1.0).compute_loss(model, inputs)
+    arguments = {"freeze_encoders": False, "global_weight": 1.0, "local_contrast": "softplus"}
+    whole = trainer(tmp_path, model, stage=stage, **arguments).compute_loss(model, inputs)
     whole.backward()
     assert_close(loss, whole.detach(), rtol=1e-5, atol=0)
     expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
