@@ -1,6 +1,6 @@
 """DICOM files as 8-bit images. Only what describes the pixels is read: names and numbers of patients stay behind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,7 +26,7 @@ WINDOW_PRESETS = {
 }
 CT_WINDOW = "abdomen"
 
-Window = int | str | Sequence[float]
+Window = int | str | tuple[float, float] | list[float]
 
 _Found = TypeVar("_Found")
 

@@ -20,6 +20,7 @@ MIRROR_NO_FILE = {
     "examples/test_help.py",
     "modeling_amif/test_old_layout.py",
     "modeling_amif/test_visible_patches_cost.py",
+    "processing_amif/test_any_dicom.py",
     "processing_amif/test_any_input.py",
     "training/data/test_any_rows.py",
     "training/test_two_processes.py",

@@ -68,8 +68,8 @@ class AmifPreTrainingCollator:
             With `word_pieces`: `continued` (B, L) bool, True where a token continues the word of the token before.
 
         Raises:
-            ValueError: If a study has no image, or one that cannot be read, or a report holds no word; the message
-                names the study and the file.
+            ValueError: If a study has no image, or one that cannot be read, a report holds no word, or a teacher's
+                embedding has no direction or another width; the message names the study and the file.
         """
         pairs = []
         for row in rows:
@@ -143,18 +143,37 @@ def _ask_teacher(
 
 def _teacher_embeds(rows: Sequence[PretrainingItem], pairs: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
     embeds = {}
-    images = [torch.as_tensor(row["teacher_image_embeds"]).float() for row in rows if "teacher_image_embeds" in row]
-    texts = [torch.as_tensor(row["teacher_text_embeds"]).float() for row in rows if "teacher_text_embeds" in row]
-    if images:
-        views = [
-            image if image.ndim == 1 else image[pair[view]]
-            for view in range(len(pairs[0]))
-            for image, pair in zip(images, pairs, strict=True)
-        ]
-        embeds["teacher_image_embeds"] = torch.stack(views)
-    if texts:
-        embeds["teacher_text_embeds"] = torch.stack(texts)
+    if any("teacher_image_embeds" in row for row in rows):
+        by_row = [_vectors(row, "teacher_image_embeds", pair) for row, pair in zip(rows, pairs, strict=True)]
+        embeds["teacher_image_embeds"] = _stacked(rows, [own[view] for view in range(len(pairs[0])) for own in by_row])
+    if any("teacher_text_embeds" in row for row in rows):
+        embeds["teacher_text_embeds"] = _stacked(rows, [_vectors(row, "teacher_text_embeds", (0,))[0] for row in rows])
     return embeds
+
+
+def _vectors(row: PretrainingItem, column: str, places: Sequence[int]) -> list[torch.Tensor]:
+    """A row's vectors of the images at `places`, which may be one for the whole study."""
+    try:
+        vectors = torch.as_tensor(row.get(column), dtype=torch.float32)
+        found = [vectors if vectors.ndim == 1 else vectors[place] for place in places]
+        if all(vector.ndim == 1 and vector.isfinite().all() and vector.any() for vector in found):
+            return found
+    except (TypeError, ValueError, IndexError, RuntimeError):
+        pass
+    raise ValueError(
+        f"{_name_of(row)}: {column} is no vector, nor one for each image, of finite numbers that are not all 0."
+    )
+
+
+def _stacked(rows: Sequence[PretrainingItem], vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+    width = len(vectors[0])
+    odd = next((place for place, vector in enumerate(vectors) if len(vector) != width), None)
+    if odd is not None:
+        raise ValueError(
+            f"{_name_of(rows[odd % len(rows)])}: the teacher's embedding has {len(vectors[odd])} values, and others "
+            f"have {width}."
+        )
+    return torch.stack(list(vectors))
 
 
 def report_length(model: PreTrainedModel) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +14,16 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 from transformers import AutoModel, AutoProcessor
+from transformers.utils import logging
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import to_rgb
 from ..checkpoints.model_files import load_all_weights, load_checkpoint
-from ..data.images import open_image
+from ..data.images import decode_image
+from ..data.teacher_vectors import check_teacher_vectors
 from ..data.zipped_images import image_file_state
+
+logger = logging.get_logger(__name__)
 
 SPECS = "none, amif:PATH, hf:NAME, open_clip:NAME or column:NAME"
 
@@ -108,7 +113,8 @@ def add_teacher_embeddings(
 ) -> DatasetDict:
     """Image-report pairs with the columns that soft labels are made of: the teacher's embeddings, computed once.
 
-    They are kept in the data sets' cache under a hash of teacher, images and texts. On several processes, call it
+    They are kept in the data sets' cache under a hash of teacher, images and texts, and one of their own, by which a
+    damaged file is found and computed anew; an interruption leaves no half of one. On several processes, call it
     within `training_args.main_process_first()`.
 
     Args:
@@ -123,24 +129,33 @@ def add_teacher_embeddings(
         The rows with `teacher_image_embeds`, a list of d values for each image, and `teacher_text_embeds`, d values.
 
     Raises:
-        ValueError: If the spec is unknown, or the data lacks a column.
+        ValueError: If the spec is unknown, the data lacks a column, a row has no vectors of one width that have a
+            direction, or an image cannot be read.
+        FileNotFoundError: If an image has vanished.
+        OSError: If the embeddings cannot be kept.
     """
     if spec == "none":
         return splits
     if spec.startswith("column:"):
-        return DatasetDict({name: _rename_columns(split, spec) for name, split in splits.items()})
+        return DatasetDict({str(name): _rename_columns(str(name), split, spec) for name, split in splits.items()})
     teacher = load_teacher(spec, device)
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "amif_teacher")
-    folder.mkdir(parents=True, exist_ok=True)
     fingerprint = teacher.fingerprint()
     embedded = {}
     for name, split in splits.items():
         key = hashlib.sha256(f"{fingerprint}{_fingerprint_of_rows(split)}".encode()).hexdigest()[:32]
-        embedded[name] = _embed_rows(split, teacher, batch_size, folder / f"{key}.arrow", key)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            embedded[name] = _read_cache(split, folder, key) or _embed_rows(split, teacher, batch_size, folder, key)
+        except OSError as error:
+            raise OSError(
+                f"the teacher's embeddings cannot be kept in {folder} ({error.strerror or error}): make room there, or "
+                "name another folder in the environment variable HF_DATASETS_CACHE."
+            ) from None
     return DatasetDict(embedded)
 
 
-def _rename_columns(split: Dataset, spec: str) -> Dataset:
+def _rename_columns(name: str, split: Dataset, spec: str) -> Dataset:
     prefix = spec.partition(":")[2]
     names = {f"{prefix}_image_embeds": IMAGE_COLUMN, f"{prefix}_text_embeds": TEXT_COLUMN}
     missing = [name for name in names if name not in split.column_names]
@@ -149,29 +164,59 @@ def _rename_columns(split: Dataset, spec: str) -> Dataset:
             f"teacher {spec!r} needs the columns {' and '.join(names)}; {' and '.join(missing)} missing among "
             f"{', '.join(split.column_names)}."
         )
+    if isinstance(split, Dataset):  # the rows of a stream are looked at when they come
+        check_teacher_vectors(split, *names, source=name)
     return split.rename_columns({old: new for old, new in names.items() if old != new})
 
 
-def _embed_rows(split: Dataset, teacher: Teacher, batch_size: int, cache_file: Path, key: str) -> Dataset:
+def _read_cache(split: Dataset, folder: Path, key: str) -> Dataset | None:
+    """The rows with the embeddings that are kept under `key`; None where there are none, or no whole ones."""
+    for file in folder.glob(f"{key}-*.arrow"):
+        if file.stem == f"{key}-{_sha256(file)}":
+            return concatenate_datasets([split, Dataset.from_file(str(file))], axis=1)
+        logger.warning(f"{file}, which keeps the teacher's embeddings, is damaged: they are computed anew.")
+        file.unlink(missing_ok=True)
+    return None
+
+
+def _embed_rows(split: Dataset, teacher: Teacher, batch_size: int, folder: Path, key: str) -> Dataset:
+    """The rows with the teacher's embeddings, which are kept for `_read_cache` once they are whole."""
     vector = datasets.List(Value("float32"))
-    embeds = split.with_format("arrow").map(
-        lambda batch: _embed_batch(batch.to_pydict(), teacher),
-        batched=True,
-        batch_size=batch_size,
-        remove_columns=split.column_names,
-        features=Features({IMAGE_COLUMN: datasets.List(vector), TEXT_COLUMN: vector}),
-        cache_file_name=str(cache_file),
-        new_fingerprint=key,
-        desc="Embedding by the teacher",
-    )
-    return concatenate_datasets([split, embeds.with_format(None)], axis=1)
+    with tempfile.TemporaryDirectory(prefix=f"{key}-", dir=folder) as partial:
+        file = Path(partial) / "embeddings.arrow"
+        embeds = split.with_format("arrow").map(
+            lambda batch, rows: _embed_batch(batch.to_pydict(), rows, teacher),
+            with_indices=True,
+            batched=True,
+            batch_size=batch_size,
+            remove_columns=split.column_names,
+            features=Features({IMAGE_COLUMN: datasets.List(vector), TEXT_COLUMN: vector}),
+            cache_file_name=str(file),
+            new_fingerprint=key,
+            desc="Embedding by the teacher",
+        )
+        whole = concatenate_datasets([split, embeds.with_format(None)], axis=1)
+        check_teacher_vectors(whole, IMAGE_COLUMN, TEXT_COLUMN, "embeddings of the teacher")
+        del whole, embeds  # of a file that is open some systems refuse to change the name
+        kept = folder / f"{key}-{_sha256(file)}.arrow"
+        os.replace(file, kept)
+    return concatenate_datasets([split, Dataset.from_file(str(kept))], axis=1)
 
 
-def _embed_batch(rows: Mapping[str, list[Any]], teacher: Teacher) -> dict[str, list[list[Any]]]:
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _embed_batch(rows: Mapping[str, list[Any]], numbers: Sequence[int], teacher: Teacher) -> dict[str, list[list[Any]]]:
     """Embeddings of a batch of undecoded rows, each image of each study once."""
     counts = [len(images) for images in rows["images"]]
-    images = teacher.embed_images([open_image(image) for study in rows["images"] for image in study])
-    texts = teacher.embed_texts(rows["text"])
+    opened = [
+        decode_image(image, f"row {number} (counted from 0)")
+        for number, study in zip(numbers, rows["images"], strict=True)
+        for image in study
+    ]
+    images, texts = teacher.embed_images(opened), teacher.embed_texts(rows["text"])
     by_study = [study.tolist() for study in images.cpu().split(counts)]
     return {IMAGE_COLUMN: by_study, TEXT_COLUMN: texts.cpu().tolist()}
 

@@ -132,14 +132,34 @@ def test_groups_join_equal_studies_and_equal_reports(processor):
 def test_teacher_embeddings_of_a_study_or_of_each_image(processor):
     positions = ["PA", "PA", "LATERAL"]
     text = {"teacher_text_embeds": [1.0, 2.0]}
-    rows = [study(0, images=3, teacher_image_embeds=[[0, 0], [0, 1], [0, 2]], view_positions=positions, **text)]
+    rows = [study(0, images=3, teacher_image_embeds=[[9, 0], [9, 1], [9, 2]], view_positions=positions, **text)]
     rows.append(study(1, images=1, teacher_image_embeds=[[1, 0]], view_positions=["AP"], **text))
     batch = AmifPreTrainingCollator(processor)(rows)
-    assert batch["teacher_image_embeds"].tolist() == [[0, 0], [1, 0], [0, 2], [1, 0]]
+    assert batch["teacher_image_embeds"].tolist() == [[9, 0], [1, 0], [9, 2], [1, 0]]
     assert batch["teacher_text_embeds"].tolist() == [[1, 2], [1, 2]]
     whole = AmifPreTrainingCollator(processor)([row | {"teacher_image_embeds": [5.0]} for row in rows])
     assert whole["teacher_image_embeds"].tolist() == [[5], [5], [5], [5]], "for each of the two views"
     assert batch["teacher_image_embeds"].dtype == whole["teacher_text_embeds"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("images", "text", "message"),
+    [
+        ([1.0, 2.0, 3.0], [1.0, 2.0], "study 's1' .*3 values, and others have 2"),
+        ([[1.0, 2.0]], [1.0], "study 's1' .*1 values, and others have 2"),
+        ([[0.0, 0.0]], [1.0, 2.0], "study 's1' .*teacher_image_embeds is no vector"),
+        ([], [1.0, 2.0], "study 's1' .*teacher_image_embeds is no vector"),
+        ([[1.0, 2.0]], [1.0, float("nan")], "study 's1' .*teacher_text_embeds is no vector"),
+        ([[1.0, 2.0]], None, "study 's1' .*teacher_text_embeds is no vector"),
+        (None, [1.0, 2.0], "study 's1' .*teacher_image_embeds is no vector"),
+        ("text", [1.0, 2.0], "study 's1' .*teacher_image_embeds is no vector"),
+    ],
+)
+def test_teacher_embeddings_that_are_none_name_their_study(processor, images, text, message):
+    good = study(0, teacher_image_embeds=[[1.0, 2.0]], teacher_text_embeds=[1.0, 2.0])
+    bad = study(1, teacher_image_embeds=images, teacher_text_embeds=text)
+    with pytest.raises(ValueError, match=message):
+        AmifPreTrainingCollator(processor)([good, bad])
 
 
 def test_reports_are_cut(processor):

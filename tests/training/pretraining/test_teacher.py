@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict, Features, Image, List, Value
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
 
+from amif.training.pretraining import teacher as teacher_module
 from amif.training.pretraining.teacher import Teacher, add_teacher_embeddings, load_teacher
 from amif.training.processors import small_processor
 from amif.training.small_model import small_pretraining_model
@@ -173,6 +174,78 @@ def test_a_second_run_reads_the_cache_and_a_changed_image_does_not(clip_folder, 
     assert changed["teacher_image_embeds"][0] != first["teacher_image_embeds"][0]
 
 
+def damaged_caches():
+    """What happens to a file of embeddings, by name."""
+    return {
+        "truncated": lambda content: content[: len(content) // 2],
+        "without its end": lambda content: content[:-8],
+        "empty": lambda content: b"",
+        "text": lambda content: b"no embeddings",
+        "a changed number": lambda content: content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+    }
+
+
+@pytest.mark.parametrize("damage", damaged_caches())
+def test_a_damaged_cache_is_computed_anew_and_said(clip_folder, tmp_path, damage, monkeypatch):
+    said = []
+    monkeypatch.setattr(teacher_module.logger, "warning", said.append)
+    whole = add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)["train"]
+    expected = whole["teacher_image_embeds"][:]
+    del whole
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(damaged_caches()[damage](file.read_bytes()))
+    again = add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)["train"]
+    assert again["teacher_image_embeds"][:] == expected
+    assert said == [f"{file}, which keeps the teacher's embeddings, is damaged: they are computed anew."]
+    add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)
+    assert len(said) == 1
+
+
+def test_an_interruption_leaves_nothing_that_passes_for_whole(clip_folder, tmp_path, monkeypatch):
+    embed, calls = Teacher.embed_images, []
+
+    def interrupted(self, images):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return embed(self, images)
+
+    monkeypatch.setattr(Teacher, "embed_images", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        add_teacher_embeddings(pairs(), f"hf:{clip_folder}", batch_size=1, cache_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    # As a killed process leaves it.
+    (tmp_path / "killed").mkdir()
+    rows = add_teacher_embeddings(pairs(), f"hf:{clip_folder}", batch_size=1, cache_dir=tmp_path)["train"]
+    assert [len(study) for study in rows["teacher_image_embeds"]] == [2, 1, 1]
+
+
+def test_embeddings_that_cannot_be_kept_say_where(clip_folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot be kept in .*file .*HF_DATASETS_CACHE"):
+        add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path / "file")
+
+
+def test_a_teacher_that_says_nothing_of_an_image_is_refused(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Teacher, "embed_texts", lambda self, texts: torch.full((len(texts), 24), torch.nan))
+    with pytest.raises(ValueError, match=r"row 0 .*teacher_text_embeds holds NaN"):
+        add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vanished_image_names_its_row(clip_folder, tmp_path):
+    images = [[image_of(0)], [str(tmp_path / "gone.png")], [image_of(2)]]
+    with pytest.raises((ValueError, FileNotFoundError), match=r"gone\.png .*put it back"):
+        add_teacher_embeddings(pairs(images), f"hf:{clip_folder}", cache_dir=tmp_path)
+    image_of(1).save(tmp_path / "gone.png")
+    rows = pairs(images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teacher_module, "_fingerprint_of_rows", lambda split: "unread")
+        (tmp_path / "gone.png").unlink()
+        with pytest.raises(ValueError, match=r"row 1 .*gone\.png is not there: put it back"):
+            add_teacher_embeddings(rows, f"hf:{clip_folder}", cache_dir=tmp_path)
+
+
 def test_fingerprint_follows_the_weights_not_the_folder(clip_folder, tmp_path):
     teacher = load_teacher(f"hf:{clip_folder}")
     teacher.model.save_pretrained(tmp_path)
@@ -188,6 +261,9 @@ def test_columns_of_the_data_serve_as_teacher():
     rows = pairs()["train"].add_column("clip_image_embeds", vectors).add_column("clip_text_embeds", vectors)
     named = add_teacher_embeddings(DatasetDict({"train": rows}), "column:clip")["train"]
     assert named["teacher_image_embeds"][:] == rows["clip_image_embeds"][:]
+    broken = rows.remove_columns("clip_text_embeds").add_column("clip_text_embeds", [*vectors[:2], [0.0] * 4])
+    with pytest.raises(ValueError, match=r"train: row 2 .*clip_text_embeds is a vector of zeros"):
+        add_teacher_embeddings(DatasetDict({"train": broken}), "column:clip")
     with pytest.raises(ValueError, match="other_image_embeds and other_text_embeds missing"):
         add_teacher_embeddings(DatasetDict({"train": rows}), "column:other")
 
