@@ -34,14 +34,14 @@ from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.data import StrongAugmentation
 from amif.training.distributed import only_run_in, start_process
 from amif.training.evaluation.result_files import write_json
-from amif.training.pretraining.arguments import PretrainingDataArguments, PretrainingModelArguments
+from amif.training.pretraining.arguments import UNUSED, PretrainingDataArguments, PretrainingModelArguments
 from amif.training.pretraining.base_trainer import BasePreTrainer, BasePreTrainingArguments
 from amif.training.pretraining.cost import cost_in
 from amif.training.pretraining.ground_truth import ground_truth_metrics
 from amif.training.pretraining.model import build_model, image_size_of, note_data
 from amif.training.pretraining.objectives import OBJECTIVES, Objective
 from amif.training.pretraining.teacher import add_teacher_embeddings, load_teacher
-from amif.training.recipes import choice_ahead, parse_with_recipe
+from amif.training.recipes import choice_ahead, parse_with_recipe, warn_of_unused
 
 logger = logging.getLogger("run_pretraining")
 
@@ -59,6 +59,7 @@ def main() -> None:
 
     # 2. Logging, threads, seed, and a folder of its own
     start_process(training_args)
+    warn_of_unused((*UNUSED["all"], *UNUSED[model_args.objective]), (model_args, data_args, training_args))
     check_output_folder(training_args.output_dir)
     with only_run_in(training_args.output_dir, training_args):
         run(objective, model_args, data_args, training_args)
@@ -87,6 +88,7 @@ def run(
 
     # 4. Model and processor
     model, processor = build_model(replace(model_args, model_name_or_path=plan.start), data_args, splits)
+    model_args.warn_of_unlike(model.config)
     if plan.trains:
         note_data(model.config, data_args)
 

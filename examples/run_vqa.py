@@ -34,11 +34,11 @@ from amif.training.evaluation.partial_predictions import remove_partial_predicti
 from amif.training.evaluation.prediction_rows import Prediction
 from amif.training.evaluation.protocols import candidate_answers
 from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
-from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
+from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import adapt, build_model
 from amif.training.fine_tuning.splits import load_run_data, note_validation, with_new_questions, with_readable_answers
-from amif.training.recipes import parse_with_recipe
+from amif.training.recipes import parse_with_recipe, warn_of_unused
 from amif.training.reports.tables import format_table
 
 ARGUMENTS = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
@@ -52,6 +52,7 @@ def main() -> None:
 
     # 2. Logging, threads, seed, and a folder of its own
     start_process(training_args)
+    warn_of_unused(UNUSED, (model_args, data_args, training_args))
     check_output_folder(training_args.output_dir)
     with only_run_in(training_args.output_dir, training_args):
         run(model_args, data_args, training_args)
@@ -73,6 +74,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     data = with_readable_answers(data, model, processor, data_args.on_bad_row)
     note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
+        built.warn_of_unlike(model.config)
         note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])
         adapt(model, built, training_args.freeze_vision_encoder)
 

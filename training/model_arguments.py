@@ -1,6 +1,12 @@
 """What the command lines of pre-training and fine-tuning say alike about the model that a run starts from."""
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
+
+from transformers import PreTrainedConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,6 +33,9 @@ class BaseModelArguments:
         default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
     )
 
+    # Arguments that are fields of a new model's configuration too, where they are given.
+    config_fields: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob",)
+
     def __post_init__(self) -> None:
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
@@ -37,3 +46,18 @@ class BaseModelArguments:
     def start(self) -> str | None:
         """The checkpoint or image encoder that a run starts from; None where all weights are new."""
         return self.model_name_or_path or self.vision_model
+
+    def warn_of_unlike(self, config: PreTrainedConfig) -> None:
+        """Name the arguments that a checkpoint, which is as it is, does not follow.
+
+        Args:
+            config: Of the model that was built.
+        """
+        if self.model_name_or_path is None:
+            return
+        own = {"hidden_size": config.text_config.hidden_size, "image_size": config.vision_config.image_size}
+        default = {field.name: field.default for field in fields(self)}
+        for name in (*self.config_fields, *own):
+            given, kept = getattr(self, name), own.get(name, getattr(config, name, None))
+            if given not in (default[name], kept):
+                logger.warning(f"--{name} {given} is for a new model: the checkpoint's stays {kept}.")

@@ -1,16 +1,21 @@
 """Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which overrides it."""
 
+import logging
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from transformers import HfArgumentParser
 
 from .data import NAMED
 from .data.pretraining_dataset import PAIR_READERS
+
+logger = logging.getLogger(__name__)
 
 # Arguments whose values hold a path behind a name.
 PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
@@ -52,6 +57,46 @@ def parse_with_recipe(
             parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
         parser.set_defaults(**values)
     return parser.parse_args_into_dataclasses(arguments)
+
+
+class Unused(NamedTuple):
+    """Arguments that change nothing where others have certain values.
+
+    Attributes:
+        where: Whether that is so, of all arguments by name.
+        reason: What the others are, behind "changes nothing".
+        names: The arguments.
+    """
+
+    where: Callable[[SimpleNamespace], bool]
+    reason: str
+    names: tuple[str, ...]
+
+
+# Of every trainer.
+UNUSED_IN_TRAINING = (
+    Unused(lambda given: given.eval_strategy != "steps", "without --eval_strategy steps", ("eval_steps",)),
+    Unused(lambda given: given.save_strategy != "steps", "without --save_strategy steps", ("save_steps",)),
+)
+
+
+def warn_of_unused(rules: Iterable[Unused], arguments: Sequence[Any]) -> None:
+    """Name the arguments that are given and change nothing.
+
+    Args:
+        rules: Which change nothing when.
+        arguments: All dataclasses of the command line. A value that is the default counts as not given.
+    """
+    values, defaults = {}, {}
+    for part in arguments:
+        for field in fields(part):
+            values[field.name] = getattr(part, field.name)
+            defaults[field.name] = field.default if field.default_factory is MISSING else field.default_factory()
+    for rule in rules:
+        given = [name for name in rule.names if values[name] != defaults[name]]
+        if given and rule.where(SimpleNamespace(**values)):
+            named = ", ".join(f"--{name} {values[name]}" for name in given)
+            logger.warning(f"{named} {'changes' if len(given) == 1 else 'change'} nothing {rule.reason}.")
 
 
 def choice_ahead(arguments: Sequence[str], name: str, choices: Sequence[str]) -> str:

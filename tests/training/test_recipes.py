@@ -1,10 +1,17 @@
 """Where arguments come from: a recipe, the command line, the defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import pytest
 
-from amif.training.recipes import absolute_paths, choice_ahead, given, parse_with_recipe
+from amif import AmifVqaArguments
+from amif.training import recipes as module
+from amif.training.fine_tuning.arguments import UNUSED as UNUSED_IN_FINE_TUNING
+from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
+from amif.training.pretraining.arguments import UNUSED as UNUSED_IN_PRETRAINING
+from amif.training.pretraining.arguments import PretrainingDataArguments
+from amif.training.pretraining.objectives import OBJECTIVES
+from amif.training.recipes import absolute_paths, choice_ahead, given, parse_with_recipe, warn_of_unused
 
 
 @dataclass
@@ -21,8 +28,8 @@ def recipes(tmp_path):
     return tmp_path
 
 
-def parse(recipes, *arguments):
-    (parsed,) = parse_with_recipe([Arguments], arguments, recipes / "default.json", stage="both")
+def parse(folder, *arguments):
+    (parsed,) = parse_with_recipe([Arguments], arguments, folder / "default.json", stage="both")
     return parsed
 
 
@@ -85,3 +92,99 @@ def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
     sets = {"also_train_on": ["slake=slake", "vqa_rad=elsewhere"], "num_train_epochs": 2}
     assert absolute_paths(sets) == sets | {"also_train_on": [f"slake={tmp_path / 'slake'}", "vqa_rad=elsewhere"]}
     assert given(["dataset=own.csv", "teacher=none"]) == {"dataset": str(tmp_path / "own.csv"), "teacher": "none"}
+
+
+VQA = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
+
+
+def types_and_rules(objective):
+    if objective == "vqa":
+        return VQA, UNUSED_IN_FINE_TUNING
+    chosen = OBJECTIVES[objective]
+    return (
+        (chosen.model_arguments, PretrainingDataArguments, chosen.arguments),
+        (*UNUSED_IN_PRETRAINING["all"], *UNUSED_IN_PRETRAINING[objective]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "words", "said"),
+    [
+        ("vqa", "", []),
+        ("vqa", "--model_name_or_path a --use_lora --lora_rank 4 --image_size 48", []),
+        ("vqa", "--lora_rank 4", ["--lora_rank 4 changes nothing without --use_lora."]),
+        (
+            "vqa",
+            "--decoder_layers 2 --save_steps 9",
+            ["--save_steps 9.0 changes", "--decoder_layers 2 changes"],
+        ),
+        ("vqa", "--eval_steps 9", ["--eval_steps 9.0 changes nothing without --eval_strategy steps."]),
+        (
+            *("vqa", "--model_name_or_path a --vision_model v --text_model t --text_layers 2"),
+            ["--vision_model v, --text_model t, --text_layers 2 change nothing beside --model_name_or_path."],
+        ),
+        (
+            "vqa",
+            "--freeze_vision_encoder --vision_learning_rate 1",
+            ["--vision_learning_rate 1.0 changes"],
+        ),
+        ("vqa", "--knowledge none --knowledge_fusion add", ["--knowledge_fusion add changes nothing with"]),
+        ("vqa", "--predict_file q.csv --eval_split test", ["--eval_split test changes nothing with --predict_file."]),
+        (
+            "vqa",
+            "--dataset own.csv --data_dir d",
+            ["--data_dir d changes nothing where --dataset is generated"],
+        ),
+        ("vqa", "--dataset slake --data_dir d", []),
+        ("vqa", "--do_train false --also_train_on a=b --use_lora", ["--use_lora True, --also_train_on ['a=b'] "]),
+        (
+            "vqa",
+            "--protocol generate --abstention_error_rate 0.1",
+            ["--abstention_error_rate 0.1 changes"],
+        ),
+        (
+            *("vqa", "--eval_strategy no --load_best_model_at_end false --early_stopping_patience 2"),
+            ["--early_stopping_patience 2 changes nothing with --eval_strategy no."],
+        ),
+        ("amif", "", []),
+        ("amif", "--stage local --local_weight 2 --teacher amif:x --flexibility_weight 1", []),
+        (
+            *("amif", "--local_weight 2 --matching_kinds image_text"),
+            ["--local_weight 2.0, --matching_kinds image_text change nothing in --stage global."],
+        ),
+        (
+            "amif",
+            "--stage local --intra text",
+            ["--intra text changes nothing in --stage local without"],
+        ),
+        ("amif", "--stage local --global_weight 1 --intra text", []),
+        ("amif", "--soft_label_temperature 1", ["--soft_label_temperature 1.0 changes nothing without --teacher."]),
+        (
+            "amif",
+            "--teacher amif:x --soft_labels false",
+            ["--teacher amif:x changes nothing with --soft_labels"],
+        ),
+        ("amif", "--validation_by wording", ["--validation_by wording changes nothing without --vqa_dataset"]),
+        ("amif", "--dataset rocov2 --data_dir d", []),
+        ("aga", "--grouping softmax --gate fixed", ["--gate fixed changes nothing with --grouping softmax."]),
+        ("aga", "--teacher_mode online", ["--teacher_mode online changes nothing without --teacher."]),
+        ("mpma", "--memory_size 0 --memory_top_k 4", ["--memory_top_k 4 changes nothing with --memory_size 0."]),
+    ],
+)
+def test_arguments_that_change_nothing_are_named(monkeypatch, objective, words, said):
+    types, rules = types_and_rules(objective)
+    heard = []
+    monkeypatch.setattr(module.logger, "warning", heard.append)
+    fixed = [] if "--dataset" in words else ["--dataset", "phantom"]
+    fixed += [] if objective == "vqa" else ["--objective", objective]
+    arguments = parse_with_recipe(types, [*fixed, "--use_cpu", *words.split()], "none", do_train=True)
+    warn_of_unused(rules, arguments)
+    assert len(heard) == len(said), heard
+    assert all(text.startswith(start) for text, start in zip(heard, said, strict=True)), heard
+
+
+@pytest.mark.parametrize("objective", ["vqa", *OBJECTIVES])
+def test_what_changes_nothing_are_arguments_that_there_are(objective):
+    types, rules = types_and_rules(objective)
+    known = {field.name for one in types for field in fields(one)}
+    assert {name for rule in rules for name in rule.names} <= known

@@ -121,7 +121,9 @@ def _plain(name: str, value: Any) -> Value:
         has_weights = Path(path).is_dir() and list(Path(path).glob("*.safetensors"))
         return f"{kind}{colon}weights {checkpoint_sha256(path)[:16]}" if has_weights else value
     if name in _SOURCES and value is not None:
-        names = [Path(source.partition("=")[0]).name for source in ([value] if isinstance(value, str) else value)]
+        names: list[Value] = [
+            Path(source.partition("=")[0]).name for source in ([value] if isinstance(value, str) else value)
+        ]
         return names[0] if isinstance(value, str) else names
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # which JSON has no number for

@@ -17,6 +17,7 @@ from .readers.rocov2 import load_rocov2
 from .readers.table_files import SUFFIXES, may_be_hub_id
 from .readers.vqa_pairs import load_vqa_pairs
 from .splits import add_validation
+from .vqa_dataset import check_options
 
 PAIR_READERS: dict[str, Callable[..., DatasetDict]] = {
     "mimic_cxr": load_mimic_cxr,
@@ -57,13 +58,18 @@ def load_pretraining_dataset(
         that rows of one study, or of one article in medicat, are on one side.
 
     Raises:
-        ValueError: If the name is neither a reader, nor a path, nor of a Hub id's form.
+        ValueError: If the name is neither a reader, nor a path, nor of a Hub id's form, or takes no such option.
         FileNotFoundError: If a file is missing or nothing in it is usable.
     """
     name = str(name_or_path)
     if name == "phantom":
+        check_options(name, load_phantom_pretraining, column_names)
         return DatasetDict(_generate_phantom(**column_names))
     if name in PAIR_READERS:
+        if name != "vqa_pairs":  # which hands on what another reader takes
+            check_options(name, PAIR_READERS[name], column_names)
+        elif "vqa_dataset" not in column_names:
+            raise ValueError("vqa_pairs makes pairs of a set of questions: name it as vqa_dataset.")
         splits = PAIR_READERS[name](data_dir=data_dir, strict=strict, **column_names)
         return add_validation(splits, PAIR_VALIDATION_FRACTION, "paper_id" if name == "medicat" else "study_id")
     if not Path(name).exists() and not may_be_hub_id(name):
@@ -72,6 +78,7 @@ def load_pretraining_dataset(
             f"give a Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and "
             "text_column."
         )
+    check_options(name, load_own_pairs, column_names)
     splits = load_own_pairs(name, **column_names)
     if isinstance(splits, IterableDatasetDict):
         return splits

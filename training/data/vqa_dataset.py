@@ -79,16 +79,16 @@ def load_vqa_dataset(
         raise ValueError(f"validation_by {validation_by!r} is none of {', '.join(VALIDATION_BY)} and None.")
     name = str(name_or_path)
     if name == "phantom":
-        _check_options(name, load_phantom_vqa, column_names)
+        check_options(name, load_phantom_vqa, column_names)
         return _with_validation(DatasetDict(_generate_phantom(**column_names)), validation_by, validation_fold)
     if name in READERS:
-        _check_options(name, READERS[name], column_names)
+        check_options(name, READERS[name], column_names)
         splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
         return _with_validation(splits, validation_by, validation_fold)
     if not Path(name).exists() and not may_be_hub_id(name):
         own = f"a Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and the like"
         raise ValueError(f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give {own}.")
-    _check_options(name, load_own_data, column_names)
+    check_options(name, load_own_data, column_names)
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
     twins = same_images({str(split): rows for split, rows in splits.items()})
     report_same_images(name, twins)
@@ -99,7 +99,17 @@ def load_vqa_dataset(
     return DatasetDict({split: rows.select_columns(plain[split]) for split, rows in parted.items()})
 
 
-def _check_options(name: str, reader: Callable[..., DatasetDict], options: Mapping[str, Any]) -> None:
+def check_options(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Make sure that a data set's reader takes the options that are given.
+
+    Args:
+        name: Of the data set, for the message.
+        reader: The function that reads it.
+        options: By the reader's names.
+
+    Raises:
+        ValueError: If it does not take one, naming those that it takes.
+    """
     taken = set(inspect.signature(reader).parameters) - {"name_or_path", "data_dir", "strict", "on_bad_row"}
     if surplus := [option for option in options if option not in taken]:
         raise ValueError(

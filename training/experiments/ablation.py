@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-from .runs import Experiments, Run, RunFolder
+from .runs import Experiments, Run, RunFolder, check_not_set_here
 
 Arguments = dict[str, str | int | float | bool]
 
@@ -87,8 +87,16 @@ def load_ablation(path: str | Path) -> Ablation:
 
 
 def load_setting(path: str | Path) -> Setting:
-    """Read a setting from YAML; TypeError for a name that `Setting` does not have."""
-    return Setting(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    """Read a setting from YAML.
+
+    Raises:
+        TypeError: If it has a name that `Setting` does not have.
+        ValueError: If it says what rows, seeds and the chain of runs say.
+    """
+    setting = Setting(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    for arguments in (setting.common, setting.stage_one, setting.stage_two, setting.fine_tuning):
+        check_not_set_here(arguments, ("model_name_or_path", "output_dir", "resume_from_checkpoint", "seed", "teacher"))
+    return setting
 
 
 def chain_of(row: AblationRow, setting: Setting, seed: int) -> Chain:

@@ -15,7 +15,7 @@ from ..evaluation.significance import Comparison, compare_predictions
 from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from ..fine_tuning.splits import limit_samples, load_splits
 from ..recipes import parse_arguments
-from .runs import Experiments, PlainValue, Run, RunFolder, plain_words
+from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here, plain_words
 
 # These choose on the fold that is evaluated, train on it, or ask for other answers than the two that are compared.
 _REFUSED = (
@@ -26,6 +26,9 @@ _REFUSED = (
     "predict_file",
     "refit",
 )
+
+# Folds and the chain of runs say these.
+_SET_HERE = ("do_train", "eval_split", "output_dir", "resume_from_checkpoint", "validation_fold")
 
 # Each fold's last weights are evaluated: nothing is chosen on the questions that the result is about.
 _NOTHING_CHOSEN = {"eval_strategy": "no", "load_best_model_at_end": False}
@@ -81,11 +84,12 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, PlainValue]
         command: The command line, for the fingerprint.
 
     Raises:
-        ValueError: If arguments choose on the evaluated questions; if the data cannot be parted in five, which have a
-            validation split of their own, no training answers or too few images; or if the data have changed since the
-            runs were made.
+        ValueError: If arguments choose on the evaluated questions, or are what the folds say; if the data cannot be
+            parted in five, which have a validation split of their own, no training answers or too few images; or if the
+            data have changed since the runs were made.
         RuntimeError: If a run fails.
     """
+    check_not_set_here(arguments, _SET_HERE)
     if refused := [name for name in _REFUSED if name in arguments]:
         raise ValueError(f"Cross-validation evaluates each fold once, as it is: leave out {', '.join(refused)}.")
     data_args = _data_arguments(arguments)

@@ -15,7 +15,7 @@ from ..evaluation.prediction_rows import Prediction
 from ..evaluation.results import Result
 from ..evaluation.significance import Comparison, compare_predictions
 from ..reports.tables import Table, difference_cell
-from .runs import Experiments, PlainValue, Run, RunFolder
+from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here
 from .seeds import pool_seeds
 
 # What each arm tells run_pretraining.py, stage by stage.
@@ -40,6 +40,9 @@ LABELS = {
 
 # What the other objectives' scripts refuse.
 OF_AMIF = ("teacher", "teacher_mode")
+
+# Seeds, arms and the chain of runs say these.
+_SET_HERE = ("do_train", "model_name_or_path", "output_dir", "resume_from_checkpoint", "seed")
 
 # The arms that the others are compared with.
 REFERENCES = ("none", "info_nce")
@@ -130,11 +133,13 @@ def compare_objectives(
         fine_tuning: Those of run_vqa.py; None compares retrieval alone.
 
     Raises:
-        ValueError: If an arm is unknown.
+        ValueError: If an arm is unknown, or arguments are given that each arm has of its own.
         RuntimeError: If a run fails.
     """
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise ValueError(f"Unknown arms {', '.join(unknown)}: choose from {', '.join(ARMS)}.")
+    check_not_set_here(pretraining, (*_SET_HERE, "count_flops", "objective", "stage"))
+    check_not_set_here(fine_tuning or {}, (*_SET_HERE, "new_co_attention"))
     stages = {(arm, seed): pretraining_runs(arm, pretraining, seed) for seed in seeds for arm in arms}
     answering = {}
     if fine_tuning is not None:

@@ -219,6 +219,16 @@ class Experiments:
         return sum(fmean(seconds[run.kind]) if run.kind in seconds else of_all for run in runs)
 
 
+def check_not_set_here(arguments: Mapping[str, object], names: Sequence[str]) -> None:
+    """Make sure that nobody gives what a chain of runs says itself and would overwrite.
+
+    Raises:
+        ValueError: If one is given.
+    """
+    if given := [name for name in names if name in arguments]:
+        raise ValueError(f"{', '.join(given)}: the chain of runs says that itself. Leave it out of the arguments.")
+
+
 def plain_words(value: PlainValue) -> list[str]:
     """The words of a command line that give an argument this value."""
     values = value if isinstance(value, list) else [value]

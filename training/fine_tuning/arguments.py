@@ -1,11 +1,58 @@
 """The arguments of fine-tuning and evaluating, beside those of the trainer."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import VqaDataArguments
+from ..data.vqa_dataset import READERS
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
 from ..model_arguments import BaseModelArguments
+from ..recipes import UNUSED_IN_TRAINING, Unused
+
+_OF_NEW_ENCODERS = ("vision_model", "text_model", "vision_layers", "text_layers")
+_OF_NEW_MODEL = ("decoder_model", "decoder_layers", "new_co_attention", "num_co_attention_layers", "knowledge_fusion")
+_OF_TRAINING_ROWS = ("also_train_on", "leave_out_images_of", "train_question_types", "knowledge")
+_OF_OPTIMIZER = ("fusion_learning_rate", "vision_learning_rate", "vision_layer_decay", "trained_vision_blocks")
+_OF_BATCHES = ("augment_images", "questions_per_image", "freeze_vision_encoder", "early_stopping_patience")
+
+UNUSED = (
+    *UNUSED_IN_TRAINING,
+    Unused(
+        lambda given: not given.do_train,
+        "without training",
+        (
+            *(*_OF_NEW_ENCODERS, *_OF_NEW_MODEL, "hidden_size", "image_pooling", "use_lora", "lora_rank"),
+            *(*_OF_TRAINING_ROWS, *_OF_OPTIMIZER, *_OF_BATCHES),
+        ),
+    ),
+    Unused(
+        lambda given: given.do_train and given.model_name_or_path is not None,
+        "beside --model_name_or_path",
+        _OF_NEW_ENCODERS,
+    ),
+    Unused(
+        lambda given: given.do_train and given.model_name_or_path is None and given.vision_model is None,
+        "for a small new model",
+        ("decoder_model", "decoder_layers", "new_co_attention"),
+    ),
+    Unused(lambda given: given.do_train and given.vision_model is not None, "beside --vision_model", ("hidden_size",)),
+    Unused(lambda given: given.do_train and not given.use_lora, "without --use_lora", ("lora_rank",)),
+    Unused(lambda given: given.do_train and given.knowledge == "none", "with --knowledge none", ("knowledge_fusion",)),
+    Unused(
+        lambda given: given.do_train and given.freeze_vision_encoder,
+        "with --freeze_vision_encoder",
+        ("vision_learning_rate", "vision_layer_decay"),
+    ),
+    Unused(
+        lambda given: given.do_train and given.eval_strategy == "no",
+        "with --eval_strategy no",
+        ("early_stopping_patience",),
+    ),
+    Unused(lambda given: given.protocol == "generate", "with --protocol generate", ("abstention_error_rate",)),
+    Unused(lambda given: given.predict_file is not None, "with --predict_file", ("eval_split",)),
+    Unused(lambda given: given.dataset not in READERS, "where --dataset is generated or a path", ("data_dir",)),
+)
 
 
 @dataclass
@@ -45,6 +92,11 @@ class VqaModelArguments(BaseModelArguments):
         },
     )
     lora_rank: int = field(default=8, metadata={"help": "Rank of the adapters."})
+
+    config_fields: ClassVar[tuple[str, ...]] = (
+        *BaseModelArguments.config_fields,
+        *("image_pooling", "num_co_attention_layers", "knowledge_fusion"),
+    )
 
 
 @dataclass

@@ -88,7 +88,8 @@ def with_readable_answers(
     limit = position_limit(model.decoder)
     if limit is None:
         return data
-    kept = check_answer_lengths(data.splits, processor.encode_answers, limit, on_bad_row)
+    splits = {str(name): rows for name, rows in data.splits.items()}
+    kept = check_answer_lengths(splits, processor.encode_answers, limit, on_bad_row)
     training = data.training
     if training is not None and training is data.splits["train"]:
         training = kept["train"]

@@ -6,9 +6,65 @@ from typing import Any, ClassVar
 from datasets import DatasetDict
 
 from ..data.mixtures import add_vqa_pairs, has_validation
-from ..data.pretraining_dataset import load_pretraining_dataset
+from ..data.pretraining_dataset import PAIR_READERS, load_pretraining_dataset
 from ..data.vqa_dataset import load_vqa_dataset
 from ..model_arguments import BaseModelArguments
+from ..recipes import UNUSED_IN_TRAINING, Unused
+
+_SOFT_LABELS = ("soft_label_form", "soft_label_temperature", "flexibility_weight")
+_NEW_MODEL = ("vision_model", "text_model", "vision_layers", "text_layers")
+
+# By objective, what changes nothing when; each has arguments that the others do not.
+UNUSED = {
+    "all": (
+        *UNUSED_IN_TRAINING,
+        Unused(lambda given: given.model_name_or_path is not None, "beside --model_name_or_path", _NEW_MODEL),
+        Unused(lambda given: given.vision_model is not None, "beside --vision_model", ("hidden_size",)),
+        Unused(
+            lambda given: given.dataset not in PAIR_READERS, "where --dataset is generated or a path", ("data_dir",)
+        ),
+        Unused(
+            lambda given: given.vqa_dataset is None and given.add_vqa_pairs is None,
+            "without --vqa_dataset and --add_vqa_pairs",
+            ("validation_by",),
+        ),
+        Unused(lambda given: given.teacher == "none", "without --teacher", ("teacher_mode",)),
+        Unused(lambda given: not given.do_train, "without training", ("augment_images", "add_vqa_pairs")),
+    ),
+    "amif": (
+        Unused(lambda given: given.teacher == "none", "without --teacher", _SOFT_LABELS),
+        Unused(
+            lambda given: not given.soft_labels and given.teacher != "none",
+            "with --soft_labels false",
+            ("teacher", "teacher_mode", *_SOFT_LABELS),
+        ),
+        Unused(
+            lambda given: given.stage == "global",
+            "in --stage global",
+            ("local_weight", "hard_negative_weight", "matching_kinds", "transport_solver"),
+        ),
+        Unused(
+            lambda given: given.stage == "local" and not given.global_weight,
+            "in --stage local without --global_weight",
+            ("intra",),
+        ),
+    ),
+    "aga": (
+        Unused(
+            lambda given: given.grouping == "softmax", "with --grouping softmax", ("gate", "similarity", "sparsity")
+        ),
+        Unused(lambda given: not given.cross_group_weight, "without --cross_group_weight", ("cross_groups",)),
+        Unused(
+            lambda given: not given.cross_group_weight and not given.group_weight,
+            "without --group_weight and --cross_group_weight",
+            ("directions", "grouping", "similarity", "sparsity", "negatives"),
+        ),
+    ),
+    "mpma": (
+        Unused(lambda given: given.memory_size == 0, "with --memory_size 0", ("memory_top_k",)),
+        Unused(lambda given: not given.local_weight, "without --local_weight", ("negatives",)),
+    ),
+}
 
 
 @dataclass
@@ -29,13 +85,9 @@ class PretrainingModelArguments(BaseModelArguments):
         default=None, metadata={"help": "Dropout on co-attention's outputs; default: 0.1, 0 in a small new model."}
     )
 
-    # Arguments that are fields of a new model's configuration too, where they are given.
     config_fields: ClassVar[tuple[str, ...]] = (
-        "image_pooling",
-        "pooling_mode",
-        "num_co_attention_layers",
-        "attention_probs_dropout_prob",
-        "hidden_dropout_prob",
+        *BaseModelArguments.config_fields,
+        *("image_pooling", "pooling_mode", "num_co_attention_layers", "hidden_dropout_prob"),
     )
 
     @property

@@ -33,3 +33,28 @@ def test_unknown_names_list_the_readers(name):
 def test_readers_ask_for_their_folder(name):
     with pytest.raises(ValueError, match=f"{name} is read from a local copy: give data_dir"):
         load_pretraining_dataset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("phantom", {"text_column": "report"}, "phantom takes no text_column; it takes image_size, num_studies, seed"),
+        (
+            "rocov2",
+            {"num_studies": 5, "vqa_dataset": "slake"},
+            "rocov2 takes no num_studies and no vqa_dataset; ",
+        ),
+        (
+            "own.csv",
+            {"reports_dir": "."},
+            "own.csv takes no reports_dir; it takes image_column, streaming, ",
+        ),
+        ("vqa_pairs", {}, "vqa_pairs makes pairs of a set of questions: name it as vqa_dataset"),
+    ],
+)
+def test_options_of_other_sets_are_refused(tmp_path, monkeypatch, name, options, said):
+    """They ended in a TypeError about an unexpected keyword."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.csv").write_text("image,text\n")
+    with pytest.raises(ValueError, match=said):
+        load_pretraining_dataset(name, ".", **options)

@@ -163,3 +163,10 @@ def test_misspelt_names_are_refused(tmp_path):
     (tmp_path / "table.yaml").write_text("caption: x\nbaseline: a\ncolumns: []\nrows: {a: {label: x, stage_on: {}}}\n")
     with pytest.raises(TypeError, match="stage_on"):
         load_ablation(tmp_path / "table.yaml")
+
+
+def test_a_setting_does_not_say_what_rows_and_seeds_say(tmp_path):
+    text = (FOLDER / "phantom.yaml").read_text().replace("stage_one:\n", "stage_one:\n  seed: 3\n")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match="seed: the chain of runs says that itself"):
+        load_setting(tmp_path / "own.yaml")

@@ -100,6 +100,13 @@ def test_what_chooses_on_the_evaluated_questions_is_refused(data, tmp_path):
     assert player.calls == []
 
 
+@pytest.mark.parametrize("name", ["validation_fold", "eval_split", "do_train", "output_dir"])
+def test_what_the_folds_say_is_refused(data, tmp_path, name):
+    """It was overwritten without a word."""
+    with pytest.raises(ValueError, match=f"{name}: the chain of runs says that itself. Leave it out"):
+        cross_validate(Experiments(tmp_path, tmp_path, Player()), {"dataset": data, name: "x"}, "")
+
+
 def test_data_that_have_changed_since_the_runs_are_refused(played, data):
     *_, experiments, arguments = played
     text = Path(data).read_text()

@@ -133,6 +133,13 @@ def test_unknown_arms_are_named(played):
         compare_objectives(played[1], ["clip"], [1], PRETRAINING, None)
 
 
+@pytest.mark.parametrize("given", [({"seed": 1}, {}), ({"stage": "local"}, {}), ({}, {"model_name_or_path": "x"})])
+def test_what_the_arms_say_is_refused(played, given):
+    """It was overwritten without a word."""
+    with pytest.raises(ValueError, match="the chain of runs says that itself"):
+        compare_objectives(played[1], ["none"], [1], PRETRAINING | given[0], FINE_TUNING | given[1])
+
+
 def test_a_teacher_is_for_amif_alone():
     arguments = PRETRAINING | {"teacher": "hf:clip", "teacher_mode": "online"}
     teachers = {arm: {run.arguments.get("teacher") for run in pretraining_runs(arm, arguments, 1)} for arm in ARMS}

@@ -73,9 +73,7 @@ def test_an_answer_longer_than_the_decoder_is_a_bad_row_of_whatever_is_learned_o
         RunData("own", DatasetDict({"train": rows, "validation": long_rows}), rows, "validation"),
         RunData("own", DatasetDict({"train": rows, "test": rows}), long_rows, "test"),
     ):
-        with pytest.raises(
-            ValueError, match=r"row 20 .*\(question id '10 what is it'\) has 602 tokens, and "
-        ):
+        with pytest.raises(ValueError, match=r"row 20 .*\(question id '10 what is it'\) has 602 tokens, and "):
             with_readable_answers(data, model, processor, "error")
         kept = with_readable_answers(data, model, processor, "skip")
         before = sum(map(len, (*data.splits.values(), data.training)))

@@ -1,6 +1,8 @@
 import pytest
 from datasets import Dataset, DatasetDict
+from small_models import small_model
 
+from amif.training import model_arguments
 from amif.training.pretraining import arguments
 from amif.training.pretraining.arguments import (
     AgaModelArguments,
@@ -30,6 +32,21 @@ def test_one_encoder_alone_is_refused():
         PretrainingModelArguments(vision_model="v")
     with pytest.raises(ValueError, match="shorten --vision_model"):
         PretrainingModelArguments(text_layers=1)
+
+
+def test_what_a_checkpoint_keeps_is_named(monkeypatch):
+    config, heard = small_model().config, []
+    monkeypatch.setattr(model_arguments.logger, "warning", heard.append)
+    PretrainingModelArguments(model_name_or_path="one").warn_of_unlike(config)
+    PretrainingModelArguments(hidden_size=7).warn_of_unlike(config)
+    own = config.num_co_attention_layers
+    PretrainingModelArguments(model_name_or_path="one", num_co_attention_layers=own).warn_of_unlike(config)
+    assert heard == []
+    PretrainingModelArguments(model_name_or_path="one", pooling_mode="mean", image_size=7).warn_of_unlike(config)
+    assert heard == [
+        "--pooling_mode mean is for a new model: the checkpoint's stays cls.",
+        f"--image_size 7 is for a new model: the checkpoint's stays {config.vision_config.image_size}.",
+    ]
 
 
 def test_the_sources_are_those_that_are_learned_from():
