@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_aga_amif import AgaConfig
-from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
-from .modeling_amif import ALWAYS_SET, AmifEncoders
+from .dual_encoder_amif import AmifDualEncoder, contrastive_loss, patch_mask, word_mask
+from .model_outputs_amif import ALWAYS_SET, AmifEncoderOutput
+from .modeling_amif import AmifEncoders
 
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1e-4, 0.95
 
@@ -24,6 +25,7 @@ class AgaPreTrainingOutput(ModelOutput):
     """What the losses of AGA are made of.
 
     Args:
+        loss: Scalar, `contrastive_loss` of images and reports at the first temperature; only with `return_loss=True`.
         image_embeds: (1, B, d) unit vectors of the images.
         text_embeds: (B, d) unit vectors of the reports.
         temperatures: (2,): of whole images and reports, and of groups.
@@ -32,8 +34,12 @@ class AgaPreTrainingOutput(ModelOutput):
         text_token_mask: (B, L) bool, True for words: not [CLS], [SEP] or padding.
         text_thresholds: (B, L), theta: above it a token gathers a patch.
         image_thresholds: (B, P), phi: above it a patch gathers a token.
+        text_model_output: The text encoder's output with its hidden states and attentions; this and the next only with
+            `output_hidden_states=True` or `output_attentions=True`.
+        vision_model_output: The image encoder's.
     """
 
+    loss: torch.Tensor | None = None
     image_embeds: torch.Tensor = ALWAYS_SET
     text_embeds: torch.Tensor = ALWAYS_SET
     temperatures: torch.Tensor = ALWAYS_SET
@@ -42,6 +48,8 @@ class AgaPreTrainingOutput(ModelOutput):
     text_token_mask: torch.Tensor = ALWAYS_SET
     text_thresholds: torch.Tensor = ALWAYS_SET
     image_thresholds: torch.Tensor = ALWAYS_SET
+    text_model_output: AmifEncoderOutput | None = None
+    vision_model_output: AmifEncoderOutput | None = None
 
 
 class AgaThresholdLayer(nn.Linear):
@@ -100,8 +108,18 @@ class AgaForPreTraining(AmifDualEncoder):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
 
+    @can_return_tuple
     def forward(
-        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        return_loss: bool | None = None,
     ) -> AgaPreTrainingOutput:
         """Embed pairs, their tokens and patches, and give each of these its threshold.
 
@@ -109,17 +127,21 @@ class AgaForPreTraining(AmifDualEncoder):
             pixel_values: (B, channels, height, width) float.
             input_ids: (B, t) int64 tokens of the reports.
             attention_mask: (B, t), 1 where a token is valid; None where all are.
+            output_attentions: Return the encoders' attention weights; needs the eager attention implementation.
+            output_hidden_states: Return the encoders' hidden states.
+            inputs_embeds: (B, t, text width), in place of `input_ids`.
+            token_type_ids: (B, t) int64, for text encoders that have such types.
+            interpolate_pos_encoding: Read images of another size than the configured.
+            return_loss: Return the loss of whole images and reports.
 
         Raises:
             ValueError: If there is not one image for each report.
         """
-        if len(pixel_values) != len(input_ids):
-            raise ValueError(f"{len(pixel_values)} images and {len(input_ids)} reports: give one image of each study.")
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        image = self.model.project_images(self.model.encode_images(pixel_values))
-        text = self.model.encode_texts(input_ids, attention_mask)
-        words = word_mask(attention_mask)
+        texts = {"input_ids": input_ids, "attention_mask": attention_mask}
+        texts |= {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        kept, size = (output_attentions, output_hidden_states), interpolate_pos_encoding
+        image, text, mask, outputs = self._read(pixel_values, texts, *kept, interpolate_pos_encoding=size)
+        words = word_mask(mask)
         # Every image of a batch has its class token, if any, at the same place.
         image_tokens = self.image_adaptor(image[:, patch_mask(image)[0]])
         text_tokens = self.text_adaptor(text)
@@ -130,15 +152,18 @@ class AgaForPreTraining(AmifDualEncoder):
         else:
             text_thresholds = self.language_gate(text_tokens, image_tokens, words, patches)
             image_thresholds = self.vision_gate(image_tokens, text_tokens, patches, words)
+        image_embeds, text_embeds = self._embed_image_states(image), self._embed_text_states(text, mask)
         return AgaPreTrainingOutput(
-            image_embeds=self._embed_image_states(image).unsqueeze(0),
-            text_embeds=self._embed_text_states(text, attention_mask),
+            loss=contrastive_loss(image_embeds, text_embeds, self.temperatures[0]) if return_loss else None,
+            image_embeds=image_embeds.unsqueeze(0),
+            text_embeds=text_embeds,
             temperatures=self.temperatures,
             image_tokens=image_tokens,
             text_tokens=text_tokens,
             text_token_mask=words,
             text_thresholds=text_thresholds,
             image_thresholds=image_thresholds,
+            **outputs,
         )
 
 

@@ -16,7 +16,7 @@ from transformers.utils.generic import ModelOutput
 
 from .encoders_amif import cache_option
 from .input_checks_amif import check_finite
-from .modeling_amif import ALWAYS_SET
+from .model_outputs_amif import ALWAYS_SET
 
 CANDIDATES_PER_PASS = 128
 

@@ -9,6 +9,7 @@ from .attention_amif import AmifAttention, AmifFeedForward
 from .configuration_amif import AmifConfig
 
 TEXT, IMAGE = 0, 1
+ATTENTIONS = ("text_attentions", "text_to_image_attentions", "image_attentions", "image_to_text_attentions")
 
 
 class AmifCoAttentionLayer(GradientCheckpointingLayer):
@@ -55,32 +56,42 @@ class AmifCoAttention(nn.Module):
         self.image_layers = nn.ModuleList(AmifCoAttentionLayer(config) for _ in range(config.num_co_attention_layers))
 
     def forward(
-        self, text_states: torch.Tensor, image_states: torch.Tensor, text_mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, tuple[torch.Tensor | None, ...]]]:
+        self,
+        text_states: torch.Tensor,
+        image_states: torch.Tensor,
+        text_mask: torch.Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, tuple[torch.Tensor, ...]]]:
         """Let text and image read each other through all layers.
 
         Args:
             text_states: (batch, t, d).
             image_states: (batch, p, d); every image token is valid.
             text_mask: (batch, t), 1 or True where the text token is valid; None where all are.
+            output_attentions: Return the attention weights too, which an eager implementation alone has.
+            output_hidden_states: Return what enters the first layer and leaves each.
 
         Returns:
-            Text states (batch, t, d), image states (batch, p, d), and by name the attention weights of each layer,
-            (batch, heads, queries, keys): `text_attentions`, `text_to_image_attentions`, `image_attentions`,
-            `image_to_text_attentions`. The weights are None unless the attention implementation is eager.
+            Text states (batch, t, d), image states (batch, p, d), and by name what was asked for: `text_attentions`,
+            `text_to_image_attentions`, `image_attentions`, `image_to_text_attentions`, of each layer
+            (batch, heads, queries, keys); `hidden_states`, each (batch, t + p, d).
         """
-        text = text_states + self.modality_embedding.weight[TEXT]
-        image = image_states + self.modality_embedding.weight[IMAGE]
+        text = self._with_modality(text_states, TEXT)
+        image = self._with_modality(image_states, IMAGE)
         text_to_text = create_bidirectional_mask(self.config, text, text_mask)
         image_to_text = create_bidirectional_mask(self.config, image, text_mask, encoder_hidden_states=text)
-        weights = []
+        weights, hidden_states = [], [torch.cat([text, image], dim=1)] if output_hidden_states else []
         for text_layer, image_layer in zip(self.text_layers, self.image_layers, strict=True):
             new_text, *text_weights = text_layer(text, image, text_to_text, None)
             new_image, *image_weights = image_layer(image, text, None, image_to_text)
             text, image = new_text, new_image
-            weights.append((*text_weights, *image_weights))
-        names = ("text_attentions", "text_to_image_attentions", "image_attentions", "image_to_text_attentions")
-        return text, image, dict(zip(names, zip(*weights, strict=True), strict=True))
+            if output_attentions:
+                weights.append((*text_weights, *image_weights))
+            if output_hidden_states:
+                hidden_states.append(torch.cat([text, image], dim=1))
+        extras = dict(zip(ATTENTIONS, zip(*weights, strict=True), strict=True)) if output_attentions else {}
+        return text, image, extras | ({"hidden_states": tuple(hidden_states)} if output_hidden_states else {})
 
     def fuse_alike(
         self,
@@ -102,8 +113,8 @@ class AmifCoAttention(nn.Module):
         Returns:
             The states (batch, n, d) and (batch, m, d).
         """
-        first = first_states + self.modality_embedding.weight[modality]
-        second = second_states + self.modality_embedding.weight[modality]
+        first = self._with_modality(first_states, modality)
+        second = self._with_modality(second_states, modality)
         first_to_first = create_bidirectional_mask(self.config, first, first_mask)
         second_to_second = create_bidirectional_mask(self.config, second, second_mask)
         first_to_second = create_bidirectional_mask(self.config, first, second_mask, encoder_hidden_states=second)
@@ -113,3 +124,7 @@ class AmifCoAttention(nn.Module):
             second, *_ = layer(second, first, second_to_second, second_to_first)
             first = new_first
         return first, second
+
+    def _with_modality(self, states: torch.Tensor, modality: int) -> torch.Tensor:
+        # Through the module, whose weight may be elsewhere until it is called.
+        return states + self.modality_embedding(torch.full((1,), modality, device=states.device))

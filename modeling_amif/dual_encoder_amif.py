@@ -1,5 +1,6 @@
 """Embedding whole images and texts in one space: what every model for pre-training shares."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -8,6 +9,7 @@ from transformers import initialization as init
 
 from .encoder_loading_amif import check_fields, copy_weights, load_encoders
 from .encoders_amif import has_class_token
+from .model_outputs_amif import EncoderOutputs
 from .modeling_amif import AmifEncoders, AmifPreTrainedModel
 
 
@@ -58,6 +60,46 @@ class AmifDualEncoder(AmifPreTrainedModel):
         copy_weights(text_model, model.model.text_model)
         return model
 
+    def _read(
+        self,
+        pixel_values: torch.Tensor,
+        texts: Mapping[str, torch.Tensor | None],
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+        views: tuple[int, ...] = (1,),
+        **options: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, EncoderOutputs]:
+        """Read images and texts.
+
+        Args:
+            pixel_values: (U, channels, height, width).
+            texts: What `AmifEncoders.read_texts` takes.
+            output_attentions: Keep the encoders' attention weights; None does as the configuration says.
+            output_hidden_states: Likewise their hidden states.
+            views: How many images there may be of each study.
+            **options: Further arguments of `AmifEncoders.read_images`.
+
+        Returns:
+            Projected token states of images (U, p, d) and texts (B, t, d); the texts' mask (B, t); and by name the
+            encoders' outputs, where something of them is to be kept.
+
+        Raises:
+            ValueError: If there are not so many images.
+        """
+        kept = self._kept(output_attentions, output_hidden_states)
+        vision = self.model.read_images(pixel_values, **options, **kept)
+        language = self.model.read_texts(**texts, **kept)
+        text = self.model.text_projection(language.last_hidden_state)
+        counts = vision.last_hidden_state.shape[0], text.shape[0]
+        if counts[0] not in [number * counts[1] for number in views]:
+            wanted = "one image" if len(views) == 1 else "one or two views"
+            raise ValueError(f"{counts[0]} images and {counts[1]} reports: give {wanted} of each study.")
+        mask = texts["attention_mask"]
+        if mask is None:
+            mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
+        outputs = EncoderOutputs(text_model_output=language, vision_model_output=vision) if kept else EncoderOutputs()
+        return self.model.project_images(vision.last_hidden_state), text, mask, outputs
+
     @property
     def temperatures(self) -> torch.Tensor:
         """One for each of `initial_temperatures`, float32."""
@@ -104,6 +146,14 @@ class AmifDualEncoder(AmifPreTrainedModel):
             return states[:, 0]
         words = word_mask(attention_mask).unsqueeze(-1)
         return states.masked_fill(~words, 0).sum(dim=1) / words.sum(dim=1).clamp(min=1)
+
+
+def contrastive_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    """InfoNCE of unit vectors (B, d) in both directions, as CLIP's: a scalar in nats."""
+    similarities = image_embeds @ text_embeds.T / temperature
+    pairs = torch.arange(similarities.shape[0], device=similarities.device)
+    losses = [nn.functional.cross_entropy(rows, pairs) for rows in (similarities, similarities.T)]
+    return (losses[0] + losses[1]) / 2
 
 
 def unit(states: torch.Tensor) -> torch.Tensor:

@@ -130,6 +130,22 @@ def with_first_layers(config: PreTrainedConfig, count: int | None, name: str) ->
     return type(config)(**fields)
 
 
+def matching_decoder_config(
+    decoder: PreTrainedConfig, text: PreTrainedConfig, num_layers: int | None
+) -> PreTrainedConfig:
+    """A new configuration of a decoder's first layers, which shares its tokenizer with a text encoder.
+
+    Raises:
+        ValueError: If their vocabularies differ, or the decoder has fewer layers than `num_layers`.
+    """
+    if decoder.vocab_size != text.vocab_size:
+        raise ValueError(
+            f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
+            "choose a decoder with the same vocabulary."
+        )
+    return with_first_layers(decoder, num_layers, "decoder_layers")
+
+
 def _token_ids(text: str) -> dict[str, int]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:

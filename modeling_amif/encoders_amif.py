@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, Cache, PreTrainedConfig, PreTrainedModel
 
 from .configuration_amif import VISIBLE_PATCH_ENCODERS, AmifConfig
+from .model_outputs_amif import AmifEncoderOutput
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
@@ -59,21 +60,25 @@ def cache_option(decoder: PreTrainedModel, cache: Cache) -> dict[str, Cache]:
     return {"cache" if "cache" in names else "past_key_values": cache}
 
 
-def image_token_states(vision_model: PreTrainedModel, pixel_values: torch.Tensor, pooling: int) -> torch.Tensor:
+def read_images(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, pooling: int, **options: Any
+) -> AmifEncoderOutput:
     """Token states of images: class token, if there is one, then patches.
 
     Args:
         vision_model: Any image encoder of transformers that returns `last_hidden_state` of shape (U, tokens, width).
         pixel_values: (U, channels, height, width).
         pooling: Side of the square of patches that is averaged into one; 1 keeps all.
+        **options: Further arguments of the encoder, such as `output_hidden_states`.
 
     Returns:
-        States (U, tokens, width).
+        `last_hidden_state` (U, tokens, width); hidden states and attentions where asked for, which are never pooled.
 
     Raises:
         ValueError: If the encoder has no token states, or the patches are not a square grid that `pooling` divides.
     """
-    states = vision_model(pixel_values=pixel_values).last_hidden_state
+    output = vision_model(pixel_values=pixel_values, **options)
+    states = output.last_hidden_state
     if states.dim() != 3:
         raise ValueError(
             f"{type(vision_model).__name__} returns states of shape {tuple(states.shape)}, not (images, tokens, "
@@ -82,28 +87,34 @@ def image_token_states(vision_model: PreTrainedModel, pixel_values: torch.Tensor
     if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
         # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.
         states = vision_model.get_submodule("post_layernorm")(states)
-    if pooling == 1:
-        return states
-    grid, extra = square_grid(states.shape[1])
-    if grid % pooling:
-        raise ValueError(f"image_pooling={pooling} does not divide the grid of {grid} x {grid} patches.")
-    patches = states[:, extra:].transpose(1, 2).unflatten(2, (grid, grid))
-    pooled = nn.functional.avg_pool2d(patches, pooling).flatten(2).transpose(1, 2)
-    return torch.cat([states[:, :extra], pooled], dim=1)
+    if pooling > 1:
+        grid, extra = square_grid(states.shape[1])
+        if grid % pooling:
+            raise ValueError(f"image_pooling={pooling} does not divide the grid of {grid} x {grid} patches.")
+        patches = states[:, extra:].transpose(1, 2).unflatten(2, (grid, grid))
+        pooled = nn.functional.avg_pool2d(patches, pooling).flatten(2).transpose(1, 2)
+        states = torch.cat([states[:, :extra], pooled], dim=1)
+    return AmifEncoderOutput(
+        last_hidden_state=states,
+        hidden_states=getattr(output, "hidden_states", None),
+        attentions=getattr(output, "attentions", None),
+    )
 
 
-def visible_token_states(
-    vision_model: PreTrainedModel, pixel_values: torch.Tensor, visible_patches: torch.Tensor
-) -> torch.Tensor:
+def read_visible_patches(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, visible_patches: torch.Tensor, **options: Any
+) -> AmifEncoderOutput:
     """Token states of images of which only some patches are read; the others enter no block and cost nothing.
 
     Args:
         vision_model: One of `VISIBLE_PATCH_ENCODERS`.
         pixel_values: (U, channels, height, width).
         visible_patches: (U, v) int64, the places in reading order of each image's visible patches.
+        **options: Further arguments of the encoder, such as `output_hidden_states`.
 
     Returns:
-        States (U, v, width), or (U, 1 + v, width) with a class token; each patch has its true position embedding.
+        As `read_images`: (U, v, width), or (U, 1 + v, width) with a class token. Each patch has its true position
+        embedding.
 
     Raises:
         ValueError: If the encoder is none of them.
@@ -122,7 +133,7 @@ def visible_token_states(
 
     hook = vision_model.get_submodule("embeddings").register_forward_hook(keep_visible)
     try:
-        return image_token_states(vision_model, pixel_values, pooling=1)
+        return read_images(vision_model, pixel_values, pooling=1, **options)
     finally:
         hook.remove()
 

@@ -5,6 +5,7 @@ training step: tensors of the CPU, and any tensor where there are no gradients.
 """
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -17,51 +18,83 @@ ONE_SIZE_ENCODERS = ("vit", "clip_vision_model", "siglip_vision_model", "deit", 
 IDS, FLAGS, PIXELS = "ids", "flags", "pixels"
 
 
-def check_images(pixel_values: Any, config: PreTrainedConfig, device: torch.device) -> None:
+def check_images(pixel_values: Any, vision_model: PreTrainedModel, other_sizes: bool = False) -> None:
     """Refuse what is not (U, channels, height, width) floats of the size and channels that an image encoder reads.
+
+    With `other_sizes` any size will do that the encoder can take.
 
     Raises:
         TypeError: If it is no tensor.
         ValueError: If its shape, dtype or device is another.
     """
-    _check_tensor("pixel_values", pixel_values, PIXELS, "(images, channels, height, width)", device)
+    _check_tensor("pixel_values", pixel_values, PIXELS, "(images, channels, height, width)", vision_model)
+    config = vision_model.config
     channels, size = getattr(config, "num_channels", None), getattr(config, "image_size", None)
     if isinstance(channels, int) and pixel_values.shape[1] != channels:
         raise ValueError(f"pixel_values has {pixel_values.shape[1]} channels, and the image encoder reads {channels}.")
     wanted = (size, size) if isinstance(size, int) else size
-    if config.model_type in ONE_SIZE_ENCODERS and wanted is not None and tuple(pixel_values.shape[2:]) != tuple(wanted):
+    interpolated = other_sizes and takes_other_sizes(vision_model)
+    one_size = config.model_type in ONE_SIZE_ENCODERS and not interpolated
+    if one_size and wanted is not None and tuple(pixel_values.shape[2:]) != tuple(wanted):
         raise ValueError(
             f"pixel_values are {pixel_values.shape[2]} x {pixel_values.shape[3]} pixels, and the image encoder reads "
-            f"{wanted[0]} x {wanted[1]}: process the images with the checkpoint's own processor."
+            f"{wanted[0]} x {wanted[1]}: process the images with the checkpoint's own processor, or pass "
+            "interpolate_pos_encoding=True where the model takes it."
         )
 
 
-def check_texts(input_ids: Any, attention_mask: Any, text_model: PreTrainedModel, device: torch.device) -> None:
+def takes_other_sizes(vision_model: PreTrainedModel) -> bool:
+    """Whether an image encoder resizes its position embeddings when it is told to."""
+    return "interpolate_pos_encoding" in signature(vision_model.forward).parameters
+
+
+def check_texts(
+    input_ids: Any,
+    attention_mask: Any,
+    text_model: PreTrainedModel,
+    inputs_embeds: Any = None,
+    token_type_ids: Any = None,
+) -> None:
     """Refuse what are not (B, t) tokens of a text encoder and a mask of theirs: ones, and zeros only at the end.
+
+    `inputs_embeds` (B, t, width) may stand for the tokens, and `token_type_ids` (B, t) beside them.
 
     Raises:
         TypeError: If one is no tensor.
         ValueError: If a shape, dtype or device is another, a token is none of the vocabulary's, the mask has other
             values or begins with padding, or a text is longer than the encoder's positions.
     """
-    _check_tensor("input_ids", input_ids, IDS, "(texts, tokens)", device)
+    if input_ids is not None and inputs_embeds is not None:
+        raise ValueError("Give the texts as input_ids or as inputs_embeds, one of them.")
+    name = "input_ids" if inputs_embeds is None else "inputs_embeds"
+    texts = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
+    if inputs_embeds is None:
+        _check_tensor("input_ids", input_ids, IDS, "(texts, tokens)", text_model)
+        if _may_be_read(texts):
+            _check_vocabulary("input_ids", texts, _word_embeddings(text_model).num_embeddings)
+    else:
+        _check_tensor("inputs_embeds", inputs_embeds, PIXELS, "(texts, tokens, width)", text_model)
+        width = _word_embeddings(text_model).embedding_dim
+        if inputs_embeds.shape[2] != width:
+            raise ValueError(f"inputs_embeds are {inputs_embeds.shape[2]} wide, and the word embeddings {width}.")
     limit = position_limit(text_model)
-    if limit is not None and input_ids.shape[1] > limit:
+    if limit is not None and texts.shape[1] > limit:
         raise ValueError(
-            f"input_ids has {input_ids.shape[1]} tokens a text, and the text encoder reads {limit}: cut them off."
+            f"{name} has {texts.shape[1]} tokens a text, and the text encoder reads {limit}: cut them off."
         )
-    if _may_be_read(input_ids):
-        _check_vocabulary("input_ids", input_ids, _word_embeddings(text_model).num_embeddings)
-    if attention_mask is None:
-        return
-    _check_tensor("attention_mask", attention_mask, FLAGS, "(texts, tokens)", device)
-    if attention_mask.shape != input_ids.shape:
-        raise ValueError(
-            f"attention_mask is {tuple(attention_mask.shape)} and input_ids {tuple(input_ids.shape)}: give both as "
-            "the processor does."
-        )
-    if _may_be_read(attention_mask):
+    for other, tensor, kind in (("attention_mask", attention_mask, FLAGS), ("token_type_ids", token_type_ids, IDS)):
+        if tensor is None:
+            continue
+        _check_tensor(other, tensor, kind, "(texts, tokens)", text_model)
+        if tensor.shape != texts.shape[:2]:
+            raise ValueError(
+                f"{other} is {tuple(tensor.shape)} and {name} {tuple(texts.shape)}: give both as the processor does."
+            )
+    if attention_mask is not None and _may_be_read(attention_mask):
         check_padding("attention_mask", attention_mask)
+    types = getattr(text_model.config, "type_vocab_size", None)
+    if types and token_type_ids is not None and _may_be_read(token_type_ids):
+        _check_vocabulary("token_type_ids", token_type_ids, types)
 
 
 def check_padding(name: str, mask: torch.Tensor) -> None:
@@ -81,7 +114,7 @@ def check_padding(name: str, mask: torch.Tensor) -> None:
         )
 
 
-def check_image_index(image_index: Any, num_images: int, num_texts: int, device: torch.device) -> None:
+def check_image_index(image_index: Any, num_images: int, num_texts: int, model: PreTrainedModel) -> None:
     """Refuse what is not (B,) rows of U images; without an index there must be an image for each text.
 
     Raises:
@@ -92,7 +125,7 @@ def check_image_index(image_index: Any, num_images: int, num_texts: int, device:
         if num_images != num_texts:
             raise ValueError(f"{num_images} images and {num_texts} texts: give image_index, the image of each text.")
         return
-    _check_tensor("image_index", image_index, IDS, "(texts,)", device)
+    _check_tensor("image_index", image_index, IDS, "(texts,)", model)
     if image_index.shape[0] != num_texts:
         raise ValueError(f"image_index has {image_index.shape[0]} entries for {num_texts} texts: give one for each.")
     if _may_be_read(image_index) and ((image_index < 0) | (image_index >= num_images)).any():
@@ -102,28 +135,28 @@ def check_image_index(image_index: Any, num_images: int, num_texts: int, device:
         )
 
 
-def check_hard_negatives(hard_negatives: Any, num_reports: int, device: torch.device) -> None:
+def check_hard_negatives(hard_negatives: Any, num_reports: int, model: PreTrainedModel) -> None:
     """Refuse what are not (B, 3) or (B, 1) places in a batch of B reports, -1 where there is none.
 
     Raises:
         TypeError: If they are no tensor.
         ValueError: If their shape, dtype or device is another, or a place is none of the batch's.
     """
-    _check_tensor("hard_negatives", hard_negatives, IDS, "(reports, kinds)", device)
+    _check_tensor("hard_negatives", hard_negatives, IDS, "(reports, kinds)", model)
     if hard_negatives.shape not in ((num_reports, 1), (num_reports, 3)):
         raise ValueError(f"hard_negatives is {tuple(hard_negatives.shape)}: give ({num_reports}, 3), or (.., 1).")
     if _may_be_read(hard_negatives) and ((hard_negatives < -1) | (hard_negatives >= num_reports)).any():
         raise ValueError(f"hard_negatives holds places that are neither -1 nor 0 to {num_reports - 1}, the batch's.")
 
 
-def check_image_states(image_states: Any, width: int, device: torch.device) -> None:
+def check_image_states(image_states: Any, width: int, model: PreTrainedModel) -> None:
     """Refuse what are not states (U, tokens, vision width) of `encode_images`.
 
     Raises:
         TypeError: If they are no tensor.
         ValueError: If their shape, dtype or device is another.
     """
-    _check_tensor("image_states", image_states, PIXELS, "(images, tokens, width)", device)
+    _check_tensor("image_states", image_states, PIXELS, "(images, tokens, width)", model)
     if image_states.shape[2] != width:
         raise ValueError(
             f"image_states are {image_states.shape[2]} wide, and the image encoder's {width}: give what encode_images "
@@ -139,9 +172,9 @@ def check_labels(labels: Any, num_texts: int, decoder: PreTrainedModel, config: 
         ValueError: If shape, dtype or device is another, there are more tokens than the decoder's positions, a token is
             none of the vocabulary's, or an answer does not begin with [CLS].
     """
-    _check_tensor("labels", labels, IDS, "(texts, tokens)", _word_embeddings(decoder).weight.device)
-    if len(labels) != num_texts:
-        raise ValueError(f"labels hold {len(labels)} answers, and there are {num_texts} texts: give one for each.")
+    _check_tensor("labels", labels, IDS, "(texts, tokens)", decoder)
+    if labels.shape[0] != num_texts:
+        raise ValueError(f"labels hold {labels.shape[0]} answers, and there are {num_texts} texts: give one for each.")
     limit = position_limit(decoder)
     if limit is not None and labels.shape[1] > limit:
         raise ValueError(
@@ -259,8 +292,8 @@ def _may_be_read(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" or not torch.is_grad_enabled()
 
 
-def _check_tensor(name: str, tensor: Any, kind: str, shape: str, device: torch.device | None) -> None:
-    """Refuse another type, number of axes, dtype or device, and emptiness; `shape` names the axes."""
+def _check_tensor(name: str, tensor: Any, kind: str, shape: str, model: PreTrainedModel | None) -> None:
+    """Refuse another type, number of axes, dtype or device than a model's, and emptiness; `shape` names the axes."""
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name} is {_kind(tensor)}: give a tensor {shape}, as the processor returns it.")
     axes = len([axis for axis in shape.split(")")[0].split(",") if axis.strip()])
@@ -271,9 +304,11 @@ def _check_tensor(name: str, tensor: Any, kind: str, shape: str, device: torch.d
         raise ValueError(f"{name} is {tensor.dtype}: give {'floats' if kind == PIXELS else 'int64'}.")
     if kind == FLAGS and tensor.is_complex():
         raise ValueError(f"{name} is {tensor.dtype}: give int64, 1 where a token is valid.")
-    # Weights that are loaded when they are needed stand on the device "meta" until then.
-    if device is not None and device.type != "meta" and tensor.device != device:
-        raise ValueError(f"{name} is on {tensor.device}, and the model on {device}: move one of them.")
+    if model is None or tensor.device == model.device or model.device.type == "meta":
+        return
+    # A model that accelerate spreads over devices has hooks, which move what they are given.
+    if not any(hasattr(module, "_hf_hook") for module in model.modules()):
+        raise ValueError(f"{name} is on {tensor.device}, and the model on {model.device}: move one of them.")
 
 
 def _check_vocabulary(name: str, ids: torch.Tensor, size: int) -> None:

@@ -1,20 +1,17 @@
 """AMiF: encoders, co-attention, gated knowledge fusion and decoder (arXiv 2510.08791)."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import AmifConfig
-from .encoders_amif import build_encoder, image_token_states, visible_token_states
-from .input_checks_amif import check_image_index, check_image_states, check_images, check_texts
-
-# `ModelOutput` wants None as every field's default, also of those that are never None.
-ALWAYS_SET: Any = None
+from .encoders_amif import build_encoder, read_images, read_visible_patches
+from .input_checks_amif import check_image_index, check_image_states, check_images, check_texts, takes_other_sizes
+from .model_outputs_amif import AmifEncoderOutput, AmifModelOutput, Kept
 
 
 class AmifPreTrainedModel(PreTrainedModel):
@@ -24,6 +21,7 @@ class AmifPreTrainedModel(PreTrainedModel):
     config_class: ClassVar[type[AmifConfig]] = AmifConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
+    input_modalities: Any = ("image", "text")
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
     _supports_sdpa = True
@@ -40,6 +38,20 @@ class AmifPreTrainedModel(PreTrainedModel):
         if use_safetensors is False:
             raise ValueError("AMiF models are read from safetensors alone: leave out use_safetensors=False.")
         return super().from_pretrained(*arguments, use_safetensors=True, **options)
+
+    def _kept(self, output_attentions: bool | None, output_hidden_states: bool | None) -> Kept:
+        """What outputs shall hold beside; what a call does not say, the configuration does."""
+        kept = Kept()
+        if self.config.output_attentions if output_attentions is None else output_attentions:
+            kept["output_attentions"] = True
+        if self.config.output_hidden_states if output_hidden_states is None else output_hidden_states:
+            kept["output_hidden_states"] = True
+        if "output_attentions" in kept and self.config._attn_implementation != "eager":
+            raise ValueError(
+                f"Attention weights are not kept by {self.config._attn_implementation!r} attention; call "
+                "model.set_attn_implementation('eager') first."
+            )
+        return kept
 
 
 class AmifEncoders(AmifPreTrainedModel):
@@ -66,57 +78,90 @@ class AmifEncoders(AmifPreTrainedModel):
         """Replace the text encoder's word embeddings."""
         self.text_model.set_input_embeddings(value)
 
-    def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection.
+    def read_images(
+        self,
+        pixel_values: torch.Tensor,
+        interpolate_pos_encoding: bool = False,
+        visible_patches: torch.Tensor | None = None,
+        **kept: Any,
+    ) -> AmifEncoderOutput:
+        """The image encoder's output; `last_hidden_state` is what `encode_images` or `encode_visible` returns.
+
+        Args:
+            pixel_values: (U, channels, height, width) float.
+            interpolate_pos_encoding: Read images of another size than the configured.
+            visible_patches: (U, v) places of the only patches that are read; None reads all.
+            **kept: `output_hidden_states=True`, `output_attentions=True`.
 
         Raises:
             TypeError: If the images are no tensor.
             ValueError: If they are not floats of that shape, of the encoder's channels and size, on its device.
         """
-        check_images(pixel_values, self.config.vision_config, self.image_projection.weight.device)
-        return image_token_states(self.vision_model, pixel_values, self.config.image_pooling)
+        check_images(pixel_values, self.vision_model, interpolate_pos_encoding)
+        if interpolate_pos_encoding and takes_other_sizes(self.vision_model):
+            kept["interpolate_pos_encoding"] = True
+        if visible_patches is not None:
+            return read_visible_patches(self.vision_model, pixel_values, visible_patches, **kept)
+        return read_images(self.vision_model, pixel_values, self.config.image_pooling, **kept)
+
+    def encode_images(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
+        """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection.
+
+        Raises:
+            TypeError: As `read_images`.
+            ValueError: As `read_images`.
+        """
+        return self.read_images(pixel_values, interpolate_pos_encoding).last_hidden_state
 
     def encode_visible(self, pixel_values: torch.Tensor, visible_patches: torch.Tensor) -> torch.Tensor:
-        """The same of each image's visible patches alone, (U, v) places; see `visible_token_states`. Never pooled."""
-        check_images(pixel_values, self.config.vision_config, self.image_projection.weight.device)
-        return visible_token_states(self.vision_model, pixel_values, visible_patches)
+        """The same of each image's visible patches alone, (U, v) places. Never pooled."""
+        return self.read_images(pixel_values, visible_patches=visible_patches).last_hidden_state
 
     def project_images(self, image_states: torch.Tensor) -> torch.Tensor:
         """States (..., d) of `encode_images`'s (..., vision width)."""
-        return self.image_projection(image_states.to(self.image_projection.weight.dtype))
+        # States kept from before may be of another dtype. A quantised weight's own would be that of its codes.
+        return self.image_projection(image_states.to(self.dtype))
+
+    def read_texts(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        **kept: Any,
+    ) -> AmifEncoderOutput:
+        """The text encoder's output, before the projection.
+
+        Args:
+            input_ids: (B, t) int64 tokens.
+            attention_mask: (B, t), 1 where a token is valid; None where all are.
+            inputs_embeds: (B, t, text width) float, in place of `input_ids`.
+            token_type_ids: (B, t) int64, for text encoders that have such types; None means the first.
+            **kept: `output_hidden_states=True`, `output_attentions=True`.
+
+        Raises:
+            TypeError: If what should be a tensor is none.
+            ValueError: If shapes differ, a token is none of the vocabulary's, padding does not stand at the end, or a
+                text is longer than the encoder's positions.
+        """
+        check_texts(input_ids, attention_mask, self.text_model, inputs_embeds, token_type_ids)
+        given = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        given = {name: tensor for name, tensor in given.items() if tensor is not None}
+        output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, **given, **kept)
+        return AmifEncoderOutput(
+            last_hidden_state=output.last_hidden_state,
+            hidden_states=getattr(output, "hidden_states", None),
+            attentions=getattr(output, "attentions", None),
+        )
 
     def encode_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Projected token states (B, t, d) of texts, `input_ids` and `attention_mask` (B, t).
 
         Raises:
-            TypeError: If one is no tensor.
-            ValueError: If their shapes differ, a token is none of the vocabulary's, padding does not stand at the end,
-                or a text is longer than the encoder's positions.
+            TypeError: As `read_texts`.
+            ValueError: As `read_texts`.
         """
-        check_texts(input_ids, attention_mask, self.text_model, self.text_projection.weight.device)
-        states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.text_projection(states)
-
-
-@dataclass
-class AmifModelOutput(ModelOutput):
-    """Joint states of images and texts.
-
-    Args:
-        last_hidden_state: F, (B, t + p, d): text tokens first, then image tokens.
-        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
-        text_attentions: Per layer (B, heads, t, t); this and the next three only with `output_attentions=True`.
-        text_to_image_attentions: Per layer (B, heads, t, p), rows are text tokens.
-        image_attentions: Per layer (B, heads, p, p).
-        image_to_text_attentions: Per layer (B, heads, p, t), rows are image tokens.
-    """
-
-    last_hidden_state: torch.Tensor = ALWAYS_SET
-    attention_mask: torch.Tensor = ALWAYS_SET
-    text_attentions: tuple[torch.Tensor, ...] | None = None
-    text_to_image_attentions: tuple[torch.Tensor, ...] | None = None
-    image_attentions: tuple[torch.Tensor, ...] | None = None
-    image_to_text_attentions: tuple[torch.Tensor, ...] | None = None
+        return self.text_projection(self.read_texts(input_ids, attention_mask).last_hidden_state)
 
 
 class AmifModel(AmifEncoders):
@@ -125,6 +170,7 @@ class AmifModel(AmifEncoders):
     def _add_modules(self, config: AmifConfig) -> None:
         self.co_attention = AmifCoAttention(config)
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
@@ -132,7 +178,11 @@ class AmifModel(AmifEncoders):
         attention_mask: torch.Tensor | None = None,
         image_index: torch.Tensor | None = None,
         image_states: torch.Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
     ) -> AmifModelOutput:
         """Encode images and texts and let them read each other.
 
@@ -142,7 +192,12 @@ class AmifModel(AmifEncoders):
             attention_mask: (B, t), 1 where a token is valid, padding at the end; None where all are.
             image_index: (B,) int64, the row of `pixel_values` that each text is about; None means text i, image i.
             image_states: States of `encode_images`, (U, tokens, vision width), in place of `pixel_values`.
-            output_attentions: Return attention weights; needs the eager attention implementation.
+            output_attentions: Return attention weights; needs the eager attention implementation. None does as the
+                configuration says.
+            output_hidden_states: Return the states of every layer; None does as the configuration says.
+            inputs_embeds: (B, t, text width) float word embeddings, in place of `input_ids`.
+            token_type_ids: (B, t) int64, for text encoders that have such types.
+            interpolate_pos_encoding: Read images of another size than the configured.
 
         Raises:
             TypeError: If what should be a tensor is none.
@@ -150,31 +205,29 @@ class AmifModel(AmifEncoders):
                 shape, dtype, device or value than said, or attention weights are asked for from an implementation that
                 does not keep them.
         """
-        if output_attentions and self.config._attn_implementation != "eager":
-            raise ValueError(
-                f"Attention weights are not kept by {self.config._attn_implementation!r} attention; call "
-                "model.set_attn_implementation('eager') first."
-            )
-        if input_ids is None or (pixel_values is None) == (image_states is None):
-            raise ValueError("Give input_ids, and either pixel_values or image_states.")
-        device = self.text_projection.weight.device
-        check_texts(input_ids, attention_mask, self.text_model, device)
+        kept = self._kept(output_attentions, output_hidden_states)
+        if (pixel_values is None) == (image_states is None):
+            raise ValueError("Give the images either as pixel_values or image_states.")
+        images = None
         if image_states is None:
-            image_states = self.encode_images(cast(torch.Tensor, pixel_values))
-        check_image_states(image_states, self.config.vision_config.hidden_size, device)
-        check_image_index(image_index, image_states.shape[0], input_ids.shape[0], device)
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+            images = self.read_images(cast(torch.Tensor, pixel_values), interpolate_pos_encoding, **kept)
+            image_states = images.last_hidden_state
+        check_image_states(image_states, self.config.vision_config.hidden_size, self)
         image = self.project_images(image_states)
+        texts = self.read_texts(input_ids, attention_mask, inputs_embeds, token_type_ids, **kept)
+        text = self.text_projection(texts.last_hidden_state)
+        check_image_index(image_index, image.shape[0], text.shape[0], self)
         if image_index is not None:
             image = image[image_index]
-        text = self.encode_texts(input_ids, attention_mask)
-        text, image, attentions = self.co_attention(text, image, attention_mask)
+        if attention_mask is None:
+            attention_mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
+        text, image, extras = self.co_attention(text, image, attention_mask, **kept)
         image_mask = attention_mask.new_ones(image.shape[:2])
         return AmifModelOutput(
             last_hidden_state=torch.cat([text, image], dim=1),
             attention_mask=torch.cat([attention_mask, image_mask], dim=1),
-            **(attentions if output_attentions else {}),
+            **extras,
+            **({"text_model_output": texts, "vision_model_output": images} if kept else {}),
         )
 
 

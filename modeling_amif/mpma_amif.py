@@ -4,6 +4,7 @@ The abstract names joint reconstruction, global and local alignment and memory-a
 are built, sizes and ratios are our reading, after published relatives.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,11 +13,12 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer
 from transformers import initialization as init
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_mpma_amif import MpmaConfig
-from .dual_encoder_amif import AmifDualEncoder, unit, word_mask
-from .modeling_amif import ALWAYS_SET, AmifEncoders
+from .dual_encoder_amif import AmifDualEncoder, contrastive_loss, unit, word_mask
+from .model_outputs_amif import ALWAYS_SET, AmifEncoderOutput
+from .modeling_amif import AmifEncoders
 from .mpma_fusion_amif import MpmaFusion, MpmaImageDecoder, MpmaMemory, MpmaReportHead, grid_positions
 
 
@@ -25,6 +27,7 @@ class MpmaPreTrainingOutput(ModelOutput):
     """What the losses of MPMA are made of.
 
     Args:
+        loss: Scalar, `contrastive_loss` of images and reports at the first temperature; only with `return_loss=True`.
         image_embeds: (1, B, e) unit vectors of the images as they were read.
         text_embeds: (B, e) unit vectors of the reports as they were read.
         temperatures: (1,): of whole images and reports.
@@ -33,8 +36,12 @@ class MpmaPreTrainingOutput(ModelOutput):
         text_token_mask: (B, t) bool, True for words that were read: not hidden, [CLS], [SEP] or padding.
         patch_predictions: (B, P, channels x side x side) of all patches, in reading order.
         token_logits: (H, vocabulary) of the H hidden tokens, report by report.
+        text_model_output: The text encoder's output with its hidden states and attentions; this and the next only with
+            `output_hidden_states=True` or `output_attentions=True`.
+        vision_model_output: The image encoder's.
     """
 
+    loss: torch.Tensor | None = None
     image_embeds: torch.Tensor = ALWAYS_SET
     text_embeds: torch.Tensor = ALWAYS_SET
     temperatures: torch.Tensor = ALWAYS_SET
@@ -43,6 +50,8 @@ class MpmaPreTrainingOutput(ModelOutput):
     text_token_mask: torch.Tensor = ALWAYS_SET
     patch_predictions: torch.Tensor = ALWAYS_SET
     token_logits: torch.Tensor = ALWAYS_SET
+    text_model_output: AmifEncoderOutput | None = None
+    vision_model_output: AmifEncoderOutput | None = None
 
 
 class MpmaForPreTraining(AmifDualEncoder):
@@ -86,14 +95,20 @@ class MpmaForPreTraining(AmifDualEncoder):
                 config["mask_token_id"] = AutoTokenizer.from_pretrained(text, trust_remote_code=False).mask_token_id
         return super().from_encoders(vision, text, image_size, **config)
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor,
-        input_ids: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         hidden_patches: torch.Tensor | None = None,
         hidden_tokens: torch.Tensor | None = None,
         align_full: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        return_loss: bool | None = None,
     ) -> MpmaPreTrainingOutput:
         """Read what is not hidden of each pair, and predict what is.
 
@@ -105,39 +120,59 @@ class MpmaForPreTraining(AmifDualEncoder):
                 None hides none.
             hidden_tokens: (B, t) bool, True where the text encoder reads [MASK]; None hides none.
             align_full: Align what a second pass reads of whole images and reports, not what is left of them.
+            output_attentions: Return the encoders' attention weights; needs the eager attention implementation.
+            output_hidden_states: Return the encoders' hidden states.
+            inputs_embeds: (B, t, text width), in place of `input_ids`.
+            token_type_ids: (B, t) int64, for text encoders that have such types.
+            return_loss: Return the loss of whole images and reports.
 
         Raises:
             ValueError: If there is not one image for each report, or unequally many patches are hidden.
         """
-        if len(pixel_values) != len(input_ids):
-            raise ValueError(f"{len(pixel_values)} images and {len(input_ids)} reports: give one image of each study.")
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+        texts = {"input_ids": input_ids, "attention_mask": attention_mask}
+        texts |= {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        kept = output_attentions, output_hidden_states
+        visible = self._visible_places(hidden_patches, pixel_values)
+        image, text, mask, outputs = self._read(
+            pixel_values, texts | self._masked(texts, hidden_tokens), *kept, visible_patches=visible
+        )
         if hidden_tokens is None:
-            hidden_tokens = torch.zeros_like(input_ids, dtype=torch.bool)
-        visible = self._visible_places(hidden_patches, len(pixel_values))
-        image = self.model.project_images(self.model.encode_visible(pixel_values, visible))
-        read_ids = input_ids.masked_fill(hidden_tokens, self.config.mask_token_id)
-        text = self.model.encode_texts(read_ids, attention_mask)
-        fused = self.fusion(image, text, attention_mask)
-        words = word_mask(attention_mask)
+            hidden_tokens = torch.zeros_like(mask, dtype=torch.bool)
+        fused = self.fusion(image, text, mask)
+        words = word_mask(mask)
         if align_full:
-            whole_image = self.model.project_images(self.model.encode_images(pixel_values))
-            aligned = self._align(whole_image, self.model.encode_texts(input_ids, attention_mask), words)
+            whole_image, whole_text, _, outputs = self._read(pixel_values, texts, *kept)
+            aligned = self._align(whole_image, whole_text, words)
         else:
             aligned = self._align(image, text, words & ~hidden_tokens)
-        word_embeddings = self.model.get_input_embeddings().weight
+        whole = aligned["image_embeds"][0], aligned["text_embeds"]
         return MpmaPreTrainingOutput(
+            loss=contrastive_loss(*whole, self.temperatures[0]) if return_loss else None,
             temperatures=self.temperatures,
             patch_predictions=self.image_decoder(image, visible),
-            token_logits=self.report_head(fused[hidden_tokens], word_embeddings),
+            token_logits=self.report_head(fused[hidden_tokens], self.model.get_input_embeddings().weight),
             **aligned,
+            **outputs,
         )
 
-    def _visible_places(self, hidden_patches: torch.Tensor | None, num_images: int) -> torch.Tensor:
+    def _masked(
+        self, texts: Mapping[str, torch.Tensor | None], hidden_tokens: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """Tokens, or their embeddings, with [MASK] in place of what is hidden."""
+        ids, embeddings = texts["input_ids"], texts["inputs_embeds"]
+        if hidden_tokens is None:
+            return {}
+        if embeddings is None:
+            return {} if ids is None else {"input_ids": ids.masked_fill(hidden_tokens, self.config.mask_token_id)}
+        mask = torch.full((1,), self.config.mask_token_id, device=embeddings.device)
+        hidden = hidden_tokens.unsqueeze(-1)
+        return {"inputs_embeds": torch.where(hidden, self.model.get_input_embeddings()(mask), embeddings)}
+
+    def _visible_places(self, hidden_patches: torch.Tensor | None, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, v) places of the visible patches in reading order."""
+        num_images = pixel_values.shape[0]
         if hidden_patches is None:
-            return torch.arange(self.num_patches, device=self.device).expand(num_images, -1)
+            return torch.arange(self.num_patches, device=pixel_values.device).expand(num_images, -1)
         counts = (~hidden_patches).sum(dim=1)
         if (counts != counts[0]).any():
             raise ValueError("Hide equally many patches of each image of a batch.")

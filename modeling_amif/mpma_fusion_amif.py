@@ -29,7 +29,7 @@ class MpmaMemory(AmifAttention):
         memory = self.memory.unsqueeze(0).to(hidden_states.dtype)
         query = self._heads(self.query(hidden_states))
         # Projected once, whatever the batch.
-        key, value = (self._heads(part(memory)).expand(len(query), -1, -1, -1) for part in (self.key, self.value))
+        key, value = (self._heads(part(memory)).expand(query.shape[0], -1, -1, -1) for part in (self.key, self.value))
         mask = None
         if self.top_k:
             # True for the rows that each head of each state finds most similar.
@@ -104,7 +104,7 @@ class MpmaImageDecoder(nn.Module):
         states = self.embed(image_states)
         extra = states.shape[1] - visible_patches.shape[1]
         places = visible_patches.unsqueeze(-1).expand(-1, -1, states.shape[-1])
-        patches = self.mask_token.to(states.dtype).expand(len(states), len(self.position_embeddings), -1)
+        patches = self.mask_token.to(states.dtype).expand(states.shape[0], len(self.position_embeddings), -1)
         patches = patches.scatter(1, places, states[:, extra:]) + self.position_embeddings
         decoded = self.blocks(torch.cat([states[:, :extra], patches], dim=1))
         return self.predict(decoded[:, extra:])

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .co_attention_amif import IMAGE, TEXT
 from .configuration_amif import AmifConfig
-from .dual_encoder_amif import AmifDualEncoder, patch_mask, word_mask
+from .dual_encoder_amif import AmifDualEncoder, contrastive_loss, patch_mask, word_mask
 from .input_checks_amif import check_hard_negatives
-from .modeling_amif import ALWAYS_SET, AmifModel
+from .model_outputs_amif import ALWAYS_SET, AmifEncoderOutput
+from .modeling_amif import AmifModel
 
 MATCHING_KINDS = ("image_text", "image_image", "text_text")
 
@@ -20,6 +21,7 @@ class AmifPreTrainingOutput(ModelOutput):
     """What the losses of pre-training are made of.
 
     Args:
+        loss: Scalar, `contrastive_loss` of images and reports at the first temperature; only with `return_loss=True`.
         image_embeds: (V, B, d) unit vectors proj(v), one row for each of the V views.
         text_embeds: (B, d) unit vectors proj(r).
         temperatures: (3,): tau_1 of image-text, tau_2 of image-image and tau_3 of text-text similarities.
@@ -34,8 +36,12 @@ class AmifPreTrainingOutput(ModelOutput):
         negative_text_mask: (B, t) bool, as `text_token_mask`, of that report.
         matching_logits: (K, 2B, 2), by kind, the first K of `MATCHING_KINDS`: B positive pairs, then B hard negatives.
             Where a hard negative was skipped its logits mean nothing.
+        text_model_output: The text encoder's output with its hidden states and attentions; this and the next only with
+            `output_hidden_states=True` or `output_attentions=True`.
+        vision_model_output: The image encoder's.
     """
 
+    loss: torch.Tensor | None = None
     image_embeds: torch.Tensor = ALWAYS_SET
     text_embeds: torch.Tensor = ALWAYS_SET
     temperatures: torch.Tensor = ALWAYS_SET
@@ -47,6 +53,8 @@ class AmifPreTrainingOutput(ModelOutput):
     negative_text_states: torch.Tensor | None = None
     negative_text_mask: torch.Tensor | None = None
     matching_logits: torch.Tensor | None = None
+    text_model_output: AmifEncoderOutput | None = None
+    vision_model_output: AmifEncoderOutput | None = None
 
 
 class AmifForPreTraining(AmifDualEncoder):
@@ -65,12 +73,19 @@ class AmifForPreTraining(AmifDualEncoder):
         self.log_temperatures = nn.Parameter(torch.empty(len(self.initial_temperatures)))
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor,
-        input_ids: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         hard_negatives: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        return_loss: bool | None = None,
     ) -> AmifPreTrainingOutput:
         """Embed studies and, where hard negatives are given, fuse and match them.
 
@@ -82,35 +97,40 @@ class AmifForPreTraining(AmifDualEncoder):
             hard_negatives: (B, 3) int64: for each study the places in the batch of the report that its first view, the
                 last view that its first view, and the report that its report is paired with; -1 where there is none.
                 (B, 1) pairs images with reports alone.
+            output_attentions: Return the encoders' attention weights; needs the eager attention implementation.
+            output_hidden_states: Return the encoders' hidden states.
+            inputs_embeds: (B, t, text width), in place of `input_ids`.
+            token_type_ids: (B, t) int64, for text encoders that have such types.
+            interpolate_pos_encoding: Read images of another size than the configured.
+            return_loss: Return the loss of whole images and reports.
 
         Raises:
             TypeError: If what should be a tensor is none.
             ValueError: If there are not one or two images for each report, or a tensor has another shape, dtype, device
                 or value than said.
         """
-        if len(pixel_values) not in (len(input_ids), 2 * len(input_ids)):
-            raise ValueError(
-                f"{len(pixel_values)} images and {len(input_ids)} reports: give one or two views of each study."
-            )
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        views = self.model.project_images(self.model.encode_images(pixel_values)).unflatten(0, (-1, len(input_ids)))
-        text = self.model.encode_texts(input_ids, attention_mask)
-        matched = {}
+        texts = {"input_ids": input_ids, "attention_mask": attention_mask}
+        texts |= {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        kept, size = (output_attentions, output_hidden_states), interpolate_pos_encoding
+        image, text, mask, outputs = self._read(pixel_values, texts, *kept, views=(1, 2), interpolate_pos_encoding=size)
+        views, matched = image.unflatten(0, (-1, text.shape[0])), {}
         if hard_negatives is not None:
-            check_hard_negatives(hard_negatives, len(input_ids), text.device)
-            matched = self._match_image_text(views[0], text, attention_mask, hard_negatives[:, 0].clamp(min=0))
+            check_hard_negatives(hard_negatives, text.shape[0], self)
+            matched = self._match_image_text(views[0], text, mask, hard_negatives[:, 0].clamp(min=0))
             if hard_negatives.shape[1] > 1:
                 # Dropout, where there is any, makes it another reading of the same report.
-                twin = self.model.encode_texts(input_ids, attention_mask)
+                twin = self.model.text_projection(self.model.read_texts(**texts).last_hidden_state)
                 neighbour, similar = hard_negatives[:, 1:].clamp(min=0).unbind(dim=1)
-                logits = self._match_alike(views, text, twin, attention_mask, neighbour, similar)
+                logits = self._match_alike(views, text, twin, mask, neighbour, similar)
                 matched["matching_logits"] = torch.cat([matched["matching_logits"], logits])
+        image_embeds, text_embeds = self._embed_image_states(views), self._embed_text_states(text, mask)
         return AmifPreTrainingOutput(
-            image_embeds=self._embed_image_states(views),
-            text_embeds=self._embed_text_states(text, attention_mask),
+            loss=contrastive_loss(image_embeds[0], text_embeds, self.temperatures[0]) if return_loss else None,
+            image_embeds=image_embeds,
+            text_embeds=text_embeds,
             temperatures=self.temperatures,
             **matched,
+            **outputs,
         )
 
     def _match_image_text(
@@ -123,8 +143,8 @@ class AmifForPreTraining(AmifDualEncoder):
         )
         pair = self.pool_images(fused_image), self.pool_texts(fused_text, masks)
         return {
-            "fused_image_states": fused_image[: len(text)],
-            "fused_text_states": fused_text[: len(text)],
+            "fused_image_states": fused_image[: text.shape[0]],
+            "fused_text_states": fused_text[: text.shape[0]],
             "image_token_mask": patch_mask(image),
             "text_token_mask": word_mask(mask),
             "negative_image_states": fused_image[len(text) :],

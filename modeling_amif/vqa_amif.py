@@ -1,15 +1,15 @@
 """AMiF that answers questions: joint states, gated knowledge fusion, decoder (sections 3.4.1 and 3.4.2)."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, GenerationMixin
 from transformers import initialization as init
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
 from .answer_ranking_amif import AmifRankingOutput, AnswerScorer, candidate_tokens, rank_exhaustively
 from .answer_search_amif import rank_by_search
@@ -20,12 +20,13 @@ from .encoder_loading_amif import (
     copy_weights,
     load_encoders,
     load_weights,
-    with_first_layers,
+    matching_decoder_config,
 )
 from .encoders_amif import build_decoder, cache_option
 from .input_checks_amif import check_candidates, check_count, check_finite, check_ids, check_labels
 from .knowledge_fusion_amif import AmifKnowledgeFusion
-from .modeling_amif import ALWAYS_SET, AmifModel, AmifPreTrainedModel
+from .model_outputs_amif import AmifVisualQuestionAnsweringOutput, Kept, answer_loss
+from .modeling_amif import AmifModel, AmifPreTrainedModel
 from .pipeline_amif import TASK, AmifVqaPipeline
 
 RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
@@ -33,36 +34,7 @@ RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
 SCORES = ("sum", "mean")
 
 
-@dataclass
-class AmifVisualQuestionAnsweringOutput(ModelOutput):
-    """Answer logits and what led to them.
-
-    Args:
-        loss: Scalar: negative log-likelihood (nats) summed over an answer's tokens, averaged over the batch.
-        logits: (B, T, vocabulary): position i predicts token i + 1 of `labels`; without labels T is 1, the first token.
-        joint_states: What the decoder reads, F' (B, t + p, decoder width).
-        attention_mask: (B, t + p) int64, 1 where a joint state is valid.
-        gate: The gate's values (B, t + p, d) in (0, 1); this and the rest only with `output_attentions=True`.
-        knowledge_attentions: (B, heads, t + p, M), attention over the knowledge vocabulary.
-        text_attentions: As in `AmifModelOutput`, like the next three.
-        text_to_image_attentions: Per layer (B, heads, t, p).
-        image_attentions: Per layer (B, heads, p, p).
-        image_to_text_attentions: Per layer (B, heads, p, t).
-    """
-
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor = ALWAYS_SET
-    joint_states: torch.Tensor = ALWAYS_SET
-    attention_mask: torch.Tensor = ALWAYS_SET
-    gate: torch.Tensor | None = None
-    knowledge_attentions: torch.Tensor | None = None
-    text_attentions: tuple[torch.Tensor, ...] | None = None
-    text_to_image_attentions: tuple[torch.Tensor, ...] | None = None
-    image_attentions: tuple[torch.Tensor, ...] | None = None
-    image_to_text_attentions: tuple[torch.Tensor, ...] | None = None
-
-
-class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
+class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
     """AMiF for Med-VQA: joint states, gated knowledge fusion and an autoregressive answer decoder (section 3.4).
 
     Example:
@@ -137,7 +109,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         check_fields(config, cls.config_class)
         vision_model, text_model, configs = load_encoders(vision, text, image_size, vision_layers, text_layers)
         decoder_source = text_model if decoder is None else load_weights(decoder, "decoder")
-        decoder_config = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
+        decoder_config = matching_decoder_config(decoder_source.config, text_model.config, decoder_layers)
         fields: dict[str, Any] = {**configs, "decoder_config": decoder_config, **config}
         model = cls(AmifConfig(**fields))
         copy_weights(vision_model, model.model.vision_model)
@@ -184,7 +156,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         if image_size is not None and image_size != configs["vision_config"]["image_size"]:
             check_image_size(image_size, configs["vision_config"].get("patch_size"))
             configs["vision_config"]["image_size"] = image_size
-        configs["decoder_config"] = _decoder_config(decoder_source.config, text_model.config, decoder_layers)
+        configs["decoder_config"] = matching_decoder_config(decoder_source.config, text_model.config, decoder_layers)
         model = cls(AmifConfig(**(configs | config)))
         # What its pairs were and held out: its card names the data, and fine-tuning refuses what was not held out.
         for name in ("trained_on", "validation_by"):
@@ -249,7 +221,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         return (self.config._attn_implementation, *autocast, *versions)
 
     def encode(
-        self, *inputs: torch.Tensor | None, output_attentions: bool = False, **named_inputs: torch.Tensor | None
+        self, *inputs: torch.Tensor | None, output_attentions: bool = False, **named_inputs: Any
     ) -> AmifVisualQuestionAnsweringOutput:
         """Everything up to the decoder; inputs as in `AmifModel.forward`, by place or by name.
 
@@ -257,7 +229,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             An output with `joint_states` (B, t + p, decoder width) and `attention_mask`, and the attention maps and the
             gate where asked for.
         """
-        joint = self.model(*inputs, output_attentions=output_attentions, **named_inputs)
+        joint = self.model(*inputs, output_attentions=output_attentions, return_dict=True, **named_inputs)
         states, extras = joint.last_hidden_state, {}
         knowledge = self.knowledge_states()
         if knowledge is not None and self.knowledge_fusion is not None:
@@ -266,6 +238,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         extras |= {name: value for name, value in joint.items() if name != "last_hidden_state"}
         return AmifVisualQuestionAnsweringOutput(joint_states=self.decoder_projection(states), **extras)
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
@@ -274,11 +247,18 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         image_index: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         image_states: torch.Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
     ) -> AmifVisualQuestionAnsweringOutput:
         """Answer logits for questions about images, and the loss where labels are given.
 
-        All but `labels` are as in `AmifModel.forward`.
+        All but `labels` and what the decoder reads are as in `AmifModel.forward`.
 
         Args:
             pixel_values: (U, channels, height, width) float.
@@ -289,25 +269,63 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
                 predicted, padding is not counted.
             image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
             output_attentions: Return attention maps and the gate; needs the eager attention implementation.
+            output_hidden_states: As the next three.
+            inputs_embeds: (B, t, text width).
+            token_type_ids: (B, t) int64.
+            interpolate_pos_encoding: Read images of any size.
+            decoder_input_ids: (B, T) int64, what the decoder reads where there are no labels: [CLS] first.
+            decoder_attention_mask: (B, T), 1 where one of these is valid.
+            decoder_inputs_embeds: (B, T, decoder width), in place of `decoder_input_ids`.
 
         Raises:
             TypeError: If what should be a tensor is none.
-            ValueError: If one has another shape, dtype, device or value than said, or answers are longer than the
-                decoder's positions.
+            ValueError: If one has another shape, dtype, device or value than said, answers are longer than the
+                decoder's positions, or the model is trained and there is nothing that the decoder shall say.
         """
-        if labels is not None and isinstance(input_ids, torch.Tensor) and input_ids.dim():
-            check_labels(labels, len(input_ids), self.decoder, self.config)
-        encoded = self.encode(
-            pixel_values, input_ids, attention_mask, image_index, image_states, output_attentions=output_attentions
-        )
-        logits = self.decoder(
-            input_ids=self._decoder_inputs(labels, len(encoded.joint_states)),
+        kept = self._kept(output_attentions, output_hidden_states)
+        texts = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        images = {"image_index": image_index, "image_states": image_states}
+        options = {**texts, **images, "interpolate_pos_encoding": interpolate_pos_encoding, **kept}
+        encoded = self.encode(pixel_values, input_ids, attention_mask, **options)
+        given = {"input_ids": decoder_input_ids, "inputs_embeds": decoder_inputs_embeds}
+        return self._decode(encoded, labels, {**given, "attention_mask": decoder_attention_mask}, kept)
+
+    def _decode(
+        self,
+        encoded: AmifVisualQuestionAnsweringOutput,
+        labels: torch.Tensor | None,
+        given: dict[str, torch.Tensor | None],
+        kept: Kept,
+    ) -> AmifVisualQuestionAnsweringOutput:
+        """Have the decoder read labels, or what is `given` for it, or [CLS] alone."""
+        num_texts = encoded.joint_states.shape[0]
+        if labels is not None:
+            check_labels(labels, num_texts, self.decoder, self.config)
+        if given["input_ids"] is None and given["inputs_embeds"] is None:
+            if labels is None and self.training:
+                raise ValueError(
+                    "There is nothing to train on: give labels, or decoder_input_ids. The stock Trainer takes the "
+                    "labels away where label_smoothing_factor or a loss function is set; use AmifVqaTrainer."
+                )
+            given["input_ids"] = self._decoder_inputs(labels, num_texts)
+        elif labels is not None:
+            raise ValueError("Give labels, which the decoder reads too, or decoder inputs, one of them.")
+        decoded = self.decoder(
+            **given,
             encoder_hidden_states=encoded.joint_states,
             encoder_attention_mask=encoded.attention_mask,
             use_cache=False,
-        ).logits
-        loss = None if labels is None else answer_loss(logits, labels, self.config.pad_token_id)
-        return AmifVisualQuestionAnsweringOutput(loss=loss, logits=logits, **encoded)
+            return_dict=True,
+            **kept,
+        )
+        return AmifVisualQuestionAnsweringOutput(
+            loss=None if labels is None else answer_loss(decoded.logits, labels, self.config.pad_token_id),
+            logits=decoded.logits,
+            decoder_hidden_states=decoded.hidden_states,
+            decoder_attentions=decoded.attentions,
+            cross_attentions=decoded.cross_attentions,
+            **encoded,
+        )
 
     def _decoder_inputs(self, labels: torch.Tensor | None, batch_size: int) -> torch.Tensor:
         if labels is None:
@@ -322,36 +340,47 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         image_index: torch.Tensor | None = None,
         image_states: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        generation_config: GenerationConfig | None = None,
         **generation_options: Any,
-    ) -> torch.Tensor:
+    ) -> Any:
         """Generate answers freely; inputs as in `forward`, options as in transformers' `generate` (beams, ...).
 
+        Options come before `generation_config`, which comes before the model's own of that name.
+
         Returns:
-            (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens`, `max_length` or a
-            `generation_config` says otherwise.
+            (B, length) int64 tokens that begin with [CLS]; up to 32 new ones unless `max_new_tokens` or `max_length` is
+            set somewhere. With `return_dict_in_generate=True` an output of transformers that holds them.
 
         Raises:
             TypeError: If what should be a tensor is none.
             ValueError: If an input is none that `forward` takes, transformers refuses an option, or the weights hold
                 NaN or infinity.
         """
-        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
-        start = self._decoder_inputs(None, len(encoded.joint_states))
+        texts = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        options = {**texts, "interpolate_pos_encoding": interpolate_pos_encoding}
+        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, **options)
+        start = self._decoder_inputs(None, encoded.joint_states.shape[0])
         states = {"encoder_hidden_states": encoded.joint_states, "encoder_attention_mask": encoded.attention_mask}
         # Beams of NaN are tokens like others: the first step alone shows them.
         check_finite(self.decoder(input_ids=start, use_cache=False, **states).logits, "logits", self)
         caches = (DynamicCache(config=self.decoder.config) for _ in range(2))
-        says_length = generation_options.keys() & {"max_new_tokens", "max_length", "generation_config"}
-        options = {
-            **({} if says_length else {"max_new_tokens": 32}),
-            "bos_token_id": self.config.decoder_start_token_id,
-            "eos_token_id": self.config.eos_token_id,
-            "pad_token_id": self.config.pad_token_id,
-            # BERT's own `generate` makes a cache without a place for the cross-attention.
-            **cache_option(self.decoder, EncoderDecoderCache(*caches)),
-        }
+        # BERT's own `generate` makes a cache without a place for the cross-attention.
+        states |= cache_option(self.decoder, EncoderDecoderCache(*caches))
         try:
-            return self.decoder.generate(input_ids=start, **states, **(options | generation_options))
+            config = copy.deepcopy(self.generation_config if generation_config is None else generation_config)
+            states |= config.update(**generation_options)
+            if config.max_new_tokens is None and config.max_length is None:
+                config.max_new_tokens = 32
+            config.update(
+                bos_token_id=self.config.decoder_start_token_id,
+                eos_token_id=self.config.eos_token_id,
+                pad_token_id=self.config.pad_token_id,
+                defaults_only=True,
+            )
+            return self.decoder.generate(input_ids=start, generation_config=config, **states)
         except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ValueError(f"generate does not take {generation_options}: {error}") from error
 
@@ -363,6 +392,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         image_index: torch.Tensor | None = None,
         image_states: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
         *,
         answers: Mapping[str, torch.Tensor],
         top_k: int = 1,
@@ -377,6 +409,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             attention_mask: (B, t).
             image_index: (B,) int64.
             image_states: (U, tokens, vision width), in place of `pixel_values`.
+            inputs_embeds: (B, t, text width), in place of `input_ids`.
+            token_type_ids: (B, t) int64.
+            interpolate_pos_encoding: Read images of any size.
             answers: `processor.encode_candidates(list_of_strings)`: `input_ids` and `attention_mask`, (N, T).
             top_k: How many candidates to return; at most all N of them.
             method: "exhaustive" scores every candidate, "search" finds the same result with less work.
@@ -399,40 +434,13 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel):
             )
         check_count("top_k", top_k)
         candidates = candidate_tokens(check_candidates(answers, self.decoder, self.config))
-        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states)
+        texts = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        options = {**texts, "interpolate_pos_encoding": interpolate_pos_encoding}
+        encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, **options)
         check_finite(encoded.joint_states, "joint states", self)
         start = self.config.decoder_start_token_id
         scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
         return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)
-
-
-def answer_loss(
-    logits: torch.Tensor, labels: torch.Tensor, pad_token_id: int, label_smoothing: float = 0.0
-) -> torch.Tensor:
-    """Negative log-likelihood of answers, summed over an answer's tokens and averaged over the batch (section 3.4.2).
-
-    Args:
-        logits: (B, T, vocabulary), position i predicts token i + 1.
-        labels: (B, T) int64; the first token is never predicted, `pad_token_id` and -100 are not counted.
-        pad_token_id: The padding token.
-        label_smoothing: Share of each target that is spread evenly over the vocabulary.
-
-    Returns:
-        Scalar float32, in nats.
-    """
-    targets = labels[:, 1:].masked_fill(labels[:, 1:] == pad_token_id, -100)
-    predictions = logits[:, :-1].flatten(0, 1).float()
-    loss = nn.functional.cross_entropy(predictions, targets.flatten(), reduction="sum", label_smoothing=label_smoothing)
-    return loss / len(labels)
-
-
-def _decoder_config(decoder: PreTrainedConfig, text: PreTrainedConfig, num_layers: int | None) -> PreTrainedConfig:
-    if decoder.vocab_size != text.vocab_size:
-        raise ValueError(
-            f"The decoder has {decoder.vocab_size} tokens, the text encoder {text.vocab_size}; they share a tokenizer: "
-            "choose a decoder with the same vocabulary."
-        )
-    return with_first_layers(decoder, num_layers, "decoder_layers")
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

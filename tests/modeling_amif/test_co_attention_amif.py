@@ -95,7 +95,7 @@ def test_eager_weights_are_distributions_that_skip_padding():
     config._attn_implementation = "eager"
     module = AmifCoAttention(config).eval()
     mask = torch.tensor([[1, 1, 0]])
-    _, _, weights = module(torch.randn(1, 3, 32), torch.randn(1, 4, 32), mask)
+    _, _, weights = module(torch.randn(1, 3, 32), torch.randn(1, 4, 32), mask, output_attentions=True)
     assert {name: tuple(layers[0].shape) for name, layers in weights.items()} == {
         "text_attentions": (1, 4, 3, 3),
         "text_to_image_attentions": (1, 4, 3, 4),

@@ -10,27 +10,27 @@ from transformers import (
     ViTMAEConfig,
 )
 
-from amif.modeling_amif.encoders_amif import image_token_states
+from amif.modeling_amif.encoders_amif import read_images
 
 
 def test_encoder_without_token_states_is_refused():
     resnet = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"))
     with pytest.raises(ValueError, match="ResNetModel returns states of shape"):
-        image_token_states(resnet, torch.randn(1, 3, 32, 32), pooling=1)
+        read_images(resnet, torch.randn(1, 3, 32, 32), pooling=1)
 
 
 @torch.no_grad()
 def test_pooling_averages_squares_and_keeps_the_class_token():
     model = small_model(image_pooling=2)
     pixels = torch.randn(2, 3, 32, 32)
-    full = image_token_states(model.model.vision_model, pixels, pooling=1)
+    full = read_images(model.model.vision_model, pixels, pooling=1).last_hidden_state
     pooled = model.model.encode_images(pixels)
     assert pooled.shape == (2, 1 + 4, 32)
     assert torch.equal(pooled[:, 0], full[:, 0])
     patches = full[:, 1:].reshape(2, 4, 4, 32)
     torch.testing.assert_close(pooled[:, 2], patches[:, :2, 2:].mean((1, 2)))
     with pytest.raises(ValueError, match="does not divide"):
-        image_token_states(model.model.vision_model, pixels, pooling=3)
+        read_images(model.model.vision_model, pixels, pooling=3)
 
 
 def test_an_encoder_that_reads_a_random_part_of_each_image_is_refused():

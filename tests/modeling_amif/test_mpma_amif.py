@@ -144,7 +144,7 @@ def test_without_anything_hidden_and_with_a_second_pass_whole_studies_are_aligne
 
 @torch.no_grad()
 def test_patches_come_back_to_their_places_in_whatever_order_they_are_decoded(model, inputs):
-    places = model._visible_places(inputs["hidden_patches"], 3)
+    places = model._visible_places(inputs["hidden_patches"], inputs["pixel_values"])
     assert [row.tolist() for row in places] == [(~row).nonzero()[:, 0].tolist() for row in inputs["hidden_patches"]]
     states, order = torch.randn(3, 1 + places.shape[1], 32), torch.randperm(places.shape[1])
     shuffled = torch.cat([states[:, :1], states[:, 1:][:, order]], dim=1)

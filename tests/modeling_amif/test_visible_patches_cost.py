@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, Dinov2Config, ViTConfig
 
-from amif.modeling_amif.encoders_amif import build_encoder, image_token_states, visible_token_states
+from amif.modeling_amif.encoders_amif import build_encoder, read_images, read_visible_patches
 
 ENCODERS = {
     "the paper's, 288 pixels": CLIPVisionConfig(image_size=288, patch_size=16),
@@ -29,5 +29,5 @@ def test_a_quarter_of_the_patches_costs_less_than_two_fifths(name):
         pixels = torch.empty(2, 3, config.image_size, config.image_size)
         patches = (config.image_size // config.patch_size) ** 2
         visible = torch.zeros(2, int(patches * 0.25), dtype=torch.long)
-    whole = flops(image_token_states, encoder, pixels, 1)
-    assert whole > 2.5 * flops(visible_token_states, encoder, pixels, visible)
+    whole = flops(read_images, encoder, pixels, 1)
+    assert whole > 2.5 * flops(read_visible_patches, encoder, pixels, visible)

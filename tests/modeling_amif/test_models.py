@@ -1,0 +1,130 @@
+"""Every model class passes what transformers asks of its own."""
+
+import pytest
+import torch
+from model_tester import HEADS, LAYERS, PATCHES, WIDTH, ModelTester
+from small_models import padded, small_config, small_inputs
+
+from amif import (
+    AgaConfig,
+    AgaForPreTraining,
+    AmifForPreTraining,
+    AmifForVisualQuestionAnswering,
+    AmifModel,
+    MpmaConfig,
+    MpmaForPreTraining,
+)
+
+LABELS = padded([[5], [6, 7, 8], [9, 10], [11]])["input_ids"]
+
+
+def pairs() -> dict[str, torch.Tensor]:
+    """As many images as texts."""
+    inputs = small_inputs(questions=3, images=3)
+    del inputs["image_index"]
+    return inputs
+
+
+def fields() -> dict[str, object]:
+    """A small configuration with one name for each part."""
+    config = small_config()
+    return {
+        "vision_config": config.vision_config,
+        "text_config": config.text_config,
+        "num_co_attention_layers": LAYERS,
+        "num_attention_heads": HEADS,
+    }
+
+
+class TestAmifModel(ModelTester):
+    model_class = AmifModel
+    config = staticmethod(small_config)
+    inputs = staticmethod(small_inputs)
+
+
+class TestAmifForVisualQuestionAnswering(ModelTester):
+    model_class = AmifForVisualQuestionAnswering
+    config = staticmethod(small_config)
+
+    @staticmethod
+    def inputs():
+        return small_inputs() | {"labels": LABELS}
+
+    @pytest.mark.parametrize("task", ["SEQ_2_SEQ_LM", "CAUSAL_LM"])
+    def test_adapters_train_and_generate(self, model, task):
+        peft = pytest.importorskip("peft")
+        inputs = small_inputs()
+        expected = model.generate(**inputs, max_new_tokens=4)
+        adapted = peft.get_peft_model(model, peft.LoraConfig(task_type=task, target_modules=["query", "value"]))
+        assert torch.equal(adapted.generate(**inputs, max_new_tokens=4), expected)
+        optimizer = torch.optim.AdamW(adapted.parameters(), lr=0.02)
+        losses = []
+        for _ in range(4):
+            loss = adapted(**self.inputs()).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0]
+
+    def test_states_of_the_decoder(self, model):
+        model.set_attn_implementation("eager")
+        output = model(**self.inputs(), output_hidden_states=True, output_attentions=True)
+        length = LABELS.shape[1]
+        assert [tuple(state.shape) for state in output.decoder_hidden_states] == [(4, length, WIDTH)] * (LAYERS + 1)
+        assert [tuple(layer.shape) for layer in output.decoder_attentions] == [(4, HEADS, length, length)] * LAYERS
+        joint = output.joint_states.shape[1]
+        assert [tuple(layer.shape) for layer in output.cross_attentions] == [(4, HEADS, length, joint)]
+        assert len(output.hidden_states) == LAYERS + 1
+
+    def test_decoder_inputs_in_place_of_labels(self, model):
+        inputs = small_inputs()
+        expected = model(**inputs, labels=LABELS).logits
+        assert_same = torch.testing.assert_close
+        assert_same(model(**inputs, decoder_input_ids=LABELS).logits, expected)
+        embeddings = model.decoder.get_input_embeddings()(LABELS)
+        assert_same(model(**inputs, decoder_inputs_embeds=embeddings).logits, expected)
+        with pytest.raises(ValueError, match="one of them"):
+            model(**inputs, labels=LABELS, decoder_input_ids=LABELS)
+
+    def test_training_without_labels_is_refused(self, model):
+        """As the stock Trainer does it with label_smoothing_factor: it would train on one token."""
+        with pytest.raises(ValueError, match="label_smoothing_factor"):
+            model.train()(**small_inputs())
+
+
+class TestAmifForPreTraining(ModelTester):
+    model_class = AmifForPreTraining
+    config = staticmethod(small_config)
+
+    @staticmethod
+    def inputs():
+        return pairs() | {"hard_negatives": torch.tensor([[1, 2, 2], [2, 0, 0], [0, 1, 1]])}
+
+
+class TestAgaForPreTraining(ModelTester):
+    model_class = AgaForPreTraining
+    inputs = staticmethod(pairs)
+
+    @staticmethod
+    def config():
+        return AgaConfig(alignment_size=16, **fields())
+
+
+class TestMpmaForPreTraining(ModelTester):
+    model_class = MpmaForPreTraining
+    takes_any_size = False
+
+    @staticmethod
+    def config():
+        small = {"image_decoder_layers": 1, "image_decoder_size": 32, "image_decoder_heads": 4, "num_fusion_layers": 1}
+        return MpmaConfig(alignment_size=16, memory_size=8, mask_token_id=103, **small, **fields())
+
+    @staticmethod
+    def inputs():
+        inputs = pairs()
+        hidden = torch.zeros(3, PATCHES, dtype=torch.bool)
+        hidden[:, 3:9] = True
+        words = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
+        words[:, 1] = True
+        return inputs | {"hidden_patches": hidden, "hidden_tokens": words}
