@@ -2,14 +2,10 @@
 
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "audit_dataset.py"
+from started_scripts import run_script
 
 
 def write_split(folder, split, rows):
@@ -34,8 +30,8 @@ def data(tmp_path):
 
 def test_audit_of_a_folder_and_of_what_it_shares_with_another(data, tmp_path):
     folder, other = data
-    command = [sys.executable, str(SCRIPT), "--dataset", str(folder), "--against", str(other), "--output_dir", "out"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    arguments = ["--dataset", folder, "--against", other, "--output_dir", "out"]
+    done = run_script("audit_dataset.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     audit = json.loads((tmp_path / "out" / "audit.json").read_text())
     shared = audit["shared_images_by_id"]
@@ -60,7 +56,6 @@ def test_images_may_lie_in_another_folder(data, tmp_path):
     pictures.mkdir()
     for file in folder.glob("*.png"):
         file.rename(pictures / file.name)
-    command = [sys.executable, str(SCRIPT), "--dataset", str(folder), "--image_dir", str(pictures)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = run_script("audit_dataset.py", "--dataset", folder, "--image_dir", pictures, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "audit" / "audit.json").read_text())["shared_images_by_id"]["count"] == 1

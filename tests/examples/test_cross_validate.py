@@ -2,12 +2,11 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from started_scripts import run_script
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -36,8 +35,7 @@ def folder(tmp_path):
 
 
 def run(folder, script, *words):
-    command = [sys.executable, str(ROOT / "examples" / script), *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return run_script(script, *words, folder=folder)
 
 
 def cross_validate(folder):

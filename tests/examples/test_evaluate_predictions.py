@@ -2,12 +2,11 @@
 
 import csv
 import json
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from started_scripts import run_script
 
 from amif.training.data import load_vqa_dataset, rows_with_alike_images
 
@@ -36,8 +35,7 @@ def files(splits, tmp_path_factory):
 
 
 def run(folder, *arguments):
-    command = [sys.executable, str(SCRIPT), "--num_studies", str(STUDIES), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return run_script("evaluate_predictions.py", "--num_studies", STUDIES, *arguments, folder=folder)
 
 
 class Sources(HTMLParser):

@@ -1,14 +1,13 @@
 """The classification script, as a user starts it, on a checkpoint whose image encoder is not trained."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from started_scripts import run_script
 
 from amif import MpmaForPreTraining
 from amif.training.processors import small_processor
@@ -18,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments, folder):
-    command = [sys.executable, str(ROOT / "examples" / "run_classification.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return run_script("run_classification.py", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import json
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from started_scripts import run_script
 from transformers import AutoModel, AutoProcessor
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
@@ -21,8 +21,7 @@ SMALL += ["--per_device_train_batch_size", "20", "--disable_tqdm", "true"]
 
 
 def run(*arguments, folder):
-    command = [sys.executable, str(ROOT / "examples" / "run_pretraining.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return run_script("run_pretraining.py", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +129,10 @@ def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
 
 def test_answering_is_fine_tuned_from_either_stage(stages):
     folder, _ = stages
-    command = [sys.executable, str(ROOT / "examples" / "run_vqa.py"), *SMALL[:4], "--model_name_or_path", "two"]
+    command = [*SMALL[:4], "--model_name_or_path", "two"]
     command += ["--max_train_samples", "32", "--max_eval_samples", "16", "--num_train_epochs", "1"]
     command += ["--learning_rate", "0", "--weight_decay", "0", "--output_dir", "vqa"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    done = run_script("run_vqa.py", *command, folder=folder)
     assert done.returncode == 0, done.stderr
     pretrained, answering = (AutoModel.from_pretrained(folder / name) for name in ("two", "vqa"))
     assert type(answering) is AmifForVisualQuestionAnswering
@@ -185,10 +184,10 @@ def test_every_objective_leaves_a_checkpoint_its_figures_and_its_cost(objective)
 
 def test_answering_is_fine_tuned_from_every_objective(objective):
     name, folder = objective
-    command = [sys.executable, str(ROOT / "examples" / "run_vqa.py"), *SMALL[:4], "--model_name_or_path", name]
+    command = [*SMALL[:4], "--model_name_or_path", name]
     command += ["--max_train_samples", "32", "--max_eval_samples", "16", "--num_train_epochs", "1"]
     command += ["--learning_rate", "0", "--weight_decay", "0", "--output_dir", "vqa"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    done = run_script("run_vqa.py", *command, folder=folder)
     assert done.returncode == 0, done.stderr
     weights = AutoModel.from_pretrained(folder / "vqa").model.state_dict()
     encoders = AutoModel.from_pretrained(folder / name).model.state_dict()

@@ -1,12 +1,11 @@
 """The retrieval script, as a user starts it, on a checkpoint of another objective and on one's own pairs."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from started_scripts import run_script
 
 from amif import AgaForPreTraining
 from amif.training.data.phantom.datasets import load_phantom_pretraining
@@ -17,8 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments, folder):
-    command = [sys.executable, str(ROOT / "examples" / "run_retrieval.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return run_script("run_retrieval.py", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from peft import PeftModel
 from PIL import Image
+from started_scripts import run_script
 from transformers import AutoModel, AutoProcessor
 
 from amif import AmifForVisualQuestionAnswering
@@ -37,6 +38,8 @@ SCRIPT = ROOT / "examples" / "run_vqa.py"
 
 
 def run(*arguments, folder, launcher=()):
+    if not launcher:
+        return run_script("run_vqa.py", *arguments, folder=folder)
     command = [sys.executable, *map(str, (*launcher, SCRIPT, *arguments))]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 

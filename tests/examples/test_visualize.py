@@ -1,14 +1,13 @@
 """The visualization script as a user starts it, on untrained checkpoints of both kinds."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from started_scripts import run_script
 
 from amif.training.data.phantom.datasets import load_phantom_pretraining, phantom_vqa_sentences
 from amif.training.processors import small_processor
@@ -18,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments, folder):
-    command = [sys.executable, str(ROOT / "examples" / "visualize.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return run_script("visualize.py", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")
