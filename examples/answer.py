@@ -15,6 +15,7 @@ from transformers import pipeline
 
 import amif
 from amif.processing_amif import read_dicom
+from amif.processing_amif.dicom_amif import is_dicom
 from amif.training.checkpoints.model_files import load_checkpoint
 
 
@@ -31,6 +32,8 @@ def main() -> None:
 def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     image = arguments.image
     if arguments.frame is not None or arguments.window is not None:
+        if not is_dicom(image):
+            raise ValueError(f"--frame and --window are of DICOM files, and {image} is none: leave them out.")
         image = read_dicom(image, arguments.frame, window_of(arguments.window))
     model, processor = load_checkpoint(arguments.model, amif.AmifForVisualQuestionAnswering)
     # The stub of `pipeline` knows no registered task.
@@ -69,15 +72,23 @@ def parse_arguments() -> argparse.Namespace:
         help="Window of a DICOM file: abdomen, bone, brain, liver, lung, mediastinum; or centre and width; or the "
         "number of one of its own windows. Default: the file's.",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.generate and arguments.abstain:
+        parser.error("--abstain: the checkpoint's threshold is of ranked answers, leave it or --generate out")
+    return arguments
 
 
 def window_of(words: Sequence[str] | None) -> int | str | tuple[float, float] | None:
     if words is None:
         return None
-    if len(words) == 2:
-        return float(words[0]), float(words[1])
-    return int(words[0]) if words[0].isdigit() else words[0]
+    try:
+        if len(words) == 2:
+            return float(words[0]), float(words[1])
+    except ValueError:
+        pass
+    if len(words) > 1:
+        raise ValueError(f"--window {' '.join(words)}: give one word, or centre and width as numbers.")
+    return int(words[0]) if words[0].isdecimal() else words[0]
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class AuditArguments(VqaSourceArguments):
     against_dir: str | None = field(default=None, metadata={"help": "Folder of the other data set."})
     output_dir: str = field(default="audit", metadata={"help": "Folder of audit.json."})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.against is None and self.against_dir is not None:
+            raise ValueError(f"--against_dir {self.against_dir}: name the data set that lies there as --against.")
+
 
 def main() -> None:
     # 1. Arguments
@@ -47,6 +52,7 @@ def main() -> None:
 
     # 2. Data: the splits that the source has, none made from another
     splits = load_languages(args)
+    other = None if args.against is None else load_vqa_dataset(args.against, args.against_dir, validation_by=None)
     prints = print_images(splits, args.dataset)
 
     # 3. Audit
@@ -55,8 +61,7 @@ def main() -> None:
     )
     content: dict[str, object] = {"dataset": args.dataset, **audit.json_fields()}
     tables = [audit_table(audit, args.dataset)]
-    if args.against is not None:
-        other = load_vqa_dataset(args.against, args.against_dir, validation_by=None)
+    if args.against is not None and other is not None:
         pair = audit_pair(print_images(other, args.against), prints, (args.against, args.dataset))
         content["against"] = {"dataset": args.against, **pair.json_fields()}
         tables.append(pair_table(pair, args.dataset, args.against))

@@ -15,6 +15,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.evaluation.result_files import replace_file, write_json
 from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
 from amif.training.experiments.runs import Experiments
@@ -45,11 +46,16 @@ class ComparisonArguments:
     retrieval_only: bool = field(default=False, metadata={"help": "Do not fine-tune."})
     output_dir: str = field(default="comparison", metadata={"help": "Folder of the runs and the results."})
 
+    def __post_init__(self) -> None:
+        if self.retrieval_only and self.fine_tuning:
+            raise ValueError(f"--fine_tuning {' '.join(self.fine_tuning)}: --retrieval_only does not fine-tune.")
+
 
 def main() -> None:
     # 1. Arguments
     args = parse_arguments(ComparisonArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_output_folder(args.output_dir)
     pretraining = absolute_paths(read_recipe(args.pretraining_recipe)) | given(args.pretraining)
     fine_tuning = absolute_paths(read_recipe(args.fine_tuning_recipe)) | given(args.fine_tuning)
 

@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.evaluation.result_files import write_json, write_jsonl
 from amif.training.experiments.cross_validation import cross_validate
 from amif.training.experiments.runs import Experiments
@@ -39,6 +40,7 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(CrossValidationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_output_folder(args.output_dir)
     arguments = absolute_paths(read_recipe(args.recipe)) | given(args.arguments)
 
     # 2. Runs

@@ -11,6 +11,7 @@ table and writes `metrics.json` and `report.html`. docs/evaluation.md defines th
 """
 
 import logging
+import math
 import shlex
 import sys
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
+from amif.training.argument_checks import Bounds, check_bounds, check_choices
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import rows_with_alike_images
 from amif.training.data.arguments import VqaDataArguments
@@ -29,7 +31,7 @@ from amif.training.evaluation.grounding import grounding
 from amif.training.evaluation.metrics import Metrics, build_metrics
 from amif.training.evaluation.prediction_files import match_predictions, read_predictions
 from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
-from amif.training.evaluation.protocols import known_splits
+from amif.training.evaluation.protocols import PROTOCOLS, known_splits
 from amif.training.evaluation.result_files import write_json
 from amif.training.evaluation.significance import compare_predictions
 from amif.training.recipes import parse_arguments
@@ -62,11 +64,17 @@ class EvaluationArguments(VqaDataArguments):
     published: bool = field(default=False, metadata={"help": "Print the paper's table beside the result."})
     output_dir: str = field(default="evaluation", metadata={"help": "Folder of metrics.json and report.html."})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self, {"protocol": PROTOCOLS})
+        check_bounds(self, {"abstention_threshold": Bounds(-math.inf)})
+
 
 def main() -> None:
     # 1. Arguments
     args = parse_arguments(EvaluationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_output_folder(args.output_dir)
 
     # 2. Data and predictions
     splits = args.load_splits()
@@ -98,7 +106,8 @@ def main() -> None:
 
     # 4. Results
     output, tables, published = Path(args.output_dir), tables_of(metrics, args), published_table(metrics)
-    check_output_folder(output)
+    if args.published and published is None:
+        logging.warning(f"--published: not used, for the paper has no figures of {args.dataset}.")
     write_json(output / "metrics.json", metrics)
     write_html_report(output / "report.html", rows, metrics, tables if published is None else [*tables, published])
     for table in [*tables, published] if args.published and published is not None else tables:

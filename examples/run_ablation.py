@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
 from amif.training.evaluation.result_files import replace_file, write_json
 from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
@@ -23,6 +24,7 @@ from amif.training.experiments.ablation_results import (
     accuracy_table,
     learned_table,
 )
+from amif.training.experiments.run_arguments import check_seeds
 from amif.training.experiments.runs import Experiments
 from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
@@ -51,6 +53,8 @@ class AblationArguments:
                 f"Give --table with some of 2, 3, 4, 5, or --figure 6; not {', '.join(unknown) or 'none'}."
             )
 
+        check_seeds(self.seeds)
+
     @property
     def names(self) -> list[str]:
         """The files of the ablations, without suffix."""
@@ -61,6 +65,7 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(AblationArguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    check_output_folder(args.output_dir)
     setting = load_setting(args.setting)
     ablations = {name: load_ablation(ABLATIONS / f"{name}.yaml") for name in args.names}
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from amif.training.argument_checks import COUNT, check_bounds
 from amif.training.data.labels import LabelColumn, find_labels
 from amif.training.evaluation.classification import (
     ClassificationMetrics,
@@ -61,9 +62,15 @@ class ClassificationArguments(TrialArguments):
     output_dir: str = field(default="classification", metadata={"help": "Folder of metrics.json."})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, {"min_label_count": COUNT})
         self.label_column = self.label_column or LABEL_COLUMNS.get(self.dataset, "")
         if not self.label_column:
             raise ValueError("Name the column of labels: --label_column.")
+        if self.prompt_template.count("{}") != 1 or set(self.prompt_template.replace("{}", "")) & set("{}"):
+            raise ValueError(f"--prompt_template {self.prompt_template!r}: give a text with one {{}} for the label.")
+        if self.prompts is not None and self.prompt_template != "{}":
+            raise ValueError("--prompts names a file of whole prompts: leave out --prompt_template.")
         if self.dataset in LABEL_COLUMNS and self.prompts is None:
             self.prompts = str(PROMPTS / f"{self.dataset}.json")
 
@@ -78,6 +85,8 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(ClassificationArguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    prompts = None if args.prompts is None else read_prompts(args.prompts)
 
     # 2. Model, images and labels
     trial = begin_trial(args)
@@ -95,7 +104,7 @@ def main() -> None:
     # 3. Measures
     targets = {name: column.targets(rows) for name, rows in usable.items()}
     features = {name: pair[1].numpy() for name, pair in encoded.items()}
-    by_prompts = zero_shot(args, trial, column, usable[split], encoded[split][0])
+    by_prompts = zero_shot(args, prompts, trial, column, usable[split], encoded[split][0])
     results: dict[str, ClassificationMetrics] = {} if by_prompts is None else {"zero-shot": by_prompts}
     results["linear probe"] = linear_probe(column, usable[split], split, features, targets)
     results["most frequent label"] = most_frequent(column, usable[split], split, targets)
@@ -107,14 +116,18 @@ def main() -> None:
 
 
 def zero_shot(
-    args: ClassificationArguments, trial: Trial, column: LabelColumn, rows: Dataset, images: torch.Tensor
+    args: ClassificationArguments,
+    given: dict[str, list[str]] | None,
+    trial: Trial,
+    column: LabelColumn,
+    rows: Dataset,
+    images: torch.Tensor,
 ) -> ZeroShotMetrics | None:
     """Of the labels that have prompts, on images that have exactly one of them; None where that leaves fewer than two
     labels or no image.
     """
     prompts = {name: [args.prompt_template.format(name)] for name in column.names}
-    if args.prompts is not None:
-        given = read_prompts(args.prompts)
+    if given is not None:
         if unknown := sorted(given.keys() - set(column.names)):
             logger.warning(f"{args.prompts} has prompts of {', '.join(unknown)}, which no image has as a label.")
         prompts = {name: given[name] for name in column.names if name in given}

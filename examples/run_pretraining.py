@@ -28,12 +28,12 @@ from pathlib import Path
 from datasets import DatasetDict
 
 from amif.training.checkpoints.model_card import write_pretraining_card
-from amif.training.checkpoints.model_files import check_evaluated_checkpoint
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.data import StrongAugmentation
 from amif.training.distributed import only_run_in, start_process
 from amif.training.evaluation.result_files import write_json
+from amif.training.pretraining.argument_checks import check_arguments
 from amif.training.pretraining.arguments import UNUSED, PretrainingDataArguments, PretrainingModelArguments
 from amif.training.pretraining.base_trainer import BasePreTrainer, BasePreTrainingArguments
 from amif.training.pretraining.cost import cost_in
@@ -53,9 +53,7 @@ def main() -> None:
     objective = OBJECTIVES[choice_ahead(sys.argv[1:], "objective", list(OBJECTIVES))]
     types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)
     model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
-    data_args.check_teacher(model_args.objective)
-    if not training_args.do_train:
-        check_evaluated_checkpoint(model_args.model_name_or_path, training_args.output_dir)
+    check_arguments(model_args, data_args, training_args)
 
     # 2. Logging, threads, seed, and a folder of its own
     start_process(training_args)

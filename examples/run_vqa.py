@@ -34,8 +34,9 @@ from amif.training.evaluation.partial_predictions import remove_partial_predicti
 from amif.training.evaluation.prediction_rows import Prediction
 from amif.training.evaluation.protocols import candidate_answers
 from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
+from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
-from amif.training.fine_tuning.evaluation import check_evaluation, evaluate, set_abstention_threshold
+from amif.training.fine_tuning.evaluation import evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import adapt, build_model
 from amif.training.fine_tuning.splits import load_run_data, note_validation, with_new_questions, with_readable_answers
 from amif.training.recipes import parse_with_recipe, warn_of_unused
@@ -48,7 +49,7 @@ DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
 def main() -> None:
     # 1. Arguments
     model_args, data_args, training_args = parse_with_recipe(ARGUMENTS, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
-    check_evaluation(model_args, training_args)
+    check_arguments(model_args, data_args, training_args)
 
     # 2. Logging, threads, seed, and a folder of its own
     start_process(training_args)
@@ -72,6 +73,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     built = replace(model_args, model_name_or_path=plan.start)
     model, processor = build_model(built, data_args, data.splits, plan.trains)
     data = with_readable_answers(data, model, processor, data_args.on_bad_row)
+    asked = with_new_questions(data, data_args)
     note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
         built.warn_of_unlike(model.config)
@@ -104,7 +106,6 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
             processor.save_pretrained(folder)
 
     # 7. Evaluation
-    asked = with_new_questions(data, data_args)
     rows, metrics = evaluate(trainer, asked.splits, asked.eval_split, replace(data_args, dataset=asked.name))
 
     # 8. Results, and a record of any look at a test split

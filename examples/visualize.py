@@ -27,6 +27,7 @@ from PIL import Image
 import amif
 from amif.processing_amif import to_rgb
 from amif.training.checkpoints.model_files import load_checkpoint
+from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import load_pretraining_dataset
 from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.ground_truth import finding_localization, finding_question
@@ -41,8 +42,8 @@ KINDS = ("transport", "attention", "architecture", "localization")
 
 def main() -> None:
     arguments = parse_arguments()
-    Path(arguments.output_dir).mkdir(parents=True, exist_ok=True)
     try:
+        check_output_folder(arguments.output_dir)
         draw = {"architecture": draw_architectures, "localization": measure_localization}
         draw.get(arguments.kind, draw_maps)(arguments)
     except (OSError, ValueError) as error:
@@ -119,12 +120,13 @@ def subject(
 ) -> tuple[Image.Image, str, list[str], list[float] | None]:
     """Image, text, chosen words and, if known, the box."""
     if arguments.phantom is not None:
-        study = phantom_studies(arguments)[arguments.phantom]
+        studies = phantom_studies(arguments)
+        if not 0 <= arguments.phantom < len(studies):
+            raise ValueError(f"--phantom {arguments.phantom}: there are {len(studies)} such studies, from 0.")
+        study = studies[arguments.phantom]
         answering = all(can_answer(model) for model, _ in models.values())
         words = arguments.words or [study["finding"]]
         return study["images"][0], finding_question(study) if answering else study["text"], words, study["box"][0]
-    if not (arguments.image and arguments.text and arguments.words):
-        raise ValueError("give --image, --text and --words, or --phantom N.")
     return to_rgb(arguments.image), arguments.text, arguments.words, arguments.box
 
 
@@ -153,7 +155,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--phantom", type=int, help="Take this generated test study with a finding, from 0.")
     parser.add_argument("--num_studies", type=int, default=600, help="How many studies phantom generates.")
     parser.add_argument("--output_dir", default="figures", help="Folder of the figures.")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    idle = () if arguments.phantom is None else ("image", "text", "box")
+    if arguments.kind in ("architecture", "localization"):
+        idle = ("image", "text", "box", "words", "phantom")
+    if unused := [f"--{name}" for name in idle if getattr(arguments, name) is not None]:
+        parser.error(f"{', '.join(unused)}: not used by {arguments.kind}, or beside --phantom; leave it out")
+    if not idle and not (arguments.image and arguments.text and arguments.words):
+        parser.error("give --image, --text and --words, or --phantom N")
+    if arguments.box is not None:
+        left, upper, right, lower = arguments.box
+        if not (0 <= left < right < np.inf and 0 <= upper < lower < np.inf):
+            parser.error(f"--box {' '.join(map(str, arguments.box))}: give x0 y0 x1 y1, the upper left corner first")
+    return arguments
 
 
 if __name__ == "__main__":

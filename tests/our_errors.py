@@ -37,7 +37,7 @@ def result_or_our_error(call: Callable[[], Any]) -> Any:
     try:
         result = call()
     except PLAIN_TYPES as error:
-        if not _is_ours(error):
+        if not is_ours(error):
             raise
         OUTCOMES["clear errors"] += 1
         return None
@@ -45,10 +45,11 @@ def result_or_our_error(call: Callable[[], Any]) -> Any:
     return result
 
 
-def _is_ours(error: Exception) -> bool:
+def is_ours(error: BaseException, types: tuple[type[Exception], ...] = PLAIN_TYPES) -> bool:
+    """Whether an error is of one of these types itself, not of a kind of them, and was raised by the package."""
     frame = error.__traceback__
     while frame.tb_next is not None:
         frame = frame.tb_next
     raised_in = Path(frame.tb_frame.f_code.co_filename).resolve()
     in_package = raised_in.is_relative_to(ROOT) and raised_in.relative_to(ROOT).parts[0] != "tests"
-    return type(error) in PLAIN_TYPES and in_package and bool(str(error))
+    return type(error) in types and in_package and bool(str(error))

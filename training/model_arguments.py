@@ -4,7 +4,9 @@ import logging
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from .argument_checks import COUNT, SHARE, check_bounds
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +16,8 @@ class BaseModelArguments:
     """Which model to start from, and how to build it.
 
     Raises:
-        ValueError: If one encoder is named without the other, or is to be shortened and not named.
+        ValueError: If one encoder is named without the other, or is to be shortened and not named; or if a number is
+            not what it may be.
     """
 
     model_name_or_path: str | None = field(
@@ -37,10 +40,25 @@ class BaseModelArguments:
     config_fields: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob",)
 
     def __post_init__(self) -> None:
+        sizes = dict.fromkeys(("hidden_size", "image_size", "vision_layers", "text_layers"), COUNT)
+        check_bounds(self, {**sizes, "attention_probs_dropout_prob": SHARE})
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")
         if self.vision_model is None and {self.vision_layers, self.text_layers} != {None}:
             raise ValueError("--vision_layers and --text_layers shorten --vision_model and --text_model: give those.")
+
+    def set_attention(self, model: PreTrainedModel) -> None:
+        """Have a model attend as `attn_implementation` says, if it says so.
+
+        Raises:
+            ValueError: If the model cannot.
+        """
+        if self.attn_implementation is None:
+            return
+        try:
+            model.set_attn_implementation(self.attn_implementation)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"--attn_implementation {self.attn_implementation}: {error}") from error
 
     @property
     def start(self) -> str | None:

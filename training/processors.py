@@ -32,12 +32,21 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
         vision_model: Name or path of the image encoder, with its image processor.
         text_model: Name or path of the text encoder, with its tokenizer.
         image_size: Pixels on a side; None takes the image processor's.
+
+    Raises:
+        ValueError: If one of them cannot be read.
     """
-    image_processor = AutoImageProcessor.from_pretrained(vision_model, trust_remote_code=False)
+    try:
+        image_processor = AutoImageProcessor.from_pretrained(vision_model, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(text_model, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--vision_model {vision_model} or --text_model {text_model} is no encoder that can be read: give folders "
+            f"with their processor and tokenizer, or names on the Hub ({error})"
+        ) from error
     crop, size = getattr(image_processor, "crop_size", None) or {}, image_processor.size
     own_size = crop.get("height") or size.get("height") or size["shortest_edge"]
     set_image_size(image_processor, image_size or own_size)
-    tokenizer = AutoTokenizer.from_pretrained(text_model, trust_remote_code=False)
     return AmifProcessor(image_processor, tokenizer)
 
 

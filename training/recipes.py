@@ -1,13 +1,15 @@
 """Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which overrides it."""
 
+import json
 import logging
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple, TypeVar
+from types import NoneType, SimpleNamespace
+from typing import Any, NamedTuple, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser
@@ -24,17 +26,27 @@ PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave
 Arguments = TypeVar("Arguments")
 
 
-def parse_arguments(dataclass_type: type[Arguments], words: Sequence[str] | None = None) -> Arguments:
-    """The command line, or `words` in its place, as one instance of a dataclass."""
-    parser = HfArgumentParser([dataclass_type])  # pyright: ignore[reportArgumentType]  # its stub takes a NewType alone
-    (parsed,) = parser.parse_args_into_dataclasses(None if words is None else list(words))
+class _Parser(HfArgumentParser):
+    """A parser that raises its errors, for the caller to name where the words come from."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parse_arguments(dataclass_type: type[Arguments]) -> Arguments:
+    """The command line as one instance of a dataclass; what is wrong with it ends the script with one line."""
+    parser = _Parser([dataclass_type])  # pyright: ignore[reportArgumentType]  # its stub takes a NewType alone
+    try:
+        (parsed,) = _instances(parser, None)
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     return parsed
 
 
 def parse_with_recipe(
     dataclass_types: Sequence[Any], arguments: Sequence[str], default_recipe: str | Path, **defaults: Any
 ) -> tuple[Any, ...]:
-    """One instance of each dataclass.
+    """One instance of each dataclass; what is wrong with recipe or command line ends the script with one line.
 
     Args:
         dataclass_types: The dataclasses whose fields are the arguments.
@@ -42,7 +54,7 @@ def parse_with_recipe(
         default_recipe: The recipe where none is named and no `--dataset` is given; help tells the plain defaults.
         **defaults: Defaults other than the dataclasses'.
     """
-    parser = HfArgumentParser(dataclass_types)
+    parser = _Parser(dataclass_types)
     arguments = list(arguments)
     recipe = None
     if _names_recipe(arguments):
@@ -50,13 +62,66 @@ def parse_with_recipe(
     elif not any(argument.split("=")[0] in ("--dataset", "--help", "-h") for argument in arguments):
         recipe = default_recipe
     parser.set_defaults(**defaults)
-    if recipe is not None:
-        values = read_recipe(recipe)
-        known = {action.dest for action in parser._actions}
-        if unknown := sorted(values.keys() - known):
-            parser.error(f"{recipe} has unknown arguments: {', '.join(unknown)}")
-        parser.set_defaults(**values)
-    return parser.parse_args_into_dataclasses(arguments)
+    try:
+        if recipe is not None:
+            _set_defaults(parser, read_recipe(recipe), str(recipe))
+        return _instances(parser, arguments)
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def arguments_of(dataclass_types: Sequence[Any], values: Mapping[str, Any], source: str) -> tuple[Any, ...]:
+    """One instance of each dataclass, of values by name, as a recipe holds them.
+
+    Raises:
+        ValueError: If a name is unknown or a value is not what it may be; it begins with `source`.
+    """
+    parser = _Parser(dataclass_types)
+    _set_defaults(parser, values, source)
+    try:
+        return _instances(parser, [])
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+def _instances(parser: HfArgumentParser, words: Sequence[str] | None) -> tuple[Any, ...]:
+    *instances, unknown = parser.parse_args_into_dataclasses(
+        None if words is None else list(words), return_remaining_strings=True, look_for_args_file=False
+    )
+    names = [word for word in unknown if word.startswith("-")]
+    if unknown:
+        raise ValueError(
+            f"unknown arguments: {' '.join(unknown)}.{_alike([word.strip('-') for word in names], parser)} "
+            "--help lists all that there are."
+        )
+    return tuple(instances)
+
+
+def _set_defaults(parser: HfArgumentParser, values: Mapping[str, Any], source: str) -> None:
+    """Take values for defaults, each read as the same words on a command line would be."""
+    known = {action.dest for action in parser._actions}
+    if unknown := sorted(values.keys() - known):
+        raise ValueError(f"{source} has unknown arguments: {', '.join(unknown)}.{_alike(unknown, parser)}")
+    # No word of a command line says None.
+    hints = {name: hint for kind in parser.dataclass_types for name, hint in get_type_hints(kind).items()}
+    without = {name: None for name, value in values.items() if value is None and NoneType in get_args(hints[name])}
+    words = []
+    for name, value in values.items():
+        if name not in without:
+            options = value if isinstance(value, list) else [value]
+            options = [json.dumps(one) if isinstance(one, bool | dict) else str(one) for one in options]
+            words += [f"--{name}", *options] if isinstance(value, list) else [f"--{name}={options[0]}"]
+    try:
+        parser.set_defaults(**vars(parser.parse_args(words)))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    parser.set_defaults(**without)
+
+
+def _alike(names: Iterable[str], parser: ArgumentParser) -> str:
+    known = [action.dest for action in parser._actions]
+    alike = [match for name in names for match in get_close_matches(name.replace("-", "_"), known, 1)]
+    return f" Did you mean {', '.join(alike)}?" if alike else ""
 
 
 class Unused(NamedTuple):
@@ -107,10 +172,14 @@ def choice_ahead(arguments: Sequence[str], name: str, choices: Sequence[str]) ->
         name: Of the argument, without dashes.
         choices: What it may be; another value ends the script with a message.
     """
-    recipe = read_recipe(arguments[0]) if _names_recipe(arguments) else {}
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(f"--{name}", choices=choices)
-    chosen = getattr(parser.parse_known_args(arguments)[0], name) or recipe.get(name, choices[0])
+    given = getattr(parser.parse_known_args(arguments)[0], name)
+    try:
+        recipe = read_recipe(arguments[0]) if _names_recipe(arguments) else {}
+    except ValueError as error:
+        parser.error(str(error))
+    chosen = given or recipe.get(name, choices[0])
     if chosen not in choices:  # a recipe's, which the parser does not check
         parser.error(f"{arguments[0]}: {name} is {chosen!r}; choose from {', '.join(choices)}")
     return chosen
@@ -124,10 +193,17 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     """The arguments that a JSON or YAML file holds.
 
     Raises:
-        ValueError: If it holds none by name.
+        ValueError: If it cannot be read, is neither, or holds no arguments by name.
     """
-    values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
-    if not isinstance(values, dict):
+    try:
+        values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+    except OSError as error:
+        raise ValueError(f"the recipe {recipe} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = "" if where is None else f", line {where.line + 1}: {getattr(error, 'problem', '')}"
+        raise ValueError(f"{recipe} is neither JSON nor YAML in UTF-8{line}.") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ValueError(f"{recipe} holds no arguments: write one `name: value` a line.")
     return values
 

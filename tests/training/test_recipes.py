@@ -1,5 +1,6 @@
 """Where arguments come from: a recipe, the command line, the defaults."""
 
+import re
 from dataclasses import dataclass, field, fields
 
 import pytest
@@ -11,7 +12,14 @@ from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaMode
 from amif.training.pretraining.arguments import UNUSED as UNUSED_IN_PRETRAINING
 from amif.training.pretraining.arguments import PretrainingDataArguments
 from amif.training.pretraining.objectives import OBJECTIVES
-from amif.training.recipes import absolute_paths, choice_ahead, given, parse_with_recipe, warn_of_unused
+from amif.training.recipes import (
+    absolute_paths,
+    arguments_of,
+    choice_ahead,
+    given,
+    parse_with_recipe,
+    warn_of_unused,
+)
 
 
 @dataclass
@@ -19,6 +27,12 @@ class Arguments:
     dataset: str = field(default="phantom", metadata={"help": "Which."})
     rate: float = field(default=0.5, metadata={"help": "How fast."})
     stage: str = field(default="global", metadata={"help": "Which part."})
+    limit: int | None = field(default=3, metadata={"help": "How many."})
+    sets: list[str] = field(default_factory=list, metadata={"help": "Which further ones."})
+
+    def __post_init__(self):
+        if self.stage == "none":
+            raise ValueError("there is no stage none")
 
 
 @pytest.fixture
@@ -59,9 +73,53 @@ def test_a_choice_is_known_before_the_other_arguments(recipes):
     for wrong in (["--stage", "none"], [str(recipes / "wrong.yaml")]):
         with pytest.raises(SystemExit):
             choice_ahead(wrong, "stage", choices)
-    (recipes / "empty.yaml").write_text("")
-    with pytest.raises(ValueError, match=r"empty\.yaml holds no arguments"):
-        parse(recipes, str(recipes / "empty.yaml"))
+
+
+def test_values_of_a_recipe_are_read_as_words_of_a_command_line_are(recipes):
+    (recipes / "own.yaml").write_text("rate: 1e-3\nlimit: null\nsets: [a, b]\nstage: 5\n")
+    assert vars(parse(recipes, str(recipes / "own.yaml"))) == {
+        **{"dataset": "phantom", "rate": 0.001, "stage": "5", "limit": None, "sets": ["a", "b"]}
+    }
+    (recipes / "own.yaml").write_text("sets: a\n")
+    assert parse(recipes, str(recipes / "own.yaml")).sets == ["a"]
+    assert parse(recipes, str(recipes / "own.yaml"), "--sets", "c", "d").sets == ["c", "d"]
+    assert arguments_of([Arguments], {"rate": "2", "sets": ["a"]}, "a run")[0].rate == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        ("", [], r"own\.yaml holds no arguments"),
+        ("- 1", [], r"own\.yaml holds no arguments"),
+        ("1: 2", [], r"own\.yaml holds no arguments"),
+        ("rate: [1", [], r"own\.yaml is neither JSON nor YAML in UTF-8, line 1: "),
+        ("\xff", [], r"own\.yaml is neither JSON nor YAML in UTF-8\."),
+        ("rate: fast", [], r"own\.yaml: argument --rate: invalid float value: 'fast'"),
+        ("rate: null", [], r"own\.yaml: argument --rate: invalid float value: 'None'"),
+        ("rate: [1, 2]", [], r"own\.yaml: unrecognized arguments: 2"),
+        ("limit: 1.5", [], r"own\.yaml: argument --limit: invalid int value: '1.5'"),
+        ("stag: local", [], r"own\.yaml has unknown arguments: stag\. Did you mean stage\?"),
+        ("rate: 1", ["--rat_e", "2"], r"unknown arguments: --rat_e 2\. Did you mean rate\?"),
+        ("rate: 1", ["folder"], r"unknown arguments: folder\. --help"),
+        ("rate: 1", ["--stage", "none"], r"there is no stage none"),
+        (None, [], r"the recipe .*own\.yaml cannot be read: No such file"),
+    ],
+)
+def test_what_is_wrong_ends_the_script_with_one_line(recipes, capsys, content, words, said):
+    (recipes / "own.yaml").unlink()
+    if content is not None:
+        (recipes / "own.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(SystemExit) as ended:
+        parse(recipes, str(recipes / "own.yaml"), *words)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(f": error: .*{said}", line)
+
+
+def test_arguments_that_are_no_command_line_raise():
+    for values, said in [({"rat": 1}, "a run has unknown arguments: rat"), ({"stage": "none"}, "a run: there is no")]:
+        with pytest.raises(ValueError, match=said):
+            arguments_of([Arguments], values, "a run")
 
 
 def test_words_without_an_equals_sign_are_refused():
@@ -137,15 +195,6 @@ def types_and_rules(objective):
         ),
         ("vqa", "--dataset slake --data_dir d", []),
         ("vqa", "--do_train false --also_train_on a=b --use_lora", ["--use_lora True, --also_train_on ['a=b'] "]),
-        (
-            "vqa",
-            "--protocol generate --abstention_error_rate 0.1",
-            ["--abstention_error_rate 0.1 changes"],
-        ),
-        (
-            *("vqa", "--eval_strategy no --load_best_model_at_end false --early_stopping_patience 2"),
-            ["--early_stopping_patience 2 changes nothing with --eval_strategy no."],
-        ),
         ("amif", "", []),
         ("amif", "--stage local --local_weight 2 --teacher amif:x --flexibility_weight 1", []),
         (
@@ -167,7 +216,6 @@ def types_and_rules(objective):
         ("amif", "--validation_by wording", ["--validation_by wording changes nothing without --vqa_dataset"]),
         ("amif", "--dataset rocov2 --data_dir d", []),
         ("aga", "--grouping softmax --gate fixed", ["--gate fixed changes nothing with --grouping softmax."]),
-        ("aga", "--teacher_mode online", ["--teacher_mode online changes nothing without --teacher."]),
         ("mpma", "--memory_size 0 --memory_top_k 4", ["--memory_top_k 4 changes nothing with --memory_size 0."]),
     ],
 )

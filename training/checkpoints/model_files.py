@@ -120,18 +120,24 @@ def check_model(name_or_path: str) -> None:
     """Make sure that a folder holds a whole AMiF model, or a name of the Hub stands for one, without loading it.
 
     Raises:
-        FileNotFoundError: If configuration, weights or a shard of them are missing.
+        FileNotFoundError: If there is no such model, or its configuration, weights or a shard of them are missing.
         ValueError: If the model is of another type, a file of weights or the list of shards is damaged or not as the
             run saved it, or a shard lies outside of the folder.
     """
     folder = Path(name_or_path)
+    if folder.is_file():
+        raise FileNotFoundError(f"{folder} is a file, and a model is a folder: give the one that a run wrote.")
     if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
         raise FileNotFoundError(
             f"{folder} holds no {CONFIG_NAME}, so no model: give the folder that save_pretrained or a run wrote."
         )
     try:
         found = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
-    except (AttributeError, TypeError) as error:  # JSON, but no object
+    except (AttributeError, OSError, TypeError) as error:  # no JSON, or no object
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {name_or_path}, and no model of that name can be had from the Hub or is kept here."
+            ) from error
         raise ValueError(
             f"{CONFIG_NAME} of {name_or_path} is damaged: copy the checkpoint again, or choose another."
         ) from error

@@ -15,6 +15,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, Train
 from transformers.training_args import TrainingArguments
 from transformers.utils import logging
 
+from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_bounds
 from .checkpoint_files import (
     check_saved_weights,
     checkpoints_by_age,
@@ -34,6 +35,22 @@ from .resumable_files import checkpoint_to_resume, explain_failed_saving
 from .run_settings import RunSettings
 
 logger = logging.get_logger(__name__)
+
+
+# What numbers of the Trainer may be, which checks few of them itself, and some when training has begun.
+_COUNTS = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+_STEPS = ("logging_steps", "save_steps", "eval_steps")  # below 1, their share
+_NOT_BELOW_ZERO = ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps")
+_BETAS = ("adam_beta1", "adam_beta2", "label_smoothing_factor")
+_BOUNDS = {
+    "num_train_epochs": POSITIVE,
+    "save_total_limit": COUNT,
+    **dict.fromkeys(_COUNTS, COUNT),
+    **dict.fromkeys(_STEPS, POSITIVE),
+    **dict.fromkeys((*_NOT_BELOW_ZERO, "dataloader_num_workers"), NOT_NEGATIVE),
+    **dict.fromkeys(_BETAS, SHARE),
+    **dict.fromkeys(("seed", "data_seed"), SEED),
+}
 
 
 @dataclass
@@ -65,6 +82,12 @@ class ResumableArguments(TrainingArguments):
             "complete one of output_dir, else from the beginning.",
         },
     )
+
+    def __post_init__(self) -> None:
+        check_bounds(self, _BOUNDS)
+        if self.max_steps < 1 and self.max_steps != -1:
+            raise ValueError(f"--max_steps {self.max_steps}: give at least 1, or -1 to train --num_train_epochs.")
+        super().__post_init__()
 
 
 class ResumableTrainer(Trainer):

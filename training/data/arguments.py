@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 
 from datasets import DatasetDict
 
-from .vqa_dataset import NAMED, load_vqa_dataset
+from ..argument_checks import COUNT, Bounds, check_bounds, check_choices
+from .readers import bad_rows
+from .splits import NUM_FOLDS
+from .vqa_dataset import NAMED, VALIDATION_BY, load_vqa_dataset
 
 NO_VALIDATION = "none"
 
@@ -25,6 +28,10 @@ class VqaSourceArguments:
         default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
     )
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
+
+    def __post_init__(self) -> None:
+        check_bounds(self, {"num_studies": COUNT})
+        check_choices(self, {"on_bad_row": bad_rows.CHOICES})
 
     @property
     def column_names(self) -> dict[str, str | int]:
@@ -88,6 +95,11 @@ class VqaDataArguments(VqaSourceArguments):
         default=None,
         metadata={"help": "Hold out this fifth (1 to 5) for validation, for cross-validation; default: a fixed 15 %%."},
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self, {"validation_by": (*VALIDATION_BY, NO_VALIDATION)})
+        check_bounds(self, {"validation_fold": Bounds(1, NUM_FOLDS)})
 
     @property
     def reader_options(self) -> dict[str, str | int]:

@@ -14,6 +14,8 @@ _NOTES = {
     "unstated": "The predictions came in a file, and what their system could choose from is not known here.",
 }
 
+PROTOCOLS = tuple(_NOTES)
+
 # Under these answers are made; under "unstated" they can only be scored.
 ANSWERING_PROTOCOLS = ("clean", "paper", "generate")
 

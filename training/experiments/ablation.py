@@ -1,13 +1,15 @@
 """The paper's ablations as data, and the chains of runs that measure them: two stages of pre-training, fine-tuning."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from ..recipes import read_recipe
+from .run_arguments import check_runs
 from .runs import Experiments, Run, RunFolder, check_not_set_here
 
 Arguments = dict[str, str | int | float | bool]
@@ -90,10 +92,18 @@ def load_setting(path: str | Path) -> Setting:
     """Read a setting from YAML.
 
     Raises:
-        TypeError: If it has a name that `Setting` does not have.
-        ValueError: If it says what rows, seeds and the chain of runs say.
+        ValueError: If it cannot be read, has other names than `Setting`, or says what rows, seeds and the chain of runs
+            say.
     """
-    setting = Setting(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    values = read_recipe(path)
+    needed = {field.name for field in fields(Setting) if field.default_factory is MISSING}
+    wrong = sorted((needed - values.keys()) | (values.keys() - {field.name for field in fields(Setting)}))
+    if wrong:
+        raise ValueError(
+            f"{path} is no setting, for these names are missing or unknown: {', '.join(wrong)}. "
+            "examples/ablations/phantom.yaml shows what one has."
+        )
+    setting = Setting(**values)
     for arguments in (setting.common, setting.stage_one, setting.stage_two, setting.fine_tuning):
         check_not_set_here(arguments, ("model_name_or_path", "output_dir", "resume_from_checkpoint", "seed", "teacher"))
     return setting
@@ -173,4 +183,5 @@ def run_chains(experiments: Experiments, tables: Sequence[Mapping[str, Mapping[i
     """Do all runs of the tables, those of one seed before those of the next, so that early figures cover all rows."""
     rows = [of_seeds for table in tables for of_seeds in table.values()]
     seeds = {seed: None for of_seeds in rows for seed in of_seeds}
+    check_runs([run for of_seeds in rows for run in of_seeds[min(of_seeds)].values()])
     experiments.complete([of_seeds[seed]["fine_tuning"] for seed in seeds for of_seeds in rows])

@@ -14,8 +14,9 @@ from ..evaluation.results import Interval, Result
 from ..evaluation.significance import Comparison, compare_predictions
 from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from ..fine_tuning.splits import limit_samples, load_splits
-from ..recipes import parse_arguments
-from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here, plain_words
+from ..recipes import arguments_of
+from .run_arguments import check_runs
+from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here
 
 # These choose on the fold that is evaluated, train on it, or ask for other answers than the two that are compared.
 _REFUSED = (
@@ -84,9 +85,9 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, PlainValue]
         command: The command line, for the fingerprint.
 
     Raises:
-        ValueError: If arguments choose on the evaluated questions, or are what the folds say; if the data cannot be
-            parted in five, which have a validation split of their own, no training answers or too few images; or if the
-            data have changed since the runs were made.
+        ValueError: If the script does not take an argument, or it is one that chooses on the evaluated questions, or
+            that the folds say; if the data cannot be parted in five, which have a validation split of their own, no
+            training answers or too few images; or if the data have changed since the runs were made.
         RuntimeError: If a run fails.
     """
     check_not_set_here(arguments, _SET_HERE)
@@ -94,6 +95,7 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, PlainValue]
         raise ValueError(f"Cross-validation evaluates each fold once, as it is: leave out {', '.join(refused)}.")
     data_args = _data_arguments(arguments)
     runs = [fold_runs(arguments, fold) for fold in range(1, NUM_FOLDS + 1)]
+    check_runs(runs[0])
     baselines = _baselines(arguments)
     experiments.complete([run for of_fold in runs for run in of_fold])
     folds = [experiments.predictions(trained) for trained, _ in runs]
@@ -136,8 +138,7 @@ def _baselines(arguments: Mapping[str, PlainValue]) -> dict[str, list[Prediction
 
 
 def _data_arguments(arguments: Mapping[str, PlainValue]) -> FineTuningDataArguments:
-    words = []
-    for field in fields(FineTuningDataArguments):
-        if field.name in arguments:
-            words += [f"--{field.name}", *plain_words(arguments[field.name])]
-    return parse_arguments(FineTuningDataArguments, words)
+    names = {field.name for field in fields(FineTuningDataArguments)}
+    given = {name: value for name, value in arguments.items() if name in names}
+    (data_args,) = arguments_of((FineTuningDataArguments,), given, "the data")
+    return data_args

@@ -15,6 +15,7 @@ from ..evaluation.prediction_rows import Prediction
 from ..evaluation.results import Result
 from ..evaluation.significance import Comparison, compare_predictions
 from ..reports.tables import Table, difference_cell
+from .run_arguments import check_runs, check_seeds
 from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here
 from .seeds import pool_seeds
 
@@ -133,11 +134,13 @@ def compare_objectives(
         fine_tuning: Those of run_vqa.py; None compares retrieval alone.
 
     Raises:
-        ValueError: If an arm is unknown, or arguments are given that each arm has of its own.
+        ValueError: If an arm is unknown, seeds are not told apart, or a script does not take an argument, or has it of
+            its own in each arm.
         RuntimeError: If a run fails.
     """
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise ValueError(f"Unknown arms {', '.join(unknown)}: choose from {', '.join(ARMS)}.")
+    check_seeds(seeds)
     check_not_set_here(pretraining, (*_SET_HERE, "count_flops", "objective", "stage"))
     check_not_set_here(fine_tuning or {}, (*_SET_HERE, "new_co_attention"))
     stages = {(arm, seed): pretraining_runs(arm, pretraining, seed) for seed in seeds for arm in arms}
@@ -146,6 +149,8 @@ def compare_objectives(
         answering = {
             (arm, seed): fine_tuning_run(arm, runs[-1], fine_tuning, seed) for (arm, seed), runs in stages.items()
         }
+    check_runs([*chain.from_iterable(runs for (_, seed), runs in stages.items() if seed == seeds[0])])
+    check_runs([run for (_, seed), run in answering.items() if seed == seeds[0]])
     experiments.complete(list(answering.values()) or [runs[-1] for runs in stages.values()])
     return ObjectiveComparison(
         arms={

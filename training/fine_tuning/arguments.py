@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
 from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import VqaDataArguments
 from ..data.vqa_dataset import READERS
@@ -44,12 +45,6 @@ UNUSED = (
         "with --freeze_vision_encoder",
         ("vision_learning_rate", "vision_layer_decay"),
     ),
-    Unused(
-        lambda given: given.do_train and given.eval_strategy == "no",
-        "with --eval_strategy no",
-        ("early_stopping_patience",),
-    ),
-    Unused(lambda given: given.protocol == "generate", "with --protocol generate", ("abstention_error_rate",)),
     Unused(lambda given: given.predict_file is not None, "with --predict_file", ("eval_split",)),
     Unused(lambda given: given.dataset not in READERS, "where --dataset is generated or a path", ("data_dir",)),
 )
@@ -97,6 +92,12 @@ class VqaModelArguments(BaseModelArguments):
         *BaseModelArguments.config_fields,
         *("image_pooling", "num_co_attention_layers", "knowledge_fusion"),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        counts = dict.fromkeys(("decoder_layers", "image_pooling", "lora_rank"), COUNT)
+        check_bounds(self, {**counts, "num_co_attention_layers": NOT_NEGATIVE})
+        check_choices(self, {"knowledge_fusion": ("gated", "add", "none")})
 
 
 @dataclass
@@ -165,10 +166,23 @@ class FineTuningDataArguments(VqaDataArguments):
     )
 
     def __post_init__(self) -> None:
-        if self.protocol not in ANSWERING_PROTOCOLS:
-            raise ValueError(f"--protocol {self.protocol}: it is one of {', '.join(ANSWERING_PROTOCOLS)}.")
-        if self.ablate_image not in (None, *IMAGE_REPLACEMENTS):
-            raise ValueError(f"--ablate_image {self.ablate_image}: it is one of {', '.join(IMAGE_REPLACEMENTS)}.")
+        super().__post_init__()
+        check_choices(
+            self,
+            {
+                "protocol": ANSWERING_PROTOCOLS,
+                "ablate_image": IMAGE_REPLACEMENTS,
+                "eval_split": ("validation", "test"),
+                "knowledge": ("answers", "questions", "none"),
+            },
+        )
+        counts = ("max_train_samples", "max_eval_samples", "early_stopping_patience", "grounding_shuffles")
+        check_bounds(self, {**dict.fromkeys(counts, COUNT), "abstention_error_rate": SHARE})
+        if self.protocol == "generate" and self.abstention_error_rate is not None:
+            raise ValueError(
+                "--abstention_error_rate chooses a threshold for the scores of ranked answers, which --protocol "
+                "generate does not give: leave out one of them."
+            )
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
-from ..checkpoints.model_files import check_evaluated_checkpoint, is_pretrained_only
 from ..data import replace_images, rows_with_alike_images
 from ..data.references import AcceptableAnswers, acceptable_answers_of
 from ..evaluation.baselines import baseline_rows
@@ -19,20 +18,10 @@ from ..evaluation.partial_predictions import replaced_images_folder
 from ..evaluation.prediction_rows import Prediction, prediction_rows
 from ..evaluation.protocols import candidate_answers, known_splits
 from .answer_checks import check_predictions_differ, count_unreachable
-from .arguments import FineTuningDataArguments, VqaModelArguments
-from .trainer import AmifVqaArguments, AmifVqaTrainer
+from .arguments import FineTuningDataArguments
+from .trainer import AmifVqaTrainer
 
 logger = logging.get_logger(__name__)
-
-
-def check_evaluation(model_args: VqaModelArguments, training_args: AmifVqaArguments) -> None:
-    """Without training there must be a checkpoint that answers, and its folder must stay as training left it."""
-    if training_args.do_train:
-        return
-    name = model_args.model_name_or_path
-    check_evaluated_checkpoint(name, training_args.output_dir)
-    if name is not None and is_pretrained_only(name):
-        raise ValueError(f"{name} is a pre-training checkpoint: --do_train false evaluates one that answers.")
 
 
 def evaluate(

@@ -55,8 +55,7 @@ def build_model(
         logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
     elif model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
-    if model_args.attn_implementation is not None:
-        model.set_attn_implementation(model_args.attn_implementation)
+    model_args.set_attention(model)
     return model, processor
 
 

@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput, answer_loss
 from ...processing_amif import AmifProcessor
+from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, check_bounds
 from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
 from ..data.augmentation import LateralitySafeAugmentation
 from ..data.sampler import ImageGroupedSampler, LengthGroupedSampler
@@ -108,8 +109,8 @@ class AmifVqaArguments(ResumableArguments):
                 f"--freeze_vision_encoder trains none of the vision encoder, --trained_vision_blocks "
                 f"{self.trained_vision_blocks} a part of it: drop one of them."
             )
-        if self.vision_layer_decay is not None and not 0 < self.vision_layer_decay <= 1:
-            raise ValueError(f"--vision_layer_decay {self.vision_layer_decay}: give more than 0 and at most 1.")
+        rates = dict.fromkeys(("fusion_learning_rate", "vision_learning_rate"), NOT_NEGATIVE)
+        check_bounds(self, {**rates, "questions_per_image": COUNT, "vision_layer_decay": POSITIVE._replace(greatest=1)})
         choose_device_and_precision(self)
         super().__post_init__()
 

@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 
 from datasets import DatasetDict
 
+from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
 from ..data.mixtures import add_vqa_pairs, has_validation
 from ..data.pretraining_dataset import PAIR_READERS, load_pretraining_dataset
-from ..data.vqa_dataset import load_vqa_dataset
+from ..data.vqa_dataset import VALIDATION_BY, load_vqa_dataset
 from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
 
@@ -28,7 +29,6 @@ UNUSED = {
             "without --vqa_dataset and --add_vqa_pairs",
             ("validation_by",),
         ),
-        Unused(lambda given: given.teacher == "none", "without --teacher", ("teacher_mode",)),
         Unused(lambda given: not given.do_train, "without training", ("augment_images", "add_vqa_pairs")),
     ),
     "amif": (
@@ -85,6 +85,12 @@ class PretrainingModelArguments(BaseModelArguments):
         default=None, metadata={"help": "Dropout on co-attention's outputs; default: 0.1, 0 in a small new model."}
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        layers = {"num_co_attention_layers": NOT_NEGATIVE}
+        check_bounds(self, {**layers, "image_pooling": COUNT, "hidden_dropout_prob": SHARE})
+        check_choices(self, {"pooling_mode": ("cls", "mean")})
+
     config_fields: ClassVar[tuple[str, ...]] = (
         *BaseModelArguments.config_fields,
         *("image_pooling", "pooling_mode", "num_co_attention_layers", "hidden_dropout_prob"),
@@ -113,6 +119,10 @@ class MpmaModelArguments(PretrainingModelArguments):
     memory_top_k: int | None = field(default=None, metadata={"help": "Rows that each head reads; 0 reads all."})
     fusion: str = field(default="attention", metadata={"help": "Report reads image by attention, addition or none."})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, dict.fromkeys(("memory_size", "memory_top_k"), NOT_NEGATIVE))
+
     config_fields: ClassVar[tuple[str, ...]] = (
         *PretrainingModelArguments.config_fields,
         *("memory_size", "memory_top_k", "fusion"),
@@ -136,6 +146,9 @@ class PairArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training studies."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated studies."})
 
+    def __post_init__(self) -> None:
+        check_bounds(self, dict.fromkeys(("num_studies", "max_train_samples", "max_eval_samples"), COUNT))
+
     @property
     def reader_options(self) -> dict[str, str | int | None]:
         """What the data set's reader is told beside its folder."""
@@ -158,7 +171,7 @@ class PretrainingDataArguments(PairArguments):
     """Which pairs to learn from, and how.
 
     Raises:
-        ValueError: If `teacher_mode` is unknown.
+        ValueError: If `teacher_mode` or `validation_by` is unknown, or a number is not what it may be.
     """
 
     teacher: str = field(
@@ -189,17 +202,8 @@ class PretrainingDataArguments(PairArguments):
     )
 
     def __post_init__(self) -> None:
-        if self.teacher_mode not in ("cached", "online"):
-            raise ValueError(f"--teacher_mode {self.teacher_mode}: choose cached or online.")
-
-    def check_teacher(self, objective: str) -> None:
-        """Make sure that a teacher is asked for by AMiF alone.
-
-        Raises:
-            ValueError: If another objective has one.
-        """
-        if objective != "amif" and self.teacher != "none":
-            raise ValueError(f"--teacher makes AMiF's soft labels; --objective {objective} has none.")
+        super().__post_init__()
+        check_choices(self, {"teacher_mode": ("cached", "online"), "validation_by": VALIDATION_BY})
 
     @property
     def reader_options(self) -> dict[str, str | int | None]:

@@ -66,13 +66,19 @@ def read_prompts(path: str | Path) -> dict[str, list[str]]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}.") from error
+    except OSError as error:
+        raise ValueError(f"the file of prompts {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON in UTF-8: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f'{path} must hold an object such as {{"mass": ["there is a mass"]}}.')
     prompts = {label: [texts] if isinstance(texts, str) else texts for label, texts in content.items()}
     for label, texts in prompts.items():
-        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        if (
+            not isinstance(texts, list)
+            or not texts
+            or not all(isinstance(text, str) and text.strip() for text in texts)
+        ):
             raise ValueError(f"{path}: the prompts of {label!r} must be a text, or a list of texts.")
     return prompts
 

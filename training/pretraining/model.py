@@ -46,8 +46,7 @@ def build_model(
             text_layers=model_args.text_layers,
             **model_args.config,
         )
-    if model_args.attn_implementation is not None:
-        model.set_attn_implementation(model_args.attn_implementation)
+    model_args.set_attention(model)
     return model, processor
 
 

@@ -92,14 +92,19 @@ def load_teacher(spec: str, device: str | torch.device = "cpu") -> Teacher:
         device: Where it runs.
 
     Raises:
-        ValueError: If the spec is another, the model has no image and text embeddings, or some of its weights are
-            missing or not finite.
+        ValueError: If the spec is another, there is no such model, it has no image and text embeddings, or some of its
+            weights are missing or not finite.
     """
     kind, _, name = spec.partition(":")
     loaders = {"amif": _load_amif, "hf": _load_hf, "open_clip": _load_open_clip}
     if kind not in loaders or not name:
         raise ValueError(f"teacher {spec!r} is no model; choose {SPECS}.")
-    teacher = loaders[kind](name)
+    try:
+        teacher = loaders[kind](name)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"teacher {spec!r} cannot be read: give its folder, or its name on the Hub ({error})"
+        ) from error
     teacher.model.to(device)
     return teacher
 

@@ -6,6 +6,7 @@ from datasets import DatasetDict
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
+from ..argument_checks import COUNT, check_bounds
 from ..checkpoints.resumable_files import check_output_folder
 from ..data.splits import evaluated_split
 from ..distributed import use_all_cpu_cores
@@ -21,6 +22,10 @@ class TrialArguments(PairArguments):
     split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
     batch_size: int = field(default=64, metadata={"help": "Images or pairs that are encoded at once."})
     output_dir: str = field(default="trial", metadata={"help": "Folder of metrics.json."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, {"batch_size": COUNT})
 
 
 @dataclass(frozen=True)

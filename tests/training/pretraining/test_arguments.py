@@ -73,10 +73,17 @@ def test_sets_without_a_validation_split_are_named(monkeypatch):
     assert read == [(name, "DIR", {"validation_by": None}) for name in ("vqa_rad", "slake")]
 
 
-def test_only_amif_has_a_teacher():
-    PretrainingDataArguments(teacher="amif:x").check_teacher("amif")
-    PretrainingDataArguments().check_teacher("aga")
-    with pytest.raises(ValueError, match="--objective mpma has none"):
-        PretrainingDataArguments(teacher="amif:x").check_teacher("mpma")
-    with pytest.raises(ValueError, match="--teacher_mode both"):
-        PretrainingDataArguments(teacher_mode="both")
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (PretrainingDataArguments, "teacher_mode", "both"),
+        (PretrainingDataArguments, "validation_by", "day"),
+        (PretrainingDataArguments, "max_train_samples", 0),
+        (PretrainingModelArguments, "pooling_mode", "max"),
+        (PretrainingModelArguments, "hidden_dropout_prob", float("nan")),
+        (MpmaModelArguments, "memory_size", -1),
+    ],
+)
+def test_what_is_out_of_range_is_named(kind, name, value):
+    with pytest.raises(ValueError, match=f"--{name} {value}"):
+        kind(**{name: value})

@@ -31,6 +31,7 @@ from .table_files import (
     check_columns,
     check_named_cells,
     column_names,
+    load_from_hub,
     read_table,
     split_files,
     split_of,
@@ -124,7 +125,7 @@ def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str | None, list[
         files = split_files(path)
         return {split: [(path, read_table(path)) for path in paths] for split, paths in files.items()}
     # Where no split is named and nothing is streamed, it is of this type.
-    hub = cast(DatasetDict, datasets.load_dataset(str(name_or_path)))
+    hub = cast(DatasetDict, load_from_hub(str(name_or_path)))
     if list(hub) == ["train"]:
         return {None: [(str(name_or_path), hub["train"])]}
     return {SPLIT_NAMES.get(str(split), str(split)): [(str(name_or_path), table)] for split, table in hub.items()}

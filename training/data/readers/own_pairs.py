@@ -35,6 +35,7 @@ from .table_files import (
     check_named_cells,
     column_names,
     is_table,
+    load_from_hub,
     read_table,
     split_files,
     with_class_names,
@@ -42,12 +43,15 @@ from .table_files import (
 
 PairTable = Dataset | IterableDataset
 
+# Used where there is one; one of another name is there, or named wrongly.
+STUDY_COLUMN = "study_id"
+
 
 def load_own_pairs(
     name_or_path: str | os.PathLike[str],
     image_column: str = "image",
     text_column: str | None = "text",
-    study_column: str = "study_id",
+    study_column: str = STUDY_COLUMN,
     streaming: bool = False,
 ) -> DatasetDict | IterableDatasetDict:
     """Read a CSV, JSON, JSON Lines or Parquet file, a folder, or a data set of the Hub, into the schema.
@@ -75,7 +79,7 @@ def load_own_pairs(
     path = Path(name_or_path)
     source = _PairSource(str(name_or_path), image_column, text_column, study_column)
     if not path.exists():
-        return source.read_splits(datasets.load_dataset(source.name, streaming=streaming))
+        return source.read_splits(load_from_hub(source.name, streaming=streaming))
     if any(path.glob("metadata.*")) or any(path.glob("*/metadata.*")):
         return source.read_splits(datasets.load_dataset("imagefolder", data_dir=source.name, streaming=streaming))
     files = split_files(path)
@@ -173,8 +177,9 @@ class _PairSource:
         return {self.image_column, self.text_column, self.study_column, *PRETRAINING_FEATURES}
 
     def _check_columns(self, present: list[str]) -> None:
-        wanted = [column for column in (self.image_column, self.text_column) if column is not None]
-        check_columns(present, wanted, self.name, "image_column and text_column")
+        named = () if self.study_column == STUDY_COLUMN else (self.study_column,)
+        wanted = [column for column in (self.image_column, self.text_column, *named) if column is not None]
+        check_columns(present, wanted, self.name, "image_column, text_column and study_column")
 
     def _read_rows(self, rows: list[TableRow], folder: Path) -> Dataset:
         for number, row in enumerate(rows):

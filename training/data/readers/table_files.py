@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 from datasets import ClassLabel, Dataset, Value
 from transformers.utils import logging
 
@@ -236,6 +237,22 @@ def find_first(folder: Path, names: Sequence[str], reader: str) -> Path:
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(f"{reader}: looked in {folder} for {' or '.join(names)} and found none.")
+
+
+def load_from_hub(name: str, **options: Any) -> Any:
+    """A data set of the Hub as the datasets library loads it, with its options.
+
+    Raises:
+        FileNotFoundError: If the name is of none, or it can neither be had from the Hub nor is kept here.
+    """
+    try:
+        if may_be_hub_id(name):
+            return datasets.load_dataset(name, **options)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The data set {name} cannot be had from the Hub, and is not kept here: {error}"
+        ) from error
+    raise FileNotFoundError(f"There is no file or folder {name}, and a data set of the Hub is called owner/name.")
 
 
 def may_be_hub_id(name: str) -> bool:

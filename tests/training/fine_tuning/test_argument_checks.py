@@ -1,12 +1,12 @@
-"""What can be evaluated; the evaluation itself is tested where the script runs it."""
+"""What goes with what in fine-tuning and evaluating; arguments that change nothing are tested with the script."""
 
 import pytest
 from small_models import small_model
 from small_runs import build_processor
 
 from amif import AmifVqaArguments
+from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
-from amif.training.fine_tuning.evaluation import check_evaluation
 from amif.training.small_model import small_pretraining_model
 
 
@@ -21,7 +21,8 @@ def checkpoint(tmp_path):
 def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(checkpoint, tmp_path):
     def check(name, output_dir, do_train=False):
         model_args = VqaModelArguments(model_name_or_path=name and str(name))
-        check_evaluation(model_args, AmifVqaArguments(output_dir=str(output_dir), do_train=do_train))
+        training_args = AmifVqaArguments(output_dir=str(output_dir), do_train=do_train)
+        check_arguments(model_args, FineTuningDataArguments(), training_args)
 
     pretrained = tmp_path / "pretrained"
     small_pretraining_model(build_processor(), 32).save_pretrained(pretrained)
