@@ -31,7 +31,7 @@ from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.data import StrongAugmentation
-from amif.training.distributed import only_run_in, start_process
+from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.argument_checks import check_arguments
 from amif.training.pretraining.arguments import UNUSED, PretrainingDataArguments, PretrainingModelArguments
@@ -59,7 +59,7 @@ def main() -> None:
     start_process(training_args)
     warn_of_unused((*UNUSED["all"], *UNUSED[model_args.objective]), (model_args, data_args, training_args))
     check_output_folder(training_args.output_dir)
-    with only_run_in(training_args.output_dir, training_args):
+    with only_run_in(training_args.output_dir, training_args), explained_worker_deaths():
         run(objective, model_args, data_args, training_args)
 
 

@@ -28,7 +28,7 @@ from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
-from amif.training.distributed import only_run_in, start_process
+from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.prediction_rows import Prediction
@@ -55,7 +55,7 @@ def main() -> None:
     start_process(training_args)
     warn_of_unused(UNUSED, (model_args, data_args, training_args))
     check_output_folder(training_args.output_dir)
-    with only_run_in(training_args.output_dir, training_args):
+    with only_run_in(training_args.output_dir, training_args), explained_worker_deaths():
         run(model_args, data_args, training_args)
 
 

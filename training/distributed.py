@@ -63,6 +63,25 @@ def only_run_in(folder: str | Path, args: TrainingArguments | None = None) -> It
         yield
 
 
+@contextmanager
+def explained_worker_deaths() -> Iterator[None]:
+    """Say what helps where a process that reads data was killed, which torch tells by its number alone.
+
+    Raises:
+        RuntimeError: If one was.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise RuntimeError(
+            f"A process that reads data was killed, most often because memory ran out ({error}). Checkpoints and "
+            "answers so far are kept: start the same command with --resume_from_checkpoint true and fewer "
+            "--dataloader_num_workers; 0 reads in the main process."
+        ) from error
+
+
 def die_with(parent: int) -> None:
     """End this process at once when its parent ends, killed or not; where only Linux can do that, elsewhere nothing.
 

@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from amif import AmifPreTrainingArguments, AmifVqaArguments
 from amif.training import distributed
-from amif.training.distributed import cpu_has_bfloat16, use_all_cpu_cores
+from amif.training.distributed import cpu_has_bfloat16, explained_worker_deaths, only_run_in, use_all_cpu_cores
 
 
 @pytest.mark.parametrize(("processes", "threads"), [(1, 6), (2, 3), (4, 1), (8, 1)])
@@ -17,6 +18,49 @@ def test_cores_are_shared_among_the_processes_of_a_machine(monkeypatch, processe
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert use_all_cpu_cores() == threads
     assert given == [threads]
+
+
+def test_an_output_folder_is_one_runs_until_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "_SECONDS_TO_DIE", 0.1)
+    args = AmifVqaArguments(output_dir=str(tmp_path), use_cpu=True)
+    with only_run_in(tmp_path, args):
+        with pytest.raises(
+            RuntimeError, match=rf"at work in the output folder {tmp_path}: wait .* another --output_dir"
+        ):
+            only_run_in(tmp_path).__enter__()
+        monkeypatch.setattr(AmifVqaArguments, "process_index", 1)
+        with only_run_in(tmp_path, args):
+            """Another process of the same run."""
+    with only_run_in(tmp_path):
+        """It has ended."""
+
+
+class Killed(torch.utils.data.Dataset):
+    """Rows whose reader is killed, or fails."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, row):
+        if self.error is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise self.error
+
+
+def test_a_killed_reader_of_data_is_told_with_what_helps():
+    with (
+        pytest.raises(
+            RuntimeError, match=r"^A process that reads data was killed, .*pid.* fewer --dataloader_num_work"
+        ),
+        explained_worker_deaths(),
+    ):
+        list(torch.utils.data.DataLoader(Killed(), num_workers=1))
+    for error in (ValueError("row 3: no image"), RuntimeError("row 3: no image")):
+        with pytest.raises(type(error), match="row 3: no image"), explained_worker_deaths():
+            list(torch.utils.data.DataLoader(Killed(error), num_workers=1))
 
 
 @pytest.mark.parametrize("arguments", [AmifVqaArguments, AmifPreTrainingArguments])
