@@ -26,6 +26,7 @@ MIRROR_NO_FILE = {
     "processing_amif/test_any_input.py",
     "training/data/test_any_rows.py",
     "training/evaluation/test_any_evaluation.py",
+    "training/test_faults.py",
     "training/test_two_processes.py",
 }
 

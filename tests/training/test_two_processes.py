@@ -15,6 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from amif.modeling_amif.co_attention_amif import AmifCoAttentionLayer
+from amif.training.data.vqa_collator import AmifVqaCollator
 from amif.training.distributed import unsharded
 
 BATCHES = {"per_device_eval_batch_size": 5, "max_grad_norm": 0.0}
@@ -127,14 +128,15 @@ class Killed(BaseException):
 def record_batches(folder, processor, data):
     options = BATCHES | {"num_train_epochs": 3, "questions_per_image": 2, "per_device_train_batch_size": 4}
     run = trainer(folder, processor, data, augment_images=True, **options)
-    seen, collator = [], run._training_collator()
+    seen, collate = [], AmifVqaCollator.__call__
 
-    def record(rows):
+    def record(collator, rows):
         seen.append((rows[0]["epoch"], [row["row"] for row in rows]))
-        return collator(rows)
+        return collate(collator, rows)
 
-    run._training_collator = lambda: record
+    AmifVqaCollator.__call__ = record
     run.train()
+    AmifVqaCollator.__call__ = collate
     return seen
 
 

@@ -53,7 +53,7 @@ def close_checkpoint(folder: Path) -> None:
         sha256={name: _hash_of(path) for name, path in names.items()},
     )
     unfinished = folder / f"{CHECKPOINT_FILES_NAME}.unfinished"
-    unfinished.write_text(json.dumps(asdict(files) | {"seal": files.seal}, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(asdict(files) | {"seal": files.seal}, indent=2), encoding="utf-8")
     os.replace(unfinished, folder / CHECKPOINT_FILES_NAME)
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from tempfile import TemporaryFile
 from typing import TypeVar
 
@@ -126,6 +127,24 @@ def explain_failed_saving(folder: str | Path, output_dir: str | Path) -> Iterato
             f"Saving {folder} failed: {error}. {kept}. Make room, or choose another --output_dir, and start the same "
             "command with --resume_from_checkpoint true."
         ) from error
+
+
+@contextmanager
+def explain_failed_resuming(checkpoint: str | None) -> Iterator[None]:
+    """Turn an error while a checkpoint's optimizer, schedule or random states are read into one that says what to do.
+
+    Raises:
+        ValueError: If torch cannot read them, or they belong to another model.
+    """
+    try:
+        yield
+    except (EOFError, KeyError, RuntimeError, TypeError, UnpicklingError, ValueError) as error:
+        # The first sentence alone: torch goes on to advise reading pickles that can run code.
+        said = str(error).partition(". ")[0]
+        raise ValueError(
+            f"The optimizer, schedule or random states in {checkpoint} cannot be read ({said}): delete "
+            "the checkpoint to go on from an older one, or name another with --resume_from_checkpoint."
+        ) from None
 
 
 def check_output_folder(folder: str | Path) -> None:

@@ -31,7 +31,7 @@ from .model_card import write_card_without_results
 from .model_files import load_all_weights, refuse_infinite_weights
 from .provenance import parameter_facts
 from .publishing import publish_checkpoint
-from .resumable_files import checkpoint_to_resume, explain_failed_saving
+from .resumable_files import checkpoint_to_resume, explain_failed_resuming, explain_failed_saving
 from .run_settings import RunSettings
 
 logger = logging.get_logger(__name__)
@@ -227,6 +227,14 @@ class ResumableTrainer(Trainer):
         else:
             self._load_weights(resume_from_checkpoint)
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with explain_failed_resuming(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with explain_failed_resuming(checkpoint):
+            super()._load_rng_state(checkpoint)
+
     def _load_weights(self, checkpoint: str) -> None:
         """Read weights through `from_pretrained`, or of a model with adapters these alone.
 
@@ -260,8 +268,8 @@ class ResumableTrainer(Trainer):
         kept = self._save_step_before()
         raise MemoryError(
             f"Memory ran out in step {self.state.global_step + 1}: {said} {kept} Go on with --resume_from_checkpoint "
-            "true and --gradient_checkpointing, or half the --per_device_train_batch_size and twice the "
-            "--gradient_accumulation_steps."
+            "true and --gradient_checkpointing; or train anew in another --output_dir, with half the "
+            "--per_device_train_batch_size and twice the --gradient_accumulation_steps."
         )
 
     def _save_step_before(self) -> str:

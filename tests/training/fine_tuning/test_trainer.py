@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from amif import AmifVqaArguments, AmifVqaTrainer
 from amif.training.data import LateralitySafeAugmentation, replace_images
+from amif.training.data.vqa_collator import AmifVqaCollator
 from amif.training.fine_tuning.cached_images import encode_unique_images
 
 
@@ -271,14 +272,13 @@ def test_best_checkpoint_on_validation_is_loaded_whole(tmp_path, processor, data
 
 def epochs_and_rows(run, monkeypatch):
     """What the training collator is given, batch by batch: the epoch that rows carry, and the rows."""
-    seen = []
-    collator = run._training_collator()
+    seen, collate = [], AmifVqaCollator.__call__
 
-    def record(rows):
+    def record(collator, rows):
         seen.append((rows[0]["epoch"], [row["row"] for row in rows], "image_states" in rows[0]))
-        return collator(rows)
+        return collate(collator, rows)
 
-    monkeypatch.setattr(run, "_training_collator", lambda: record)
+    monkeypatch.setattr(AmifVqaCollator, "__call__", record)
     run.train()
     return seen
 
