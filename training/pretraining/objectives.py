@@ -80,7 +80,7 @@ def load_pretrained(name_or_path: str) -> tuple[str, AmifDualEncoder, AmifProces
     The errors are those of `objective_of` and `load_checkpoint`.
     """
     objective = objective_of(name_or_path)
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     model, processor = load_checkpoint(name_or_path, AmifDualEncoder)
     # transformers wraps the method, and says nothing of a device in its annotation.
-    return objective, model.to(device or "cpu"), processor  # pyright: ignore[reportArgumentType]
+    return objective, model.to(device), processor  # pyright: ignore[reportArgumentType]
