@@ -10,6 +10,7 @@ IMAGE is PNG, JPEG, TIFF .. or DICOM, of which a frame and a window can be chose
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from transformers import pipeline
 
@@ -24,7 +25,7 @@ def main() -> None:
     try:
         answers = ask(arguments)
     except (ImportError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"answer.py: {error}")
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
     for given in answers:
         print(f"{given['score']:9.4f}  {'no answer: not sure enough' if given['answer'] is None else given['answer']}")
 

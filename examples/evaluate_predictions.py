@@ -12,7 +12,6 @@ table and writes `metrics.json` and `report.html`. docs/evaluation.md defines th
 
 import logging
 import math
-import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from amif.training.data.arguments import VqaDataArguments
 from amif.training.data.references import acceptable_answers_of
 from amif.training.data.splits import evaluated_split
 from amif.training.evaluation.baselines import baseline_rows
-from amif.training.evaluation.fingerprint import evaluation_fingerprint
+from amif.training.evaluation.fingerprint import command_line, evaluation_fingerprint
 from amif.training.evaluation.grounding import grounding
 from amif.training.evaluation.metrics import Metrics, build_metrics
 from amif.training.evaluation.prediction_files import match_predictions, read_predictions
@@ -95,7 +94,7 @@ def main() -> None:
         dataset_name=args.dataset,
         split=split,
         baselines=baselines(splits, split, args.dataset),
-        fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=shlex.join(sys.argv)),
+        fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=command_line()),
         abstention_threshold=args.abstention_threshold,
     )
     metrics = replace(

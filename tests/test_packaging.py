@@ -14,8 +14,19 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["amif", "modeling_amif", "processing_amif", "training"]
-DATA = {"amif/model_cards/template.md", "amif/training/reports/published_results.json", "amif/py.typed"}
+FOLDERS = ["amif", "examples", "modeling_amif", "processing_amif", "training"]
+DATA = {
+    "amif/model_cards/template.md",
+    "amif/training/reports/published_results.json",
+    "amif/py.typed",
+    "amif_command.py",
+}
+# Of the examples, which the command `amif` runs.
+DATA |= {
+    f"amif/examples/{path.relative_to(ROOT / 'examples').as_posix()}"
+    for pattern in ("recipes/*.yaml", "ablations/*.yaml", "prompts/*.json", "app.css")
+    for path in (ROOT / "examples").glob(pattern)
+}
 UNTRACKED = shutil.ignore_patterns(".git", "*.egg-info", "build", "dist", "__pycache__", "amif-vqa")
 # Where `amif` comes from, and which names of the clone's folders are to be had beside it.
 WHERE = """
@@ -107,6 +118,16 @@ def test_installation_is_found_from_everywhere(environment, clone, built, tmp_pa
     assert found(python, clone)[0] == clone / "amif" / "__init__.py"
     for folder in (clone.parent, tmp_path):
         assert found(python, folder) == (installed, [])
+
+
+def test_installed_command_runs_scripts_with_recipes_by_name(environment, built, tmp_path):
+    python = environment(next(built.glob("*.whl")))
+    command = python.parent / "amif"
+    assert "recipes of train: " in run(command, "--help", cwd=tmp_path)
+    words = [command, "train", "slake", "--data_dir", "nowhere", "--protocol", "xyz"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "amif train: error: --protocol xyz: it is one of clean, paper, generate."
 
 
 def test_changelog_and_citation_say_the_version_of_the_package(built):

@@ -4,6 +4,8 @@ import ast
 import hashlib
 import inspect
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -71,6 +73,13 @@ class Fingerprint(Result):
     protocol: str
     seed: int | None
     command: str
+
+
+def command_line() -> str:
+    """The command of this process as it can be given again, in the words of a shell."""
+    program, *words = sys.argv
+    # "amif train" is a program and a word.
+    return shlex.join([*(program.split(" ") if program.startswith("amif ") else [program]), *words])
 
 
 def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: int | None, command: str) -> Fingerprint:

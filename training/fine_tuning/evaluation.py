@@ -1,7 +1,5 @@
 """Answering a split and measuring the answers."""
 
-import shlex
-import sys
 from dataclasses import replace
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -11,7 +9,7 @@ from ..data import replace_images, rows_with_alike_images
 from ..data.references import AcceptableAnswers, acceptable_answers_of
 from ..evaluation.baselines import baseline_rows
 from ..evaluation.confidence import choose_abstention_threshold
-from ..evaluation.fingerprint import evaluation_fingerprint
+from ..evaluation.fingerprint import command_line, evaluation_fingerprint
 from ..evaluation.grounding import Grounding, grounding
 from ..evaluation.metrics import Metrics, RunFacts, build_metrics
 from ..evaluation.partial_predictions import replaced_images_folder
@@ -45,7 +43,7 @@ def evaluate(
         split=eval_split,
         baselines=baseline_rows(concatenate_datasets(known), dataset, acceptable) if known else {},
         fingerprint=evaluation_fingerprint(
-            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=shlex.join(sys.argv)
+            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=command_line()
         ),
         abstention_threshold=trainer.processing_class.abstention_threshold,
     )

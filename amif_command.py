@@ -1,0 +1,81 @@
+"""The command `amif`: scripts of examples/ under short names, and their recipes by name.
+
+It stands beside the package, whose import brings torch: help, and what is mistyped, is answered at once.
+"""
+
+import sys
+from collections.abc import Collection
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+# By command the script, and what it does.
+COMMANDS = {
+    "train": ("run_vqa", "fine-tune on questions about images, and evaluate"),
+    "pretrain": ("run_pretraining", "pre-train on image-report pairs"),
+    "evaluate": ("evaluate_predictions", "score any system's predictions, or compare two systems"),
+    "answer": ("answer", "ask a question about an image"),
+    "audit": ("audit_dataset", "audit a data set before a number on it is believed"),
+}
+RECIPE_SUFFIXES = (".json", ".yaml", ".yml")
+
+HELP = """usage: amif COMMAND ...
+
+{commands}
+
+`amif COMMAND --help` lists what a command takes. A recipe, which holds arguments, comes first, by its name or as a
+JSON or YAML file:
+
+  amif train slake --data_dir DIR --output_dir OUT
+  amif train recipe.yaml
+
+{recipes}"""
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    if sys.argv[1:] in ([], ["-h"], ["--help"]):
+        commands = "\n".join(f"  {name:10}{does}" for name, (_, does) in COMMANDS.items())
+        recipes = "\n".join(f"recipes of {name}: {', '.join(recipes_of(name))}" for name in ("train", "pretrain"))
+        print(HELP.format(commands=commands, recipes=recipes))
+        sys.exit(0 if sys.argv[1:] else 2)
+    command, *words = sys.argv[1:]
+    if command not in COMMANDS:
+        stop("amif", f"no command {command}", command, COMMANDS)
+    recipes = recipes_of(command)
+    if recipes and words and not words[0].startswith("-") and Path(words[0]).suffix not in RECIPE_SUFFIXES:
+        if words[0] not in recipes:
+            stop(f"amif {command}", f"no recipe {words[0]}, and no JSON or YAML file", words[0], recipes)
+        words[0] = str(recipes[words[0]])
+    sys.argv = [f"amif {command}", *words]
+    try:
+        script = import_module(f"amif.examples.{COMMANDS[command][0]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "amif":
+            raise
+        sys.exit(f'amif {command} needs {error.name}: pip install "amif[eval]"')
+    script.main()
+
+
+def recipes_of(command: str) -> dict[str, Path]:
+    """Files of the recipes that a command takes, by name."""
+    package = find_spec("amif")
+    if command not in ("train", "pretrain") or package is None or not package.submodule_search_locations:
+        return {}
+    folder = Path(package.submodule_search_locations[0]) / "examples" / "recipes"
+    files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {name: file for name, file in files.items() if name.endswith("pretraining") == (command == "pretrain")}
+
+
+def stop(program: str, what: str, word: str, known: Collection[str]) -> NoReturn:
+    """End with an error that tells what there is, the most alike first."""
+    alike = get_close_matches(word, known, 1)
+    there = ", ".join([*alike, *(name for name in known if name not in alike)])
+    print(f"{program}: {what}; there are {there}.", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
