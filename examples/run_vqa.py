@@ -14,6 +14,7 @@ Arguments may come from a JSON or YAML file, and those on the command line overr
     accelerate launch examples/run_vqa.py examples/recipes/slake.yaml --data_dir DIR --output_dir OUT
 """
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,8 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
         trainer.recall_training()
     if plan.trains:
         train(trainer, data.splits)
-    folder = plan.result if Path(plan.result).is_dir() else training_args.output_dir  # never the Hub's cache
+    # What is learned of a checkpoint stands in its own folder, but for the Hub's cache and a disk that is only read.
+    folder = plan.result if os.access(plan.result, os.W_OK) else training_args.output_dir
     if data_args.abstention_error_rate is not None:
         set_abstention_threshold(trainer, data.splits, data_args.dataset, data_args.abstention_error_rate)
         if trainer.is_world_process_zero():

@@ -2,6 +2,7 @@
 
 import math
 import re
+import reprlib
 import unicodedata
 from functools import lru_cache
 from numbers import Integral, Real
@@ -84,7 +85,7 @@ def normalize_answer(answer: str | int | float) -> str:
     text = _SPACED_JOINT.sub(lambda joint: joint[0].strip(), " ".join(text.split()))
     text = unicodedata.normalize("NFC", text)  # a sign that has vanished may have parted a letter from its accent
     if not text:
-        raise ValueError(f"the answer {answer!r} holds no word or number: use None for an unknown answer")
+        raise ValueError(f"the answer {reprlib.repr(answer)} holds no word or number: use None for an unknown answer")
     return _XRAY.sub("x", text)
 
 
@@ -92,8 +93,8 @@ def _to_text(answer: str | int | float) -> str:
     if isinstance(answer, str):
         return answer
     if isinstance(answer, bool) or not isinstance(answer, Real):
-        raise TypeError(f"an answer must be a string or a number, not {answer!r} ({type(answer).__name__})")
+        raise TypeError(f"an answer must be a string or a number, not {reprlib.repr(answer)} ({type(answer).__name__})")
     if not math.isfinite(answer):
-        raise ValueError(f"the answer {answer!r} is not a number: use None for an unknown answer")
+        raise ValueError(f"the answer {reprlib.repr(answer)} is not a number: use None for an unknown answer")
     whole = isinstance(answer, Integral) or float(answer).is_integer()
     return str(int(answer)) if whole else str(float(answer))

@@ -1,5 +1,6 @@
 """From images, questions and answers to the tensors of AMiF, and back."""
 
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -281,7 +282,9 @@ def _check_special_tokens(tokenizer: Any) -> None:
 
 def _checked_texts(texts: Sequence[str], kind: str) -> list[str]:
     if isinstance(texts, str):
-        raise ValueError(f"{kind}s must be a list of strings, not the single string {texts!r}: put it in a list")
+        raise ValueError(
+            f"{kind}s must be a list of strings, not the single string {reprlib.repr(texts)}: put it in a list"
+        )
     if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping):
         raise TypeError(f"{kind}s are a {type(texts).__name__}: give a list of strings")
     texts = list(texts)
@@ -289,7 +292,9 @@ def _checked_texts(texts: Sequence[str], kind: str) -> list[str]:
         raise ValueError(f"the list of {kind}s is empty: pass at least one {kind}")
     for position, text in enumerate(texts):
         if not isinstance(text, str) or not plain_characters(text).strip():
-            raise ValueError(f"{kind} {position} is {text!r}: every {kind} must be a string that is not empty")
+            raise ValueError(
+                f"{kind} {position} is {reprlib.repr(text)}: every {kind} must be a string that is not empty"
+            )
     return texts
 
 

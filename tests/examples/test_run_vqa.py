@@ -206,6 +206,37 @@ def test_the_checkpoint_answers_as_the_script_did(trained):
     assert ranking.scores[0, 0].item() == pytest.approx(predicted["score"], rel=0.05, abs=0.05)
 
 
+def test_a_checkpoint_that_is_only_read_on_a_full_disk_loses_no_answer(trained, tmp_path):
+    output, only_read, full = trained[0] / "amif-vqa", tmp_path / "only_read", tmp_path / "full"
+    looks = lines(output / "test_evaluations.jsonl")
+    only_read.mkdir()
+    full.mkdir()
+    if subprocess.run(["mount", "--bind", output, only_read], capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs rights of root")
+    again = ("--model_name_or_path", only_read, "--do_train", "false", "--output_dir", full, *SMALL)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", only_read], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", full], check=True)
+        done = run(*again, folder=tmp_path)
+        assert done.returncode == 1
+        said = done.stderr.strip().splitlines()[-1]
+        assert f"{full / 'predictions.jsonl'} could not be written: No space left on device; other files" in said
+        assert "so are the answers, in predictions.partial-* beside it" in said
+        assert "start the same command again, which goes on from them" in said
+        assert sum(len(lines(path)) for path in full.glob("predictions.partial-*.jsonl")) == 40
+        assert not (full / "predictions.jsonl").exists()
+        subprocess.run(["mount", "-o", "remount,size=1m", full], check=True)
+        done = run(*again, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert lines(full / "predictions.jsonl") == lines(output / "predictions.jsonl")
+        assert not list(full.glob("predictions.partial-*"))
+        # Both looks are told, and where they may be.
+        assert len(lines(full / "test_evaluations.jsonl")) == 2
+        assert lines(output / "test_evaluations.jsonl") == looks
+    finally:
+        subprocess.run(["umount", only_read, full], check=False)
+
+
 def test_evaluating_a_checkpoint_repeats_its_numbers_and_records_the_look(trained, tmp_path):
     """Started by `accelerate launch`, which leaves torch one thread on a CPU."""
     output, accelerate = trained[0] / "amif-vqa", ("-m", "accelerate.commands.launch", "--num_processes", 1)

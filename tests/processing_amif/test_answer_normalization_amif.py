@@ -146,6 +146,13 @@ def test_other_types_are_named(answer):
     assert repr(answer) in str(error.value)
 
 
+@pytest.mark.parametrize("answer", ["?" * 9999, b"\x00\xff" * 9999, ["yes"] * 9999])
+def test_long_answers_are_not_repeated_whole(answer):
+    with pytest.raises((TypeError, ValueError)) as error:
+        normalize_answer(answer)
+    assert len(str(error.value)) < 200
+
+
 @pytest.mark.parametrize("answer", ["", " \t", "?", "...", float("nan"), float("inf")])
 def test_nothing_to_compare_is_named(answer):
     with pytest.raises(ValueError, match="the answer") as error:

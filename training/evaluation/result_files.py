@@ -64,12 +64,14 @@ def _explain_failed_writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kept = "What the file held before is kept" if path.exists() else "Files that were written before are kept"
+        kept = "what the file held before is kept" if path.exists() else "other files are kept"
+        cure = "start again, or choose another --output_dir"
         if next(path.parent.glob(f"{PARTIAL_NAME}*"), None) is not None:
             kept += f", and so are the answers, in {PARTIAL_NAME}* beside it"
+            cure = "start the same command again, which goes on from them"
         raise OSError(
-            f"{path} could not be written: {error.strerror or error}. {kept}. See to free space and permissions "
-            "there, or choose another --output_dir, and start the same command again."
+            f"{path} could not be written: {error.strerror or error}; {kept}. See to free space and permissions there, "
+            f"and {cure}."
         ) from error
 
 

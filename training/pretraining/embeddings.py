@@ -1,6 +1,5 @@
 """Embeddings of a whole split by a model for pre-training, and states of its image encoder."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from ...modeling_amif.encoders_amif import has_class_token
 from ...processing_amif import AmifProcessor
 from ..data.pretraining_collator import AmifPreTrainingCollator, report_length
 from ..data.pretraining_rows import PretrainingRows
+from ..data.readers.table_files import read_json_content
+from ..data.schema import as_text
 
 
 @torch.no_grad()
@@ -62,23 +63,17 @@ def read_prompts(path: str | Path) -> dict[str, list[str]]:
     """Prompts by label, from a JSON file: a label's are a text or a list of texts.
 
     Raises:
-        ValueError: If the file is no such object, or a label has no prompt.
+        ValueError: If the file is not there or is no such object, a label comes twice, or one has no prompt.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json_content(Path(path))
     except OSError as error:
         raise ValueError(f"the file of prompts {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON in UTF-8: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f'{path} must hold an object such as {{"mass": ["there is a mass"]}}.')
     prompts = {label: [texts] if isinstance(texts, str) else texts for label, texts in content.items()}
     for label, texts in prompts.items():
-        if (
-            not isinstance(texts, list)
-            or not texts
-            or not all(isinstance(text, str) and text.strip() for text in texts)
-        ):
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and as_text(text) for text in texts)):
             raise ValueError(f"{path}: the prompts of {label!r} must be a text, or a list of texts.")
     return prompts
 

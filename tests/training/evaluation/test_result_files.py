@@ -106,9 +106,9 @@ def check_that_nothing_is_lost(folder, reason, *limit):
     )
     faults = json.loads(done.stdout)
     assert faults == {
-        name: f"{folder / name} could not be written: {reason}. What the file held before is kept, and so are the "
-        "answers, in predictions.partial-* beside it. See to free space and permissions there, or choose another "
-        "--output_dir, and start the same command again."
+        name: f"{folder / name} could not be written: {reason}; what the file held before is kept, and so are the "
+        "answers, in predictions.partial-* beside it. See to free space and permissions there, and start the same "
+        "command again, which goes on from them."
         for name in before
     }
     assert {path.name: path.read_text() for path in folder.iterdir()} == before

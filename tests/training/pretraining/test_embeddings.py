@@ -61,7 +61,11 @@ def test_prompts_are_read_and_odd_ones_are_named(tmp_path):
         ("[1]", "must hold an object"),
         ('{"mass": []}', "prompts of 'mass'"),
         ('{"mass": [1]}', "prompts of 'mass'"),
-        ('{"mass"', "is no JSON"),
+        ('{"mass"', "cannot be read as JSON"),
+        ('{"mass": "a mass", "mass": "no mass"}', "repeats 'mass'"),
+        ('{"mass": 5}', "prompts of 'mass' must be a text"),
+        ('{"mass": ["\\u200b"]}', "prompts of 'mass' must be a text"),
+        ("5", "must hold an object"),
     ):
         file.write_text(content)
         with pytest.raises(ValueError, match=message):
