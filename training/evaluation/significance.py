@@ -109,8 +109,7 @@ def image_permutation_p(differences: np.ndarray, image_ids: Sequence[str]) -> fl
     sizes, counts = np.unique(np.abs(by_image[by_image != 0]), return_counts=True)
     distribution = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
-        # The sum of `count` numbers that are `size` or its negative, on -size * count .. size * count.
-        signed_sum = np.zeros(2 * size * count + 1)
+        signed_sum = np.zeros(2 * size * count + 1)  # of `count` numbers of this size, from -size * count on
         signed_sum[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
         distribution = np.convolve(distribution, signed_sum)
     sums = np.arange(len(distribution)) - len(distribution) // 2

@@ -201,8 +201,7 @@ def _differences(answers: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[
 
 def objectives_table(result: ObjectiveComparison) -> Table:
     """The table of `compare_objectives`: means over seeds, with standard deviations where there are several."""
-    header = ["arm", "accuracy in %"]
-    header += [f"less {LABELS[name]}" for name in REFERENCES]
+    header = ["arm", "accuracy in %", *(f"less {LABELS[name]}" for name in REFERENCES)]
     header += ["image to text @1", "@5", "@10", "text to image @1", "@5", "@10", "minutes", "CPU minutes", "TFLOP"]
     rows = []
     for arm, figures in result.arms.items():

@@ -120,9 +120,8 @@ def architecture_figure(model: nn.Module, blocks: Sequence[Block]) -> Figure:
     # Columns in which nothing is left are closed up.
     left = sorted({column for column, _, _ in layout.values()})
     layout = {name: (left.index(column), row, sources) for name, (column, row, sources) in layout.items()}
-    columns = len(left)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(0.75 * (_STEP * columns + 0.9), 2.9), layout="constrained")
+        figure = Figure(figsize=(0.75 * (_STEP * len(left) + 0.9), 2.9), layout="constrained")
         axes = figure.add_subplot()
         for name, entry in _ENTRIES.items():
             if name in layout:
@@ -137,7 +136,7 @@ def architecture_figure(model: nn.Module, blocks: Sequence[Block]) -> Figure:
         axes.set_title(f"{type(model).__name__}, {_short(everything)} parameters", loc="left", fontsize=11)
         if everything != total:
             axes.text(0, -0.42, f"not drawn: {everything - total:,} further parameters", fontsize=8, color="#606770")
-        axes.set(xlim=(-1.2, _STEP * columns - 0.4), ylim=(-0.5 if everything != total else -0.1, 3.0))
+        axes.set(xlim=(-1.2, _STEP * len(left) - 0.4), ylim=(-0.5 if everything != total else -0.1, 3.0))
         axes.set_axis_off()
     return figure
 
