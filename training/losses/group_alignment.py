@@ -10,6 +10,7 @@ fixed threshold and one direction.
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given, check_one_width
 from .similarity import at_least_float32, cosine_similarities
 from .token_contrast import read_across, token_contrast
 
@@ -30,11 +31,16 @@ def min_max_similarity(similarity: torch.Tensor, mask: torch.Tensor | None = Non
 
     Returns:
         (B, n, m), 0 where masked, and 1 at all valid columns of a row whose similarities are all alike.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().floats("B n m", similarity=similarity).optional_flags("B m", mask=mask)
     valid = torch.ones_like(similarity, dtype=torch.bool) if mask is None else mask.bool().unsqueeze(1)
     low = similarity.masked_fill(~valid, torch.inf).amin(dim=-1, keepdim=True)
     spread = similarity.masked_fill(~valid, -torch.inf).amax(dim=-1, keepdim=True) - low
-    alike = ~(spread >= SMALLEST_RANGE)
+    alike = spread < SMALLEST_RANGE  # which NaN is not
     stretched = (similarity - low.masked_fill(alike, 0)) / spread.masked_fill(alike, 1)
     return torch.where(alike, 1.0, stretched).masked_fill(~valid, 0)
 
@@ -56,10 +62,12 @@ def sparsify(similarity: torch.Tensor, threshold: torch.Tensor, form: str = "ste
         K, (B, n, m).
 
     Raises:
-        ValueError: If `form` is another.
+        TypeError: If an argument is of another type.
+        ValueError: If `form` is another, or dtypes, shapes or devices do not fit.
     """
     if form not in SPARSITIES:
-        raise ValueError(f"Sparsity {form!r} is none of {', '.join(SPARSITIES)}.")
+        raise ValueError(f"The form of sparsity {form!r} is none of {', '.join(SPARSITIES)}.")
+    Given().floats("B n m", similarity=similarity).floats("B n", threshold=threshold)
     above = similarity - threshold.unsqueeze(-1)
     if form == "shrink":
         return above.relu()
@@ -95,10 +103,14 @@ def gather_groups(
         gathered both are 0.
 
     Raises:
-        ValueError: If `similarity` or `sparsity` is another.
+        TypeError: If an argument is of another type.
+        ValueError: If `similarity` or `sparsity` is another, or dtypes, shapes or devices do not fit.
     """
     if similarity not in SIMILARITIES:
         raise ValueError(f"Similarity {similarity!r} is none of {', '.join(SIMILARITIES)}.")
+    given = Given().floats("B n e", anchors=anchors).floats("B m e", tokens=tokens)
+    given.floats("B n", threshold=threshold).optional_flags("B m", mask=mask)
+    check_one_width(anchors=anchors, tokens=tokens)
     with torch.autocast(anchors.device.type, enabled=False):
         anchors, tokens = at_least_float32(anchors), at_least_float32(tokens)
         if mask is not None:
@@ -133,11 +145,22 @@ def group_alignment(
 
     Returns:
         A scalar, float32, or float64 where the inputs are. Pairs without a valid token are left out.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If `negatives` is another, there are no groups, or dtypes, shapes, devices or the temperature do not
+            fit.
     """
+    given = Given().floats("B L e", text_tokens=text_tokens).floats("B P e", image_tokens=image_tokens)
+    given.flags("B L", text_mask=text_mask)
     losses = []
+    if image_groups is None and text_groups is None:
+        raise ValueError("image_groups and text_groups are both None: give one of them at least.")
     if image_groups is not None:
+        given.floats("B L e", image_groups=image_groups)
         losses.append(token_contrast(image_groups, text_tokens, temperature, text_mask, negatives))
     if text_groups is not None:
+        given.floats("B P e", text_groups=text_groups)
         mask = mask_of_patches(text_mask, text_groups)
         losses.append(token_contrast(text_groups, image_tokens, temperature, mask, negatives))
     return torch.stack(losses).mean()
@@ -166,7 +189,14 @@ def cross_group_alignment(
 
     Returns:
         A scalar, float32, or float64 where the inputs are. Pairs without a valid token are left out.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes, devices or a temperature do not fit.
     """
+    given = Given().floats("B L e", image_groups=image_groups).floats("B P e", text_groups=text_groups)
+    given.flags("B L", text_mask=text_mask)
+    given.temperature(temperature=temperature, attention_temperature=attention_temperature)
     patch_mask = mask_of_patches(text_mask, text_groups)
     sides = ((image_groups, text_groups, patch_mask, text_mask), (text_groups, image_groups, text_mask, patch_mask))
     losses = [
@@ -179,12 +209,24 @@ def cross_group_alignment(
 
 
 def mask_of_patches(text_mask: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-    """(B, P) bool: every patch of (B, P, e), but none where the report (B, L) has no valid token to gather."""
+    """(B, P) bool: every patch of (B, P, e), but none where the report (B, L) has no valid token to gather.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
+    """
+    Given().flags("B L", text_mask=text_mask).floats("B P e", patches=patches)
     return text_mask.bool().any(dim=1, keepdim=True).expand(patches.shape[:2])
 
 
 def pooled_groups(groups: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean (B, e) over the valid groups of (B, n, e); for the ablation that aligns the means across the batch."""
+    """Mean (B, e) over the valid groups of (B, n, e); for the ablation that aligns the means across the batch.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
+    """
+    Given().floats("B n e", groups=groups).optional_flags("B n", mask=mask)
     if mask is None:
         return groups.mean(dim=1)
     weights = mask.to(groups.dtype).unsqueeze(-1)

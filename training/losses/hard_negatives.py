@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given, check_generator, check_range
 from .similarity import at_least_float32
 
 POSITIVE, HARD_NEGATIVE, SKIPPED = 0, 1, -100
@@ -24,8 +25,11 @@ def sample_hard_negatives(
         (n,) int64 columns; -1 where a row has nothing to sample, as in a batch of one or of duplicates.
 
     Raises:
-        ValueError: If a weight that may be drawn is negative or not finite.
+        TypeError: If an argument is of another type.
+        ValueError: If a weight that may be drawn is negative or not finite, or dtypes, shapes or devices do not fit.
     """
+    Given().floats("n m", weights=weights).optional_flags("n m", exclude=exclude)
+    check_generator(generator, weights.device)
     forbidden = torch.zeros_like(weights, dtype=torch.bool) if exclude is None else exclude.bool().clone()
     forbidden.diagonal().fill_(True)
     allowed = at_least_float32(weights.detach()).masked_fill(forbidden, 0)
@@ -51,9 +55,26 @@ def matching_labels(negatives: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (2 n,) int64: `POSITIVE` n times, then `HARD_NEGATIVE`, or `SKIPPED` where a row has no negative.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().whole("n", negatives=negatives)
     hard = torch.full_like(negatives, HARD_NEGATIVE).masked_fill(negatives < 0, SKIPPED)
     return torch.cat([torch.full_like(negatives, POSITIVE), hard])
+
+
+def check_pairs(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """Refuse what are not (k, 2) logits of pairs and their (k,) labels.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit, or a label on the CPU is another.
+    """
+    Given().floats("k 2", logits=logits).whole("k", labels=labels)
+    known = (labels == POSITIVE) | (labels == HARD_NEGATIVE) | (labels == SKIPPED)
+    check_range("labels", labels, known, f"{POSITIVE}, {HARD_NEGATIVE} or {SKIPPED}")
 
 
 def matching_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -69,5 +90,10 @@ def matching_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     Returns:
         A scalar, float32, or float64 where the logits are; 0 where every pair is skipped.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit, or a label on the CPU is another.
     """
+    check_pairs(logits, labels)
     return F.cross_entropy(at_least_float32(logits), labels, ignore_index=SKIPPED, reduction="sum") / len(labels)

@@ -2,7 +2,8 @@
 
 import torch
 
-from .hard_negatives import SKIPPED
+from .argument_checks import Given, check_count
+from .hard_negatives import SKIPPED, check_pairs
 from .similarity import cosine_similarities
 
 
@@ -18,7 +19,12 @@ def mean_token_cosine(tokens: torch.Tensor, mask: torch.Tensor | None = None) ->
 
     Returns:
         A scalar float32: the mean over examples, without those of fewer than two tokens; NaN where all are such.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().floats("batch n d", tokens=tokens).optional_flags("batch n", mask=mask)
     valid = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask.bool()
     similarities = cosine_similarities(tokens.masked_fill(~valid.unsqueeze(-1), 0), tokens)
     pairs = (valid.unsqueeze(2) & valid.unsqueeze(1)).float()
@@ -41,7 +47,12 @@ def plan_entropy(plan: torch.Tensor) -> torch.Tensor:
 
     Returns:
         A scalar float32: the mean over examples with at least two valid cells; NaN where there is none.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().floats("batch p t", plan=plan)
     entropies = torch.special.entr(plan.float()).sum(dim=(1, 2))
     cells = (plan.sum(dim=2) > 0).sum(dim=1) * (plan.sum(dim=1) > 0).sum(dim=1)
     return (entropies / cells.log())[cells > 1].mean()
@@ -60,10 +71,17 @@ def retrieval_recall(similarity: torch.Tensor, k: int = 1, relevant: torch.Tenso
         relevant: (n, m), True where a column is a hit; None where only column i is one for row i.
 
     Returns:
-        A scalar float32 from 0 to 1; a row without a relevant column is a miss.
+        A scalar float32 from 0 to 1; a row without a relevant column is a miss, and so is one of NaN.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit, or `k` is another.
     """
+    given = Given().floats("n m", similarity=similarity)
+    check_count(k, "k")
     if relevant is None:
         relevant = torch.eye(*similarity.shape, dtype=torch.bool, device=similarity.device)
+    given.bools("n m", relevant=relevant)
     best = similarity.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
     ahead = (~(similarity < best) & ~relevant).sum(dim=1)
     return ((ahead < k) & relevant.any(dim=1)).float().mean()
@@ -78,10 +96,17 @@ def matching_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
         labels: (k,) as for `matching_loss`.
 
     Returns:
-        A scalar float32; NaN where every pair is skipped.
+        A scalar float32; NaN where every pair is skipped. A pair whose logits are NaN is not told rightly.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit, or a label on the CPU is another.
     """
+    check_pairs(logits, labels)
     kept = labels != SKIPPED
-    return (logits.argmax(dim=1) == labels)[kept].float().mean()
+    # NaN is the largest to argmax, and tells nothing rightly.
+    right = (logits.argmax(dim=1) == labels) & ~logits.isnan().any(dim=1)
+    return right[kept].float().mean()
 
 
 @torch.no_grad()
@@ -97,7 +122,12 @@ def contrast_accuracy(first: torch.Tensor, second: torch.Tensor, mask: torch.Ten
 
     Returns:
         A scalar float32, the mean over all valid tokens; NaN where there is none.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().floats("batch n d", first=first, second=second).optional_flags("batch n", mask=mask)
     valid = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask.bool()
     similarity = cosine_similarities(first, second).masked_fill(~valid.unsqueeze(1), -torch.inf)
     own = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given
 from .similarity import at_least_float32
 
 
@@ -15,7 +16,12 @@ def info_nce(similarity: torch.Tensor, temperature: torch.Tensor | float) -> tup
 
     Returns:
         Two scalars, float32, or float64 where the similarities are: rows find their columns, and the reverse.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit, or the temperature is not above 0.
     """
+    Given().floats("N N", similarity=similarity).temperature(temperature=temperature)
     logits = at_least_float32(similarity) / temperature
     targets = torch.arange(len(logits), device=logits.device)
     return F.cross_entropy(logits, targets), F.cross_entropy(logits.T, targets)

@@ -2,6 +2,7 @@
 
 import torch
 
+from .argument_checks import Given
 from .similarity import at_least_float32, cosine_similarities
 
 SOLVERS = ("auto", "emd", "ipot", "sinkhorn")
@@ -34,7 +35,13 @@ def transport_cost(
     Returns:
         (..., p, t), float32, or float64 where the tokens are, from 0 to 2; 1 where either token is padding, whatever it
         holds, and no gradient flows to padding.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    given = Given().floats("... p d", image_tokens=image_tokens).floats("... t d", text_tokens=text_tokens)
+    given.optional_flags("... p", image_mask=image_mask).optional_flags("... t", text_mask=text_mask)
     return 1 - cosine_similarities(_without_padding(image_tokens, image_mask), _without_padding(text_tokens, text_mask))
 
 
@@ -56,6 +63,10 @@ def transport_loss(
 
     Returns:
         A scalar. An example without a valid pair of tokens counts as 0.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If `solver` is another, dtypes, shapes or devices do not fit, or a valid cost is not finite.
     """
     cost = transport_cost(image_tokens, text_tokens, image_mask, text_mask)
     plan = transport_plan(cost, image_mask, text_mask, solver)
@@ -89,13 +100,17 @@ def transport_plan(
         its cost is never read. An example without a valid row or column has a plan of zeros.
 
     Raises:
-        ValueError: If `solver` is another, or a valid cost is not finite.
+        TypeError: If an argument is of another type.
+        ValueError: If `solver` is another, dtypes, shapes or devices do not fit, or a valid cost is not finite.
 
     Sources: Bonneel et al., SIGGRAPH Asia 2011 (emd); Xie, Wang, Wang and Zha, UAI 2019, arXiv 1802.04307 (ipot);
     Cuturi, NeurIPS 2013 (sinkhorn).
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver {solver!r} is none of {', '.join(SOLVERS)}.")
+    batch = "" if isinstance(cost, torch.Tensor) and cost.dim() == 2 else "batch "
+    given = Given().floats(f"{batch}p t", cost=cost)
+    given.optional_flags(f"{batch}p", row_mask=row_mask).optional_flags(f"{batch}t", column_mask=column_mask)
     if cost.dim() == 2:
         row_mask, column_mask = (None if mask is None else mask.unsqueeze(0) for mask in (row_mask, column_mask))
         return transport_plan(cost.unsqueeze(0), row_mask, column_mask, solver).squeeze(0)

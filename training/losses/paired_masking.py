@@ -6,6 +6,8 @@ reconstructed jointly. How much is hidden, and that words are hidden whole, foll
 
 import torch
 
+from .argument_checks import Given, check_count, check_generator, check_number
+
 
 def hide_patches(
     batch: int,
@@ -27,8 +29,12 @@ def hide_patches(
         (batch, P) bool, True where hidden.
 
     Raises:
-        ValueError: If the ratio is not from 0 to below 1.
+        TypeError: If an argument is of another type.
+        ValueError: If the ratio is not from 0 to below 1, or numbers, dtypes, shapes or devices do not fit.
     """
+    check_count(batch, "batch")
+    check_count(patches, "patches")
+    check_generator(generator, device)
     _check_ratio(ratio)
     # Rounded, because 10 x (1 - 0.9) is a little less than 1 in floating point.
     visible = max(1, int(round(patches * (1 - ratio), 6)))
@@ -51,8 +57,11 @@ def hide_words(
         (B, L) bool, True where hidden.
 
     Raises:
-        ValueError: If the ratio is not from 0 to below 1.
+        TypeError: If an argument is of another type.
+        ValueError: If the ratio is not from 0 to below 1, or numbers, dtypes, shapes or devices do not fit.
     """
+    Given().bools("B L", words=words, continued=continued)
+    check_generator(generator, words.device)
     _check_ratio(ratio)
     # Word 0 is what stands before the first word.
     word_of_token = (words & ~continued).cumsum(dim=1)
@@ -68,5 +77,6 @@ def hide_words(
 
 
 def _check_ratio(ratio: float) -> None:
+    check_number(ratio, "ratio")
     if not 0 <= ratio < 1:
         raise ValueError(f"A mask ratio of {ratio} is not from 0 to below 1; 0.75 hides three quarters.")

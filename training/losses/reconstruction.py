@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given, check_count, check_range
 from .similarity import at_least_float32
 
 VARIANCE_FLOOR = 1e-6
@@ -23,8 +24,11 @@ def normalised_patches(pixel_values: torch.Tensor, patches: int) -> torch.Tensor
         (B, P, channels x side x side) in reading order, float32, or float64 where the pixels are.
 
     Raises:
-        ValueError: If the image does not divide into such a grid.
+        TypeError: If an argument is of another type.
+        ValueError: If the image does not divide into such a grid, or dtype or shape do not fit.
     """
+    Given().floats("B channels height width", pixel_values=pixel_values)
+    check_count(patches, "patches")
     grid = math.isqrt(patches)
     height, width = pixel_values.shape[-2:]
     if grid * grid != patches or height != width or height % grid:
@@ -46,8 +50,16 @@ def image_reconstruction_loss(
 
     Returns:
         A scalar, float32, or float64 where the predictions are; 0 where nothing is hidden.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    given = Given().floats("B P values", predictions=predictions).bools("B P", hidden_patches=hidden_patches)
+    given.floats("B channels height width", pixel_values=pixel_values)
     targets = normalised_patches(pixel_values, hidden_patches.shape[1])
+    if targets.shape != predictions.shape:
+        raise ValueError(f"predictions is {tuple(predictions.shape)}: give {tuple(targets.shape)}, a value a pixel.")
     errors = (at_least_float32(predictions) - targets).square().mean(dim=-1)
     return errors[hidden_patches].sum() / hidden_patches.sum().clamp(min=1)
 
@@ -64,6 +76,17 @@ def report_reconstruction_loss(
 
     Returns:
         A scalar, float32, or float64 where the logits are; 0 where nothing is hidden.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit, or a token on the CPU is none of the vocabulary's.
     """
-    losses = F.cross_entropy(at_least_float32(logits), input_ids[hidden_tokens], reduction="sum")
+    given = Given().floats("H? vocabulary", logits=logits).whole("B L", input_ids=input_ids)
+    given.bools("B L", hidden_tokens=hidden_tokens)
+    targets = input_ids[hidden_tokens]
+    if len(targets) != len(logits):
+        raise ValueError(f"logits are of {len(logits)} tokens, and {len(targets)} are hidden: give one row for each.")
+    known = (targets >= 0) & (targets < logits.shape[1])
+    check_range("input_ids", targets, known, f"tokens from 0 to {logits.shape[1] - 1}")
+    losses = F.cross_entropy(at_least_float32(logits), targets, reduction="sum")
     return losses / hidden_tokens.sum().clamp(min=1)

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given, check_one_width
+
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` in float32, or in float64 where it is that already."""
@@ -21,7 +23,16 @@ def cosine_similarities(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tens
 
     Returns:
         (..., n, m), float32, or float64 where the inputs are. A zero vector has similarity 0 with everything.
+
+    Raises:
+        TypeError: If one is no tensor.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().floats("...q n d", queries=queries).floats("...k m d", keys=keys)
+    check_one_width(queries=queries, keys=keys)
+    batches = zip(reversed(queries.shape[:-2]), reversed(keys.shape[:-2]), strict=False)
+    if any(one != other and 1 not in (one, other) for one, other in batches):
+        raise ValueError(f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} are of different batches.")
     with torch.autocast(queries.device.type, enabled=False):
         # The bound of 1e-5 keeps the gradient of a vanishing vector finite.
         queries = F.normalize(at_least_float32(queries), dim=-1, eps=1e-5)

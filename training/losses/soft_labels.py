@@ -3,13 +3,20 @@
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given, check_number
 from .similarity import at_least_float32
 
 FORMS = ("paper_renormalised", "paper_raw", "in_softmax")
 
 
 def one_hot_labels(similarity: torch.Tensor) -> torch.Tensor:
-    """The labels of plain contrastive learning: 1 where column = row, else 0; of the shape, dtype and device given."""
+    """The labels of plain contrastive learning: 1 where column = row, else 0; of the shape, dtype and device given.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
+    """
+    Given().floats("n m", similarity=similarity)
     return torch.eye(*similarity.shape, dtype=similarity.dtype, device=similarity.device)
 
 
@@ -36,12 +43,14 @@ def soft_labels(
         (n, m), float32, or float64 where the similarities are.
 
     Raises:
-        ValueError: If `form` is another, or the temperature is not above 0.
+        TypeError: If an argument is of another type.
+        ValueError: If `form` is another, the temperature is not above 0, the weight is negative, or dtype or shape do
+            not fit.
     """
     if form not in FORMS:
         raise ValueError(f"form {form!r} is none of {', '.join(FORMS)}.")
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature} is not above 0; the paper's is 0.07.")
+    Given().floats("n m", similarity=similarity).temperature(temperature=temperature)
+    check_number(flexibility_weight, "flexibility_weight", least=0)
     scaled = at_least_float32(similarity) / temperature
     positives = flexibility_weight * one_hot_labels(scaled)
     if form == "in_softmax":
@@ -64,6 +73,11 @@ def soft_label_alignment(log_probabilities: torch.Tensor, targets: torch.Tensor)
 
     Returns:
         A scalar, float32, or float64 where the inputs are.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes or devices do not fit.
     """
+    Given().floats("n m", log_probabilities=log_probabilities, targets=targets)
     log_probabilities, targets = at_least_float32(log_probabilities), at_least_float32(targets)
     return F.kl_div(log_probabilities, targets, reduction="batchmean")

@@ -2,6 +2,7 @@
 
 import torch
 
+from .argument_checks import Given
 from .similarity import at_least_float32, cosine_similarities
 
 NEGATIVES = ("in_pair", "batch")
@@ -31,10 +32,13 @@ def token_contrast(
         A scalar, float32, or float64 where the inputs are. Pairs without a valid token are left out; 0 where all are.
 
     Raises:
-        ValueError: If `negatives` is another.
+        TypeError: If an argument is of another type.
+        ValueError: If `negatives` is another, or dtypes, shapes, devices or the temperature do not fit.
     """
     if negatives not in NEGATIVES:
         raise ValueError(f"negatives {negatives!r} is none of {', '.join(NEGATIVES)}.")
+    given = Given().floats("B n e", first=first, second=second).optional_flags("B n", mask=mask)
+    given.temperature(temperature=temperature)
     valid = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask.bool()
     if negatives == "batch":
         first, second, valid = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (first, second, valid))
@@ -61,7 +65,13 @@ def read_across(
 
     Returns:
         (B, n, e), float32, or float64 where the inputs are. Where no token may be read it means nothing.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If dtypes, shapes, devices or the temperature do not fit.
     """
+    given = Given().floats("B n e", queries=queries).floats("B m e", tokens=tokens).optional_flags("B m", mask=mask)
+    given.temperature(temperature=temperature)
     logits = cosine_similarities(queries, tokens) / temperature
     if mask is not None:
         logits = _masked(logits, mask.bool())
@@ -89,8 +99,11 @@ def local_alignment(
         A scalar, float32, or float64 where the inputs are. Pairs without a readable word are left out.
 
     Raises:
-        ValueError: If `negatives` is another.
+        TypeError: If an argument is of another type.
+        ValueError: If `negatives` is another, or dtypes, shapes, devices or the temperature do not fit.
     """
+    given = Given().floats("B p e", image_tokens=image_tokens).floats("B t e", text_tokens=text_tokens)
+    given.flags("B t", text_mask=text_mask).temperature(temperature=temperature)
     text_mask = text_mask.bool()
     image_mask = text_mask.any(dim=1, keepdim=True).expand(image_tokens.shape[:2])
     words = read_across(text_tokens, image_tokens, temperature)

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from .argument_checks import Given, check_number
 from .similarity import at_least_float32
 
 CONTRASTS = ("none", "margin", "softplus")
@@ -30,8 +31,11 @@ def transport_contrast(
         (n,) losses, float32, or float64 where the costs are.
 
     Raises:
-        ValueError: If `contrast` is another.
+        TypeError: If an argument is of another type.
+        ValueError: If `contrast` is another, or dtypes, shapes or devices do not fit.
     """
+    Given().floats("n", own=own, other=other)
+    check_number(margin, "margin")
     own, other = at_least_float32(own), at_least_float32(other)
     if contrast == "none":
         return own

@@ -348,7 +348,7 @@ def test_the_flexibility_weight_does_not_change_which_negatives_are_drawn(tmp_pa
 
 def test_uniform_negatives_without_a_teacher():
     """What the trainer hands to the sampler without a teacher: equal weights, so each other study equally often."""
-    draws = sample_hard_negatives(torch.ones(4000, 5), torch.zeros(4000, 5), torch.Generator().manual_seed(0))
+    draws = sample_hard_negatives(torch.ones(4000, 5), torch.zeros(4000, 5).bool(), torch.Generator().manual_seed(0))
     counts = torch.bincount(draws[5:], minlength=5)
     assert counts.min() > 700
 
