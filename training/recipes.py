@@ -105,6 +105,8 @@ def _set_defaults(parser: HfArgumentParser, values: Mapping[str, Any], source: s
     # No word of a command line says None.
     hints = {name: hint for kind in parser.dataclass_types for name, hint in get_type_hints(kind).items()}
     without = {name: None for name, value in values.items() if value is None and NoneType in get_args(hints[name])}
+    if null := [name for name, value in values.items() if value is None and name not in without]:
+        raise ValueError(f"{source}: {null[0]} is null: give a value, or leave it out.")
     words = []
     for name, value in values.items():
         if name not in without:
@@ -193,19 +195,32 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     """The arguments that a JSON or YAML file holds.
 
     Raises:
-        ValueError: If it cannot be read, is neither, or holds no arguments by name.
+        ValueError: If it cannot be read, is neither, holds no arguments by name, or one twice.
     """
     try:
-        values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))  # JSON is YAML too
+        values = yaml.load(Path(recipe).read_text(encoding="utf-8"), _NoRepeats)  # JSON is YAML too
     except OSError as error:
         raise ValueError(f"the recipe {recipe} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # YAML's constructors of numbers, dates and tags raise all kinds
         where = getattr(error, "problem_mark", None)
-        line = "" if where is None else f", line {where.line + 1}: {getattr(error, 'problem', '')}"
-        raise ValueError(f"{recipe} is neither JSON nor YAML in UTF-8{line}.") from error
+        kind = "" if isinstance(error, UnicodeDecodeError) else f" ({type(error).__name__})"
+        problem = f", line {where.line + 1}: {getattr(error, 'problem', '')}" if where else kind
+        raise ValueError(f"{recipe} is neither JSON nor YAML in UTF-8{problem}.") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ValueError(f"{recipe} holds no arguments: write one `name: value` a line.")
     return values
+
+
+class _NoRepeats(yaml.SafeLoader):
+    """YAML in which no name stands twice in a mapping: of two values the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        counts = Counter(key.value for key in keys)
+        for key in keys:
+            if counts[key.value] > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def given(pairs: Iterable[str]) -> dict[str, str]:

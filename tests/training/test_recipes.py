@@ -1,9 +1,14 @@
 """Where arguments come from: a recipe, the command line, the defaults."""
 
+import json
 import re
 from dataclasses import dataclass, field, fields
 
 import pytest
+import yaml
+from hypothesis import given as any_of
+from hypothesis import strategies as st
+from our_errors import examples, result_or_our_error
 
 from amif import AmifVqaArguments
 from amif.training import recipes as module
@@ -18,6 +23,7 @@ from amif.training.recipes import (
     choice_ahead,
     given,
     parse_with_recipe,
+    read_recipe,
     warn_of_unused,
 )
 
@@ -55,6 +61,57 @@ def test_the_command_line_overrides_a_recipe_and_a_data_set_the_default_recipe(r
     assert parse(recipes, own, "--rate", "0.3").rate == 0.3
     assert parse(recipes, "--dataset", "slake").rate == 0.5
     assert parse(recipes, "--dataset=slake").rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"rate: 1\nstage: local\nrate: 2\n", "line 1: rate is given twice"),
+        (b'{"rate": 1, "rate": 2}', "line 1: rate is given twice"),
+        (b"rate: !!bool maybe", "KeyError"),
+        (b"rate: 2026-99-99", "ValueError"),
+        (b"[" * 5000, "RecursionError"),
+    ],
+)
+def test_a_recipe_that_repeats_a_name_or_cannot_be_read_is_named(recipes, content, said):
+    """Of two values the last won without a word; the others ended in errors of YAML's without the file's name."""
+    (recipes / "own.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"own\.yaml .*{said}"):
+        read_recipe(recipes / "own.yaml")
+
+
+SCALARS = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)),
+    st.sampled_from(["1e-4", "-1", "-x", "no"]),
+)
+NAMES = st.sampled_from(["rate", "stage", "limit", "sets", "dataset", "other"])
+
+
+@examples(100)
+@any_of(st.dictionaries(NAMES, st.one_of(SCALARS, st.lists(SCALARS, max_size=3)), max_size=3), st.booleans())
+def test_any_values_of_a_recipe_arrive_as_they_are_or_are_refused(tmp_path_factory, values, as_yaml):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(values) if as_yaml else json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    parsed = result_or_our_error(lambda: arguments_of([Arguments], read_recipe(path), "any.yaml"))
+    kinds = {"rate": float, "stage": str, "limit": int, "dataset": str}
+    for name, value in values.items() if parsed else ():
+        found = getattr(parsed[0], name)
+        if value is None:
+            assert (name, found) == ("limit", None)
+        elif name == "sets":
+            one_by_one = value if isinstance(value, list) else [value]
+            assert found == [json.dumps(one) if isinstance(one, bool) else str(one) for one in one_by_one]
+        elif not isinstance(value, bool):
+            assert found == kinds[name](value)
+
+
+@examples(100)
+@any_of(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+def test_recipes_of_any_bytes(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(content)
+    values = result_or_our_error(lambda: read_recipe(path))
+    assert values is None or all(isinstance(name, str) for name in values)
 
 
 def test_help_tells_the_defaults_without_a_recipe(recipes, capsys):
@@ -95,7 +152,7 @@ def test_values_of_a_recipe_are_read_as_words_of_a_command_line_are(recipes):
         ("rate: [1", [], r"own\.yaml is neither JSON nor YAML in UTF-8, line 1: "),
         ("\xff", [], r"own\.yaml is neither JSON nor YAML in UTF-8\."),
         ("rate: fast", [], r"own\.yaml: argument --rate: invalid float value: 'fast'"),
-        ("rate: null", [], r"own\.yaml: argument --rate: invalid float value: 'None'"),
+        ("rate: null", [], r"own\.yaml: rate is null: give a value, or leave it out\."),
         ("rate: [1, 2]", [], r"own\.yaml: unrecognized arguments: 2"),
         ("limit: 1.5", [], r"own\.yaml: argument --limit: invalid int value: '1.5'"),
         ("stag: local", [], r"own\.yaml has unknown arguments: stag\. Did you mean stage\?"),
