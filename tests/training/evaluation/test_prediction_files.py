@@ -134,11 +134,10 @@ JSON_LINES = {
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (name, content, message)
+        pytest.param(name, content, message, id=f"{name} {place}")
         for name, contents in {"p.csv": CSV, "P.CSV": CSV, "p.json": JSON, "p.JSONL": JSON_LINES}.items()
-        for content, message in contents.items()
+        for place, (content, message) in enumerate(contents.items())
     ],
-    ids=str,
 )
 def test_a_bad_file_is_named_with_its_row_and_the_cure(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message) as error:
