@@ -45,7 +45,7 @@ def load_vqa_rad(
     - The Hub mirror `flaviagiammarino/vqa-rad` as a folder of Parquet files: image, question and answer alone.
 
     JSON files have their images in `images/` or `VQA_RAD Image Folder/`, and give three more columns: `organ`,
-    `phrase_type`, and `rephrasing_of`, which wordings of one question share. All 203 test images are training images too.
+    `phrase_type`, and `rephrasing_of`, which wordings of one question share. All 203 test images are in training too.
 
     Raises:
         FileNotFoundError: If a file or an image is missing.
