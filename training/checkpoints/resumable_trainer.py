@@ -31,8 +31,8 @@ from .model_card import write_card_without_results
 from .model_files import load_all_weights, refuse_infinite_weights
 from .provenance import parameter_facts
 from .publishing import publish_checkpoint
-from .resumable_files import checkpoint_to_resume, explain_failed_resuming, explain_failed_saving
-from .run_settings import RunSettings
+from .resumable_files import checkpoint_to_resume, explain_failed_resuming, explain_failed_saving, resumes_newest
+from .run_settings import RUN_SETTINGS_NAME, RunSettings
 
 logger = logging.get_logger(__name__)
 
@@ -142,8 +142,10 @@ class ResumableTrainer(Trainer):
             MemoryError: If memory runs out in a step; the one before it is saved.
         """
         checkpoint = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
-        if checkpoint is not None and self.run_settings is not None:
-            self.run_settings.check(checkpoint)
+        began = resumes_newest(resume_from_checkpoint) and (Path(self.args.output_dir) / RUN_SETTINGS_NAME).is_file()
+        if self.run_settings is not None and (began or checkpoint is not None):
+            # Of a run that has left no checkpoint, too: it may have ended, and would be written over.
+            self.run_settings.check(checkpoint or self.args.output_dir)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # It says that training has ended; see `training_has_ended`.

@@ -1,6 +1,7 @@
 """One door to every visual question answering data set."""
 
 import inspect
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -18,6 +19,8 @@ from .readers.vqa_med_2019 import load_vqa_med_2019
 from .readers.vqa_rad import load_vqa_rad
 from .same_images import report_same_images, same_images, with_one_name_an_image
 from .splits import add_validation
+
+logger = logging.getLogger(__name__)
 
 READERS: dict[str, Callable[..., DatasetDict]] = {
     "vqa_rad": load_vqa_rad,
@@ -126,6 +129,8 @@ def _with_validation(
             f"validation_fold {fold} makes a validation split from the training rows, and these data have "
             f"{', '.join(map(str, splits))}: leave it out. Neither can it be where validation_by is None."
         )
+    if by not in (None, "image") and "validation" in splits:
+        logger.warning(f"validation_by {by} changes nothing: these data have a validation split of their own.")
     if by is None or "train" not in splits or "validation" in splits:
         return splits
     column = image_column if by == "image" else VALIDATION_BY[by]

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ..checkpoints.run_settings import RUN_SETTINGS_NAME
 from ..distributed import available_cores, only_run_in
 from ..evaluation.prediction_rows import Prediction, read_prediction_rows
 from ..evaluation.result_files import write_json
@@ -27,6 +28,14 @@ from .launching import Launch, can_fork, fork_script, start_script, stopping_on_
 logger = logging.getLogger(__name__)
 
 RECORD_NAME, LOG_NAME = "record.json", "log.txt"
+
+# Arguments that say which rows a run learns from.
+_OF_ROWS = (
+    *("dataset", "data_dir", "image_dir", "reports_dir", "vqa_dataset", "num_studies", "language", "on_bad_row"),
+    *("image_column", "question_column", "answer_column", "text_column", "study_column", "max_train_samples", "refit"),
+    *("validation_by", "validation_fold", "train_question_types", "also_train_on", "leave_out_images_of"),
+    "add_vqa_pairs",
+)
 
 PlainValue = str | int | float | bool | list[str]
 
@@ -193,6 +202,7 @@ class Experiments:
 
         Raises:
             RuntimeError: If another process is at work in this folder, or a script fails.
+            ValueError: If the data that runs name have changed between two of them.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with only_run_in(self.folder), stopping_on_sigterm():
@@ -206,6 +216,25 @@ class Experiments:
                 estimate = "" if left is None else f", about {left / 60:.0f} minutes left"
                 logger.info(f"[{place + 1}/{len(ordered)}] {run.name}, seed {run.arguments.get('seed')}{estimate}")
                 self.perform(run)
+            self._check_same_data()
+
+    def _check_same_data(self) -> None:
+        """Refuse runs that name the same data and have learned from other rows: these changed between two runs."""
+        known: dict[tuple[str, ...], tuple[str, str]] = {}
+        for file in sorted(self.folder.glob(f"*/{RECORD_NAME}")):
+            settings = file.with_name(RUN_SETTINGS_NAME)
+            configuration = RunRecord.read(file).configuration
+            if not settings.is_file():  # it was only evaluated
+                continue
+            rows = json.loads(settings.read_text(encoding="utf-8"))["values"].get("training data")
+            data = (configuration.script, *(str(configuration.arguments.get(name)) for name in _OF_ROWS))
+            name, other = known.setdefault(data, (file.parent.name, rows))
+            if other != rows:
+                raise ValueError(
+                    f"The data have changed between the runs {name} and {file.parent.name} in {self.folder}: one "
+                    f"learned from {other}, the other from {rows}. Put the data back and delete the folders of those "
+                    "runs that learned from others, or give another --output_dir."
+                )
 
     def seconds_left(self, runs: Sequence[Run]) -> float | None:
         """Seconds that `runs` may take: the mean of those of their kind that are done, else of all; None: unknown."""

@@ -81,7 +81,7 @@ def test_a_start_is_its_weights_wherever_they_lie(tmp_path):
         settings().check(tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, "", "5", "{}", '{"values": {"--learn'])
+@pytest.mark.parametrize("content", [None, "", "5", "{}", '{"values": {"--learn', '{"values": []}', "[" * 20_000])
 def test_a_run_that_does_not_say_is_gone_on_with_aloud(tmp_path, monkeypatch, content):
     said = []
     monkeypatch.setattr(run_settings.logger, "warning", said.append)
@@ -108,3 +108,14 @@ def test_a_checkpoint_keeps_the_settings_of_its_run_whatever_was_begun_in_the_fo
     with pytest.raises(ValueError, match=r"checkpoint-3 was trained by other .* --seed is 7 here and 42 there"):
         second.train(resume_from_checkpoint=True)
     assert (tmp_path / "out" / "trainer_state.json").is_file(), "what was there is as it was"
+
+
+def test_a_run_that_left_no_checkpoint_is_not_written_over_by_other_settings(tmp_path):
+    """Asked to go on with it for more epochs, the run began anew in its folder."""
+    data, processor = build_data(tmp_path), build_processor()
+    other = settings(data, num_train_epochs=2)
+    settings(data).write(tmp_path)
+    second = trainer(tmp_path, processor, data, num_train_epochs=2)
+    second.run_settings = other
+    with pytest.raises(ValueError, match=r"was trained by other settings .* --num_train_epochs is 2 here and 60 there"):
+        second.train(resume_from_checkpoint=True)

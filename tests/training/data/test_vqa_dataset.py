@@ -29,6 +29,15 @@ def test_own_data_gets_a_validation_split_by_image(tmp_path):
     assert list(splits["train"].features) == [*VQA_FEATURES, "modality", "organ"]
 
 
+def test_a_way_to_make_validation_where_there_is_one_is_named(caplog):
+    load_vqa_dataset("phantom", num_studies=40)
+    assert not caplog.messages
+    load_vqa_dataset("phantom", num_studies=40, validation_by="question")
+    assert caplog.messages == [
+        "validation_by question changes nothing: these data have a validation split of their own."
+    ]
+
+
 def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
     Images.new("L", (4, 4)).save(tmp_path / "one.png")
     rows = [{"image": "one.png", "question": f"{row}?", "answer": row} for row in range(20)]

@@ -12,6 +12,7 @@ import time
 import pytest
 from run_records import write_record
 
+from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.distributed import only_run_in
 from amif.training.experiments.launching import fork_script, start_script
 from amif.training.experiments.runs import LOG_NAME, Experiments, Run, RunFolder
@@ -147,6 +148,21 @@ def test_two_processes_in_one_folder_are_refused(tmp_path, scripts):
         lab.complete(chain(1))
     assert not (tmp_path / "runs" / "started.txt").exists()
     lab.complete(chain(1))
+
+
+def test_data_that_change_between_two_runs_are_noticed(tmp_path, scripts):
+    """Half of a table was measured on other rows, without a word."""
+    lab = Experiments(tmp_path / "runs", scripts)
+    runs = [Run("a", "run.py", {"level": 1, "dataset": "d", "seed": seed}) for seed in (1, 2)]
+    other = Run("a", "run.py", {"level": 1, "dataset": "d", "max_train_samples": 3})
+    lab.complete([*runs, other])
+    for run, rows in ((runs[0], "9 rows, sha256 aa"), (runs[1], "9 rows, sha256 aa"), (other, "3 rows, sha256 bb")):
+        RunSettings({"training data": rows}).write(tmp_path / "runs" / run.name)
+    lab.complete(runs)
+    RunSettings({"training data": "8 rows, sha256 cc"}).write(tmp_path / "runs" / runs[1].name)
+    with pytest.raises(ValueError, match="The data have changed between the runs") as said:
+        lab.complete(runs)
+    assert all(run.name in str(said.value) for run in runs)
 
 
 def test_seconds_left_are_means_of_a_kind(tmp_path, scripts):
