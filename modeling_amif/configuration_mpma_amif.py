@@ -52,6 +52,8 @@ class MpmaConfig(AmifConfig):
         self.image_decoder_size = image_decoder_size
         self.image_decoder_heads = image_decoder_heads
         self.mask_token_id = mask_token_id
+        # The report is predicted with the word embeddings themselves.
+        kwargs["tie_word_embeddings"] = True
         super().__init__(**kwargs)
 
     def _check(self) -> None:

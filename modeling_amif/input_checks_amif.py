@@ -275,7 +275,9 @@ def check_finite(values: torch.Tensor, what: str, model: nn.Module) -> None:
     if values.is_meta or torch.isfinite(values).all():
         return
     for name, weight in model.state_dict(keep_vars=True).items():
-        if weight.is_floating_point() and not torch.isfinite(weight).all():
+        # Those of quantised layers are no tensors, and those that are offloaded are elsewhere.
+        readable = isinstance(weight, torch.Tensor) and not weight.is_meta and weight.is_floating_point()
+        if readable and not torch.isfinite(weight).all():
             raise ValueError(
                 f"The {what} are not finite, because the model's weights hold NaN or infinity, {name} first: take an "
                 "earlier checkpoint, or train again with a lower learning rate."

@@ -25,6 +25,7 @@ class AmifPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
     _supports_sdpa = True
+    _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules: ClassVar[list[str]] = [AmifCoAttentionLayer.__name__]
 

@@ -19,7 +19,14 @@ from .configuration_mpma_amif import MpmaConfig
 from .dual_encoder_amif import AmifDualEncoder, contrastive_loss, unit, word_mask
 from .model_outputs_amif import ALWAYS_SET, AmifEncoderOutput
 from .modeling_amif import AmifEncoders
-from .mpma_fusion_amif import MpmaFusion, MpmaImageDecoder, MpmaMemory, MpmaReportHead, grid_positions
+from .mpma_fusion_amif import (
+    MpmaFusion,
+    MpmaImageDecoder,
+    MpmaMemory,
+    MpmaReportHead,
+    MpmaSelfAttention,
+    grid_positions,
+)
 
 
 @dataclass
@@ -71,7 +78,14 @@ class MpmaForPreTraining(AmifDualEncoder):
         self.fusion = MpmaFusion(config)
         self.num_patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
         self.image_decoder = MpmaImageDecoder(config, self.num_patches)
-        self.report_head = MpmaReportHead(config, self.model.get_input_embeddings().embedding_dim)
+        table = self.model.get_input_embeddings()
+        self.report_head = MpmaReportHead(config, table.embedding_dim)
+        place = next(name for name, module in self.named_modules() if module is table)
+        # Of the instance: the table's place depends on the text encoder.
+        self._tied_weights_keys = {
+            "report_head.decoder.weight": f"{place}.weight",
+            "report_head.decoder.bias": "report_head.bias",
+        }
         self.log_temperatures = nn.Parameter(torch.empty(len(self.initial_temperatures)))
         self.post_init()
 
@@ -85,6 +99,19 @@ class MpmaForPreTraining(AmifDualEncoder):
             init.copy_(module.position_embeddings, grid_positions(*module.position_embeddings.shape))
         elif isinstance(module, MpmaReportHead):
             init.zeros_(module.bias)
+        elif isinstance(module, MpmaSelfAttention):
+            init.xavier_uniform_(module.in_proj_weight)
+            init.zeros_(module.in_proj_bias)
+            init.zeros_(module.out_proj.bias)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The layer that predicts hidden tokens; its weight is the word embeddings'."""
+        return self.report_head.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace that layer."""
+        self.report_head.decoder = new_embeddings
+        self.report_head.bias = new_embeddings.bias
 
     @classmethod
     def from_encoders(cls, vision: str, text: str, image_size: int | None = None, **config: Any) -> Self:
@@ -150,7 +177,7 @@ class MpmaForPreTraining(AmifDualEncoder):
             loss=contrastive_loss(*whole, self.temperatures[0]) if return_loss else None,
             temperatures=self.temperatures,
             patch_predictions=self.image_decoder(image, visible),
-            token_logits=self.report_head(fused[hidden_tokens], self.model.get_input_embeddings().weight),
+            token_logits=self.report_head(fused[hidden_tokens]),
             **aligned,
             **outputs,
         )

@@ -4,12 +4,14 @@ The abstract names memory-augmented cross-modal fusion, which brings visual info
 report. Size and form of memory and layers are our reading, after R2GenCMN's shared memory and MAE's decoder.
 """
 
+import copy
 import math
 
 import torch
 from torch import nn
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention_amif import AmifAttention
 from .co_attention_amif import AmifCoAttentionLayer
@@ -71,6 +73,58 @@ class MpmaFusion(nn.Module):
         return states if self.memory is None else states + self.memory(states)
 
 
+class MpmaSelfAttention(nn.Module):
+    """Self-attention with one projection for queries, keys and values; its weights are read in its forward alone."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.out_proj = nn.Linear(width, width)
+        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * width, width)))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Let each of `states` (B, n, width) read all."""
+        projected = nn.functional.linear(states, self.in_proj_weight, self.in_proj_bias)
+        query, key, value = projected.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+class MpmaDecoderLayer(GradientCheckpointingLayer):
+    """Pre-normalised self-attention and feed-forward part."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.self_attn = MpmaSelfAttention(width, num_heads)
+        self.linear1, self.linear2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Update `states` (B, n, width)."""
+        states = states + self.self_attn(self.norm1(states))
+        return states + self.linear2(nn.functional.gelu(self.linear1(self.norm2(states))))
+
+
+class MpmaDecoderBlocks(nn.Module):
+    """Layers and a norm, named as in `nn.TransformerEncoder`, which earlier checkpoints were saved from.
+
+    That class reads its layers' weights outside their forward: quantised and offloaded layers have none there.
+    """
+
+    def __init__(self, width: int, num_heads: int, num_layers: int) -> None:
+        super().__init__()
+        layer = MpmaDecoderLayer(width, num_heads)
+        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Update `states` (B, n, width)."""
+        for layer in self.layers:
+            states = layer(states)
+        return self.norm(states)
+
+
 class MpmaImageDecoder(nn.Module):
     """Predicts the normalised pixels of every patch from the visible ones, as MAE's decoder does."""
 
@@ -80,18 +134,7 @@ class MpmaImageDecoder(nn.Module):
         self.embed = nn.Linear(config.hidden_size, width)
         self.mask_token = nn.Parameter(torch.empty(width))
         self.position_embeddings = nn.Parameter(torch.empty(num_patches, width))
-        block = nn.TransformerEncoderLayer(
-            width,
-            config.image_decoder_heads,
-            4 * width,
-            dropout=0.0,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-        )
-        self.blocks = nn.TransformerEncoder(
-            block, config.image_decoder_layers, norm=nn.LayerNorm(width), enable_nested_tensor=False
-        )
+        self.blocks = MpmaDecoderBlocks(width, config.image_decoder_heads, config.image_decoder_layers)
         self.predict = nn.Linear(width, config.vision_config.num_channels * patch * patch)
 
     def forward(self, image_states: torch.Tensor, visible_patches: torch.Tensor) -> torch.Tensor:
@@ -110,6 +153,13 @@ class MpmaImageDecoder(nn.Module):
         return self.predict(decoded[:, extra:])
 
 
+class MpmaTokenLayer(nn.Linear):
+    """Predicts tokens with the text encoder's word embeddings, to which `MpmaForPreTraining` ties it."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing: what is tied would be drawn for nothing, and move all that is drawn after it."""
+
+
 class MpmaReportHead(nn.Module):
     """Predicts tokens from fused states; its last weight is the text encoder's word embeddings."""
 
@@ -119,11 +169,11 @@ class MpmaReportHead(nn.Module):
         self.activation = ACT2FN[config.hidden_act]
         self.norm = nn.LayerNorm(embedding_size, eps=config.layer_norm_eps)
         self.bias = nn.Parameter(torch.empty(config.text_config.vocab_size))
+        self.decoder: nn.Linear = MpmaTokenLayer(embedding_size, config.text_config.vocab_size)
 
-    def forward(self, states: torch.Tensor, word_embeddings: torch.Tensor) -> torch.Tensor:
-        """Logits (..., vocabulary) of `states` (..., d); `word_embeddings` (vocabulary, embedding width)."""
-        transformed = self.norm(self.activation(self.transform(states)))
-        return nn.functional.linear(transformed, word_embeddings, self.bias)
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits (..., vocabulary) of `states` (..., d)."""
+        return self.decoder(self.norm(self.activation(self.transform(states))))
 
 
 def grid_positions(num_patches: int, width: int) -> torch.Tensor:

@@ -23,7 +23,8 @@ from .encoder_loading_amif import (
     matching_decoder_config,
 )
 from .encoders_amif import build_decoder, cache_option
-from .input_checks_amif import check_candidates, check_count, check_finite, check_ids, check_labels
+from .input_checks_amif import check_candidates, check_count, check_finite, check_labels
+from .knowledge_amif import AmifWithKnowledge
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .model_outputs_amif import AmifVisualQuestionAnsweringOutput, Kept, answer_loss
 from .modeling_amif import AmifModel, AmifPreTrainedModel
@@ -34,7 +35,7 @@ RANKING_METHODS = {"exhaustive": rank_exhaustively, "search": rank_by_search}
 SCORES = ("sum", "mean")
 
 
-class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
+class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
     """AMiF for Med-VQA: joint states, gated knowledge fusion and an autoregressive answer decoder (section 3.4).
 
     Example:
@@ -43,7 +44,6 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
         >>> ranking = model.rank_answers(**inputs, answers=processor.encode_candidates(["yes", "no"]))
     """
 
-    knowledge_ids: torch.Tensor | None
     # A causal language model of transformers; no class that all of them share declares `generate`.
     decoder: Any
 
@@ -59,7 +59,6 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
         same_width = decoder_size == config.hidden_size
         self.decoder_projection = nn.Identity() if same_width else nn.Linear(config.hidden_size, decoder_size)
         self.decoder = build_decoder(config)
-        self._cached_knowledge: tuple[tuple, torch.Tensor] | None = None
         # Written here because `register_for_auto_class` holds one Auto class, and this model answers to two.
         config.auto_map = {
             "AutoConfig": "configuration_amif.AmifConfig",
@@ -168,57 +167,19 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
         copy_weights(decoder_source, model.decoder.base_model)
         return model
 
-    def set_knowledge(self, ids: torch.Tensor | list[int]) -> None:
-        """Set the knowledge vocabulary; it is kept in the checkpoint.
+    def get_output_embeddings(self) -> nn.Module:
+        """The decoder's output layer."""
+        return self.decoder.get_output_embeddings()
 
-        Args:
-            ids: (M,) token ids of the vocabulary, entries separated by the tokenizer's [SEP]; any length, one at least.
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the decoder's output layer."""
+        self.decoder.set_output_embeddings(new_embeddings)
 
-        Raises:
-            TypeError: If the ids are not whole numbers.
-            ValueError: If the model has no knowledge fusion, or there are no ids, or one is none of the vocabulary's.
-        """
-        if self.knowledge_fusion is None:
-            raise ValueError("This model was configured with knowledge_fusion='none' and takes no knowledge.")
-        self.knowledge_ids = check_ids(ids, self.model.get_input_embeddings().num_embeddings).to(self.device)
-        ids = self.knowledge_ids
-        self.config.knowledge_size = len(ids)
-        self._cached_knowledge = None
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation; cached knowledge states are dropped."""
-        self._cached_knowledge = None
-        return super().train(mode)
-
-    def knowledge_states(self) -> torch.Tensor | None:
-        """F_p, the states (1, M, d) of the knowledge vocabulary; None where there is none.
-
-        Computed once per forward. In evaluation without gradients they are kept until weights or vocabulary change.
-        """
-        if self.knowledge_fusion is None or self.knowledge_ids is None:
-            return None
-        table = self.model.get_input_embeddings().weight
-        weights = list(self.knowledge_fusion.parameters())
-        # Where there are gradients an optimizer may step next, and fused ones change weights without a new version.
-        steps = torch.is_grad_enabled() or any(weight.grad is not None for weight in weights)
-        if self.training or torch.compiler.is_compiling() or steps:
-            self._cached_knowledge = None
-            return self.knowledge_fusion.encode_knowledge(nn.functional.embedding(self.knowledge_ids, table))
-        version = self._version_of(*weights, table, self.knowledge_ids)
-        if self._cached_knowledge is None or self._cached_knowledge[0] != version:
-            states = self.knowledge_fusion.encode_knowledge(nn.functional.embedding(self.knowledge_ids, table))
-            self._cached_knowledge = (version, states)
-        return self._cached_knowledge[1]
-
-    def _version_of(self, *tensors: torch.Tensor) -> tuple:
-        """Changes with any write to the tensors that torch counts, dtype, device or autocast.
-
-        Torch does not count writes through `.data`, which some helpers that average weights make: `eval()` after them
-        drops the states.
-        """
-        autocast = torch.is_autocast_enabled(self.device.type), torch.get_autocast_dtype(self.device.type)
-        versions = ((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors)
-        return (self.config._attn_implementation, *autocast, *versions)
+    def resize_token_embeddings(self, *arguments: Any, **options: Any) -> nn.Embedding:
+        """As of transformers; text encoder and decoder share a tokenizer, and both get the new tokens."""
+        self.decoder.resize_token_embeddings(*arguments, **options)
+        self.config.decoder_config.vocab_size = self.decoder.config.vocab_size
+        return super().resize_token_embeddings(*arguments, **options)
 
     def encode(
         self, *inputs: torch.Tensor | None, output_attentions: bool = False, **named_inputs: Any
@@ -307,7 +268,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
                     "There is nothing to train on: give labels, or decoder_input_ids. The stock Trainer takes the "
                     "labels away where label_smoothing_factor or a loss function is set; use AmifVqaTrainer."
                 )
-            given["input_ids"] = self._decoder_inputs(labels, num_texts)
+            given["input_ids"] = self._decoder_inputs(labels, encoded.joint_states)
         elif labels is not None:
             raise ValueError("Give labels, which the decoder reads too, or decoder inputs, one of them.")
         decoded = self.decoder(
@@ -327,9 +288,9 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
             **encoded,
         )
 
-    def _decoder_inputs(self, labels: torch.Tensor | None, batch_size: int) -> torch.Tensor:
+    def _decoder_inputs(self, labels: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
         if labels is None:
-            return torch.full((batch_size, 1), self.config.decoder_start_token_id, device=self.device)
+            return torch.full((states.shape[0], 1), self.config.decoder_start_token_id, device=states.device)
         return labels.masked_fill(labels == -100, self.config.pad_token_id)
 
     @torch.no_grad()
@@ -362,7 +323,7 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
         texts = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
         options = {**texts, "interpolate_pos_encoding": interpolate_pos_encoding}
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, **options)
-        start = self._decoder_inputs(None, encoded.joint_states.shape[0])
+        start = self._decoder_inputs(None, encoded.joint_states)
         states = {"encoder_hidden_states": encoded.joint_states, "encoder_attention_mask": encoded.attention_mask}
         # Beams of NaN are tokens like others: the first step alone shows them.
         check_finite(self.decoder(input_ids=start, use_cache=False, **states).logits, "logits", self)
@@ -440,6 +401,8 @@ class AmifForVisualQuestionAnswering(AmifPreTrainedModel, GenerationMixin):
         check_finite(encoded.joint_states, "joint states", self)
         start = self.config.decoder_start_token_id
         scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
+        if self.decoder.config._attn_implementation not in ("eager", "sdpa"):
+            method = "exhaustive"  # the search reads trees of tokens, whose masks other implementations do not take
         return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)
 
 

@@ -1,5 +1,8 @@
 """Every model class passes what transformers asks of its own."""
 
+import copy
+from functools import cache
+
 import pytest
 import torch
 from model_tester import HEADS, LAYERS, PATCHES, WIDTH, ModelTester
@@ -38,6 +41,7 @@ def fields() -> dict[str, object]:
 
 class TestAmifModel(ModelTester):
     model_class = AmifModel
+    projection = "image_projection"
     config = staticmethod(small_config)
     inputs = staticmethod(small_inputs)
 
@@ -49,6 +53,25 @@ class TestAmifForVisualQuestionAnswering(ModelTester):
     @staticmethod
     def inputs():
         return small_inputs() | {"labels": LABELS}
+
+    @classmethod
+    @cache
+    def shared(cls):
+        model = copy.deepcopy(super().shared())
+        model.set_knowledge(torch.arange(3, 10))
+        return model
+
+    @torch.no_grad()
+    def outputs(self, model, **options):
+        """What is generated and the candidates' losses too: their code reads other modules than forward does."""
+        inputs = small_inputs() | options
+        ranking = model.rank_answers(**inputs, answers=padded([[5], [6, 7, 8], [9, 10], [11]]), top_k=4)
+        losses = ranking.scores.gather(1, ranking.indices.argsort(dim=1))
+        model.generate(**inputs, max_new_tokens=3)
+        return super().outputs(model, **options) | {"candidates.loss": losses}
+
+    def with_new_tokens(self, inputs, token):
+        return super().with_new_tokens(inputs, token) | {"labels": LABELS.masked_fill(LABELS == 7, token)}
 
     @pytest.mark.parametrize("task", ["SEQ_2_SEQ_LM", "CAUSAL_LM"])
     def test_adapters_train_and_generate(self, model, task):
