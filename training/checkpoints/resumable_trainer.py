@@ -1,8 +1,10 @@
 """What every trainer here shares: checkpoints that an interrupted run can be resumed from, and nothing pickled."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import torch
 from accelerate.utils.memory import clear_device_cache
@@ -11,7 +13,8 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, TrainOutput
+from transformers.trainer_pt_utils import AcceleratorConfig
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, BestRun, HubStrategy, TrainOutput
 from transformers.training_args import TrainingArguments
 from transformers.utils import logging
 
@@ -88,6 +91,16 @@ class ResumableArguments(TrainingArguments):
         if self.max_steps < 1 and self.max_steps != -1:
             raise ValueError(f"--max_steps {self.max_steps}: give at least 1, or -1 to train --num_train_epochs.")
         super().__post_init__()
+        if self.batch_eval_metrics:
+            raise ValueError("--batch_eval_metrics measures single batches, and measures here are of a whole split.")
+        config = cast(AcceleratorConfig, self.accelerator_config)  # which `super` has made of whatever was given
+        if config.dispatch_batches:
+            raise ValueError(
+                "dispatch_batches cuts a batch between processes by its first axis, and rows here share images: leave "
+                "it out of --accelerator_config."
+            )
+        # Of a stream accelerate would do so by itself: each process makes batches of its own.
+        config.dispatch_batches = False
 
 
 class ResumableTrainer(Trainer):
@@ -103,22 +116,34 @@ class ResumableTrainer(Trainer):
             from; None, as without a script, compares nothing.
 
     Args:
-        model: The model to train.
-        args: The arguments.
+        model: The model to train; None where `model_init` makes it.
+        args: The arguments; None takes their defaults.
         **kwargs: As for `transformers.Trainer`.
 
     Raises:
+        TypeError: If the arguments are none of `arguments_class`.
         ValueError: If the run would push to the Hub while it trains, or spread a model with adapters over processes.
     """
 
     args: ResumableArguments
     model: PreTrainedModel
+    arguments_class: ClassVar[type[ResumableArguments]] = ResumableArguments
 
-    def __init__(self, model: PreTrainedModel, args: ResumableArguments, **kwargs: Any) -> None:
+    def __init__(
+        self, model: PreTrainedModel | None = None, args: ResumableArguments | None = None, **kwargs: Any
+    ) -> None:
+        args = self.arguments_class() if args is None else args
+        if not isinstance(args, self.arguments_class):
+            raise TypeError(
+                f"args is {type(args).__name__}: give {self.arguments_class.__name__}, which has its fields and those "
+                f"of {type(self).__name__}."
+            )
         if args.push_to_hub and args.hub_strategy != HubStrategy.END:
             raise ValueError("Give --hub_strategy end: with others the Trainer pushes training_args.bin, a pickle.")
         super().__init__(model=model, args=args, **kwargs)
-        if has_lora(model) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+        if model is not None:
+            self.prepare_model(model)
+        if has_lora(self.model) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError("LoRA does not go with FSDP or DeepSpeed here: leave out either.")
         self.parameter_facts: dict[str, Any] = {}
         self.run_settings: RunSettings | None = None
@@ -152,14 +177,44 @@ class ResumableTrainer(Trainer):
             (Path(self.args.output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
             if self.run_settings is not None:
                 self.run_settings.write(self.args.output_dir)
-        self.parameter_facts = parameter_facts(self.model)
-        logger.info(f"Training {self.parameter_facts['parameters']}.")
+        if self.model_init is None:  # else the model is made when the Trainer trains
+            self.parameter_facts = parameter_facts(self.model)
+            logger.info(f"Training {self.parameter_facts['parameters']}.")
         self._finite_steps, self._saved_step = FiniteSteps(), None
         with self._stop_on_sigterm.listening():
             output = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self._finite_steps.check()
         self.state.log_history.append(self.parameter_facts)
         return output
+
+    def prepare_model(self, model: PreTrainedModel) -> None:
+        """What a subclass does to each model that it is to train: the one given, or all that `model_init` makes."""
+
+    def call_model_init(self, trial: Any = None) -> torch.nn.Module:
+        """A new model, prepared like the one before; `trial` is that of a search over hyperparameters."""
+        model = super().call_model_init(trial)
+        self.prepare_model(cast(PreTrainedModel, model))
+        self.parameter_facts = parameter_facts(model)
+        return model
+
+    def hyperparameter_search(
+        self,
+        hp_space: Callable[[Any], dict[str, float]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int = 20,
+        direction: str | list[str] | None = None,
+        **kwargs: Any,
+    ) -> BestRun | list[BestRun]:
+        """As the Trainer's, which would take the sum of all metrics and minimise it, accuracy too.
+
+        Without `compute_objective`, what makes a checkpoint best makes a trial best, in its own direction.
+        """
+        if compute_objective is None:
+            name = (self.args.metric_for_best_model or "loss").removeprefix("eval_")
+            compute_objective = itemgetter(f"eval_{name}")
+            greater = self.args.greater_is_better
+            direction = direction or ("minimize" if greater is False or name.endswith("loss") else "maximize")
+        return super().hyperparameter_search(hp_space, compute_objective, n_trials, direction or "minimize", **kwargs)
 
     def recall_training(self) -> None:
         """Take over what a training that has ended in the output folder logged, for the card of its checkpoint."""
@@ -299,6 +354,8 @@ class ResumableTrainer(Trainer):
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        # A loader that is kept for persistent workers would be taken for every data set that is evaluated later.
+        kwargs.pop("dataloader_key", None)
         drop_last = self.args.dataloader_drop_last
         # The Trainer would leave out the last evaluated rows too.
         self.args.dataloader_drop_last = drop_last and is_training

@@ -1,12 +1,13 @@
 """The rows that a data loader draws: undecoded images, and what the collator needs to know of a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NotRequired, TypedDict, cast
 
 import torch
-from datasets import Dataset, Image
+from datasets import Dataset, Image, IterableDataset
 
 from .images import ImageCell
+from .pretraining_rows import stable_id
 
 
 class VqaItem(TypedDict):
@@ -74,3 +75,47 @@ class VqaRows(torch.utils.data.Dataset):
         if self.image_states is not None:
             items = [{**item, "image_states": self.image_states[item["image_id"]]} for item in items]
         return cast(list[VqaItem], items)  # the columns of the schema, and perhaps more
+
+
+# What must be known of a row; the schema's further columns may be missing.
+_NEEDED = ("image", "question", "answer", "image_id")
+
+
+class VqaStream(torch.utils.data.IterableDataset):
+    """The answered rows of a stream; `row` is then a number made of image and question.
+
+    Args:
+        dataset: A stream of rows of the schema; shuffle it before, with `IterableDataset.shuffle`.
+    """
+
+    def __init__(self, dataset: IterableDataset) -> None:
+        self.dataset = dataset.cast_column("image", Image(decode=False))
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that rows carry from now on, in every worker; it also chooses the order of a shuffled stream."""
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[VqaItem]:
+        """Rows as `VqaRows` gives them.
+
+        Raises:
+            ValueError: If a row lacks a column.
+        """
+        epoch = int(self._epoch)
+        self.dataset.set_epoch(epoch)
+        for item in self.dataset:
+            if missing := [column for column in _NEEDED if column not in item]:
+                raise ValueError(
+                    f"The stream's rows have the columns {', '.join(item)} and no {', '.join(missing)}: rename "
+                    "columns, and give each image an image_id."
+                )
+            if item["answer"] is not None:
+                row = stable_id(f"{item['image_id']}|{item['question']}")
+                yield cast(VqaItem, {**item, "row": row, "epoch": epoch})
+
+
+def read_stream(stream: IterableDataset) -> Dataset:
+    """All rows of a stream, images undecoded, in memory: what is evaluated is read several times."""
+    rows = Dataset.from_list(list(stream.cast_column("image", Image(decode=False))))
+    return rows.cast_column("image", Image())

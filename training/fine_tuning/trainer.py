@@ -1,17 +1,17 @@
 """Fine-tuning on visual question answering: the trainer and its arguments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader, Sampler
-from transformers import EvalPrediction, TrainerCallback
+from transformers import EvalPrediction, PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import PredictionOutput
 from transformers.utils import logging
 
@@ -22,7 +22,7 @@ from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
 from ..data.augmentation import LateralitySafeAugmentation
 from ..data.sampler import ImageGroupedSampler, LengthGroupedSampler
 from ..data.vqa_collator import AmifVqaCollator, vqa_lengths
-from ..data.vqa_rows import VqaRows
+from ..data.vqa_rows import VqaRows, VqaStream, read_stream
 from ..distributed import choose_device_and_precision, unsharded
 from ..evaluation.accuracy import VqaAccuracy
 from ..evaluation.fingerprint import prediction_fingerprint
@@ -34,6 +34,8 @@ from .cached_images import encode_unique_images
 from .parameter_groups import layer_decay_factors, set_rates_by_part, train_last_blocks
 
 logger = logging.get_logger(__name__)
+
+VqaData = Dataset | IterableDataset
 
 
 @dataclass
@@ -122,63 +124,77 @@ class AmifVqaTrainer(ResumableTrainer):
     the vision encoder is frozen, once a run, or, augmented, once an epoch in one draw for all its questions.
 
     Args:
-        model: The model to train.
-        args: The arguments.
-        train_dataset: Rows to learn from; rows without an answer are left out, and their number is logged.
-        eval_dataset: Rows of the validation split.
+        model: The model to train; None where `model_init` makes it.
+        args: The arguments; None takes their defaults.
+        train_dataset: Rows to learn from, or a stream of them, which needs `max_steps` and of which no image is kept.
+            Rows without an answer are left out, and their number is logged where it is known.
+        eval_dataset: Rows of the validation split; a stream is read to its end and kept.
         processing_class: The processor of images, questions and answers.
         candidates: Answers to choose from when evaluating; None generates freely.
-        **kwargs: As for `transformers.Trainer`, but for `compute_metrics`.
+        compute_metrics: Gives further metrics from an `EvalPrediction` of texts, the answers given as `predictions` and
+            those of the rows as `label_ids`, in the order of the rows.
+        **kwargs: As for `transformers.Trainer`.
 
     Raises:
-        ValueError: If `compute_metrics` is given or no processor is, or checkpoints shall be measured on rows without a
-            single answer.
+        ValueError: If no processor is given, checkpoints shall be measured on rows without a single answer, or a stream
+            shall be grouped.
     """
 
     args: AmifVqaArguments
     model: AmifForVisualQuestionAnswering
     processing_class: AmifProcessor
     eval_dataset: Dataset | dict[str, Dataset] | None
+    arguments_class = AmifVqaArguments
 
     # The loss is a mean over the batch, so the Trainer must divide it by the accumulation steps.
     loss_is_scaled_for_ga = False
 
     def __init__(
         self,
-        model: AmifForVisualQuestionAnswering,
-        args: AmifVqaArguments,
-        train_dataset: Dataset | None = None,
-        eval_dataset: Dataset | None = None,
+        model: AmifForVisualQuestionAnswering | None = None,
+        args: AmifVqaArguments | None = None,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: VqaData | dict[str, VqaData] | None = None,
         processing_class: AmifProcessor | None = None,
         candidates: Sequence[str] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
-        if args.freeze_vision_encoder:
-            model.model.vision_model.requires_grad_(False)
-        elif args.trained_vision_blocks is not None:
-            train_last_blocks(model.model.vision_model, args.trained_vision_blocks)
-        if kwargs.get("compute_metrics") is not None:
-            raise ValueError(
-                "accuracy is measured here: leave compute_metrics out, and measure what predict_answers says."
-            )
-        if args.eval_strategy != "no":
-            check_validation_answers(eval_dataset)
+        args = AmifVqaArguments() if args is None else args
         if processing_class is None:
             raise ValueError("Give the model's processor as processing_class: it reads images, questions and answers.")
+        by_length = args.train_sampling_strategy == "group_by_length"
+        if isinstance(train_dataset, IterableDataset) and (by_length or args.questions_per_image is not None):
+            raise ValueError(
+                "Rows of a stream cannot be grouped: leave out --questions_per_image and --train_sampling_strategy "
+                "group_by_length, or load the rows without streaming."
+            )
+        kept_rows = _kept(eval_dataset)
+        if args.eval_strategy != "no":
+            check_validation_answers(kept_rows)
         self.collator = AmifVqaCollator(processing_class)
         super().__init__(
             model=model,
             args=args,
             data_collator=self.collator,
             train_dataset=None if train_dataset is None else _answered(train_dataset),
-            eval_dataset=eval_dataset,
+            eval_dataset=kept_rows,
             processing_class=processing_class,
             **kwargs,
         )
         self.candidates = candidates
-        self._prepared_rows: dict[tuple[str, bool], VqaRows] = {}
+        self.further_metrics = compute_metrics
         self._train_sampler: ImageGroupedSampler | LengthGroupedSampler | None = None
         self.add_callback(_StartEpoch(self))
+
+    def prepare_model(self, model: PreTrainedModel) -> None:
+        """Freeze what is not to be trained, and drop what an earlier model has made of the images."""
+        vision_model = cast(AmifForVisualQuestionAnswering, model).model.vision_model
+        if self.args.freeze_vision_encoder:
+            vision_model.requires_grad_(False)
+        elif self.args.trained_vision_blocks is not None:
+            train_last_blocks(vision_model, self.args.trained_vision_blocks)
+        self._prepared_rows: dict[tuple[str, bool], VqaRows] = {}
 
     def compute_loss(
         self,
@@ -215,7 +231,7 @@ class AmifVqaTrainer(ResumableTrainer):
 
     def evaluate(
         self,
-        eval_dataset: Dataset | dict[str, Dataset] | str | None = None,
+        eval_dataset: VqaData | dict[str, VqaData] | str | None = None,
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
@@ -223,9 +239,10 @@ class AmifVqaTrainer(ResumableTrainer):
 
         Of a dictionary each set is measured under its own prefix, as the Trainer does.
         """
-        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        if isinstance(dataset, str):  # the Trainer's way to name one of its dictionary
-            dataset = self.eval_dataset[dataset] if isinstance(self.eval_dataset, dict) else None
+        if isinstance(eval_dataset, str):  # the Trainer's way to name one of its dictionary
+            dataset = self.eval_dataset[eval_dataset] if isinstance(self.eval_dataset, dict) else None
+        else:
+            dataset = self.eval_dataset if eval_dataset is None else _kept(eval_dataset)
         if dataset is None:
             raise ValueError("There are no rows to evaluate: give eval_dataset.")
         measured = nullcontext() if isinstance(dataset, dict) else self._measuring(dataset)
@@ -233,11 +250,12 @@ class AmifVqaTrainer(ResumableTrainer):
             return super().evaluate(dataset, ignore_keys, metric_key_prefix)  # pyright: ignore[reportArgumentType]
 
     def predict(
-        self, test_dataset: Dataset, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+        self, test_dataset: VqaData, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
     ) -> PredictionOutput:
         """As the Trainer's, with `accuracy` in percent; `predict_answers` gives the answers as texts, in order."""
-        with self._measuring(test_dataset):
-            return super().predict(test_dataset, ignore_keys, metric_key_prefix)  # pyright: ignore[reportArgumentType]
+        rows = _kept(test_dataset)
+        with self._measuring(rows):
+            return super().predict(rows, ignore_keys, metric_key_prefix)  # pyright: ignore[reportArgumentType]
 
     @contextmanager
     def _measuring(self, dataset: Dataset) -> Iterator[None]:
@@ -249,20 +267,21 @@ class AmifVqaTrainer(ResumableTrainer):
             self.compute_metrics = None
 
     def predict_answers(
-        self, dataset: Dataset, folder: str | Path | None = None
+        self, dataset: VqaData, folder: str | Path | None = None
     ) -> tuple[list[str], list[float | None]]:
         """Answer every question of a data set, image by image; several processes share the batches.
 
         Args:
-            dataset: Rows of the schema.
+            dataset: Rows of the schema; a stream is read to its end first.
             folder: Where the answers are written as they come, for an interrupted call to go on from; see
                 `PartialPredictions`. None keeps them in memory alone.
 
         Returns:
             In the order of the rows, the answers and their log-likelihoods (nats), None for those generated freely.
         """
+        questions: Dataset = _kept(dataset)
         with unsharded(self.model):
-            rows, answerer = self._rows(dataset), self._answerer()
+            rows, answerer = self._rows(questions), self._answerer()
             model = self._unwrapped().eval()
             model.to(self.args.device)  # pyright: ignore[reportArgumentType]  # transformers wraps the method
 
@@ -270,9 +289,9 @@ class AmifVqaTrainer(ResumableTrainer):
                 _, predicted, _ = self.prediction_step(model, batch, prediction_loss_only=False)
                 return answerer.answers(*predicted)
 
-            partial_predictions = None if folder is None else self._partial_predictions(dataset, folder)
+            partial_predictions = None if folder is None else self._partial_predictions(questions, folder)
             answers = answer_rows(rows, answer, self.collator, self.args, self.accelerator, partial_predictions)
-        texts, scores = zip(*(answers[row] for row in range(len(dataset))), strict=True)
+        texts, scores = zip(*(answers[row] for row in range(len(questions))), strict=True)
         return list(texts), list(scores)
 
     def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
@@ -313,13 +332,18 @@ class AmifVqaTrainer(ResumableTrainer):
         check_predictions_differ(answers, references)
         # In memory: a file in the user's cache folder would be one for all processes.
         measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
-        return {"accuracy": None if measured is None else measured["accuracy"]}
+        metrics = {"accuracy": None if measured is None else measured["accuracy"]}
+        if self.further_metrics is None:
+            return metrics
+        texts = (np.fromiter(column, dtype=object, count=len(column)) for column in (answers, references))
+        return metrics | self.further_metrics(EvalPrediction(*texts))
 
-    def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+    def _get_dataloader(self, dataset: VqaData, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
         self.data_collator = self.collator
         if is_training:
             self.data_collator = AmifVqaCollator(self.processing_class, self._augmentation())
-        rows = self._rows(dataset, is_training and self.args.augment_images)
+        augmented = is_training and self.args.augment_images
+        rows = VqaStream(dataset) if isinstance(dataset, IterableDataset) else self._rows(dataset, augmented)
         return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
 
     def _augmentation(self) -> LateralitySafeAugmentation | None:
@@ -386,7 +410,16 @@ class _StartEpoch(TrainerCallback):
         self.trainer.start_epoch(int(state.epoch))
 
 
-def _answered(dataset: Dataset) -> Dataset:
+def _kept(data: Any) -> Any:
+    """Rows of `datasets`, also by name, with streams of them read."""
+    if isinstance(data, dict):
+        return {name: _kept(rows) for name, rows in data.items()}
+    return read_stream(data) if isinstance(data, IterableDataset) else data
+
+
+def _answered(dataset: VqaData) -> VqaData:
+    if isinstance(dataset, IterableDataset):  # whose unanswered rows are left out as they come
+        return dataset
     rows = [row for row, answer in enumerate(dataset["answer"]) if answer is not None]
     if len(rows) < len(dataset):
         logger.warning(f"{len(dataset) - len(rows)} of {len(dataset)} training questions have no answer: left out.")

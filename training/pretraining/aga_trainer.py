@@ -87,6 +87,7 @@ class AgaPreTrainer(BasePreTrainer):
     collator_options: Mapping[str, Any] = {"views": 1}
 
     args: AgaPreTrainingArguments
+    arguments_class = AgaPreTrainingArguments
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
+from transformers import PreTrainedModel
 
 from ...modeling_amif.pretraining_amif import MATCHING_KINDS, AmifForPreTraining, AmifPreTrainingOutput
 from ..distributed import gather_rows
@@ -110,8 +111,8 @@ class AmifPreTrainer(BasePreTrainer):
     Similarities are taken over the global batch of all processes, hard negatives from each process's own.
 
     Args:
-        model: The model to train.
-        args: The arguments.
+        model: The model to train; None where `model_init` makes it.
+        args: The arguments; None takes their defaults.
         teacher: Embeds every batch anew, as it is augmented. None takes the rows' columns `teacher_image_embeds` and
             `teacher_text_embeds`, if there are such.
         **kwargs: As for `BasePreTrainer`.
@@ -122,27 +123,33 @@ class AmifPreTrainer(BasePreTrainer):
 
     model: AmifForPreTraining
     args: AmifPreTrainingArguments
+    arguments_class = AmifPreTrainingArguments
 
     def __init__(
         self,
-        model: AmifForPreTraining,
-        args: AmifPreTrainingArguments,
+        model: AmifForPreTraining | None = None,
+        args: AmifPreTrainingArguments | None = None,
         *,
         teacher: Teacher | None = None,
         **kwargs: Any,
     ) -> None:
-        if teacher is not None and teacher.device.type != "cpu" and args.dataloader_num_workers:
+        if teacher is not None and teacher.device.type != "cpu" and args is not None and args.dataloader_num_workers:
             raise ValueError(
                 "An online teacher on an accelerator embeds batches as they are collated, which data-loader workers "
                 "cannot: give --dataloader_num_workers 0, or --teacher_mode cached."
             )
-        model.model.vision_model.requires_grad_(not args.freeze_encoders)
-        model.model.text_model.requires_grad_(not args.freeze_encoders)
-        # What a stage leaves out must not wait for gradients: with several processes torch refuses the next step then.
-        for unused in (model.model.co_attention, model.matching_head):
-            unused.requires_grad_(args.stage == "local")
         self.collator_options = {"teacher": teacher}
         super().__init__(model=model, args=args, **kwargs)
+
+    def prepare_model(self, model: PreTrainedModel) -> None:
+        """Train the parts that the stage and the arguments say."""
+        super().prepare_model(model)
+        model = cast(AmifForPreTraining, model)
+        model.model.vision_model.requires_grad_(not self.args.freeze_encoders)
+        model.model.text_model.requires_grad_(not self.args.freeze_encoders)
+        # What a stage leaves out must not wait for gradients: with several processes torch refuses the next step then.
+        for unused in (model.model.co_attention, model.matching_head):
+            unused.requires_grad_(self.args.stage == "local")
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]

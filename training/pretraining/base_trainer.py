@@ -4,20 +4,28 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol, cast
 
 import PIL.Image
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
 from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
 from ..data.pretraining_collator import AmifPreTrainingCollator, report_length
-from ..data.pretraining_rows import PretrainingRows
+from ..data.pretraining_rows import PretrainingRows, PretrainingStream
 from ..distributed import choose_device_and_precision, gather_rows
 from ..losses import cosine_similarities, info_nce, retrieval_recall
 from .cost import StepFlops, training_cost
@@ -68,12 +76,14 @@ class BasePreTrainer(ResumableTrainer):
     A subclass says what is minimised, in `training_loss`, and hands its named terms to `_keep`.
 
     Args:
-        model: The model to train, whose output is a `PairOutput`.
-        args: The arguments.
+        model: The model to train, whose output is a `PairOutput`; None where `model_init` makes it.
+        args: The arguments; None takes their defaults.
         processing_class: The processor of images and reports.
-        train_dataset: Rows of `load_pretraining_dataset`.
-        eval_dataset: Rows of the validation split.
+        train_dataset: Rows of `load_pretraining_dataset`, or a stream of them, which needs `max_steps`.
+        eval_dataset: Rows of the validation split, or a stream of them.
         augmentation: Of each view in training; see `AmifPreTrainingCollator`.
+        compute_metrics: Gives further metrics from an `EvalPrediction` of the embeddings of images and reports, with
+            numbers as `label_ids` that are equal for equal reports.
         **kwargs: As for `transformers.Trainer`.
     """
 
@@ -84,38 +94,43 @@ class BasePreTrainer(ResumableTrainer):
 
     model: AmifDualEncoder
     args: BasePreTrainingArguments
+    arguments_class = BasePreTrainingArguments
     processing_class: AmifProcessor
 
     def __init__(
         self,
-        model: AmifDualEncoder,
-        args: BasePreTrainingArguments,
+        model: AmifDualEncoder | None = None,
+        args: BasePreTrainingArguments | None = None,
         *,
         processing_class: AmifProcessor,
-        train_dataset: Dataset | None = None,
-        eval_dataset: Dataset | None = None,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: Dataset | IterableDataset | None = None,
         augmentation: Callable[..., PIL.Image.Image] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
-        model.log_temperatures.requires_grad_(not args.freeze_temperatures)
-        collator = AmifPreTrainingCollator(
-            processing_class, augmentation, report_length(model), args.seed, **self.collator_options
-        )
-        self._collators = {True: collator, False: replace(collator, augmentation=None)}
         super().__init__(
             model=model,
             args=args,
-            data_collator=collator,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=_retrieval_metrics,
+            compute_metrics=partial(_retrieval_metrics, further=compute_metrics),
             **kwargs,
         )
+        collator = AmifPreTrainingCollator(
+            processing_class, augmentation, report_length(self.model), self.args.seed, **self.collator_options
+        )
+        self._collators = {True: collator, False: replace(collator, augmentation=None)}
+        self.data_collator = collator
         self._terms: dict[tuple[bool, str], list[torch.Tensor]] = defaultdict(list)
         self._step_flops = StepFlops()
         self._cpu_seconds = 0.0
         self.add_callback(_EpochOfRows())
+
+    def prepare_model(self, model: PreTrainedModel) -> None:
+        """Train or keep what the arguments say."""
+        cast(AmifDualEncoder, model).log_temperatures.requires_grad_(not self.args.freeze_temperatures)
 
     @property
     def evaluation_collator(self) -> AmifPreTrainingCollator:
@@ -226,9 +241,12 @@ class BasePreTrainer(ResumableTrainer):
         """As the Trainer's, without the temperatures, which decay would draw towards 1."""
         return [name for name in super().get_decay_parameter_names(model) if "log_temperatures" not in name]
 
-    def _get_dataloader(self, dataset: Dataset, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+    def _get_dataloader(
+        self, dataset: Dataset | IterableDataset, *args: Any, is_training: bool = False, **kwargs: Any
+    ) -> DataLoader:
         self.data_collator = self._collators[is_training]
-        return super()._get_dataloader(PretrainingRows(dataset), *args, is_training=is_training, **kwargs)
+        rows = PretrainingStream(dataset) if isinstance(dataset, IterableDataset) else PretrainingRows(dataset)
+        return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
 
 
 class _EpochOfRows(TrainerCallback):
@@ -244,11 +262,13 @@ class _EpochOfRows(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Set the epoch, counted from 0, also after a resume in the middle of one."""
-        if isinstance(rows := train_dataloader.dataset, PretrainingRows):
+        if isinstance(rows := train_dataloader.dataset, PretrainingRows | PretrainingStream):
             rows.set_epoch(int(state.epoch or 0))
 
 
-def _retrieval_metrics(prediction: EvalPrediction) -> dict[str, float]:
+def _retrieval_metrics(
+    prediction: EvalPrediction, further: Callable[[EvalPrediction], dict[str, float]] | None
+) -> dict[str, float]:
     images, texts = (torch.as_tensor(embeds) for embeds in prediction.predictions)
     groups = torch.as_tensor(prediction.label_ids)
     relevant = groups.unsqueeze(1) == groups
@@ -257,4 +277,4 @@ def _retrieval_metrics(prediction: EvalPrediction) -> dict[str, float]:
     for k in (1, 5, 10):
         recalls[f"recall_i2t@{k}"] = retrieval_recall(similarity, k, relevant).item()
         recalls[f"recall_t2i@{k}"] = retrieval_recall(similarity.T, k, relevant.T).item()
-    return recalls
+    return recalls | ({} if further is None else further(prediction))

@@ -66,6 +66,7 @@ class MpmaPreTrainer(BasePreTrainer):
     collator_options: Mapping[str, Any] = {"views": 1, "word_pieces": True}
 
     args: MpmaPreTrainingArguments
+    arguments_class = MpmaPreTrainingArguments
 
     def training_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
