@@ -12,7 +12,9 @@ from our_errors import examples, result_or_our_error
 from PIL import Image as Images
 
 from amif.training.data import load_vqa_dataset
+from amif.training.data.pretraining_schema import PRETRAINING_FEATURES, has_words
 from amif.training.data.readers.own_data import load_own_data
+from amif.training.data.readers.own_pairs import load_own_pairs
 from amif.training.data.readers.path_vqa import load_path_vqa, read_plain_pickle
 from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION, load_vqa_med_2019
 from amif.training.data.references import normal_form
@@ -70,6 +72,42 @@ def test_csv_of_any_text(folder, header, rows):
     lines = [",".join(cells) for cells in [["image", "question", *header], *(["good.png", *row] for row in rows)]]
     (folder / "own.csv").write_text("\n".join(lines), errors="surrogatepass")
     assert_schema(result_or_our_error(lambda: load_own_data(folder / "own.csv")))
+
+
+PAIR_COLUMNS = ["text", "study_id", "view_positions", "split", "images", "other", ""]
+PAIR_CELLS = st.one_of(CELLS, st.lists(st.one_of(st.none(), st.integers(), st.text(), st.just("good.png")), max_size=3))
+PAIRS = st.lists(
+    st.one_of(
+        st.dictionaries(st.sampled_from(PAIR_COLUMNS), PAIR_CELLS).map(lambda row: row | {"image": "good.png"}),
+        st.dictionaries(st.sampled_from(["image", *PAIR_COLUMNS]), PAIR_CELLS),
+        CELLS,
+    ),
+    max_size=3,
+)
+
+
+def assert_pairs(splits):
+    for split in (splits or {}).values():
+        assert split.features.items() >= PRETRAINING_FEATURES.items()
+        assert all(has_words(text) and text not in ("nan", "True", "False") for text in split["text"])
+        assert all(study["images"] and study["study_id"] for study in split)
+
+
+@often
+@given(PAIRS)
+@example([{"image": "good.png", "text": float("nan")}])
+@example([{"image": [["good.png"]], "text": "a"}])
+def test_pairs_of_any_rows(folder, rows):
+    (folder / "own.json").write_text(json.dumps(rows))
+    assert_pairs(result_or_our_error(lambda: load_own_pairs(folder / "own.json")))
+
+
+@often
+@given(st.lists(st.text(max_size=8), max_size=3), st.lists(st.lists(st.text(max_size=8), max_size=4), max_size=3))
+def test_pairs_of_any_csv(folder, header, rows):
+    lines = [",".join(cells) for cells in [["image", "text", *header], *(["good.png", *row] for row in rows)]]
+    (folder / "own.csv").write_text("\n".join(lines), errors="surrogatepass")
+    assert_pairs(result_or_our_error(lambda: load_own_pairs(folder / "own.csv")))
 
 
 @often

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import datasets
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
+from datasets import Dataset, DatasetDict, Features, Image, IterableDataset, IterableDatasetDict, List, Value
 from datasets.utils.file_utils import xopen
+from transformers.utils import logging
 
 from ..images import ImageCell, image_id_of
 from ..pretraining_schema import (
@@ -25,7 +26,7 @@ from ..pretraining_schema import (
     keep_usable,
     report_left_out,
 )
-from ..schema import as_text
+from ..schema import as_cell, as_image_name, as_text
 from ..shown_values import shown
 from .table_files import (
     SPLIT_NAMES,
@@ -40,6 +41,8 @@ from .table_files import (
     split_files,
     with_class_names,
 )
+
+logger = logging.get_logger(__name__)
 
 PairTable = Dataset | IterableDataset
 
@@ -155,6 +158,14 @@ class _PairSource:
         self._check_columns(list(present))
         if self.text_column is not None and not isinstance(present[self.text_column], Value):
             raise ValueError(f"{self.name}: column {self.text_column!r} holds {present[self.text_column]}, not texts.")
+        shown_as = present[self.image_column]
+        image = shown_as.feature if isinstance(shown_as, List) else shown_as
+        if not (
+            isinstance(image, Image)
+            or (isinstance(image, dict) and image.keys() == {"bytes", "path"})
+            or (isinstance(image, Value) and "string" in image.dtype)
+        ):
+            raise ValueError(f"{self.name}: column {self.image_column!r} holds {shown_as}, neither paths nor images.")
         others = {name: feature for name, feature in present.items() if name not in self._replaced}
         features = Features({**PRETRAINING_FEATURES, **others})
         # Small batches: a thousand embedded images may be more than an Arrow array holds. Arrow's rows are undecoded.
@@ -168,7 +179,7 @@ class _PairSource:
         )
         if isinstance(table, Dataset) and isinstance(converted, Dataset) and len(converted) < len(table):
             texts = [] if self.text_column is None else table[self.text_column]
-            textless = sum(not has_words(as_text(text)) for text in texts)
+            textless = sum(not has_words(as_cell(text)) for text in texts)
             report_left_out(self.name, len(table), len(table) - len(converted) - textless, textless)
         return converted.with_format(None)
 
@@ -188,26 +199,33 @@ class _PairSource:
                 raise ValueError(f"{place} is {shown(row)}: give an object with the columns' names.")
             try:
                 check_named_cells(row)
+                for column in filter(None, (self.text_column, self.study_column)):
+                    as_cell(row.get(column))
+                for image in filter(None, _as_list(row.get(self.image_column))):
+                    as_image_name(image)
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from None
-            text = None if self.text_column is None else row.get(self.text_column)
-            if isinstance(text, list | dict):
-                raise ValueError(f"{place}: {self.text_column!r} is {shown(text)}: it must be one text.")
         names = column_names(rows)
         self._check_columns(names)
         others = [name for name in names if name not in self._replaced]
         usable = keep_usable([self._to_schema(row, others, folder) for row in rows], self.name)
-        return build_pretraining_dataset(usable, {name: _feature([row.get(name) for row in usable]) for name in others})
+        features = {name: _feature(name, [row.get(name) for row in usable]) for name in others}
+        if unkept := [name for name, feature in features.items() if feature is None]:
+            logger.warning(
+                f"{self.name}: columns whose values are of several kinds, too deep or no Unicode are left out: "
+                f"{', '.join(map(shown, unkept))}."
+            )
+        return build_pretraining_dataset(usable, {name: kept for name, kept in features.items() if kept is not None})
 
     def _to_schema(self, row: Mapping[str, Any], others: list[str], folder: Path) -> PretrainingRow:
         cells = _as_list(row.get(self.image_column))
         places = [place for place, image in enumerate(cells) if image]
-        images = [cells[place] for place in places]
-        kept = {name: value if isinstance(value := row.get(name), list) else as_text(value) for name in others}
+        images = [as_image_name(cells[place]) for place in places]
+        kept = {name: value if isinstance(value := row.get(name), list | bytes) else as_text(value) for name in others}
         schema = {
             "images": [folder / image for image in images],
-            **({} if self.text_column is None else {"text": as_text(row.get(self.text_column))}),
-            "study_id": as_text(row.get(self.study_column)) or (posixpath.normpath(images[0]) if images else None),
+            **({} if self.text_column is None else {"text": as_cell(row.get(self.text_column))}),
+            "study_id": as_cell(row.get(self.study_column)) or (posixpath.normpath(images[0]) if images else None),
             **kept,
             **{name: at_places(kept[name], places, len(cells)) for name in PER_IMAGE if name in kept},
         }
@@ -219,10 +237,10 @@ class _PairSource:
         places = [[place for place, image in enumerate(images) if image] for images in found]
         texts: list[str | None] = [None] * len(cells)
         if self.text_column is not None:
-            texts = [as_text(text) for text in table[self.text_column].to_pylist()]
+            texts = self._cells(table, self.text_column)
         studies: list[str | None] = [None] * len(cells)
         if self.study_column in table.column_names:
-            studies = [as_text(study) for study in table[self.study_column].to_pylist()]
+            studies = self._cells(table, self.study_column)
         new: dict[str, Any] = {
             "images": [[image for image in images if image] for images in found],
             "text": texts,
@@ -242,6 +260,12 @@ class _PairSource:
         usable = [bool(kept) and words for kept, words in zip(places, worded, strict=True)]
         return pa.table(new, schema=pa.schema(fields)).filter(pa.array(usable))
 
+    def _cells(self, table: pa.Table, column: str) -> list[str | None]:
+        try:
+            return [as_cell(value) for value in table[column].to_pylist()]
+        except ValueError as error:
+            raise ValueError(f"{self.name}: column {column!r}: {error}") from None
+
     def _find_image(self, image: ImageCell | str) -> ImageCell | None:
         """The cell as `datasets.Image` stores it, or None where there is nothing that can be opened."""
         content, path = (None, image) if isinstance(image, str) else (image["bytes"], image["path"])
@@ -253,8 +277,12 @@ class _PairSource:
         return {"bytes": content, "path": path} if opened is not None and begins_like_an_image(opened) else None
 
 
-def _feature(values: list[Any]) -> Any:
-    inferred = Dataset.from_dict({"column": values}).features["column"]
+def _feature(name: str, values: list[Any]) -> Any:
+    """What a column of these values is kept as; None where it cannot be."""
+    try:
+        inferred = Dataset.from_dict({name: values}).features[name]
+    except Exception:  # of Arrow's many kinds
+        return None
     return Value("string") if inferred == Value("null") else inferred
 
 

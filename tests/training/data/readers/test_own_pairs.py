@@ -1,3 +1,4 @@
+import json
 import zipfile
 
 import pytest
@@ -220,7 +221,7 @@ def test_a_report_with_a_comma_that_is_not_quoted_is_refused(folder):
 
 def test_a_list_where_a_text_is_wanted_is_refused(folder):
     rows = [{"image": "images/8.png", "text": "Normal."}, {"image": "images/8.png", "text": ["One.", "Two."]}]
-    with pytest.raises(ValueError, match=r"own\.jsonl: row 1 \(counted from 0\): 'text' is \['One.*: it must be"):
+    with pytest.raises(ValueError, match=r"own\.jsonl: row 1 \(counted from 0\): \['One.*is neither text nor"):
         load_own_pairs(write(folder / "own.jsonl", rows))
     features = Features({"image": Image(), "text": List(Value("string"))})
     table = Dataset.from_list([{"image": str(folder / "images/8.png"), "text": ["One."]}], features=features)
@@ -243,3 +244,76 @@ def test_a_row_that_is_no_object_is_named(folder):
     (folder / "own.json").write_text('[{"image": "images/8.png", "text": "Normal."}, ["images/8.png", "Normal."]]')
     with pytest.raises(ValueError, match=r"own\.json: row 1 \(counted from 0\) is \['images"):
         load_own_pairs(folder / "own.json")
+
+
+GOOD = {"image": "images/007.png", "text": "A mass."}
+
+
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"text": True}, "True is neither text nor a number"),
+        ({"text": float("inf")}, "inf is neither text nor a number"),
+        ({"text": b"\x89PNG" * 60}, "<240 bytes> is neither text nor a number"),
+        ({"study_id": b"\x89PNG" * 60}, "<240 bytes> is neither text nor a number"),
+        ({"text": "\ud800"}, "half a letter"),
+        ({"study_id": "\ud800"}, "half a letter"),
+        ({"text": [[[["deep"]]]]}, "is neither text nor a number"),
+        ({"image": True}, "True is neither text nor a number"),
+        ({"image": {"a": 1}}, "is neither text nor a number"),
+        ({"image": [["images/007.png"]]}, "is neither text nor a number"),
+        ({"image": "a\0.png"}, "every row needs the path of one"),
+        ({"image": b"\x89PNG"}, "<4 bytes> is neither text nor a number"),
+    ],
+)
+def test_cells_that_are_no_text_name_their_row(folder, suffix, cells, message):
+    path = folder / f"own{suffix}"
+    try:
+        if suffix == ".json":
+            path.write_text(json.dumps([GOOD | cells]))
+        else:
+            Dataset.from_list([GOOD | cells]).to_parquet(path)
+    except (TypeError, UnicodeEncodeError):
+        pytest.skip("no such file can be written")
+    found = rf"(row 0 \(counted from 0\): .*{message}|column 'image' holds .*neither paths nor images)"
+    with pytest.raises(ValueError, match=rf"own\{suffix}: {found}") as error:
+        load_own_pairs(path)
+    assert "\\x89" not in str(error.value)
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_report_of_nan_is_none(folder, embedded, said):
+    image = Images.open(folder / "images" / "8.png").copy() if embedded else "images/8.png"
+    features = Features({"image": Image() if embedded else Value("string"), "text": Value("float64")})
+    rows = Dataset.from_list([{"image": image, "text": value} for value in (float("nan"), 1.5)], features=features)
+    rows.to_parquet(folder / "own.parquet")
+    assert load_own_pairs(folder / "own.parquet")["train"]["text"] == ["1.5"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [([1], ["a"]), ([1], "x"), ([{"a": 1}], [{"a": "x"}]), ([10**400], [1]), ("\ud800", "x")],
+    ids=["kinds", "list and text", "kinds within", "large", "half a letter"],
+)
+def test_columns_that_cannot_be_kept_are_named(folder, values, monkeypatch):
+    warned = []
+    monkeypatch.setattr(own_pairs.logger, "warning", warned.append)
+    (folder / "own.json").write_text(json.dumps([GOOD | {"tags": value} for value in values]))
+    rows = load_own_pairs(folder / "own.json")["train"]
+    assert rows.column_names == ["images", "text", "study_id"]
+    assert "own.json: columns whose values are of several kinds" in warned[0]
+    assert warned[0].endswith("'tags'.")
+
+
+def test_columns_of_lists_within_lists_too_deep_are_named(folder, monkeypatch):
+    warned = []
+    monkeypatch.setattr(own_pairs.logger, "warning", warned.append)
+    (folder / "own.json").write_text(json.dumps([GOOD])[:-2] + f', "tags": {"[" * 500}{"]" * 500}}}]')
+    assert "tags" not in load_own_pairs(folder / "own.json")["train"].column_names
+    assert warned[0].endswith("'tags'.")
+
+
+def test_columns_of_bytes_stay_bytes(folder):
+    Dataset.from_list([GOOD | {"thumbnail": b"\x89PNG"}]).to_parquet(folder / "own.parquet")
+    assert load_own_pairs(folder / "own.parquet")["train"]["thumbnail"] == [b"\x89PNG"]
