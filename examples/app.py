@@ -419,7 +419,10 @@ def parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="Further name under which the page may be opened: a proxy's, a Space's. Can be given several times.",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 < arguments.port < 2**16:
+        parser.error(f"--port {arguments.port}: give one from 1 to 65535")
+    return arguments
 
 
 def host_name(text: str) -> str:

@@ -10,11 +10,10 @@ number of images and questions of any length. docs/export.md says how to answer 
 import argparse
 import sys
 
-from transformers import AutoModel, AutoProcessor
-
-import amif  # noqa: F401  (registers the Auto classes)
+from amif import AmifForVisualQuestionAnswering
 from amif.training.checkpoints.exported_parts import export_parts
-from amif.training.checkpoints.model_files import is_pretrained_only
+from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
+from amif.training.checkpoints.resumable_files import check_output_folder
 
 
 def main() -> None:
@@ -22,10 +21,11 @@ def main() -> None:
     try:
         if is_pretrained_only(arguments.model):
             raise ValueError(f"{arguments.model} comes from pre-training and cannot answer: fine-tune it first.")
-        model = AutoModel.from_pretrained(arguments.model, dtype="float32")
+        check_output_folder(arguments.output_dir)
+        model, processor = load_checkpoint(arguments.model, AmifForVisualQuestionAnswering)
         for file in export_parts(model, arguments.output_dir):
             print(file)
-        AutoProcessor.from_pretrained(arguments.model).save_pretrained(arguments.output_dir)
+        processor.save_pretrained(arguments.output_dir)
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"export.py: {error}")
 

@@ -26,6 +26,10 @@ PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave
 Arguments = TypeVar("Arguments")
 
 
+# What arguments raise, those of transformers included, some of which name files or need libraries.
+_OF_ARGUMENTS = (ImportError, OSError, TypeError, ValueError)
+
+
 class _Parser(HfArgumentParser):
     """A parser that raises its errors, for the caller to name where the words come from."""
 
@@ -38,7 +42,7 @@ def parse_arguments(dataclass_type: type[Arguments]) -> Arguments:
     parser = _Parser([dataclass_type])  # pyright: ignore[reportArgumentType]  # its stub takes a NewType alone
     try:
         (parsed,) = _instances(parser, None)
-    except ValueError as error:
+    except _OF_ARGUMENTS as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     return parsed
 
@@ -66,7 +70,7 @@ def parse_with_recipe(
         if recipe is not None:
             _set_defaults(parser, read_recipe(recipe), str(recipe))
         return _instances(parser, arguments)
-    except ValueError as error:
+    except _OF_ARGUMENTS as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
@@ -80,7 +84,7 @@ def arguments_of(dataclass_types: Sequence[Any], values: Mapping[str, Any], sour
     _set_defaults(parser, values, source)
     try:
         return _instances(parser, [])
-    except ValueError as error:
+    except _OF_ARGUMENTS as error:
         raise ValueError(f"{source}: {error}") from error
 
 

@@ -274,12 +274,22 @@ def test_a_question_that_is_refused_takes_the_answer_before_away(script):
         assert changes[page.map].choices == [("whole question", 0)]
 
 
-@pytest.mark.parametrize("name", ["https://demo.example.org", "demo.example.org:80", ""])
-def test_an_allowed_host_is_a_name(name):
-    command = [sys.executable, str(SCRIPT), "--allowed_host", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "is no name of a host" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--allowed_host", "https://demo.example.org"], "is no name of a host"),
+        (["--allowed_host", "demo.example.org:80"], "is no name of a host"),
+        (["--allowed_host", ""], "is no name of a host"),
+        (["--port", "99999"], "--port 99999: give one from 1 to 65535"),
+        (["--port", "-1"], "--port -1: give one from 1 to 65535"),
+    ],
+)
+def test_hosts_are_names_and_ports_numbers(script, monkeypatch, capsys, words, said):
+    monkeypatch.setattr(sys, "argv", ["app.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):

@@ -16,7 +16,15 @@ from amif.training.experiments.runs import Experiments
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # What of the scripts takes long, by the names that they call it by.
-LONG = ("embed_pairs", "image_features", "word_maps", "read_blocks", "finding_localization", "image_prints")
+LONG = (
+    "export_parts",
+    "embed_pairs",
+    "image_features",
+    "word_maps",
+    "read_blocks",
+    "finding_localization",
+    "image_prints",
+)
 
 VQA = "run_vqa --num_studies 9 --output_dir out --dataset phantom"
 OWN = "run_vqa --output_dir out --dataset own.csv"
@@ -147,6 +155,10 @@ WRONG = [
     ("answer slice.dcm what? --window a b", "--window a b: give one word, or centre and width"),
     (f"{ANSWER} --generate --candidates yes no", "leave out one of them"),
     (f"{ANSWER} --generate --abstain", "--abstain: the checkpoint's threshold is of ranked answers"),
+    # exported programs
+    ("export --model nowhere", r"export\.py: There is no folder nowhere"),
+    ("export --model pretrained", "comes from pre-training and cannot answer"),
+    ("export --model answers --output_dir notes.txt", "Nothing can be written to the output folder notes.txt"),
     # scores and audits
     ("evaluate_predictions", "the following arguments are required: --predictions"),
     (f"{SCORE} --predictions nowhere.csv", "nowhere.csv"),
