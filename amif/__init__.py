@@ -6,7 +6,13 @@ Importing it registers the Auto classes and the pipeline. Public names are impor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForPreTraining,
+    AutoModelForVisualQuestionAnswering,
+    AutoProcessor,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .modeling_amif.aga_amif import AgaForPreTraining
@@ -46,6 +52,9 @@ AutoConfig.register(AgaConfig.model_type, AgaConfig)
 AutoModel.register(AgaConfig, AgaForPreTraining)
 AutoConfig.register(MpmaConfig.model_type, MpmaConfig)
 AutoModel.register(MpmaConfig, MpmaForPreTraining)
+AutoModelForPreTraining.register(AmifConfig, AmifForPreTraining)
+AutoModelForPreTraining.register(AgaConfig, AgaForPreTraining)
+AutoModelForPreTraining.register(MpmaConfig, MpmaForPreTraining)
 AutoModelForVisualQuestionAnswering.register(AmifConfig, AmifForVisualQuestionAnswering)
 AutoProcessor.register(AmifConfig, AmifProcessor)
 AutoProcessor.register(AgaConfig, AmifProcessor)

@@ -17,6 +17,9 @@ class AmifDualEncoder(AmifPreTrainedModel):
     """A model for pre-training: encoders in `model`, an `AmifEncoders`, and learnable temperatures.
 
     `log_temperatures` holds logarithms: a temperature never becomes negative, however large a step.
+
+    A forward returns what the objective's losses are made of, and its trainer, such as `AmifPreTrainer`, computes them.
+    The stock `Trainer` needs a loss: with `return_loss=True` in each batch it is `contrastive_loss` alone, CLIP's.
     """
 
     model: AmifEncoders
@@ -28,6 +31,13 @@ class AmifDualEncoder(AmifPreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, AmifDualEncoder):
             init.copy_(module.log_temperatures, torch.tensor(module.initial_temperatures).log())
+
+    def save_pretrained(self, *arguments: Any, **options: Any) -> None:
+        """As of transformers; both Auto classes find the code beside the weights."""
+        # Written here because `register_for_auto_class` holds one Auto class.
+        name = f"{type(self).__module__.rpartition('.')[2]}.{type(self).__name__}"
+        self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), "AutoModelForPreTraining": name}
+        super().save_pretrained(*arguments, **options)
 
     @classmethod
     def from_encoders(

@@ -1,12 +1,14 @@
 """Every model class passes what transformers asks of its own."""
 
 import copy
+from contextlib import nullcontext
 from functools import cache
 
 import pytest
 import torch
 from model_tester import HEADS, LAYERS, PATCHES, WIDTH, ModelTester
 from small_models import padded, small_config, small_inputs
+from transformers import AutoConfig, AutoModel, AutoModelForPreTraining, GenerationConfig, Trainer, TrainingArguments
 
 from amif import (
     AgaConfig,
@@ -110,13 +112,76 @@ class TestAmifForVisualQuestionAnswering(ModelTester):
         with pytest.raises(ValueError, match="one of them"):
             model(**inputs, labels=LABELS, decoder_input_ids=LABELS)
 
+    def test_generate_as_its_configuration_says(self, model, caplog):
+        """The call's options come first, then the configuration given, then the model's own; with no warning."""
+        assert model.can_generate()
+        assert model.input_modalities == ("image", "text")
+        inputs = small_inputs()
+        beams = model.generate(**inputs, num_beams=3, max_new_tokens=5)
+        config = GenerationConfig(num_beams=3, max_new_tokens=9)
+        assert torch.equal(model.generate(**inputs, generation_config=config, max_new_tokens=5), beams)
+        assert config.max_new_tokens == 9
+        model.generation_config.update(num_beams=3, max_new_tokens=5)
+        assert torch.equal(model.generate(**inputs), beams)
+        scores = model.generate(**inputs, return_dict_in_generate=True, output_scores=True)
+        assert torch.equal(scores.sequences, beams)
+        assert not [record for record in caplog.records if "deprecated" in record.message]
+
+    def test_questions_answered_alone_are_answered_alike(self, model):
+        inputs = small_inputs()
+        together = self.outputs(model)["candidates.loss"]
+        for row in range(4):
+            length = int(inputs["attention_mask"][row].sum())
+            alone = {
+                "pixel_values": inputs["pixel_values"][inputs["image_index"][row]][None],
+                "input_ids": inputs["input_ids"][row : row + 1, :length],
+            }
+            ranking = model.rank_answers(**alone, answers=padded([[5], [6, 7, 8], [9, 10], [11]]), top_k=4)
+            losses = ranking.scores.gather(1, ranking.indices.argsort(dim=1))[0]
+            torch.testing.assert_close(losses, together[row])
+
+    @torch.no_grad()
+    def test_exported_for_any_number_of_questions(self, model):
+        inputs = small_inputs(images=4) | {"decoder_input_ids": LABELS}
+        del inputs["image_index"]
+        shapes = {name: {0: torch.export.Dim("size", min=1, max=64)} for name in inputs}
+        program = torch.export.export(model, (), inputs, dynamic_shapes=shapes, strict=False).module()
+        for size in (1, 3):
+            part = {name: tensor[:size] for name, tensor in inputs.items()}
+            torch.testing.assert_close(program(**part).logits, model(**part).logits)
+
     def test_training_without_labels_is_refused(self, model):
         """As the stock Trainer does it with label_smoothing_factor: it would train on one token."""
         with pytest.raises(ValueError, match="label_smoothing_factor"):
             model.train()(**small_inputs())
 
 
-class TestAmifForPreTraining(ModelTester):
+class PreTrainingTester(ModelTester):
+    """What the three objectives share."""
+
+    def test_both_auto_classes_load_it(self, model, tmp_path):
+        model.save_pretrained(tmp_path)
+        assert type(AutoModelForPreTraining.from_pretrained(tmp_path)) is self.model_class
+        assert type(AutoModel.from_pretrained(tmp_path)) is self.model_class
+        names = AutoConfig.from_pretrained(tmp_path).auto_map
+        assert names["AutoModelForPreTraining"] == names["AutoModel"]
+
+    def test_the_stock_trainer_gets_the_contrastive_loss_where_it_asks(self, model, tmp_path):
+        output = model(**self.inputs(), return_loss=True)
+        similarities = output.image_embeds[0] @ output.text_embeds.T / output.temperatures[0]
+        chances = [rows.log_softmax(dim=1).diagonal() for rows in (similarities, similarities.T)]
+        torch.testing.assert_close(output.loss, -torch.cat(chances).mean())
+        inputs = {name: tensor for name, tensor in pairs().items() if name != "image_index"}
+        args = TrainingArguments(tmp_path, max_steps=1, use_cpu=True, disable_tqdm=True, save_strategy="no")
+        for loss, outcome in ((True, nullcontext()), (None, pytest.raises(ValueError, match="did not return a loss"))):
+            trainer = Trainer(model, args, lambda _, loss=loss: inputs | {"return_loss": loss}, [0])
+            with outcome:
+                assert trainer.train().training_loss > 0
+        with pytest.raises(TypeError, match="labels"):
+            model(**inputs, labels=inputs["input_ids"])
+
+
+class TestAmifForPreTraining(PreTrainingTester):
     model_class = AmifForPreTraining
     config = staticmethod(small_config)
 
@@ -125,7 +190,7 @@ class TestAmifForPreTraining(ModelTester):
         return pairs() | {"hard_negatives": torch.tensor([[1, 2, 2], [2, 0, 0], [0, 1, 1]])}
 
 
-class TestAgaForPreTraining(ModelTester):
+class TestAgaForPreTraining(PreTrainingTester):
     model_class = AgaForPreTraining
     inputs = staticmethod(pairs)
 
@@ -134,7 +199,7 @@ class TestAgaForPreTraining(ModelTester):
         return AgaConfig(alignment_size=16, **fields())
 
 
-class TestMpmaForPreTraining(ModelTester):
+class TestMpmaForPreTraining(PreTrainingTester):
     model_class = MpmaForPreTraining
     takes_any_size = False
 
