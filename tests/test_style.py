@@ -25,6 +25,7 @@ MIRROR_NO_FILE = {
     "modeling_amif/test_visible_patches_cost.py",
     "processing_amif/test_any_dicom.py",
     "processing_amif/test_any_input.py",
+    "training/checkpoints/test_any_damage.py",
     "training/data/test_any_rows.py",
     "training/evaluation/test_any_evaluation.py",
     "training/test_faults.py",

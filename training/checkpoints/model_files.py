@@ -22,9 +22,14 @@ MODEL_TYPES = ("amif", "amif_aga", "amif_mpma")
 
 def is_pretrained_only(name_or_path: str) -> bool:
     """Whether a checkpoint comes from pre-training and so has no decoder; the errors are those of `check_model`."""
+    return "AmifForVisualQuestionAnswering" not in architectures_of(name_or_path)
+
+
+def architectures_of(name_or_path: str) -> list[str]:
+    """The names of the models that a checkpoint says it holds; the errors are those of `check_model`."""
     check_model(name_or_path)
-    config = PreTrainedConfig.get_config_dict(name_or_path)[0]
-    return "AmifForVisualQuestionAnswering" not in config.get("architectures", [])
+    named = PreTrainedConfig.get_config_dict(name_or_path)[0].get("architectures")
+    return [str(name) for name in named] if isinstance(named, list) else []
 
 
 def check_evaluated_checkpoint(name_or_path: str | None, output_dir: str | Path) -> None:
@@ -67,7 +72,13 @@ def load_checkpoint(name_or_path: str, *kinds: type[Model], **options: Any) -> t
     if not isinstance(model, kinds):
         needed = " or ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{name_or_path} holds {type(model).__name__}, and {needed} is needed here.")
-    return model, AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
+    try:
+        return model, AutoProcessor.from_pretrained(name_or_path, trust_remote_code=False)
+    except Exception as error:  # of transformers, tokenizers or Python, each its own
+        raise ValueError(
+            f"The processor in {name_or_path} cannot be read ({_first_line(error)}): copy the checkpoint again, or "
+            "choose another."
+        ) from error
 
 
 def load_all_weights(model_class: Any, name_or_path: str, **options: Any) -> Any:
@@ -84,8 +95,10 @@ def load_all_weights(model_class: Any, name_or_path: str, **options: Any) -> Any
     safely = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
     try:
         model, said = model_class.from_pretrained(name_or_path, dtype=torch.float32, **safely, **options)
-    except RuntimeError as error:  # of other shapes
-        raise ValueError(f"{name_or_path} does not fit its {CONFIG_NAME}: {error}") from error
+    except Exception as error:  # of other shapes, and whatever a damaged configuration leads to
+        raise ValueError(
+            f"The model {name_or_path} cannot be read ({_first_line(error)}): copy it again, or choose another."
+        ) from error
     # Others' checkpoints may hold heads that a teacher does not need.
     kinds = ("missing", "unexpected") if model.config.model_type in MODEL_TYPES else ("missing",)
     for kind in kinds:
@@ -96,6 +109,10 @@ def load_all_weights(model_class: Any, name_or_path: str, **options: Any) -> Any
             )
     refuse_infinite_weights(model, name_or_path)
     return model
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def refuse_infinite_weights(model: nn.Module, where: str) -> None:

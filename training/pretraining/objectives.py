@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig
 
 from ...modeling_amif.aga_amif import AgaForPreTraining
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...modeling_amif.mpma_amif import MpmaForPreTraining
 from ...modeling_amif.pretraining_amif import AmifForPreTraining
 from ...processing_amif import AmifProcessor
-from ..checkpoints.model_files import check_model, load_checkpoint
+from ..checkpoints.model_files import architectures_of, load_checkpoint
 from .aga_trainer import AgaPreTrainer, AgaPreTrainingArguments
 from .amif_trainer import AmifPreTrainer, AmifPreTrainingArguments
 from .arguments import AgaModelArguments, MpmaModelArguments, PretrainingModelArguments
@@ -63,8 +62,7 @@ def objective_of(name_or_path: str) -> str:
     Raises:
         ValueError: If it is no pre-training checkpoint.
     """
-    check_model(name_or_path)
-    architectures = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False).architectures or []
+    architectures = architectures_of(name_or_path)
     for name, objective in OBJECTIVES.items():
         if objective.model.__name__ in architectures:
             return name

@@ -124,7 +124,7 @@ FAULTS = [
     (rename_one, "has missing weights: "),
     (add_one, r"has unexpected weights: model\.head\.weight"),
     (set_nan, "the weight .* is not finite, so it is neither saved nor used"),
-    (cut_shape, "does not fit its config.json"),
+    (cut_shape, "The model .*damaged cannot be read"),
 ]
 
 
@@ -172,6 +172,7 @@ def test_damaged_weights_are_not_read(tmp_path, checkpoints, kind, fault, said):
 ANSWERING = {
     "answer.py": ["IMAGE", "is there a mass?", "--model", "CHECKPOINT"],
     "app.py": ["--model", "CHECKPOINT"],
+    "export.py": ["--model", "CHECKPOINT"],
     "visualize.py": ["architecture", "--models", "CHECKPOINT"],
     "run_vqa.py": ["--do_train", "false", "--model_name_or_path", "CHECKPOINT", "--num_studies", "20"],
 }
