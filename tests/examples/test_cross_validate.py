@@ -2,11 +2,17 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from started_scripts import run_script
+
+from amif.training.distributed import only_run_in
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -38,9 +44,11 @@ def run(folder, script, *words):
     return run_script(script, *words, folder=folder)
 
 
-def cross_validate(folder):
-    arguments = ["--arguments", "dataset=questions", "seed=7"]
-    return run(folder, "cross_validate.py", "--recipe", "tiny.yaml", *arguments, "--output_dir", "out")
+ARGUMENTS = ["--recipe", "tiny.yaml", "--arguments", "dataset=questions", "seed=7", "--output_dir"]
+
+
+def cross_validate(folder, output="out"):
+    return run(folder, "cross_validate.py", *ARGUMENTS, output)
 
 
 def test_five_folds_are_trained_once_and_measured_together(folder):
@@ -60,6 +68,8 @@ def test_five_folds_are_trained_once_and_measured_together(folder):
     assert "the model less question_only, the same 10 questions" in first.stdout
     assert "the model less blank_images, the same 10 questions" in first.stdout
 
+    assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)  # so that it is at work, however long another one takes to start
     second = cross_validate(folder)
     assert "0 runs to do" in second.stderr
     assert json.loads((folder / "out" / "metrics.json").read_text()) == metrics
@@ -75,3 +85,42 @@ def test_five_folds_are_trained_once_and_measured_together(folder):
     again = json.loads((folder / "evaluation" / "metrics.json").read_text())
     assert again["overall"] == metrics["overall"]
     assert (again["comparison"]["n"], again["comparison"]["difference"]) == (10, 0)
+
+
+@pytest.mark.slow
+def test_a_killed_one_loses_nothing_and_ends_as_one_that_was_not(folder):
+    """SIGKILL in the middle of a chain; a second process beside it is refused, a third goes on."""
+    whole = cross_validate(folder, "whole")
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, str(ROOT / "examples" / "cross_validate.py"), *ARGUMENTS, "out"]
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command, cwd=folder, **nowhere)
+    running: list[Path] = []
+    while (len(records(folder)) < 2 or not running) and first.poll() is None:
+        time.sleep(0.05)
+        running = [path for path in (folder / "out").glob("fold*") if not (path / "record.json").is_file()]
+    assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)  # so that it is at work, however long another one takes to start
+    second = cross_validate(folder)
+    assert second.returncode == 1
+    assert "RuntimeError: Another run is at work in the output folder out: wait until it has ended" in second.stderr
+    first.kill()
+    first.wait()
+    done = records(folder)
+    for path in (folder / "out").glob("fold*"):
+        with only_run_in(path):
+            """No run has outlived the process that started it."""
+
+    third = cross_validate(folder)
+    assert third.returncode == 0, third.stderr
+    assert done.items() <= records(folder).items(), "what was done is not done again"
+    results = [json.loads((folder / name / "metrics.json").read_text()) for name in ("whole", "out")]
+    for result in results:
+        del result["fingerprint"]["command"]
+    assert results[0] == results[1]
+    predictions = [(folder / name / "predictions.jsonl").read_text() for name in ("whole", "out")]
+    assert predictions[0] == predictions[1]
+
+
+def records(folder):
+    return {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*/record.json")}

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SETTING = """
 description: tiny
@@ -61,6 +63,36 @@ def test_a_table_is_measured_across_a_kill(tmp_path):
         "table4.png",
         "table4.svg",
     }
+
+
+@pytest.mark.slow
+def test_a_killed_one_loses_nothing_and_ends_as_one_that_was_not(tmp_path):
+    """SIGKILL in the middle of a chain; a second process beside it is refused."""
+    (tmp_path / "tiny.yaml").write_text(SETTING)
+    arguments = ["--table", "4", "--seeds", "5", "--setting", "tiny.yaml", "--output_dir"]
+    whole = start(tmp_path, *arguments, "whole")
+    _, error = whole.communicate()
+    assert whole.returncode == 0, error
+    first = start(tmp_path, *arguments, "out")
+    while len(records(tmp_path)) < 3 and first.poll() is None:
+        time.sleep(0.05)
+    assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)  # so that it is at work, however long another one takes to start
+    second = start(tmp_path, *arguments, "out")
+    assert "Another run is at work in the output folder out: wait until it has ended" in second.communicate()[1]
+    first.kill()
+    first.communicate()
+    before = records(tmp_path)
+    third = start(tmp_path, *arguments, "out")
+    _, error = third.communicate()
+    assert third.returncode == 0, error
+    assert before.items() <= records(tmp_path).items(), "what was done is not done again"
+    assert f"{9 - len(before)} runs to do" in error
+    results = [json.loads((tmp_path / name / "table4.json").read_text()) for name in ("whole", "out")]
+    assert results[0] == results[1]
+    for record in (tmp_path / "whole").glob("fine_tuning-*"):
+        answers = [(tmp_path / name / record.name / "predictions.jsonl").read_text() for name in ("whole", "out")]
+        assert answers[0] == answers[1]
 
 
 def test_a_table_that_the_paper_does_not_have_is_refused(tmp_path):

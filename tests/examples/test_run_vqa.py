@@ -1,10 +1,13 @@
 """The run script, as a user starts it, on a small phantom."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +153,26 @@ def test_a_second_run_in_one_output_folder_is_refused(trained, tmp_path):
     assert done.returncode == 1
     assert "RuntimeError: Another run is at work in the output folder amif-vqa: wait until it has ended" in done.stderr
     assert {path.name for path in output.iterdir()} == {LOCK_NAME}
+
+
+@pytest.mark.slow
+def test_a_killed_reader_of_data_is_told_and_the_run_goes_on_from_its_checkpoint(tmp_path):
+    longer = [*SMALL, "--num_train_epochs", "30", "--dataloader_num_workers", "2", "--eval_strategy", "no"]
+    longer += ["--load_best_model_at_end", "false", "--augment_images"]
+    command = [sys.executable, str(SCRIPT), *longer]
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+    while not list(tmp_path.glob("amif-vqa/checkpoint-*/trainer_state.json")) and first.poll() is None:
+        time.sleep(0.05)
+    while first.poll() is None and not (readers := children.read_text().split()):
+        time.sleep(0.001)
+    os.kill(int(readers[0]), signal.SIGKILL)
+    _, error = first.communicate()
+    assert first.returncode == 1
+    assert "RuntimeError: A process that reads data was killed, most often because memory ran out" in error
+    resumed = run(*longer, "--dataloader_num_workers", "0", "--resume_from_checkpoint", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Training goes on from amif-vqa/checkpoint-" in resumed.stderr
 
 
 def test_two_processes_train_and_answer_each_question_once(trained, tmp_path):
