@@ -74,8 +74,10 @@ class AmifPreTrainingCollator:
         pairs = []
         for row in rows:
             number, positions = len(row["images"]), row.get("view_positions")
-            if not number or (positions and len(positions) != number):
-                known = f", and {len(positions)} view positions" if positions else ""
+            # Of a table of text, "PA" is that of the only image.
+            several = 1 if isinstance(positions, str) else len(positions or ())
+            if not number or several not in (0, number):
+                known = f", and {several} view positions" if positions else ""
                 raise ValueError(f"{_name_of(row)}: it has {number} images{known}. Correct the row, or leave it out.")
             draw = random.Random(f"{self.seed}:{row['epoch']}:{row['row']}") if self.augmentation else None
             pairs.append(choose_views(number, positions, draw)[: self.views])

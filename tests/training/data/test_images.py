@@ -106,6 +106,7 @@ def test_an_image_that_has_vanished_names_its_file_and_row(tmp_path, use, names)
     [
         ({"images": []}, "study 's' .*0 images"),
         ({"view_positions": ["PA", "LATERAL"]}, "study 's' .*1 images, and 2 view positions"),
+        ({"images": [{"path": "a.png", "bytes": None}] * 2, "view_positions": "PA"}, "2 images, and 1 view positions"),
         ({"text": " . "}, r"study 's' \(row 7"),
         ({"text": None}, r"study 's' \(row 7"),
         ({"images": [None]}, "study 's' .*there is no image"),
@@ -115,6 +116,6 @@ def test_studies_that_cannot_be_used_are_named(tmp_path, row, message):
     Image.new("L", (16, 16)).save(tmp_path / "a.png")
     good = {"images": [{"path": str(tmp_path / "a.png"), "bytes": None}], "text": "a", "study_id": "s", "row": 7}
     collate = AmifPreTrainingCollator(small_processor(["a mass"], 16))
-    collate([good | {"epoch": 0}])
+    collate([good | {"epoch": 0}, good | {"epoch": 0, "view_positions": "PA"}])
     with pytest.raises(ValueError, match=message):
         collate([good | {"epoch": 0, "study_id": "other"}, good | {"epoch": 0} | row])

@@ -201,8 +201,10 @@ class _PairSource:
                 check_named_cells(row)
                 for column in filter(None, (self.text_column, self.study_column)):
                     as_cell(row.get(column))
-                for image in filter(None, _as_list(row.get(self.image_column))):
+                images = _as_list(row.get(self.image_column))
+                for image in filter(None, images):
                     as_image_name(image)
+                _check_views(row.get("view_positions"), images)
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from None
         names = column_names(rows)
@@ -251,6 +253,12 @@ class _PairSource:
         }
         for name in others:
             new[name] = table[name]
+            if name == "view_positions":
+                for positions, cell, study in zip(table[name].to_pylist(), cells, new["study_id"], strict=True):
+                    try:
+                        _check_views(positions, cell)
+                    except ValueError as error:
+                        raise ValueError(f"{self.name}: study {shown(study)}: {error}") from None
             if name in PER_IMAGE:
                 each = zip(table[name].to_pylist(), places, cells, strict=True)
                 values = [at_places(value, kept, len(cell)) for value, kept, cell in each]
@@ -284,6 +292,12 @@ def _feature(name: str, values: list[Any]) -> Any:
     except Exception:  # of Arrow's many kinds
         return None
     return Value("string") if inferred == Value("null") else inferred
+
+
+def _check_views(positions: Any, images: list[Any]) -> None:
+    given = len(positions) if isinstance(positions, list) else 1
+    if positions and given != len(images):
+        raise ValueError(f"{given} view positions for {len(images)} images: give one for each, or null.")
 
 
 def _as_list(cell: Any) -> list[Any]:

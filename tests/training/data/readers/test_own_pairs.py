@@ -317,3 +317,20 @@ def test_columns_of_lists_within_lists_too_deep_are_named(folder, monkeypatch):
 def test_columns_of_bytes_stay_bytes(folder):
     Dataset.from_list([GOOD | {"thumbnail": b"\x89PNG"}]).to_parquet(folder / "own.parquet")
     assert load_own_pairs(folder / "own.parquet")["train"]["thumbnail"] == [b"\x89PNG"]
+
+
+@pytest.mark.parametrize(("positions", "given"), [(["PA"], 1), (["PA", "LATERAL", "AP"], 3), ("PA", 1)])
+def test_view_positions_are_as_many_as_images(folder, positions, given):
+    row = GOOD | {"image": ["images/007.png", "images/8.png"], "view_positions": positions}
+    (folder / "own.json").write_text(json.dumps([row]))
+    with pytest.raises(ValueError, match=rf"own\.json: row 0 .*{given} view positions for 2 images"):
+        load_own_pairs(folder / "own.json")
+    images = [Images.open(folder / name).copy() for name in row["image"]]
+    features = Features({"image": List(Image()), "text": Value("string"), "study_id": Value("string")})
+    rows = [{"image": images, "text": "A mass.", "study_id": "s7"}]
+    table = Dataset.from_list(rows, features=features).add_column("view_positions", [positions])
+    table.to_parquet(folder / "own.parquet")
+    with pytest.raises(ValueError, match=rf"own\.parquet: study 's7': {given} view positions for 2 images"):
+        load_own_pairs(folder / "own.parquet")
+    (folder / "own.json").write_text(json.dumps([GOOD | {"view_positions": "PA"}]))
+    assert load_own_pairs(folder / "own.json")["train"]["view_positions"] == ["PA"]
