@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
@@ -12,6 +13,8 @@ from .configuration_amif import AmifConfig
 from .encoders_amif import build_encoder, read_images, read_visible_patches
 from .input_checks_amif import check_image_index, check_image_states, check_images, check_texts, takes_other_sizes
 from .model_outputs_amif import AmifEncoderOutput, AmifModelOutput, Kept
+
+logger = logging.get_logger(__name__)
 
 
 class AmifPreTrainedModel(PreTrainedModel):
@@ -41,17 +44,21 @@ class AmifPreTrainedModel(PreTrainedModel):
         return super().from_pretrained(*arguments, use_safetensors=True, **options)
 
     def _kept(self, output_attentions: bool | None, output_hidden_states: bool | None) -> Kept:
-        """What outputs shall hold beside; what a call does not say, the configuration does."""
+        """What outputs shall hold beside; what a call does not say, the configuration does.
+
+        Eager attention alone keeps its weights: where they are asked for, the model has it from then on.
+        """
         kept = Kept()
         if self.config.output_attentions if output_attentions is None else output_attentions:
             kept["output_attentions"] = True
         if self.config.output_hidden_states if output_hidden_states is None else output_hidden_states:
             kept["output_hidden_states"] = True
         if "output_attentions" in kept and self.config._attn_implementation != "eager":
-            raise ValueError(
-                f"Attention weights are not kept by {self.config._attn_implementation!r} attention; call "
-                "model.set_attn_implementation('eager') first."
+            logger.warning_once(
+                f"{self.config._attn_implementation} attention keeps no weights: attention is eager from now on; "
+                "set_attn_implementation sets another."
             )
+            self.set_attn_implementation("eager")
         return kept
 
 

@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 from remote_loading import run_without_amif
 from small_models import padded, small_config, small_inputs, small_model
 from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, GenerationConfig
+from transformers.utils import logging
 
 from amif import AmifConfig, AmifForVisualQuestionAnswering, AmifModel
 
@@ -143,9 +146,16 @@ def test_eager_equals_sdpa_and_gives_maps(model, inputs):
     assert 0 < output.gate.min() < output.gate.max() < 1
 
 
-def test_maps_from_sdpa_are_refused_rather_than_empty(model, inputs):
-    with pytest.raises(ValueError, match="set_attn_implementation"):
-        model(**inputs, output_attentions=True)
+def test_maps_that_sdpa_does_not_keep_are_those_of_eager_attention(model, inputs, caplog):
+    eager = copy.deepcopy(model)
+    eager.set_attn_implementation("eager")
+    expected = eager(**inputs, output_attentions=True)
+    logging.enable_propagation()
+    output = model(**inputs, output_attentions=True)
+    logging.disable_propagation()
+    assert "sdpa attention keeps no weights: attention is eager from now on" in caplog.text
+    for name in ("text_to_image_attentions", "cross_attentions", "knowledge_attentions"):
+        torch.testing.assert_close(output[name], expected[name], msg=name)
 
 
 def test_activation_checkpointing_changes_no_gradient(inputs):

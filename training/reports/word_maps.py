@@ -56,13 +56,13 @@ def word_maps(model: Model, processor: AmifProcessor, image: Image.Image, text: 
     """Maps of a text over one image.
 
     Args:
-        model: In evaluation mode, with eager attention, the only one that keeps its weights.
+        model: In evaluation mode; its attention is eager afterwards, the only one that keeps its weights.
         processor: The model's.
         image: The image.
         text: A report for a model of pre-training, else a question.
 
     Raises:
-        ValueError: If the text holds no word, or attention is not eager.
+        ValueError: If the text holds no word.
     """
     length = None
     if isinstance(model, AmifForPreTraining):
@@ -85,9 +85,6 @@ def maps_of_words(model: Model, inputs: Mapping[str, torch.Tensor], words: Words
         model: As for `word_maps`.
         inputs: Of one image and one text, as the processor gives them; or `image_states` for `pixel_values`.
         words: Of the text, as `words_read` gives them.
-
-    Raises:
-        ValueError: If attention is not eager.
     """
     joint = model.model(**inputs, output_attentions=True)
     length = inputs["input_ids"].shape[1]

@@ -206,9 +206,9 @@ def test_a_text_without_words_has_the_attention_of_all_its_tokens(model, inputs)
     assert maps.words == maps.transport == maps.attention == []
 
 
-def test_other_attention_is_refused(processor, inputs):
-    with pytest.raises(ValueError, match="eager"):
-        maps_of_words(small_model(), inputs, [("is", [1])])
+def test_other_attention_becomes_eager(inputs):
+    asked, expected = (maps_of_words(model, inputs, [("is", [1])]) for model in (small_model(), eager(small_model())))
+    np.testing.assert_allclose(asked.attention, expected.attention, rtol=1e-5)
 
 
 def test_the_layer_is_opaque_where_the_weight_is():
