@@ -99,7 +99,7 @@ def run(
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         augmentation=augmentation if data_args.augment_images else None,
-        **({} if teacher is None else {"teacher": teacher}),
+        **({} if teacher is None else {"teacher": teacher}),  # pyright: ignore[reportArgumentType]  # AMiF's alone
     )
     trainer.run_settings = settings
     metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
