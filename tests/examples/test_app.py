@@ -33,13 +33,15 @@ def url(tmp_path_factory):
         port = probe.getsockname()[1]
     command = [sys.executable, str(SCRIPT), "--model", str(checkpoint), "--port", str(port)]
     command += ["--allowed_host", "other.example.org", "--allowed_host", "Demo.example.org"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    temporary = tmp_path_factory.mktemp("temporary")
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TMPDIR": str(temporary)}
     app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     said = next((line for line in app.stdout if "AMiF answers at" in line), None)
     assert said is not None, f"the app ended with {app.wait()}"
     yield said.split()[3].rstrip(".")
     app.terminate()
     app.wait(timeout=60)
+    assert not [path for path in temporary.rglob("*") if path.is_file()], "no upload outlives the app"
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +153,7 @@ def answered(url, path="/", headers=None, method="GET", body=None):
         connection.close()
 
 
-def upload_and_open(url, name, content):
+def upload_and_open(url, name, content, session=None):
     """What the page does with a dropped file: (the event's success, everything that it changes)."""
     status, body = answered(
         url,
@@ -163,8 +165,14 @@ def upload_and_open(url, name, content):
     )
     assert status == 200, body
     file = {"path": json.loads(body)[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-    session = uuid.uuid4().hex
-    event = {"data": [file], "fn_index": event_of_upload(url), "session_hash": session}
+    return happen(url, session or uuid.uuid4().hex, "upload", [file])
+
+
+def happen(url, session, kind, data):
+    """What the page of a session does when something happens: (the event's success, everything that it changes)."""
+    _, body = answered(url, "/config")
+    number = next(event["id"] for event in json.loads(body)["dependencies"] if event["targets"][0][1] == kind)
+    event = {"data": data, "fn_index": number, "session_hash": session}
     status, body = answered(
         url, "/gradio_api/queue/join", {"Content-Type": "application/json"}, "POST", json.dumps(event).encode()
     )
@@ -175,17 +183,20 @@ def upload_and_open(url, name, content):
     return done["success"], json.dumps(done["output"])
 
 
-def event_of_upload(url):
-    _, body = answered(url, "/config")
-    return next(event["id"] for event in json.loads(body)["dependencies"] if event["targets"][0][1] == "upload")
-
-
 def test_several_people_upload_the_same_file_at_once(url, tmp_path):
     Image.linear_gradient("L").resize((120, 80)).save(tmp_path / "image.png")
     content = (tmp_path / "image.png").read_bytes()
+
+    def open_and_ask(person):
+        opened = upload_and_open(url, "doe^jane.png", content, f"person{person}")
+        return opened, happen(url, f"person{person}", "click", [None, "is there a mass?"])
+
     with ThreadPoolExecutor(6) as people:
-        opened = list(people.map(lambda _: upload_and_open(url, "doe^jane.png", content), range(18)))
-    assert [success and 'alt=\\"The image' in changes for success, changes in opened] == [True] * 18
+        done = list(people.map(open_and_ask, range(18)))
+    assert [success and 'alt=\\"The image' in changes for (success, changes), _ in done] == [True] * 18
+    for _, (success, changes) in done:
+        assert success
+        assert all(answer in changes for answer in CANDIDATES)
 
 
 def test_why_a_dicom_file_cannot_be_read_is_said_without_its_name(url):
