@@ -98,5 +98,5 @@ def test_a_killed_one_loses_nothing_and_ends_as_one_that_was_not(tmp_path):
 def test_a_table_that_the_paper_does_not_have_is_refused(tmp_path):
     process = start(tmp_path, "--table", "1", "--output_dir", "out")
     _, error = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "Give --table with some of 2, 3, 4, 5, or --figure 6; not 1." in error

@@ -68,5 +68,5 @@ def test_architectures_and_localization_of_both_kinds(folder):
 
 def test_what_is_missing_is_said(folder):
     done = run("transport", "--models", "pretrained", folder=folder)
-    assert done.returncode == 1
-    assert done.stderr.strip().endswith("visualize.py: give --image, --text and --words, or --phantom N.")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("visualize.py: error: give --image, --text and --words, or --phantom N")

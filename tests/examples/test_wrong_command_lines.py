@@ -133,7 +133,7 @@ WRONG = [
     (f"{PAIRS} --hidden_dropout_prob nan", "--hidden_dropout_prob nan: give a finite number"),
     (f"{PAIRS} --teacher xyz", "teacher 'xyz' is no model; choose none"),
     (f"{PAIRS} --teacher amif:nowhere", "teacher 'amif:nowhere' cannot be read"),
-    (f"{PAIRS} --teacher hf:nowhere", "teacher 'hf:nowhere' cannot be read"),
+    (f"{PAIRS} --teacher hf:nowhere", "(The model nowhere|teacher 'hf:nowhere') cannot be read"),
     (f"{PAIRS} --teacher_mode online", "--teacher_mode online: name the --teacher"),
     (f"{PAIRS} --teacher column:xyz", "needs the columns xyz_image_embeds"),
     (f"{PAIRS} --vqa_dataset slake", "phantom takes no vqa_dataset"),
@@ -180,7 +180,7 @@ WRONG = [
     (f"{LABEL} --labels xyz", "No training row has the label xyz"),
     (f"{LABEL} --min_label_count 0", "--min_label_count 0: give at least 1"),
     (f"{LABEL} --prompts nowhere.json", "the file of prompts nowhere.json cannot be read"),
-    (f"{LABEL} --prompts notes.txt", "notes.txt is no JSON"),
+    (f"{LABEL} --prompts notes.txt", "notes.txt cannot be read as JSON"),
     (f"{LABEL} --prompt_template {{x}}", "give a text with one {} for the label"),
     (f"{LABEL} --prompts notes.txt --prompt_template a~{{}}", "leave out --prompt_template"),
     # figures
