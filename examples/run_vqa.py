@@ -22,7 +22,7 @@ from pathlib import Path
 from datasets import DatasetDict
 from transformers import EarlyStoppingCallback
 
-from amif import AmifVqaArguments, AmifVqaTrainer
+from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
 from amif.training.checkpoints.lora import finish_lora
 from amif.training.checkpoints.model_card import write_model_card
 from amif.training.checkpoints.model_files import local_folder
@@ -39,7 +39,13 @@ from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import adapt, build_model
-from amif.training.fine_tuning.splits import load_run_data, note_validation, with_new_questions, with_readable_answers
+from amif.training.fine_tuning.splits import (
+    RunData,
+    load_run_data,
+    note_validation,
+    with_new_questions,
+    with_readable_answers,
+)
 from amif.training.recipes import parse_with_recipe, warn_of_unused
 from amif.training.reports.tables import format_table
 
@@ -81,19 +87,9 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
         note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])
         adapt(model, built, training_args.freeze_vision_encoder)
 
-    # 5. Trainer, which chooses among checkpoints on the validation split alone
-    chooses = plan.trains and data_args.protocol != "generate"
-    trainer = AmifVqaTrainer(
-        model=model,
-        args=plan.arguments_of(training_args),
-        train_dataset=data.training if plan.trains else None,
-        eval_dataset=data.splits.get("validation"),
-        processing_class=processor,
-        candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,
-    )
+    # 5. Trainer
+    trainer = build_trainer(model, processor, plan.arguments_of(training_args), data_args, data, plan.trains)
     trainer.run_settings = settings
-    if data_args.early_stopping_patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
 
     # 6. Training
     if plan.has_ended:
@@ -121,6 +117,29 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
         remove_partial_predictions(output)  # the last step, for until then a restart goes on from them
     if training_args.push_to_hub:
         trainer.push_to_hub()
+
+
+def build_trainer(
+    model: AmifForVisualQuestionAnswering,
+    processor: AmifProcessor,
+    args: AmifVqaArguments,
+    data_args: FineTuningDataArguments,
+    data: RunData,
+    trains: bool,
+) -> AmifVqaTrainer:
+    """The trainer, which chooses among checkpoints on the validation split alone."""
+    chooses = trains and data_args.protocol != "generate"
+    trainer = AmifVqaTrainer(
+        model=model,
+        args=args,
+        train_dataset=data.training if trains else None,
+        eval_dataset=data.splits.get("validation"),
+        processing_class=processor,
+        candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,
+    )
+    if data_args.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))
+    return trainer
 
 
 def train(trainer: AmifVqaTrainer, splits: DatasetDict) -> None:

@@ -62,8 +62,7 @@ def plan_entropy(plan: torch.Tensor) -> torch.Tensor:
 def retrieval_recall(similarity: torch.Tensor, k: int = 1, relevant: torch.Tensor | None = None) -> torch.Tensor:
     """Share of rows with a relevant column among their `k` most similar ones.
 
-    An irrelevant column as similar as the best relevant one ranks before it, so that a model to which everything is
-    alike finds nothing.
+    An irrelevant column as similar as the best relevant one ranks before it: where all are alike nothing is found.
 
     Args:
         similarity: (n, m).

@@ -54,8 +54,7 @@ def transport_loss(
 ) -> torch.Tensor:
     """L_local = mean over examples of min_T <T, C> (equation 9), in float32 also inside autocast.
 
-    The plan is a constant to the gradient, which at the minimum is right (envelope theorem): the derivative of
-    min_T <T, C> by C is T itself.
+    The plan is a constant to the gradient: at the minimum the derivative of <T, C> by C is T itself (envelope theorem).
 
     Args:
         image_tokens, text_tokens, image_mask, text_mask: As for `transport_cost`.

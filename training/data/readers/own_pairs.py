@@ -213,10 +213,8 @@ class _PairSource:
         usable = keep_usable([self._to_schema(row, others, folder) for row in rows], self.name)
         features = {name: _feature(name, [row.get(name) for row in usable]) for name in others}
         if unkept := [name for name, feature in features.items() if feature is None]:
-            logger.warning(
-                f"{self.name}: columns whose values are of several kinds, too deep or no Unicode are left out: "
-                f"{', '.join(map(shown, unkept))}."
-            )
+            why = "columns whose values are of several kinds, too deep or no Unicode are left out"
+            logger.warning(f"{self.name}: {why}: {', '.join(map(shown, unkept))}.")
         return build_pretraining_dataset(usable, {name: kept for name, kept in features.items() if kept is not None})
 
     def _to_schema(self, row: Mapping[str, Any], others: list[str], folder: Path) -> PretrainingRow:
