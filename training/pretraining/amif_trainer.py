@@ -265,14 +265,14 @@ class AmifPreTrainer(BasePreTrainer):
     def _local_terms(self, output: AmifPreTrainingOutput, hard_negatives: torch.Tensor) -> dict[str, torch.Tensor]:
         """L_local (equation 9) and the matching loss of each kind (equation 13)."""
         image, text, matching_logits = output.fused_image_states, output.fused_text_states, output.matching_logits
-        if image is None or text is None or matching_logits is None:
+        negative_image, negative_text = output.negative_image_states, output.negative_text_states
+        if image is None or text is None or matching_logits is None or negative_image is None or negative_text is None:
             raise ValueError("The model gave no fused states: call it with hard_negatives.")
         masks = output.image_token_mask, output.text_token_mask
         own, plan = self._transport(image, text, *masks)
         terms = {"transport": own.mean()}
         if self.args.local_contrast != "none":
-            negative = output.negative_image_states, output.negative_text_states
-            other, _ = self._transport(*negative, masks[0], output.negative_text_mask)
+            other, _ = self._transport(negative_image, negative_text, masks[0], output.negative_text_mask)
             losses = transport_contrast(own, other, self.args.local_contrast, self.args.local_margin)
             # A study without a hard negative has no other cost to lie below.
             terms["transport_contrast"] = losses.masked_fill(hard_negatives[:, 0] < 0, 0).mean()
@@ -289,7 +289,11 @@ class AmifPreTrainer(BasePreTrainer):
         return terms
 
     def _transport(
-        self, image: torch.Tensor, text: torch.Tensor, image_mask: torch.Tensor, text_mask: torch.Tensor
+        self,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        image_mask: torch.Tensor | None,
+        text_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Costs (B,) of the cheapest plans between the tokens of B pairs, and the plans (B, p, t)."""
         image = image.detach() if self.args.detach_image_tokens else image
