@@ -155,7 +155,7 @@ def test_fewer_decoder_layers_and_another_decoder(text, tmp_path):
     wider = AmifForVisualQuestionAnswering.from_encoders(
         str(tmp_path / "clip"), text, str(tmp_path / "decoder"), **heads()
     )
-    assert wider(torch.randn(1, 3, 32, 32), torch.tensor([[101, 102]])).joint_states.shape[-1] == 40
+    assert wider.eval()(torch.randn(1, 3, 32, 32), torch.tensor([[101, 102]])).joint_states.shape[-1] == 40
     BertModel(BertConfig(vocab_size=50, **WIDTH)).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match="has 50 tokens"):
         AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, str(tmp_path / "other"), **heads())

@@ -91,7 +91,6 @@ FORWARD = {
     "labels: without [CLS]": {"labels": LABELS[:, 1:]},
     "labels: -100 in place of [CLS]": {"labels": changed(LABELS, (0, 0), -100)},
     "labels: longer than positions": {"labels": padded([[5] * 63] * 4)["input_ids"]},
-    "attentions without eager": {"output_attentions": True},
 }
 RANK = {
     "answers: None": {"answers": None},

@@ -150,6 +150,7 @@ def test_maps_that_sdpa_does_not_keep_are_those_of_eager_attention(model, inputs
     eager = copy.deepcopy(model)
     eager.set_attn_implementation("eager")
     expected = eager(**inputs, output_attentions=True)
+    logging.get_logger("transformers").warning_once.cache_clear()
     logging.enable_propagation()
     output = model(**inputs, output_attentions=True)
     logging.disable_propagation()

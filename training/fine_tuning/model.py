@@ -133,8 +133,6 @@ def at_image_size(
 
 
 def _check_pooling(image_pooling: int, vision_config: PreTrainedConfig) -> None:
-    if image_pooling < 1:
-        raise ValueError(f"--image_pooling {image_pooling}: give the side of a square of patches, 1 or more.")
     image_size, patch_size = vision_config.image_size, getattr(vision_config, "patch_size", None)
     if isinstance(image_size, int) and isinstance(patch_size, int) and image_size // patch_size % image_pooling:
         patches = f"{image_size // patch_size} patches on a side of {image_size} pixels"

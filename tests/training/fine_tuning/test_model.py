@@ -121,16 +121,20 @@ def test_pooling_alone_changes_no_weight(checkpoint, splits):
     ("size", "pooling", "message"),
     [
         (36, None, "image_size=36 is not a multiple of the patch size 8; use 32 or 40"),
-        (0, None, "image_size=0 is no size"),
         (40, 2, "--image_pooling 2 does not divide the 5 patches on a side of 40 pixels"),
         (None, 3, "--image_pooling 3 does not divide the 4 patches on a side of 32 pixels"),
-        (None, 0, "--image_pooling 0: give the side of a square of patches"),
     ],
 )
 def test_an_image_size_that_the_patches_do_not_divide_is_refused(checkpoint, splits, size, pooling, message):
     model_args = VqaModelArguments(model_name_or_path=str(checkpoint), image_size=size, image_pooling=pooling)
     with pytest.raises(ValueError, match=message):
         build_model(model_args, FineTuningDataArguments(), splits, training=True)
+
+
+@pytest.mark.parametrize("name", ["image_size", "image_pooling"])
+def test_a_size_of_nothing_is_refused_with_the_arguments(name):
+    with pytest.raises(ValueError, match=f"--{name} 0: give at least 1"):
+        VqaModelArguments(**{name: 0})
 
 
 def test_empty_folder_is_named(tmp_path, splits):
