@@ -86,6 +86,12 @@ def test_a_program_of_torch_export_takes_any_number_of_images(exported):
         torch.testing.assert_close(found, model.model.encode_images(pixel_values))
 
 
+def test_a_program_carries_the_weights_that_it_reads(exported):
+    model, _, page = exported
+    carried = sum(weight.numel() for weight in page["image_encoder"].parameters())
+    assert carried == model.model.vision_model.num_parameters()
+
+
 def test_what_cannot_answer_is_refused(monkeypatch, tmp_path):
     AmifForPreTraining(small_config()).save_pretrained(tmp_path)
     with pytest.raises(SystemExit, match="cannot answer: fine-tune it first"):

@@ -6,6 +6,7 @@ decoder step names its question, so that all candidates share them.
 """
 
 import warnings
+from copy import copy
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from torch.export import Dim
 from transformers import DynamicCache, EncoderDecoderCache
 
 from ...modeling_amif.encoders_amif import cache_option
+from ...modeling_amif.modeling_amif import AmifModel
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 
 # Axes of any size, of everything that the parts take.
@@ -45,7 +47,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, model: AmifForVisualQuestionAnswering) -> None:
         super().__init__()
-        self.model = model.model
+        self.model = _without(model.model, "text_model", "text_projection", "image_projection", "co_attention")
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor]:
         """States (U, tokens, vision width) of images (U, channels, height, width)."""
@@ -59,7 +61,8 @@ class JointEncoder(nn.Module):
 
     def __init__(self, model: AmifForVisualQuestionAnswering) -> None:
         super().__init__()
-        self.model, self.fusion, self.projection = model.model, model.knowledge_fusion, model.decoder_projection
+        self.model = _without(model.model, "vision_model")
+        self.fusion, self.projection = model.knowledge_fusion, model.decoder_projection
         attentions = [layer.crossattention.self for layer in _reading_layers(model.decoder).values()]
         self.keys = nn.ModuleList(attention.key for attention in attentions)
         self.values = nn.ModuleList(attention.value for attention in attentions)
@@ -244,6 +247,13 @@ def _check_equal(file: Path, output: str, found: torch.Tensor, expected: torch.T
             f"{file} gives another {output} than the model does, by {difference:.2g}: do not use it. Other versions of "
             "torch and onnxruntime may export this model rightly."
         )
+
+
+def _without(model: AmifModel, *parts: str) -> AmifModel:
+    """The model on the same weights, but for those of parts that are not called: a program would carry them along."""
+    rest = copy(model)
+    rest._modules = rest._modules | dict.fromkeys(parts)
+    return rest
 
 
 def _reading_layers(decoder: Any) -> dict[int, Any]:
