@@ -31,6 +31,8 @@ class AblationRow:
             one-hot labels, and all negatives alike.
         start: "teacher" starts fine-tuning from the setting's teacher; None: from this row's pre-training.
         published: The paper's figures in percent, in the order of the table's columns; None: it has no such row.
+        before: The row that this one changes in one thing, which says what that thing is worth; None: the table's
+            baseline.
     """
 
     label: str
@@ -40,6 +42,7 @@ class AblationRow:
     teacher: str | None = None
     start: str | None = None
     published: list[float] | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,20 @@ class TeacherMissing(Exception):
 
 
 def load_ablation(path: str | Path) -> Ablation:
-    """Read a table from YAML; TypeError for a name that `Ablation` or `AblationRow` does not have."""
+    """Read a table from YAML.
+
+    Raises:
+        TypeError: If it has a name that `Ablation` or `AblationRow` does not have.
+        ValueError: If a row is to be compared with one that the table does not have.
+    """
     values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     rows = {str(name): AblationRow(**row) for name, row in values.pop("rows").items()}
-    return Ablation(rows=rows, **values)
+    ablation = Ablation(rows=rows, **values)
+    for name, row in rows.items():
+        for other in (ablation.baseline, row.before):
+            if other is not None and other not in rows:
+                raise ValueError(f"{path}: row {name} is compared with row {other!r}, which the table does not have.")
+    return ablation
 
 
 def load_setting(path: str | Path) -> Setting:

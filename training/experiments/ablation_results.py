@@ -37,6 +37,37 @@ _LEARNED_COLUMNS = {
 
 
 @dataclass(frozen=True)
+class Step(Result):
+    """What the one thing is worth that a row changes of another.
+
+    Attributes:
+        before: The other row.
+        published: The paper's average of the row less that of the other, in points; None where it lacks one of them.
+        difference: The same here; None where the two have no seed in common.
+    """
+
+    before: str
+    published: float | None
+    difference: PairedDifference | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the paper's step shows here, by the 95 % interval over seeds.
+
+        "shown" or "opposite" where zero lies outside it, "differs" there where the paper has no such step, "not shown"
+        where zero lies within; "-" below two seeds.
+        """
+        if self.difference is None or self.difference.ci95 is None:
+            return "-"
+        low, high = self.difference.ci95
+        if low <= 0 <= high:
+            return "not shown"
+        if self.published is None:
+            return "differs"
+        return "shown" if (low > 0) == (self.published > 0) else "opposite"
+
+
+@dataclass(frozen=True)
 class TableRowResult(Result):
     """What is known of a row of a table.
 
@@ -44,6 +75,7 @@ class TableRowResult(Result):
         label: What the row is, in words.
         published: The paper's figures in percent, None where it has no such row.
         published_difference: The average of the paper's row less that of its baseline row.
+        step: To the row that this one changes in one thing; None for the baseline row.
         accuracies: In percent, of the seeds that are done.
         mean: Of the accuracies; None where there is none.
         ci95: Its bounds over seeds; None below two.
@@ -56,6 +88,7 @@ class TableRowResult(Result):
     label: str
     published: list[float] | None
     published_difference: float | None
+    step: Step | None
     accuracies: Mapping[int, float]
     mean: float | None
     ci95: tuple[float, float] | None
@@ -113,12 +146,20 @@ def ablation_results(
     base = answers.get(ablation.baseline, {})
     rows = {}
     for name, row in ablation.rows.items():
+        before = row.before or ablation.baseline
         of_seeds, found = chains.get(name, {}), answers.get(name, {})
         accuracies = mean_over_seeds({seed: accuracy(given) for seed, given in found.items()})
         rows[name] = TableRowResult(
             label=row.label,
             published=row.published,
-            published_difference=published_difference(ablation, name),
+            published_difference=published_difference(ablation, name, ablation.baseline),
+            step=None
+            if name == before
+            else Step(
+                before,
+                published_difference(ablation, name, before),
+                paired_difference(found, answers.get(before, {})),
+            ),
             accuracies=accuracies.by_seed,
             mean=accuracies.mean,
             ci95=accuracies.ci95,
@@ -144,28 +185,39 @@ def _learned(chains: Iterable[Chain], experiments: Experiments) -> dict[str, flo
     return {name: fmean(figures) for name, figures in values.items()}
 
 
-def published_difference(ablation: Ablation, name: str) -> float | None:
-    """The last column, the paper's average, of a row less that of the baseline row; None where there is none."""
-    row, base = ablation.rows[name].published, ablation.rows[ablation.baseline].published
-    if name == ablation.baseline or row is None or base is None:
+def published_difference(ablation: Ablation, name: str, other: str) -> float | None:
+    """The last column, the paper's average, of a row less that of another; None where there is none."""
+    row, base = ablation.rows[name].published, ablation.rows[other].published
+    if name == other or row is None or base is None:
         return None
     return round(row[-1] - base[-1], 2)
 
 
 def accuracy_table(result: AblationResult) -> Table:
-    """Each row's accuracy and its difference to the baseline row, the paper's figures beside them."""
+    """Each row's accuracy and what it adds to the row before it, the paper's figures beside them."""
     rows = result.rows
     seeds = sorted({seed for row in rows.values() for seed in row.accuracies})
     return Table(
         f"{result.caption}. {result.description}",
-        ("row", "paper", "difference", "here, in %", "95 %, seeds", "seeds", "difference", "95 %, seeds", "p, images"),
+        (
+            "row",
+            "paper",
+            "here, in %",
+            "seeds",
+            "less row",
+            "paper",
+            "here",
+            "95 %, seeds",
+            "p, images",
+            "paper's step",
+        ),
         [_accuracy_cells(name, row) for name, row in rows.items()],
         [
-            f"The paper's figures are averages of four data sets. Differences are to row {result.baseline}, "
-            f"in percentage points, and here over the seeds that both rows have. Seeds: "
-            f"{', '.join(map(str, seeds)) or 'none yet'}. Intervals are Student's t over seeds; p is the exact paired "
-            "permutation over images of all seeds' answers, and says nothing about other seeds. No correction is made "
-            "for the number of rows.",
+            "The paper's figures are averages of four data sets. A step is the difference to the row of which one "
+            "thing was changed, in percentage points, here over the seeds that both rows have: "
+            f"{', '.join(map(str, seeds)) or 'none yet'}. Its interval is Student's t over seeds: the paper's step is "
+            "shown where zero lies outside, on the paper's side. p is the exact paired permutation over images of all "
+            "seeds' answers, and says nothing about other seeds. No correction is made for the number of rows.",
             *result.differences,
             *(f"Row {name} is not run: {row.skipped}." for name, row in rows.items() if row.skipped),
         ],
@@ -173,17 +225,18 @@ def accuracy_table(result: AblationResult) -> Table:
 
 
 def _accuracy_cells(name: str, row: TableRowResult) -> tuple[str, ...]:
-    compared = row.difference
+    compared = row.step and row.step.difference
     return (
         f"{name}: {row.label}",
         _number(row.published[-1] if row.published else None),
-        _number(row.published_difference, "+.2f"),
         _number(row.mean),
-        _bounds(row.ci95),
         str(len(row.accuracies)),
+        row.step.before if row.step else "-",
+        _number(row.step and row.step.published, "+.2f"),
         _number(compared and compared.mean, "+.2f"),
         _bounds(compared and compared.ci95, "+.2f"),
         _number(compared and compared.images.permutation_p, ".3g"),
+        row.step.verdict if row.step else "-",
     )
 
 

@@ -7,15 +7,18 @@ from run_records import write_record
 from small_evaluations import answers
 
 from amif.training.evaluation.result_files import to_json, write_jsonl
+from amif.training.evaluation.significance import compare_predictions
 from amif.training.experiments.ablation import Ablation, AblationRow, Setting, chains
 from amif.training.experiments.ablation_figure import ablation_figure
 from amif.training.experiments.ablation_results import (
+    Step,
     ablation_results,
     accuracy_table,
     learned_table,
     published_difference,
 )
 from amif.training.experiments.runs import Experiments
+from amif.training.experiments.seeds import PairedDifference, mean_over_seeds
 from amif.training.reports.tables import markdown_text
 
 SETTING = Setting("four questions", ["Toy."], {}, {"stage": "global"}, {"stage": "local"}, {}, teacher="none")
@@ -28,15 +31,33 @@ ABLATION = Ablation(
         "1": AblationRow("plain", stage_one={"intra": "none"}, published=[70.0, 70.0]),
         "2": AblationRow("better", stage_one={"intra": "full"}, stage_two={}, published=[72.5, 72.5]),
         "3": AblationRow("elsewhere", stage_one={}, teacher="hf:nobody/nothing", published=[71.0, 71.0]),
-        "4": AblationRow("not in the paper", stage_one={"intra": "text"}),
+        "4": AblationRow("not in the paper", stage_one={"intra": "text"}, before="2"),
     },
 )
 
 
 def test_published_differences_are_of_the_averages():
-    assert published_difference(ABLATION, "2") == 2.5
-    assert published_difference(ABLATION, "1") is None
-    assert published_difference(ABLATION, "4") is None
+    assert published_difference(ABLATION, "2", "1") == 2.5
+    assert published_difference(ABLATION, "3", "2") == -1.5
+    assert published_difference(ABLATION, "1", "1") is None
+    assert published_difference(ABLATION, "4", "1") is None
+
+
+@pytest.mark.parametrize(
+    ("points", "published", "verdict"),
+    [
+        ({1: 4.0, 2: 5.0, 3: 6.0}, 2.5, "shown"),
+        ({1: 4.0, 2: 5.0, 3: 6.0}, -2.5, "opposite"),
+        ({1: -4.0, 2: -5.0, 3: -6.0}, -2.5, "shown"),
+        ({1: 4.0, 2: 5.0, 3: 6.0}, None, "differs"),
+        ({1: 0.0, 2: 5.0, 3: 6.0}, 2.5, "not shown"),
+        ({1: 5.0}, 2.5, "-"),
+    ],
+)
+def test_a_step_is_shown_where_zero_lies_outside_its_interval_on_the_papers_side(points, published, verdict):
+    seeds = mean_over_seeds(points)
+    images = compare_predictions(answers([1, 0]), answers([0, 0]))
+    assert Step("1", published, PairedDifference(seeds.by_seed, seeds.mean, seeds.ci95, images)).verdict == verdict
 
 
 @pytest.fixture
@@ -86,9 +107,9 @@ def test_json_keeps_the_rows_by_name_and_their_figures_by_seed(result):
 def test_tables_show_both_sides_and_say_what_they_are_not(result):
     result, _ = result
     text = markdown_text(accuracy_table(result))
-    assert "| 2: better | 72.50 | +2.50 | 75.00 | - | 1 | +50.00 | - | 0.5 |" in text
-    assert "| 1: plain | 70.00 | - | 37.50 |" in text
-    assert "| 4: not in the paper | - | - | - | - | 0 | - | - | - |" in text
+    assert "| 2: better | 72.50 | 75.00 | 1 | 1 | +2.50 | +50.00 | - | 0.5 | - |" in text
+    assert "| 1: plain | 70.00 | 37.50 | 2 | - | - | - | - | - | - |" in text
+    assert "| 4: not in the paper | - | - | 0 | 2 | - | - | - | - | - |" in text
     assert "Row 3 is not run: --teacher hf:nobody/nothing" in text
     assert "\nToy.\n" in text
     assert "| 2: better | - | - | - | - | 0.300 | 0.250 | - | - |" in markdown_text(learned_table(result))
