@@ -31,7 +31,8 @@ class AmifConfig(PreTrainedConfig):
             Defaults to the text encoder's configuration.
         hidden_size: Width of projections, co-attention and knowledge fusion. Defaults to the text encoder's width.
         num_co_attention_layers: Layers L of each of the two co-attention stacks.
-        num_attention_heads: Heads in co-attention and knowledge fusion; divides `hidden_size`.
+        num_attention_heads: Heads in co-attention and knowledge fusion; divides `hidden_size`. Defaults to `heads_for`
+            that width: 12 at the paper's size.
         intermediate_size: Width inside their feed-forward parts. Defaults to four times `hidden_size`.
         hidden_act: Activation of the co-attention's feed-forward parts.
         hidden_dropout_prob: Dropout on the outputs of attention and feed-forward parts.
@@ -67,7 +68,7 @@ class AmifConfig(PreTrainedConfig):
         decoder_config: PreTrainedConfig | dict[str, Any] | None = None,
         hidden_size: int | None = None,
         num_co_attention_layers: int = 6,
-        num_attention_heads: int = 12,
+        num_attention_heads: int | None = None,
         intermediate_size: int | None = None,
         hidden_act: str = "gelu",
         hidden_dropout_prob: float = 0.1,
@@ -88,7 +89,7 @@ class AmifConfig(PreTrainedConfig):
         self.decoder_config = _decoder_config(decoder_config, self.text_config)
         self.hidden_size = hidden_size or self.text_config.hidden_size
         self.num_co_attention_layers = num_co_attention_layers
-        self.num_attention_heads = num_attention_heads
+        self.num_attention_heads = heads_for(self.hidden_size) if num_attention_heads is None else num_attention_heads
         self.intermediate_size = intermediate_size or 4 * self.hidden_size
         self.hidden_act = hidden_act
         self.hidden_dropout_prob = hidden_dropout_prob
@@ -124,6 +125,11 @@ class AmifConfig(PreTrainedConfig):
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} does not divide hidden_size={self.hidden_size}."
             )
+
+
+def heads_for(width: int) -> int:
+    """Attention heads of 64 values where 64 divides `width`, as in BERT and ViT; else of the most below 64 that do."""
+    return width // max(size for size in range(1, 65) if width % size == 0)
 
 
 def _sub_config(value: PreTrainedConfig | dict[str, Any] | None, default: PreTrainedConfig) -> PreTrainedConfig:

@@ -31,16 +31,21 @@ class BaseModelArguments:
     text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
+    num_attention_heads: int | None = field(
+        default=None, metadata={"help": "Heads of a new co-attention and knowledge fusion; default: of 64 values each."}
+    )
     attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout on co-attention weights."})
     attn_implementation: str | None = field(
         default=None, metadata={"help": "sdpa, eager, ..; on a CPU eager trains small models in bf16 fastest."}
     )
 
     # Arguments that are fields of a new model's configuration too, where they are given.
-    config_fields: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob",)
+    config_fields: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob", "num_attention_heads")
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("hidden_size", "image_size", "vision_layers", "text_layers"), COUNT)
+        sizes = dict.fromkeys(
+            ("hidden_size", "image_size", "vision_layers", "text_layers", "num_attention_heads"), COUNT
+        )
         check_bounds(self, {**sizes, "attention_probs_dropout_prob": SHARE})
         if (self.vision_model is None) != (self.text_model is None):
             raise ValueError("Give --vision_model and --text_model together, or neither for a small new model.")

@@ -62,6 +62,8 @@ WRONG = [
     (f"{VQA} --hidden_size 0", "--hidden_size 0: give at least 1"),
     (f"{VQA} --hidden_size 33", "does not divide hidden_size=33"),
     (f"{VQA} --num_co_attention_layers -1", "--num_co_attention_layers -1: give at least 0"),
+    (f"{VQA} --num_attention_heads 0", "--num_attention_heads 0: give at least 1"),
+    (f"{VQA} --num_attention_heads 5", "num_attention_heads=5 does not divide hidden_size=128"),
     (f"{VQA} --attention_probs_dropout_prob 2", "--attention_probs_dropout_prob 2.0: .* at most 1"),
     (f"{VQA} --trained_vision_blocks 99", "--trained_vision_blocks 99: the vision encoder has 4 blocks"),
     (f"{VQA} --vision_layer_decay nan", "--vision_layer_decay nan: give a finite number"),

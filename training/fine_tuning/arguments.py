@@ -12,7 +12,10 @@ from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
 
 _OF_NEW_ENCODERS = ("vision_model", "text_model", "vision_layers", "text_layers")
-_OF_NEW_MODEL = ("decoder_model", "decoder_layers", "new_co_attention", "num_co_attention_layers", "knowledge_fusion")
+_OF_NEW_MODEL = (
+    *("decoder_model", "decoder_layers", "new_co_attention", "num_co_attention_layers", "num_attention_heads"),
+    "knowledge_fusion",
+)
 _OF_TRAINING_ROWS = ("also_train_on", "leave_out_images_of", "train_question_types", "knowledge")
 _OF_OPTIMIZER = ("fusion_learning_rate", "vision_learning_rate", "vision_layer_decay", "trained_vision_blocks")
 _OF_BATCHES = ("augment_images", "questions_per_image", "freeze_vision_encoder", "early_stopping_patience")

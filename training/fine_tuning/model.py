@@ -66,6 +66,7 @@ def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -
         "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
         "image_pooling": model_args.image_pooling,
         "num_co_attention_layers": model_args.num_co_attention_layers,
+        "num_attention_heads": model_args.num_attention_heads,
     }
     return {name: value for name, value in config.items() if value is not None}
 
@@ -171,8 +172,10 @@ def build_model_on_pretraining(
     processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
     if model_args.image_size is not None:
         set_image_size(processor.image_processor, model_args.image_size)
-    if not model_args.new_co_attention and objective_of(name) == "amif" and config.pop("num_co_attention_layers", None):
-        logger.warning("--num_co_attention_layers is for a new co-attention: the checkpoint's stays as deep as it is.")
+    if not model_args.new_co_attention and objective_of(name) == "amif":
+        for option in ("num_co_attention_layers", "num_attention_heads"):
+            if config.pop(option, None):
+                logger.warning(f"--{option} is for a new co-attention: the checkpoint's stays as it is.")
     model = AmifForVisualQuestionAnswering.from_pretraining(
         name,
         model_args.decoder_model,

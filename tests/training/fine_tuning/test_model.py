@@ -146,16 +146,22 @@ def test_empty_folder_is_named(tmp_path, splits):
     ("model_class", "new", "layers"),
     [(AmifForPreTraining, True, 3), (AgaForPreTraining, False, 3), (AmifForPreTraining, False, 2)],
 )
-def test_a_new_co_attention_is_as_deep_as_asked_for(splits, tmp_path, caplog, model_class, new, layers):
+def test_a_new_co_attention_is_as_asked_for(splits, tmp_path, caplog, model_class, new, layers):
     processor = build_processor()
     small_pretraining_model(processor, 32, model_class=model_class).save_pretrained(tmp_path / "pretrained")
     processor.save_pretrained(tmp_path / "pretrained")
     model_args = VqaModelArguments(
-        model_name_or_path=str(tmp_path / "pretrained"), new_co_attention=new, num_co_attention_layers=3
+        model_name_or_path=str(tmp_path / "pretrained"),
+        new_co_attention=new,
+        num_co_attention_layers=3,
+        num_attention_heads=8,
     )
     model, _ = build_model(model_args, FineTuningDataArguments(), splits, training=True)
     assert len(model.model.co_attention.text_layers) == layers
-    assert ("the checkpoint's stays as deep as it is" in caplog.text) == (layers == 2)
+    assert model.config.num_attention_heads == (8 if layers == 3 else 4)
+    for option in ("num_co_attention_layers", "num_attention_heads"):
+        said = f"--{option} is for a new co-attention: the checkpoint's stays as it is"
+        assert (said in caplog.text) == (layers == 2)
 
 
 def test_what_pretraining_read_of_a_data_set_is_remembered(splits, tmp_path):

@@ -42,8 +42,10 @@ def test_what_a_checkpoint_keeps_is_named(monkeypatch):
     own = config.num_co_attention_layers
     PretrainingModelArguments(model_name_or_path="one", num_co_attention_layers=own).warn_of_unlike(config)
     assert heard == []
-    PretrainingModelArguments(model_name_or_path="one", pooling_mode="mean", image_size=7).warn_of_unlike(config)
+    unlike = {"pooling_mode": "mean", "image_size": 7, "num_attention_heads": 8}
+    PretrainingModelArguments(model_name_or_path="one", **unlike).warn_of_unlike(config)
     assert heard == [
+        "--num_attention_heads 8 is for a new model: the checkpoint's stays 4.",
         "--pooling_mode mean is for a new model: the checkpoint's stays cls.",
         f"--image_size 7 is for a new model: the checkpoint's stays {config.vision_config.image_size}.",
     ]
