@@ -45,6 +45,7 @@ from amif.training.recipes import choice_ahead, parse_with_recipe, warn_of_unuse
 
 logger = logging.getLogger("run_pretraining")
 
+DEFAULTS = {"do_train": True, "do_eval": True, "do_predict": True}
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom_pretraining.yaml"
 
 
@@ -52,7 +53,7 @@ def main() -> None:
     # 1. Arguments
     objective = OBJECTIVES[choice_ahead(sys.argv[1:], "objective", list(OBJECTIVES))]
     types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)
-    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
+    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, **DEFAULTS)
     check_arguments(model_args, data_args, training_args)
 
     # 2. Logging, threads, seed, and a folder of its own
@@ -80,9 +81,6 @@ def run(
     if plan.has_ended:
         settings.check(training_args.output_dir)
     teacher = load_teacher(data_args.teacher, training_args.device) if data_args.teacher_mode == "online" else None
-    if teacher is None:
-        with training_args.main_process_first():
-            splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device)
 
     # 4. Model and processor
     model, processor = build_model(replace(model_args, model_name_or_path=plan.start), data_args, splits)
@@ -90,7 +88,7 @@ def run(
     if plan.trains:
         note_data(model.config, data_args)
 
-    # 5. Training
+    # 5. Trainer
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)
     trainer = objective.trainer(
         model=model,
@@ -102,19 +100,29 @@ def run(
         **({} if teacher is None else {"teacher": teacher}),  # pyright: ignore[reportArgumentType]  # AMiF's alone
     )
     trainer.run_settings = settings
+    resumed = trainer.checkpoint_to_go_on_from(training_args.resume_from_checkpoint) if plan.trains else None
+
+    # 6. The teacher's embeddings of what is read, now that nothing else can stop the run
+    if teacher is None and data_args.teacher != "none":
+        read = trainer.rows_read(splits)
+        with training_args.main_process_first():
+            splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device, read=read)
+        trainer.train_dataset, trainer.eval_dataset = splits["train"] if plan.trains else None, splits.get("validation")
+
+    # 7. Training
     metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
     if plan.has_ended:
         trainer.recall_training()
         metrics = cost_in(metrics_file)
     if plan.trains:
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.train(resume_from_checkpoint=resumed)
         trainer.save_model()
         metrics["training"] = trainer.cost
         if trainer.is_world_process_zero():
             write_json(metrics_file, metrics)  # before what marks the end: a run that is killed now is only evaluated
         trainer.save_state()
 
-    # 6. Results: retrieval between images and reports that training never saw
+    # 8. Results: retrieval between images and reports that training never saw
     metrics |= evaluate(trainer, splits, data_args.dataset)
     if trainer.is_world_process_zero():
         write_json(metrics_file, metrics)
@@ -126,8 +134,8 @@ def run(
 
 def evaluate(trainer: BasePreTrainer, splits: DatasetDict, dataset: str) -> dict[str, dict[str, float]]:
     """Losses, retrieval and what the ground truth says of validation and test, by split; the recalls are printed."""
-    metrics = {}
-    for split in [name for name in ("validation", "test") if name in splits]:
+    metrics, asked = {}, {"validation": trainer.args.do_eval, "test": trainer.args.do_predict}
+    for split in [name for name, is_asked in asked.items() if is_asked and name in splits]:
         # The Trainer takes a data set of datasets, though its stub knows torch's alone.
         metrics[split] = trainer.evaluate(splits[split], metric_key_prefix=split)  # pyright: ignore[reportArgumentType]
         truth = ground_truth_metrics(trainer, splits[split])

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import datasets.config
 import pytest
 from PIL import Image
 from started_scripts import run_script
@@ -14,6 +15,7 @@ from transformers import AutoModel, AutoProcessor
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
 from amif.training.distributed import only_run_in
+from amif.training.pretraining.teacher import Teacher
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--dataset", "phantom", "--num_studies", "60", "--num_co_attention_layers", "1", "--num_train_epochs", "1"]
@@ -125,6 +127,50 @@ def test_the_second_stage_starts_from_the_first_and_keeps_its_encoders(stages):
     assert changed == {"image_projection", "text_projection", "co_attention", "matching_head"}
     processor = AutoProcessor.from_pretrained(folder / "two")
     assert processor.tokenizer.get_vocab() == AutoProcessor.from_pretrained(folder / "one").tokenizer.get_vocab()
+
+
+def embedded_by(monkeypatch, folder, *arguments):
+    """The studies that the teacher embeds in a run, which may end in an error; its own cache is empty."""
+    embedded, embed = [], Teacher.embed_texts
+    with monkeypatch.context() as patch:
+        patch.setattr(Teacher, "embed_texts", lambda self, texts: embedded.extend(texts) or embed(self, texts))
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["run_pretraining.py", *SMALL, *map(str, arguments), "--output_dir", "out"])
+        try:
+            runpy.run_path(str(ROOT / "examples" / "run_pretraining.py"), run_name="__main__")
+        except ValueError as error:
+            return len(embedded), str(error)
+    return len(embedded), ""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_teacher_embeds_what_a_run_reads_alone(stages, tmp_path, monkeypatch, workers):
+    start = ["--teacher", f"amif:{stages[0] / 'one'}", "--per_device_train_batch_size", "3"]
+    alone = ["--eval_strategy", "no", "--load_best_model_at_end", "false"]
+    alone += ["--do_eval", "false", "--do_predict", "false"]
+    steps = ["--max_steps", "2", "--gradient_accumulation_steps", "2", "--dataloader_num_workers", workers]
+    read = 3 * (2 * 2 + 1 + 2 * workers)  # batches of three: two steps of two, and what is fetched ahead
+    assert embedded_by(monkeypatch, tmp_path, *start, *alone, *steps) == (read, "")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics.keys() == {"training"}
+    if workers == 0:
+        shutil.rmtree(tmp_path / "out")
+        evaluated = embedded_by(monkeypatch, tmp_path, *start, *steps, "--max_eval_samples", "5")
+        assert evaluated == (10, ""), "those of training are kept"
+
+
+def test_nothing_is_embedded_before_all_else_is_known_to_be_good(stages, tmp_path, monkeypatch):
+    start = ["--teacher", f"amif:{stages[0] / 'one'}"]
+    embedded, error = embedded_by(monkeypatch, tmp_path, *start, "--hidden_size", "130")
+    assert embedded == 0
+    assert "130" in error
+    shutil.copytree(stages[0] / "one", tmp_path / "out", dirs_exist_ok=True)
+    (tmp_path / "out" / "trainer_state.json").unlink()
+    resumed = [*start, "--learning_rate", "3e-3", "--resume_from_checkpoint"]
+    embedded, error = embedded_by(monkeypatch, tmp_path, *resumed)
+    assert embedded == 0
+    assert "--learning_rate is 0.003 here" in error
 
 
 def test_answering_is_fine_tuned_from_either_stage(stages):

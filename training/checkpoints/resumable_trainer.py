@@ -166,11 +166,7 @@ class ResumableTrainer(Trainer):
                 or gradient norm is not finite, naming the step; see `FiniteSteps`.
             MemoryError: If memory runs out in a step; the one before it is saved.
         """
-        checkpoint = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
-        began = resumes_newest(resume_from_checkpoint) and (Path(self.args.output_dir) / RUN_SETTINGS_NAME).is_file()
-        if self.run_settings is not None and (began or checkpoint is not None):
-            # Of a run that has left no checkpoint, too: it may have ended, and would be written over.
-            self.run_settings.check(checkpoint or self.args.output_dir)
+        checkpoint = self.checkpoint_to_go_on_from(resume_from_checkpoint)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # It says that training has ended; see `training_has_ended`.
@@ -186,6 +182,19 @@ class ResumableTrainer(Trainer):
         self._finite_steps.check()
         self.state.log_history.append(self.parameter_facts)
         return output
+
+    def checkpoint_to_go_on_from(self, resume_from_checkpoint: str | bool | None) -> str | None:
+        """The checkpoint that `train` would go on from, of the same settings; None where it begins anew.
+
+        Args:
+            resume_from_checkpoint: As for `train`, and with its errors.
+        """
+        checkpoint = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
+        began = resumes_newest(resume_from_checkpoint) and (Path(self.args.output_dir) / RUN_SETTINGS_NAME).is_file()
+        if self.run_settings is not None and (began or checkpoint is not None):
+            # Of a run that has left no checkpoint, too: it may have ended, and would be written over.
+            self.run_settings.check(checkpoint or self.args.output_dir)
+        return checkpoint
 
     def prepare_model(self, model: PreTrainedModel) -> None:
         """What a subclass does to each model that it is to train: the one given, or all that `model_init` makes."""

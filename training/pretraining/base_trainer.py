@@ -2,15 +2,17 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, Protocol, cast
 
 import PIL.Image
 import torch
-from datasets import Dataset, IterableDataset
-from torch.utils.data import DataLoader
+from accelerate.data_loader import SeedableRandomSampler, get_sampler
+from datasets import Dataset, DatasetDict, IterableDataset
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import (
     EvalPrediction,
     PreTrainedModel,
@@ -145,6 +147,35 @@ class BasePreTrainer(ResumableTrainer):
         flops = self._step_flops.first_step
         batches = args.gradient_accumulation_steps * args.world_size
         return training_cost(self.state, self._cpu_seconds, studies, None if flops is None else flops * batches)
+
+    def rows_read(self, splits: DatasetDict) -> dict[str, Sequence[int]]:
+        """Which rows of which splits a run reads, for a teacher that shall embed no others.
+
+        Those of training are, where it ends within its first epoch, the first ones of the sampler's order, with what
+        the data loader fetches ahead; validation is read with `do_eval`, which every `eval_strategy` but "no" implies,
+        and test with `do_predict`.
+
+        Args:
+            splits: Of them the trainer has "train" as its `train_dataset`, if it trains.
+
+        Returns:
+            The places of the rows, in rising order, by split.
+        """
+        asked = {"train": self.train_dataset is not None, "validation": self.args.do_eval, "test": self.args.do_predict}
+        read: dict[str, Sequence[int]] = {
+            name: range(len(splits[name])) for name, is_asked in asked.items() if is_asked and name in splits
+        }
+        if "train" not in read:
+            return read
+        loader = self.get_train_dataloader()
+        _, steps_an_epoch, *_, steps = self.set_initial_training_values(self.args, loader)
+        # An order that is drawn from torch's common random state is not known before.
+        order = get_sampler(loader)
+        if steps < steps_an_epoch and isinstance(order, SeedableRandomSampler | SequentialSampler):
+            ahead = 1 + loader.num_workers * (loader.prefetch_factor or 0)
+            batches = (steps * self.args.gradient_accumulation_steps + ahead) * self.args.world_size
+            read["train"] = sorted(islice(order, batches * self.args.train_batch_size))
+        return read
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """As `ResumableTrainer.train`."""

@@ -29,6 +29,9 @@ SPECS = "none, amif:PATH, hf:NAME, open_clip:NAME or column:NAME"
 
 IMAGE_COLUMN, TEXT_COLUMN = "teacher_image_embeds", "teacher_text_embeds"
 
+# Studies whose embeddings are kept in one file: minutes of work, which an interruption can cost.
+ROWS_A_PART = 2_048
+
 
 class Teacher:
     """A model that embeds images and texts in one space: frozen, in evaluation mode, part of no checkpoint.
@@ -115,12 +118,13 @@ def add_teacher_embeddings(
     device: str | torch.device = "cpu",
     batch_size: int = 32,
     cache_dir: str | os.PathLike[str] | None = None,
+    read: Mapping[str, Sequence[int]] | None = None,
 ) -> DatasetDict:
     """Image-report pairs with the columns that soft labels are made of: the teacher's embeddings, computed once.
 
-    They are kept in the data sets' cache under a hash of teacher, images and texts, and one of their own, by which a
-    damaged file is found and computed anew; an interruption leaves no half of one. On several processes, call it
-    within `training_args.main_process_first()`.
+    They are kept in the data sets' cache in parts of `ROWS_A_PART` studies, each under a hash of teacher, images and
+    texts, and one of its own, by which a damaged file is found and computed anew. After an interruption the parts that
+    were whole are not computed again. On several processes, call it within `training_args.main_process_first()`.
 
     Args:
         splits: Rows with images and text.
@@ -129,6 +133,8 @@ def add_teacher_embeddings(
         device: Where the teacher runs.
         batch_size: Studies a step.
         cache_dir: Where embeddings are kept; None takes a folder in datasets' cache.
+        read: The splits that are embedded, and the places of their rows that are, in rising order; the other rows get
+            None, the other splits no columns. None embeds all.
 
     Returns:
         The rows with `teacher_image_embeds`, a list of d values for each image, and `teacher_text_embeds`, d values.
@@ -145,19 +151,23 @@ def add_teacher_embeddings(
         return DatasetDict({str(name): _rename_columns(str(name), split, spec) for name, split in splits.items()})
     teacher = load_teacher(spec, device)
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "amif_teacher")
-    fingerprint = teacher.fingerprint()
-    embedded = {}
+    fingerprint, embedded = teacher.fingerprint(), {}
     for name, split in splits.items():
-        key = hashlib.sha256(f"{fingerprint}{_fingerprint_of_rows(split)}".encode()).hexdigest()[:32]
+        places = range(len(split)) if read is None else read.get(str(name), ())
+        if not places:
+            continue
+        logger.info(f"The teacher embeds {len(places)} of {len(split)} studies of {name}.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            embedded[name] = _read_cache(split, folder, key) or _embed_rows(split, teacher, batch_size, folder, key)
+            embedded[name] = _embed_rows(split, places, teacher, batch_size, folder, fingerprint)
+        except FileNotFoundError:  # of an image
+            raise
         except OSError as error:
             raise OSError(
                 f"the teacher's embeddings cannot be kept in {folder} ({error.strerror or error}): make room there, or "
                 "name another folder in the environment variable HF_DATASETS_CACHE."
             ) from None
-    return DatasetDict(embedded)
+    return DatasetDict(splits | embedded)
 
 
 def _rename_columns(name: str, split: Dataset, spec: str) -> Dataset:
@@ -174,38 +184,61 @@ def _rename_columns(name: str, split: Dataset, spec: str) -> Dataset:
     return split.rename_columns({old: new for old, new in names.items() if old != new})
 
 
-def _read_cache(split: Dataset, folder: Path, key: str) -> Dataset | None:
-    """The rows with the embeddings that are kept under `key`; None where there are none, or no whole ones."""
+def _embed_rows(
+    split: Dataset, places: Sequence[int], teacher: Teacher, batch_size: int, folder: Path, fingerprint: str
+) -> Dataset:
+    """A split with the teacher's embeddings of its rows at `places`, and None in the others."""
+    parts = []
+    for start in range(0, len(places), ROWS_A_PART):
+        places_of_part = places[start : start + ROWS_A_PART]
+        part = split.select(places_of_part)
+        key = hashlib.sha256(f"{fingerprint}{_fingerprint_of_rows(part)}".encode()).hexdigest()[:32]
+        if (kept := _read_cache(folder, key)) is None:
+            kept = _embed_part(part, places_of_part, teacher, batch_size, folder, key)
+        parts.append(kept)
+    embeds = concatenate_datasets(parts)
+    if len(places) < len(split):
+        nothing = Dataset.from_dict({name: [None] for name in embeds.column_names}, features=embeds.features)
+        place_of = {row: place for place, row in enumerate(places)}
+        rows = [place_of.get(row, len(places)) for row in range(len(split))]
+        embeds = concatenate_datasets([embeds, nothing]).select(rows)
+    return concatenate_datasets([split, embeds], axis=1)
+
+
+def _read_cache(folder: Path, key: str) -> Dataset | None:
+    """The embeddings that are kept under `key`; None where there are none, or no whole ones."""
     for file in folder.glob(f"{key}-*.arrow"):
         if file.stem == f"{key}-{_sha256(file)}":
-            return concatenate_datasets([split, Dataset.from_file(str(file))], axis=1)
+            return Dataset.from_file(str(file))
         logger.warning(f"{file}, which keeps the teacher's embeddings, is damaged: they are computed anew.")
         file.unlink(missing_ok=True)
     return None
 
 
-def _embed_rows(split: Dataset, teacher: Teacher, batch_size: int, folder: Path, key: str) -> Dataset:
-    """The rows with the teacher's embeddings, which are kept for `_read_cache` once they are whole."""
+def _embed_part(
+    part: Dataset, places: Sequence[int], teacher: Teacher, batch_size: int, folder: Path, key: str
+) -> Dataset:
+    """The teacher's embeddings of the rows of a part, which are kept for `_read_cache` once they are whole."""
     vector = datasets.List(Value("float32"))
     with tempfile.TemporaryDirectory(prefix=f"{key}-", dir=folder) as partial:
         file = Path(partial) / "embeddings.arrow"
-        embeds = split.with_format("arrow").map(
-            lambda batch, rows: _embed_batch(batch.to_pydict(), rows, teacher),
+        embeds = part.with_format("arrow").map(
+            lambda batch, rows: _embed_batch(batch.to_pydict(), [places[row] for row in rows], teacher),
             with_indices=True,
             batched=True,
             batch_size=batch_size,
-            remove_columns=split.column_names,
+            remove_columns=part.column_names,
             features=Features({IMAGE_COLUMN: datasets.List(vector), TEXT_COLUMN: vector}),
             cache_file_name=str(file),
             new_fingerprint=key,
-            desc="Embedding by the teacher",
+            desc=f"Embedding by the teacher from row {places[0]}",
         )
-        whole = concatenate_datasets([split, embeds.with_format(None)], axis=1)
-        check_teacher_vectors(whole, IMAGE_COLUMN, TEXT_COLUMN, "embeddings of the teacher")
+        whole = concatenate_datasets([part, embeds.with_format(None)], axis=1)
+        check_teacher_vectors(whole, IMAGE_COLUMN, TEXT_COLUMN, f"embeddings of the teacher from row {places[0]}")
         del whole, embeds  # of a file that is open some systems refuse to change the name
         kept = folder / f"{key}-{_sha256(file)}.arrow"
         os.replace(file, kept)
-    return concatenate_datasets([split, Dataset.from_file(str(kept))], axis=1)
+    return Dataset.from_file(str(kept))
 
 
 def _sha256(file: Path) -> str:

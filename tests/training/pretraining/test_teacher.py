@@ -174,6 +174,53 @@ def test_a_second_run_reads_the_cache_and_a_changed_image_does_not(clip_folder, 
     assert changed["teacher_image_embeds"][0] != first["teacher_image_embeds"][0]
 
 
+def test_rows_that_are_not_read_are_not_embedded(clip_folder, tmp_path, monkeypatch):
+    spec, embedded = f"hf:{clip_folder}", []
+    embed = Teacher.embed_texts
+    monkeypatch.setattr(Teacher, "embed_texts", lambda self, texts: embedded.extend(texts) or embed(self, texts))
+    splits = DatasetDict(pairs() | {"validation": pairs()["train"], "test": pairs()["train"]})
+    read = {"train": [0, 2], "validation": range(3)}
+    some = add_teacher_embeddings(splits, spec, cache_dir=tmp_path, read=read)
+    assert embedded == [TEXTS[0], TEXTS[2], *TEXTS]
+    assert some["test"].column_names == splits["test"].column_names
+    whole = some["validation"]
+    for column in ("teacher_image_embeds", "teacher_text_embeds"):
+        assert some["train"][column][1] is None
+        for row in (0, 2):
+            torch.testing.assert_close(torch.tensor(some["train"][column][row]), torch.tensor(whole[column][row]))
+    assert some["train"]["study_id"] == ["a", "b", "c"]
+
+
+def test_an_interruption_costs_the_part_that_it_meets_alone(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_module, "ROWS_A_PART", 2)
+    embed, embedded = Teacher.embed_texts, []
+
+    def interrupted(self, texts):
+        embedded.extend(texts)
+        if TEXTS[2] in texts:
+            raise KeyboardInterrupt
+        return embed(self, texts)
+
+    monkeypatch.setattr(Teacher, "embed_texts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)
+    assert embedded == TEXTS
+    embedded.clear()
+    monkeypatch.setattr(Teacher, "embed_texts", lambda self, texts: embedded.extend(texts) or embed(self, texts))
+    rows = add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)["train"]
+    assert embedded == TEXTS[2:]
+    expected = load_teacher(f"hf:{clip_folder}").embed_texts(TEXTS)
+    torch.testing.assert_close(torch.tensor(rows["teacher_text_embeds"][:]), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_bad_image_of_a_later_part_is_named_by_its_row(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_module, "ROWS_A_PART", 2)
+    monkeypatch.setattr(teacher_module, "_fingerprint_of_rows", lambda part: str(part["study_id"][:]))
+    images = [[image_of(0)], [image_of(1)], [str(tmp_path / "gone.png")]]
+    with pytest.raises(ValueError, match=r"row 2 .*gone\.png is not there"):
+        add_teacher_embeddings(pairs(images), f"hf:{clip_folder}", cache_dir=tmp_path)
+
+
 def damaged_caches():
     """What happens to a file of embeddings, by name."""
     return {
