@@ -44,6 +44,7 @@ SOURCES = {
     "roco": _Source("the figures have the licences of their articles"),
     "rocov2": _Source("the figures are CC BY or CC BY-NC, each as its article: weights not for commercial use"),
     "medicat": _Source("the figures have the licences of their articles"),
+    "iu_xray": _Source("CC-BY-NC-ND-4.0: check whether weights may be shared, and not for commercial use"),
 }
 
 

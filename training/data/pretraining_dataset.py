@@ -9,6 +9,7 @@ from typing import Any
 from datasets import DatasetDict, IterableDatasetDict
 
 from .phantom.datasets import load_phantom_pretraining
+from .readers.iu_xray import load_iu_xray
 from .readers.medicat import load_medicat
 from .readers.mimic_cxr import load_mimic_cxr
 from .readers.own_pairs import load_own_pairs
@@ -24,6 +25,7 @@ PAIR_READERS: dict[str, Callable[..., DatasetDict]] = {
     "roco": load_roco,
     "rocov2": load_rocov2,
     "medicat": load_medicat,
+    "iu_xray": load_iu_xray,
     "vqa_pairs": load_vqa_pairs,
 }
 PAIR_VALIDATION_FRACTION = 0.05
@@ -42,10 +44,10 @@ def load_pretraining_dataset(
     Texts are as the source writes them; the collator normalises them. Readers add columns of their own.
 
     Args:
-        name_or_path: "phantom" (generated), "mimic_cxr", "roco", "rocov2", "medicat", "vqa_pairs" (made from the
-            training questions of a VQA set), or one's own: a Hub id, a CSV, JSON, JSON Lines or Parquet file, or a
-            folder.
-        data_dir: The local copy, for the readers that need one.
+        name_or_path: "phantom" (generated), "mimic_cxr", "roco", "rocov2", "medicat", "iu_xray", "vqa_pairs" (made
+            from the training questions of a VQA set), or one's own: a Hub id, a CSV, JSON, JSON Lines or Parquet file,
+            or a folder.
+        data_dir: The local copy, for the readers that need one; of roco and rocov2 also the Hub id of a mirror.
         strict: Raise where the rows are not as many as published or an image is missing; otherwise the difference is
             logged and what cannot be used is left out.
         **column_names: `image_column`, `text_column`, `study_column` and `streaming` for one's own data; for the named

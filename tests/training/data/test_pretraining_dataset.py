@@ -25,11 +25,11 @@ def test_phantom_keeps_test_studies_out_of_training():
 
 @pytest.mark.parametrize("name", ["mimic", "nowhere.csv", "data/nowhere.csv", "/no/such/folder"])
 def test_unknown_names_list_the_readers(name):
-    with pytest.raises(ValueError, match=r"phantom, mimic_cxr, roco, rocov2, medicat, vqa_pairs\. For your own data"):
+    with pytest.raises(ValueError, match=r"mimic_cxr, roco, rocov2, medicat, iu_xray, vqa_pairs\. For your own data"):
         load_pretraining_dataset(name)
 
 
-@pytest.mark.parametrize("name", ["mimic_cxr", "roco", "rocov2", "medicat"])
+@pytest.mark.parametrize("name", ["mimic_cxr", "roco", "rocov2", "medicat", "iu_xray"])
 def test_readers_ask_for_their_folder(name):
     with pytest.raises(ValueError, match=f"{name} is read from a local copy: give data_dir"):
         load_pretraining_dataset(name)

@@ -3,16 +3,17 @@
 import csv
 import gzip
 import os
-import re
 import zipfile
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 from datasets import DatasetDict, List, Value
+from transformers.utils import logging
 
 from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import as_text
+from .mimic_cxr_sections import findings_and_impression, unnamed_findings
 from .table_files import find_first, require_folder
 
 CONTENTS = "files/, mimic-cxr-2.0.0-split.csv(.gz), mimic-cxr-2.0.0-metadata.csv(.gz) and the reports"
@@ -25,12 +26,7 @@ REPORT_PLACES = (".", "reports", "mimic-cxr-reports", "mimic-cxr-reports.zip")
 
 EXTRA_FEATURES = {"view_positions": List(Value("string")), "subject_id": Value("string")}
 
-# A section runs to the next of these headings. Others, as "PA AND LATERAL VIEWS:", stand inside of one.
-_HEADING = re.compile(
-    r"^[ \t]*([A-Z /&]*(?:FINDINGS?|IMPRESSIONS?|EXAM|INDICATIONS?|HISTORY|INFORMATION|STUDY|PROCEDURE|TECHNIQUE"
-    r"|COMPARISONS?|WET READ|ADDENDUM|NOTIFICATION|RECOMMENDATIONS?|REASON FOR [A-Z ]+)[A-Z /&()]*):",
-    re.MULTILINE,
-)
+logger = logging.get_logger(__name__)
 
 
 def load_mimic_cxr(
@@ -43,44 +39,53 @@ def load_mimic_cxr(
     Images lie at `files/p10/p10000032/s50414267/<dicom_id>.jpg`. Reports, which come with MIMIC-CXR and not with the
     JPG release, lie at `files/p10/p10000032/s50414267.txt` in the same folder, in `reports/`, in `mimic-cxr-reports/`
     or in the official `mimic-cxr-reports.zip`, or below `reports_dir`. `text` is the report's findings and impression;
-    a study whose report has neither is left out. `images` are all of the study's, in the order of the split file;
-    `view_positions` has the metadata's ViewPosition for each ("PA", "AP", "LATERAL", "LL", ... or None); `subject_id`
-    is the patient's. Splits are the split file's, by patient.
+    of a report without such headings it is `unnamed_findings`, and a study whose report has nothing of it is left out.
+    `images` are all of the study's, in the order of the split file; `view_positions` has the metadata's ViewPosition
+    for each ("PA", "AP", "LATERAL", "LL", ... or None); `subject_id` is the patient's. Splits are the split file's, by
+    patient.
 
     Raises:
-        FileNotFoundError: If a table or the reports are missing, or no study is usable.
+        FileNotFoundError: If a table or the reports are missing, no study is usable, or the images are those of the
+            DICOM release.
         ValueError: If `data_dir` is None, or if `strict` and the studies are not as many as published, or an image
             is missing.
     """
     folder = require_folder(data_dir, "mimic_cxr", CONTENTS)
+    listed = _list_studies(folder)
     positions = {row["dicom_id"]: as_text(row["ViewPosition"]) for row in _read_table(folder, "metadata")}
     reports = _find_reports(folder, reports_dir)
-    listed = _list_studies(folder)
+    unnamed = 0
     for study in chain.from_iterable(listed.values()):
         study["view_positions"] = [positions.get(image.stem) for image in study["images"]]
         name = study["images"][0].parent.relative_to(folder).as_posix() + ".txt"
         report = next((place / name for place in reports if (place / name).is_file()), None)
-        study["text"] = None if report is None else findings_and_impression(report.read_text(encoding="utf-8"))
+        if report is not None:
+            written = report.read_text(encoding="utf-8")
+            study["text"] = findings_and_impression(written)
+            if study["text"] is None:
+                study["text"] = unnamed_findings(written)
+                unnamed += study["text"] is not None
+    if unnamed:
+        logger.warning(
+            f"mimic_cxr: {unnamed} reports have neither FINDINGS nor IMPRESSION; their last paragraph, or the section "
+            "that the data set's maintainers take, is their text."
+        )
     return build_splits("mimic_cxr", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 
 
-def findings_and_impression(report: str) -> str | None:
-    """The findings and the impression of a report, in its order and on one line; None where it has neither."""
-    headings = list(_HEADING.finditer(report))
-    ends = [*(heading.start() for heading in headings), len(report)][1:]
-    parts = [
-        report[heading.end() : end]
-        for heading, end in zip(headings, ends, strict=True)
-        if "FINDING" in heading[1] or "IMPRESSION" in heading[1]
-    ]
-    return as_text(" ".join(" ".join(parts).split()))
-
-
 def _list_studies(folder: Path) -> dict[str, list[PretrainingRow]]:
+    first = next(folder.glob("files/p*/p*/s*/"), None)
+    suffixes = set() if first is None else {file.suffix for file in first.iterdir()}
+    if ".dcm" in suffixes and ".jpg" not in suffixes:
+        raise FileNotFoundError(
+            f"mimic_cxr: {first} holds DICOM files, as MIMIC-CXR's own release does, and images are read from "
+            "MIMIC-CXR-JPG: put its files/ and its tables there, or save each <dicom_id>.dcm as <dicom_id>.jpg "
+            "beside it with amif.processing_amif.read_dicom."
+        )
     studies: dict[str, dict[str, PretrainingRow]] = {split: {} for split in SPLITS.values()}
     for row in _read_table(folder, "split"):
         subject, study_id = row["subject_id"], row["study_id"]
-        new: PretrainingRow = {"images": [], "study_id": study_id, "subject_id": subject}
+        new: PretrainingRow = {"images": [], "text": None, "study_id": study_id, "subject_id": subject}
         study = studies[SPLITS[row["split"]]].setdefault(study_id, new)
         place = folder / "files" / f"p{subject[:2]}" / f"p{subject}" / f"s{study_id}"
         study["images"].append(place / f"{row['dicom_id']}.jpg")

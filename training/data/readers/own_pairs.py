@@ -26,7 +26,7 @@ from ..pretraining_schema import (
     keep_usable,
     report_left_out,
 )
-from ..schema import as_cell, as_image_name, as_text
+from ..schema import as_cell, as_image_name, as_text, compare_counts
 from ..shown_values import shown
 from .table_files import (
     SPLIT_NAMES,
@@ -102,6 +102,32 @@ def load_own_pairs(
     if not streaming:
         return usable
     return IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in usable.items()})
+
+
+def load_mirror(
+    reader: str,
+    data_dir: str | os.PathLike[str] | None,
+    mirrors: Mapping[str, Mapping[str, int]],
+    strict: bool,
+) -> DatasetDict | None:
+    """A data set of captioned images as the Hub's mirrors hold it: Parquet of image, image_id, caption and more.
+
+    Args:
+        reader: Its name, for messages.
+        data_dir: A mirror's Hub id, or a folder with its Parquet files, itself or in its `data/`.
+        mirrors: By Hub id the rows of each split.
+        strict: Raise where the rows are not as many as in any mirror; otherwise the difference is logged.
+
+    Returns:
+        The splits; None where `data_dir` is no mirror.
+    """
+    name = str(data_dir)
+    if data_dir is None or not (name in mirrors or any(any(Path(name, at).glob("*.parquet")) for at in (".", "data"))):
+        return None
+    splits = cast(DatasetDict, load_own_pairs(name, text_column="caption", study_column="image_id"))  # it is no stream
+    meant = [name] if name in mirrors else sorted(mirrors, key=lambda mirror: mirrors[mirror] != splits.num_rows)
+    compare_counts(f"{reader} (the mirror {meant[0]})", splits.num_rows, mirrors[meant[0]], strict)
+    return splits
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 import csv
 import os
 from pathlib import Path
-from typing import cast
 
 from datasets import DatasetDict, List, Value
 
 from ..pretraining_schema import PretrainingRow, build_splits
-from ..schema import compare_counts
-from .own_pairs import load_own_pairs
+from .own_pairs import load_mirror
 from .table_files import find_first, require_folder
 
 # What the files call the splits.
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 
 PUBLISHED_ROWS = {"train": 59958, "validation": 9904, "test": 9927}
+
+MIRROR_ROWS = {"eltorio/ROCOv2-radiology": {"train": 59962, "validation": 9904, "test": 9927}}
 
 EXTRA_FEATURES = {"concepts": List(Value("string"))}
 
@@ -25,7 +25,7 @@ def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = F
 
     - The release: `train_captions.csv` (ID, Caption), `train_concepts.csv` (ID, CUIs separated by ";") and the images
       in `train_images/` or `train/`, and likewise for "valid" and "test".
-    - The Hub mirror `eltorio/ROCOv2-radiology` as a folder of Parquet files.
+    - The Hub mirror `eltorio/ROCOv2-radiology`, by this id or as a folder of Parquet files.
 
     `study_id` is the image's id; `concepts` are the UMLS concept identifiers.
 
@@ -34,12 +34,9 @@ def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = F
         ValueError: If `data_dir` is None, or if `strict` and the captions are not as many as published, or an image
             is missing.
     """
+    if (mirror := load_mirror("rocov2", data_dir, MIRROR_ROWS, strict)) is not None:
+        return mirror.rename_column("cui", "concepts")
     folder = require_folder(data_dir, "rocov2", "train_captions.csv, train_concepts.csv, train_images/ and so on")
-    if not (folder / "train_captions.csv").exists() and any(folder.rglob("*.parquet")):
-        pairs = load_own_pairs(folder, text_column="caption", study_column="image_id")
-        splits = cast(DatasetDict, pairs).rename_column("cui", "concepts")  # it is no stream
-        compare_counts("rocov2", splits.num_rows, PUBLISHED_ROWS, strict)
-        return splits
     listed = {split: _read_split(folder, name) for split, name in SPLITS.items()}
     return build_splits("rocov2", listed, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 

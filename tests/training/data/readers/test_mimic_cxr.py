@@ -6,7 +6,8 @@ import pytest
 from PIL import Image as Images
 
 from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
-from amif.training.data.readers.mimic_cxr import findings_and_impression, load_mimic_cxr
+from amif.training.data.readers import mimic_cxr
+from amif.training.data.readers.mimic_cxr import load_mimic_cxr
 from amif.training.processors import small_processor
 
 REPORT = """                                 FINAL REPORT
@@ -110,19 +111,27 @@ def test_reports_may_lie_apart(folder, where, tmp_path_factory):
     assert found["train"]["text"][:] == expected
 
 
-@pytest.mark.parametrize(
-    ("report", "expected"),
-    [
-        ("FINDINGS:  Clear.\n\n IMPRESSION:  Normal.\n\n RECOMMENDATION(S):  None.", "Clear. Normal."),
-        ("INDICATION: findings: cough\n FINDINGS AND IMPRESSION:\n Clear\n lungs.", "Clear lungs."),
-        ("IMPRESSION: 1. A.\n 2. B.\n NOTIFICATION: called.\n", "1. A. 2. B."),
-        ("FINAL REPORT\n CHEST RADIOGRAPH:\n Clear.", None),
-        ("FINDINGS:\n\n IMPRESSION:  \n", None),
-        ("CLINICAL HISTORY: mass\nFINDING: mass\nTECHNIQUE: ap\n", "mass"),
-    ],
-)
-def test_sections(report, expected):
-    assert findings_and_impression(report) == expected
+@pytest.fixture
+def warnings(monkeypatch):
+    said = []
+    monkeypatch.setattr(mimic_cxr.logger, "warning", said.append)
+    return said
+
+
+def test_reports_without_headings_are_used_and_counted(folder, warnings):
+    text = " WET READ: seen.\n \n Heart size is normal.\n Clear lungs.\n"
+    (folder / f"{place_of('12000002', NO_SECTION)}.txt").write_text(text)
+    train = load_mimic_cxr(folder)["train"]
+    assert train["text"][-1] == "Heart size is normal. Clear lungs."
+    assert [said.split(";")[0] for said in warnings] == ["mimic_cxr: 1 reports have neither FINDINGS nor IMPRESSION"]
+
+
+def test_dicom_release_is_named_with_the_cure(folder):
+    for image in folder.rglob("*.jpg"):
+        image.rename(image.with_suffix(".dcm"))
+    (folder / "mimic-cxr-2.0.0-split.csv.gz").unlink()  # which it has not
+    with pytest.raises(FileNotFoundError, match=r"/s\d+ holds DICOM files.* MIMIC-CXR-JPG: .*read_dicom"):
+        load_mimic_cxr(folder)
 
 
 def test_errors(folder):
