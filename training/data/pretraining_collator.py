@@ -13,6 +13,7 @@ from transformers import BatchEncoding, PreTrainedModel
 from ...processing_amif import AmifProcessor, normalize_report
 from ...processing_amif.processing_amif import MAX_REPORT_LENGTH
 from .images import decode_image
+from .phantom import VISIBLE
 from .pretraining_rows import PretrainingItem, stable_id
 from .shown_values import shown
 
@@ -62,6 +63,8 @@ class AmifPreTrainingCollator:
             and `attention_mask` (B, L) of the reports; int64 (B,) `row` and
             `text_group` (equal for two rows of this batch of the same study or with the same normalised report, which
             must not be each other's hard negatives; between batches, equal for equal reports whose studies stand once).
+            Where the rows say what can be seen, as phantom's do: int64 (B,) `visible_group`, equal for two rows of
+            which the same can be seen, whatever their wording.
             With a teacher, or where the rows hold `teacher_image_embeds` (d values a study, which stand for each of its
             views, or d for each image): (2B, d) in the order of `pixel_values`; the same with `teacher_text_embeds`:
             (B, d); both float32.
@@ -89,6 +92,8 @@ class AmifPreTrainingCollator:
         except ValueError as error:
             wordless = [_name_of(row) for row in rows if not normalize_report(row["text"] or "")]
             raise ValueError(f"{next(iter(wordless), 'reports')}: {error}.") from None
+        known = [row for row in rows if row.keys() >= {*VISIBLE}]
+        visible = [stable_id(repr([row.get(name) for name in VISIBLE])) for row in known]
         return {
             # The processor encodes an object once, also where it is both views of a study.
             "pixel_values": encoded["pixel_values"][encoded["image_index"]],
@@ -97,6 +102,7 @@ class AmifPreTrainingCollator:
             "row": torch.tensor([row["row"] for row in rows]),
             "text_group": torch.tensor(report_groups(rows)),
             **({"continued": _continued(reports)} if self.word_pieces else {}),
+            **({"visible_group": torch.tensor(visible)} if visible else {}),
             **(_teacher_embeds(rows, pairs) if self.teacher is None else _ask_teacher(self.teacher, images, rows)),
         }
 

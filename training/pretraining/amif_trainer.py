@@ -175,6 +175,9 @@ class AmifPreTrainer(BasePreTrainer):
             loss = loss + (self.args.global_weight or 0.0) * global_loss(terms)
         if hard_negatives is not None:
             terms |= self._local_terms(output, hard_negatives)
+            if (seen := inputs.get("visible_group")) is not None:
+                false = seen[hard_negatives] == seen.unsqueeze(1)
+                self._keep({"false_negatives": false[hard_negatives >= 0].float().mean()})
             matching = sum(terms[f"matching_{kind}"] for kind in self._matching_kinds)
             local = terms.get("transport_contrast", terms["transport"])
             loss = loss + self.args.local_weight * local + self.args.hard_negative_weight * matching
@@ -217,18 +220,19 @@ class AmifPreTrainer(BasePreTrainer):
         """Hard negatives of the studies of this process's batch, among themselves (equation 11).
 
         Over the first `hard_negative_warmup` of the steps they are drawn from a mixture of all others alike and the
-        labels, whose share grows from 0 to 1; in evaluation from the labels. Studies of one report are no negatives of
-        each other. A softmax over a part of a batch is the softmax over the whole, rescaled: drawing among local
-        studies needs no other process.
+        labels, whose share grows from 0 to 1; in evaluation from the labels. Studies of one report, or of reports that
+        are the same as far as the model reads them, are no negatives of each other. A softmax over a part of a batch
+        is the softmax over the whole, rescaled: drawing among local studies needs no other process.
 
         Args:
-            inputs: The batch, with `text_group`.
+            inputs: The batch, with `text_group` and `input_ids`.
             teacher: Of `teacher_similarities`; None makes all negatives alike.
 
         Returns:
             (B, K) places in this process's batch, one for each of K kinds, -1 where nothing can be drawn.
         """
         same = inputs["text_group"].unsqueeze(1) == inputs["text_group"]
+        same |= (inputs["input_ids"].unsqueeze(1) == inputs["input_ids"]).all(dim=-1)
         weights = torch.ones(3, *same.shape, device=same.device)
         if teacher is not None:
             first = self.args.process_index * len(same)
@@ -281,8 +285,10 @@ class AmifPreTrainer(BasePreTrainer):
         matches = list(zip(self._matching_kinds, matching_logits, labels, strict=True))
         terms |= {f"matching_{kind}": matching_loss(logits, label) for kind, logits, label in matches}
         if self._reports_health():
-            accuracies = {kind: matching_accuracy(logits, label) for kind, logits, label in matches}
-            self._keep({f"matching_accuracy_{kind}": accuracy for kind, accuracy in accuracies.items()})
+            for kind, logits, label in matches:
+                # A report's positive is the report itself: whoever tests for equality has 1 there.
+                name = "equality_accuracy" if kind == "text_text" else "matching_accuracy"
+                self._keep({f"{name}_{kind}": matching_accuracy(logits, label)})
             self._keep({"plan_entropy": plan_entropy(plan), "skipped_negatives": (hard_negatives < 0).float().mean()})
             self._keep({"token_cosine_image": mean_token_cosine(image, masks[0])})
             self._keep({"token_cosine_text": mean_token_cosine(text, masks[1])})

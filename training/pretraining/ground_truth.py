@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ...modeling_amif.aga_amif import fixed_threshold
 from ...processing_amif import AmifProcessor
-from ..data.phantom import FINDING_NAMES
+from ..data.phantom import FINDING_NAMES, VISIBLE
 from ..data.pretraining_rows import PretrainingRows
 from ..evaluation.localization import (
     Localization,
@@ -31,8 +31,6 @@ from .base_trainer import BasePreTrainer
 from .embeddings import embed_pairs
 
 Study = Mapping[str, Any]
-
-VISIBLE = ("modality", "plane", "organ", "finding", "side", "size")
 
 
 def has_ground_truth(studies: Dataset) -> bool:

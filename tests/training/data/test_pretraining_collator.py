@@ -54,6 +54,14 @@ def test_equals_processing_each_study_alone(studies, processor):
     assert {batch[name].dtype for name in ("row", "text_group", "input_ids")} == {torch.long}
 
 
+def test_studies_of_which_the_same_is_seen_are_told_by_the_ground_truth_alone(processor):
+    seen = {"modality": "ct", "plane": "axial", "organ": "chest", "finding": None, "side": None, "size": None}
+    rows = [study(0, **seen), study(1, "no finding", **seen), study(2, **seen | {"finding": "mass"})]
+    groups = AmifPreTrainingCollator(processor)(rows)["visible_group"].tolist()
+    assert groups[0] == groups[1] != groups[2]
+    assert "visible_group" not in AmifPreTrainingCollator(processor)([study(0)])
+
+
 def test_a_study_of_one_image_without_augmentation_has_equal_views(processor):
     pixels = AmifPreTrainingCollator(processor)([study(0), study(1)])["pixel_values"]
     assert torch.equal(pixels[:2], pixels[2:])

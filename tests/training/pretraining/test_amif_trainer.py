@@ -208,7 +208,7 @@ def test_negatives_go_from_all_alike_to_the_labels(tmp_path, step, share):
     similarity = torch.tensor([0.3, 2.0, 1.0, 0.0, 5.0]).expand(5, 5)
     teacher = {name: similarity.unsqueeze(0) for name in ("i2t", "i2i", "t2t")}
     torch.manual_seed(0)
-    groups = {"text_group": torch.tensor([0, 1, 2, 3, 0])}
+    groups = {"text_group": torch.tensor([0, 1, 2, 3, 0]), "input_ids": torch.arange(5).unsqueeze(1)}
     drawn_here = torch.stack([run.draw_hard_negatives(groups, teacher)[0] for _ in range(4000)])
     frequencies = torch.bincount(drawn_here.flatten(), minlength=5) / drawn_here.numel()
     odds = [math.exp(value) for value in (2.0, 1.0, 0.0)]
@@ -271,7 +271,8 @@ def test_negatives_of_a_process_are_drawn_by_its_own_part_of_the_teachers_simila
     similarity = torch.eye(4).roll(1, dims=1)  # to study i the next one is alike, of the second process
     teacher = {name: torch.block_diag(torch.zeros(4, 4), similarity).unsqueeze(0) for name in ("i2t", "i2i", "t2t")}
     monkeypatch.setattr(AmifPreTrainingArguments, "process_index", 1)
-    drawn_there = run.draw_hard_negatives({"text_group": torch.arange(4)}, teacher)
+    inputs = {"text_group": torch.arange(4), "input_ids": torch.arange(4).unsqueeze(1)}
+    drawn_there = run.draw_hard_negatives(inputs, teacher)
     assert drawn_there.T.tolist() == [[1, 2, 3, 0]] * 3
 
 
@@ -325,6 +326,28 @@ def test_hard_negatives_come_from_the_teacher_and_never_from_the_same_report(tmp
 
 
 @torch.no_grad()
+def test_reports_that_are_the_same_as_far_as_they_are_read_are_no_negatives(tmp_path):
+    inputs = batch(studies=16)
+    inputs["input_ids"][1::2] = inputs["input_ids"][1]  # as of long reports that differ behind what is cut off
+    for warmup in (0.0, 1.0):
+        model = small_pretraining_model().train()
+        negatives = drawn(trainer(tmp_path, model, stage="local", hard_negative_warmup=warmup), model, inputs)
+        assert (negatives[1::2] % 2 == 0).all()
+        assert (negatives[::2] % 2 == 1).any(), "to all others they are"
+
+
+@torch.no_grad()
+def test_negatives_of_which_the_same_is_seen_are_counted(tmp_path):
+    model = small_pretraining_model().train()
+    local = trainer(tmp_path, model, stage="local")
+    inputs = batch() | {"visible_group": torch.tensor([5, 5, 6, 7])}
+    for negatives, share in (([1, 2, 3, -1], 1 / 3), ([2, 3, 0, 1], 0.0), ([-1, -1, -1, 2], 0.0)):
+        inputs["hard_negatives"] = torch.tensor(negatives).unsqueeze(1).expand(4, 3)
+        local.compute_loss(model, inputs)
+        assert local._take_means(training=True)["false_negatives"] == pytest.approx(share)
+
+
+@torch.no_grad()
 def test_evaluation_meets_the_same_negatives_and_leaves_the_random_state(tmp_path):
     model = small_pretraining_model().eval()
     local = trainer(tmp_path, model, stage="local", soft_labels=False)
@@ -367,7 +390,7 @@ def test_studies_train_evaluate_and_log_every_term(tmp_path, studies):
     weighted = (logged["i2t"] + logged["t2i"]) / 2 + logged["i2i"] + logged["t2t"] + logged["transport"]
     weighted += logged["matching_image_text"] + logged["matching_image_image"] + logged["matching_text_text"]
     assert logged["loss"] == pytest.approx(weighted, rel=1e-3)
-    health = ("plan_entropy", "token_cosine_image", "matching_accuracy_text_text", "skipped_negatives", "temperature_1")
+    health = ("plan_entropy", "token_cosine_image", "equality_accuracy_text_text", "skipped_negatives", "temperature_1")
     assert all(math.isfinite(logged[name]) for name in health)
     metrics = run.evaluate()
     assert metrics["eval_recall_i2t@10"] == 1.0, "six studies"

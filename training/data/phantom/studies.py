@@ -24,6 +24,9 @@ SIDES = ("left", "right")
 
 SIZES = ("small", "large")
 
+# The columns that say what is seen of a study: two with all of them alike differ in no image, only in wording.
+VISIBLE = ("modality", "plane", "organ", "finding", "side", "size")
+
 
 @dataclass(frozen=True)
 class Question:
