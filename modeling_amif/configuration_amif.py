@@ -44,6 +44,8 @@ class AmifConfig(PreTrainedConfig):
             "mean", the mean of its patches or words, in alignment each as its unit vector. An image encoder without a
             class token always gives a mean.
         knowledge_fusion: "gated" (equations 14-16), "add" (equation 14 without the gate) or "none".
+        knowledge_zero_init: Start without knowledge, which is ours and not the paper's: in a new fusion the outputs of
+            cross-attention and of the feed-forward part behind it are zero, so that it changes what it has learned to.
         knowledge_size: Number of tokens of the knowledge vocabulary, set by `set_knowledge`; 0 skips the fusion.
         decoder_start_token_id: Token that opens every answer ([CLS]).
         eos_token_id: Token that closes every answer ([SEP]).
@@ -78,6 +80,7 @@ class AmifConfig(PreTrainedConfig):
         image_pooling: int = 1,
         pooling_mode: str = "cls",
         knowledge_fusion: str = "gated",
+        knowledge_zero_init: bool = False,
         knowledge_size: int = 0,
         decoder_start_token_id: int = 101,
         eos_token_id: int = 102,
@@ -99,6 +102,7 @@ class AmifConfig(PreTrainedConfig):
         self.image_pooling = image_pooling
         self.pooling_mode = pooling_mode
         self.knowledge_fusion = knowledge_fusion
+        self.knowledge_zero_init = knowledge_zero_init
         self.knowledge_size = knowledge_size
         self.decoder_start_token_id = decoder_start_token_id
         self.eos_token_id = eos_token_id

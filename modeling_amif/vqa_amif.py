@@ -76,6 +76,13 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
         if isinstance(module, AmifForVisualQuestionAnswering) and module.knowledge_ids is not None:
             # A buffer that a checkpoint lacks would otherwise come up as uninitialised memory.
             init.zeros_(module.knowledge_ids)
+        fusion = self.knowledge_fusion
+        if fusion is not None and self.config.knowledge_zero_init:
+            # Asked of each layer: transformers passes over modules that hold no weights of their own.
+            for last in (fusion.cross_attention.output, fusion.feed_forward.contract):
+                if module is last:
+                    init.zeros_(last.weight)
+                    init.zeros_(last.bias)
 
     @classmethod
     def from_encoders(

@@ -373,7 +373,7 @@ def test_grounding_and_abstention_of_a_checkpoint(trained):
     copy = folder.parent / "grounded"
     shutil.copytree(folder / "amif-vqa", copy / "amif-vqa")
     evaluate = ("--model_name_or_path", "amif-vqa", "--do_train", "false", "--output_dir", "eval")
-    measured = ("--grounding_shuffles", "2", "--abstention_error_rate", "1")
+    measured = ("--grounding_shuffles", "2", "--abstention_error_rate", "1", "--measure_knowledge", "true")
     done = run(*SMALL, *evaluate, *measured, folder=copy)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((copy / "eval" / "metrics.json").read_text())
@@ -382,6 +382,8 @@ def test_grounding_and_abstention_of_a_checkpoint(trained):
     assert len(found["shuffled"]) == 2
     mean = sum(shuffle["accuracy"] for shuffle in found["shuffled"]) / 2
     assert found["visual_reliance"]["difference"] == pytest.approx(found["real"]["accuracy"] - mean)
+    assert 1 <= metrics["knowledge"]["mean_rank"] <= metrics["knowledge"]["entries"]
+    assert metrics["knowledge"]["n"] <= metrics["overall"]["n"]
     alike = found["among_alike"]
     assert 0 < alike["real"]["n"] <= found["real"]["n"]
     lost = alike["real"]["accuracy"] - alike["shuffled_mean"]["accuracy"]

@@ -96,6 +96,10 @@ WRONG = [
     ("run_vqa unknown.yaml", "unknown.yaml has unknown arguments: datset. Did you mean dataset"),
     ("run_vqa many.yaml", "many.yaml: argument --num_train_epochs.*invalid float value: 'many'"),
     # what does not go together
+    (
+        f"{VQA} --measure_knowledge --knowledge none",
+        "ranks the answers that are fused, and --knowledge none fuses none",
+    ),
     (f"{VQA} --do_train false", "name one as --model_name_or_path"),
     ("run_vqa --do_train false --model_name_or_path answers --output_dir answers", "is the checkpoint itself"),
     (f"{VQA} --do_train false --model_name_or_path pretrained", "is a pre-training checkpoint"),

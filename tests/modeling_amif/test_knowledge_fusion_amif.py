@@ -1,7 +1,8 @@
 import pytest
 import torch
-from small_models import small_config, small_model
+from small_models import small_config, small_inputs, small_model
 
+from amif import AmifForVisualQuestionAnswering
 from amif.modeling_amif.knowledge_fusion_amif import AmifKnowledgeFusion
 
 
@@ -149,3 +150,52 @@ def test_empty_vocabulary_and_model_without_fusion_refuse():
         small_model().set_knowledge([])
     with pytest.raises(ValueError, match="knowledge_fusion='none'"):
         small_model(knowledge_fusion="none").set_knowledge([1])
+
+
+def zero_start():
+    torch.manual_seed(0)
+    model = AmifForVisualQuestionAnswering(small_config(knowledge_zero_init=True, hidden_dropout_prob=0.0))
+    model.set_knowledge([5, 6, 102, 7, 102])
+    return model
+
+
+def test_zero_init_starts_from_the_model_without_knowledge():
+    model = zero_start().eval()
+    with torch.no_grad():
+        states = model.encode(**small_inputs()).joint_states
+        torch.testing.assert_close(states, model.model(**small_inputs()).last_hidden_state, atol=1e-6, rtol=0)
+    assert torch.count_nonzero(
+        AmifForVisualQuestionAnswering(small_config()).knowledge_fusion.feed_forward.contract.weight
+    )
+
+
+def test_zero_init_reaches_every_part_of_the_fusion_at_the_second_step():
+    """At the first step what is zero learns, and nothing behind it does yet."""
+    model = zero_start().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trained = []
+    for _ in range(2):
+        model(**small_inputs(), labels=torch.tensor([[101, 8, 102]] * 4)).loss.backward()
+        gradients = {name: p.grad for name, p in model.knowledge_fusion.named_parameters() if p.grad is not None}
+        trained.append({name for name, gradient in gradients.items() if gradient.abs().max() > 0})
+        optimizer.step()
+        optimizer.zero_grad()
+    last = {
+        f"{part}.{kind}" for part in ("cross_attention.output", "feed_forward.contract") for kind in ("weight", "bias")
+    }
+    assert trained[0] == last | {"output_norm.weight", "output_norm.bias"}
+    # A bias of the keys moves all scores of a query alike, and so nothing; what is left of it is rounding.
+    assert trained[1] | {"self_attention.key.bias", "cross_attention.key.bias"} == {
+        name for name, _ in model.knowledge_fusion.named_parameters()
+    }
+
+
+def test_zero_init_leaves_loaded_weights_as_they_are(tmp_path):
+    model = zero_start()
+    with torch.no_grad():
+        model.knowledge_fusion.feed_forward.contract.weight.fill_(0.5)
+    model.save_pretrained(tmp_path)
+    loaded = AmifForVisualQuestionAnswering.from_pretrained(tmp_path)
+    assert loaded.config.knowledge_zero_init
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name

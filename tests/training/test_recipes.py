@@ -244,7 +244,10 @@ def types_and_rules(objective):
             "--freeze_vision_encoder --vision_learning_rate 1",
             ["--vision_learning_rate 1.0 changes"],
         ),
-        ("vqa", "--knowledge none --knowledge_fusion add", ["--knowledge_fusion add changes nothing with"]),
+        (
+            *("vqa", "--knowledge none --knowledge_fusion add --knowledge_zero_init"),
+            ["--knowledge_fusion add, --knowledge_zero_init True change nothing with --knowledge none."],
+        ),
         ("vqa", "--predict_file q.csv --eval_split test", ["--eval_split test changes nothing with --predict_file."]),
         (
             "vqa",

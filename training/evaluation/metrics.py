@@ -8,6 +8,7 @@ from .consistency import Consistency, consistency
 from .fingerprint import Fingerprint
 from .grounding import Grounding
 from .grouped_accuracy import Scores, accuracy_with_interval, mean_with_interval, score_rows
+from .knowledge_selection import KnowledgeSelection
 from .prediction_rows import Prediction
 from .protocols import protocol_note
 from .results import Interval, Result
@@ -50,6 +51,7 @@ class Metrics(Result):
         fingerprint: What two results must share to be comparable.
         comparison: With another system; None where there is none.
         grounding: None where nobody asked about other images.
+        knowledge: None where nobody asked what the model selects of its knowledge.
         run: None where the answers came in a file.
     """
 
@@ -68,6 +70,7 @@ class Metrics(Result):
     fingerprint: Fingerprint
     comparison: Comparison | None = None
     grounding: Grounding | None = None
+    knowledge: KnowledgeSelection | None = None
     run: RunFacts | None = None
 
     def json_fields(self) -> Mapping[str, object]:
@@ -76,7 +79,7 @@ class Metrics(Result):
         for name, value in super().json_fields().items():
             if name in ("scores", "run"):
                 content |= value.json_fields() if isinstance(value, Result) else {}
-            elif value is not None or name not in ("comparison", "grounding"):
+            elif value is not None or name not in ("comparison", "grounding", "knowledge"):
                 content[name] = value
         return content
 

@@ -12,9 +12,10 @@ from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
 
 _OF_NEW_ENCODERS = ("vision_model", "text_model", "vision_layers", "text_layers")
+_OF_FUSION = ("knowledge_fusion", "knowledge_zero_init")
 _OF_NEW_MODEL = (
     *("decoder_model", "decoder_layers", "new_co_attention", "num_co_attention_layers", "num_attention_heads"),
-    "knowledge_fusion",
+    *_OF_FUSION,
 )
 _OF_TRAINING_ROWS = ("also_train_on", "leave_out_images_of", "train_question_types", "knowledge")
 _OF_OPTIMIZER = ("fusion_learning_rate", "vision_learning_rate", "vision_layer_decay", "trained_vision_blocks")
@@ -42,7 +43,7 @@ UNUSED = (
     ),
     Unused(lambda given: given.do_train and given.vision_model is not None, "beside --vision_model", ("hidden_size",)),
     Unused(lambda given: given.do_train and not given.use_lora, "without --use_lora", ("lora_rank",)),
-    Unused(lambda given: given.do_train and given.knowledge == "none", "with --knowledge none", ("knowledge_fusion",)),
+    Unused(lambda given: given.do_train and given.knowledge == "none", "with --knowledge none", _OF_FUSION),
     Unused(
         lambda given: given.do_train and given.freeze_vision_encoder,
         "with --freeze_vision_encoder",
@@ -82,6 +83,13 @@ class VqaModelArguments(BaseModelArguments):
         default=None, metadata={"help": "Layers of each new co-attention stack; default: 6, or the checkpoint's."}
     )
     knowledge_fusion: str = field(default="gated", metadata={"help": "How knowledge is fused: gated, add or none."})
+    knowledge_zero_init: bool = field(
+        default=False,
+        metadata={
+            "help": "Start a new knowledge fusion from the model without knowledge: the outputs of its attention and "
+            "of the feed-forward part behind it are zero at first. Ours, not the paper's."
+        },
+    )
     use_lora: bool = field(
         default=False,
         metadata={
@@ -93,7 +101,7 @@ class VqaModelArguments(BaseModelArguments):
 
     config_fields: ClassVar[tuple[str, ...]] = (
         *BaseModelArguments.config_fields,
-        *("image_pooling", "num_co_attention_layers", "knowledge_fusion"),
+        *("image_pooling", "num_co_attention_layers", *_OF_FUSION),
     )
 
     def __post_init__(self) -> None:
@@ -154,6 +162,13 @@ class FineTuningDataArguments(VqaDataArguments):
             "data name modality or organ, on as many among those of one kind."
         },
     )
+    measure_knowledge: bool = field(
+        default=False,
+        metadata={
+            "help": "What does it select from its knowledge of answers? Rank the true answer's entry among all by the "
+            "attention over them, and say what the gate lets through."
+        },
+    )
     abstention_error_rate: float | None = field(
         default=None,
         metadata={
@@ -185,6 +200,11 @@ class FineTuningDataArguments(VqaDataArguments):
             raise ValueError(
                 "--abstention_error_rate chooses a threshold for the scores of ranked answers, which --protocol "
                 "generate does not give: leave out one of them."
+            )
+        if self.measure_knowledge and self.knowledge != "answers":
+            raise ValueError(
+                f"--measure_knowledge ranks the answers that are fused, and --knowledge {self.knowledge} fuses none: "
+                "leave out one of them."
             )
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")

@@ -17,6 +17,7 @@ from ..evaluation.prediction_rows import Prediction, prediction_rows
 from ..evaluation.protocols import candidate_answers, known_splits
 from .answer_checks import check_predictions_differ, count_unreachable
 from .arguments import FineTuningDataArguments
+from .knowledge import measure_knowledge
 from .trainer import AmifVqaTrainer
 
 logger = logging.get_logger(__name__)
@@ -29,6 +30,11 @@ def evaluate(
     dataset, known = splits[eval_split], known_splits(splits, eval_split)
     if data_args.ablate_image is not None:
         dataset = replace_images(dataset, data_args.ablate_image, trainer.args.seed)
+    selected = None
+    if data_args.measure_knowledge:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        batch_size = trainer.args.per_device_eval_batch_size
+        selected = measure_knowledge(model, trainer.processing_class, dataset, batch_size)
     acceptable = acceptable_answers_of(data_args.dataset)
     trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol, acceptable)
     if trainer.candidates is not None:
@@ -52,7 +58,7 @@ def evaluate(
             metrics,
             grounding=measure_grounding(trainer, dataset, rows, data_args.dataset, data_args.grounding_shuffles),
         )
-    return rows, replace(metrics, run=RunFacts(data_args.ablate_image, data_args.refit))
+    return rows, replace(metrics, knowledge=selected, run=RunFacts(data_args.ablate_image, data_args.refit))
 
 
 def evaluation_candidates(

@@ -1,9 +1,15 @@
-"""The vocabulary that a model fuses as prior knowledge (section 3.4.1)."""
+"""The vocabulary that a model fuses as prior knowledge (section 3.4.1), and what it selects from it."""
 
 import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 
+from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
+from ..data.references import normal_form
+from ..data.vqa_collator import AmifVqaCollator
+from ..data.vqa_rows import VqaRows
+from ..evaluation.knowledge_selection import KnowledgeSelection, entry_numbers, entry_weights, knowledge_selection
 from ..evaluation.protocols import distinct_answers
 
 SOURCES = ("answers", "questions")
@@ -28,3 +34,48 @@ def knowledge_ids(source: str, training: Dataset, processor: AmifProcessor) -> t
     texts = distinct_answers(training) if source == "answers" else list(dict.fromkeys(training["question"]))
     encoded = processor.encode_answers(texts) if source == "answers" else processor(text=texts)
     return encoded["input_ids"][:, 1:][encoded["attention_mask"][:, 1:].bool()]
+
+
+@torch.no_grad()
+def measure_knowledge(
+    model: AmifForVisualQuestionAnswering, processor: AmifProcessor, questions: Dataset, batch_size: int
+) -> KnowledgeSelection:
+    """What a model's attention over its vocabulary of answers selects for the questions that one of them answers.
+
+    Args:
+        model: With a vocabulary of answers; it is left in evaluation mode.
+        processor: The model's.
+        questions: Rows of the schema.
+        batch_size: Questions a step.
+
+    Raises:
+        ValueError: If the model has no knowledge, or fewer than two questions are answered by an entry of it.
+    """
+    fusion, ids = model.knowledge_fusion, model.knowledge_ids
+    if fusion is None or ids is None:
+        raise ValueError("This model fuses no knowledge, so that nothing can be measured of what it selects.")
+    entries, end = entry_numbers(ids, model.config.eos_token_id), model.config.eos_token_id
+    place = {tuple(ids[entries == entry].tolist()): entry for entry in range(int((ids == end).sum()))}
+    answered = questions.select([row for row, answer in enumerate(questions["answer"]) if answer is not None])
+    encoded = processor.encode_answers(list(map(normal_form, answered["answer"])))
+    answers = [
+        tuple(tokens[:length].tolist()[1:-1])
+        for tokens, length in zip(encoded["input_ids"], encoded["attention_mask"].sum(1), strict=True)
+    ]
+    known = answered.select([row for row, answer in enumerate(answers) if answer in place])
+    true = [place[answer] for answer in answers if answer in place]
+    implementation = model.config._attn_implementation
+    model.eval().set_attn_implementation("eager")  # which alone keeps its weights
+    weights, attended, gates = [], [], []
+    for batch in DataLoader(VqaRows(known), batch_size=batch_size, collate_fn=AmifVqaCollator(processor)):
+        read = ("pixel_values", "input_ids", "attention_mask", "image_index")
+        joint = model.model(**{name: batch[name].to(model.device) for name in read})
+        valid, states, knowledge = joint.attention_mask.bool(), joint.last_hidden_state, model.knowledge_states()
+        added, of_tokens = fusion.cross_attention(states[valid].unsqueeze(0), knowledge)
+        of_entries = entry_weights(of_tokens[0].mean(0).float(), entries).split(valid.sum(1).tolist())
+        weights += [tokens.mean(0).cpu() for tokens in of_entries]
+        attended.append(added[0])
+        gate = fusion(states, knowledge)[1]
+        gates += [] if gate is None else [gate[valid]]
+    model.set_attn_implementation(implementation)
+    return knowledge_selection(torch.stack(weights), true, torch.cat(attended), torch.cat(gates) if gates else None)

@@ -64,6 +64,7 @@ def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -
     config = {
         "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
         "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
+        "knowledge_zero_init": model_args.knowledge_zero_init,
         "image_pooling": model_args.image_pooling,
         "num_co_attention_layers": model_args.num_co_attention_layers,
         "num_attention_heads": model_args.num_attention_heads,

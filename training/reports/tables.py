@@ -8,6 +8,7 @@ from ..evaluation.classification import ClassificationMetrics
 from ..evaluation.confidence import ConfidenceMeasures
 from ..evaluation.fingerprint import Fingerprint
 from ..evaluation.grounding import Grounding
+from ..evaluation.knowledge_selection import KnowledgeSelection
 from ..evaluation.metrics import Metrics
 from ..evaluation.results import Interval
 from ..evaluation.retrieval import RetrievalMetrics
@@ -45,11 +46,13 @@ def markdown_text(table: Table) -> str:
 def format_table(metrics: Metrics) -> str:
     """Plain-text table of metrics: a line a figure with its interval and number of questions.
 
-    Below it that of their grounding, where it was measured.
+    Below it those of their grounding and of what the model selects of its knowledge, where these were measured.
     """
     tables = [metrics_table(metrics)]
     if metrics.grounding is not None:
         tables.append(grounding_table(metrics.grounding))
+    if metrics.knowledge is not None:
+        tables.append(knowledge_table(metrics.knowledge))
     return "\n\n".join(map(plain_text, tables))
 
 
@@ -189,6 +192,24 @@ def grounding_table(result: Grounding) -> Table:
         ("grounding, in %", "value", "95 % interval", "n"),
         [interval_cells(*pair) for pair in labelled],
         notes,
+    )
+
+
+def knowledge_table(result: KnowledgeSelection) -> Table:
+    """The table of what a model selects from its knowledge."""
+    rows = [
+        ("mean rank of the true answer's entry", f"{result.mean_rank:.2f}"),
+        ("the same of other questions' answers", f"{result.mean_rank_of_others:.2f}"),
+        ("by chance", f"{result.chance:.2f}"),
+        ("share of what is added that varies between tokens", f"{result.varying_share:.3f}"),
+    ]
+    if result.gate_mean is not None and result.gate_std is not None:
+        rows.append(("gate, mean and standard deviation", f"{result.gate_mean:.3f}, {result.gate_std:.3f}"))
+    return Table(
+        "What does it select from its knowledge?",
+        (f"attention over {result.entries} answers, {result.n} questions", "value"),
+        rows,
+        ["Ranks count from 1, the most attended. An attention that is alike for all questions ranks both alike."],
     )
 
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from amif.training.evaluation.grounding import grounding
+from amif.training.evaluation.knowledge_selection import KnowledgeSelection
 from amif.training.evaluation.prediction_rows import prediction_rows
 from amif.training.reports.tables import format_table
 
@@ -45,3 +46,25 @@ def test_grounding_stands_below_where_it_was_measured(metrics, dataset):
     assert values["among alike: visual reliance, question type position"] == "100.00"
     assert "images of one modality shuffled" in note
     assert "alike" not in format_table(replace(metrics, grounding=grounding(real, other, [])))
+
+
+def test_what_knowledge_selects_stands_below_where_it_was_measured(metrics):
+    measured = KnowledgeSelection(
+        entries=21,
+        mean_rank=4.5,
+        mean_rank_of_others=9.25,
+        chance=11,
+        gate_mean=0.5,
+        gate_std=0.125,
+        varying_share=0.06,
+        n=9,
+    )
+    first, second = format_table(replace(metrics, knowledge=measured)).split("\n\n")
+    assert first == format_table(metrics)
+    title, header, *body, _ = second.splitlines()
+    assert title == "What does it select from its knowledge?"
+    assert {len(line) for line in (header, *body)} == {len(header)}
+    assert "attention over 21 answers, 9 questions" in header
+    assert [line.split("  ")[-1].strip() for line in body] == ["4.50", "9.25", "11.00", "0.060", "0.500, 0.125"]
+    without_gate = replace(measured, gate_mean=None, gate_std=None)
+    assert "gate" not in format_table(replace(metrics, knowledge=without_gate))
