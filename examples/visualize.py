@@ -9,13 +9,14 @@ r"""Draw what a checkpoint does: the paper's Figures 4 and 5, and the architectu
 `transport` is Figure 4: where the plan of equation 10 sends each chosen word, a row a checkpoint. `attention` is
 Figure 5: the chosen words' attention, and beside it the gate's own values. Both take any checkpoint, of pre-training
 with a report or of answering with a question. `--phantom N` takes the N-th generated test study with a finding in place
-of an image and a text, and draws its true box. `localization` measures, over the generated test studies, how much of
-the map of a finding's words lies in its true box, and how often its peak does, against chance. Figures are written as
-PNG and SVG, what `localization` measures as JSON.
+of an image and a text, and draws its true box; `--phantom 0 1 2` draws several. `localization` measures, over the
+generated test studies, how much of the map of a finding's words lies in its true box, and how often its peak does,
+against chance. Figures are written as PNG and SVG, what `localization` measures as JSON.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.ground_truth import finding_localization, finding_question
 from amif.training.reports.architecture_figure import architecture_figure, read_blocks
 from amif.training.reports.console import print_table
-from amif.training.reports.map_figures import word_map_figure
+from amif.training.reports.map_figures import MappedStudy, word_map_figure
 from amif.training.reports.tables import Table
 from amif.training.reports.word_maps import Model, word_maps
 
@@ -51,11 +52,14 @@ def main() -> None:
 
 
 def draw_maps(arguments: argparse.Namespace) -> None:
-    """One figure of all checkpoints over one image."""
+    """One figure of all checkpoints over one image, or over each of some generated studies."""
     models = {name: load(path) for name, path in named(arguments.models).items()}
-    image, text, words, box = subject(arguments, models)
-    maps = {name: word_maps(*loaded, image, text) for name, loaded in models.items()}
-    save(word_map_figure(image, text, maps, words, arguments.kind, box), arguments, arguments.kind)
+    answering = all(can_answer(model) for model, _ in models.values())
+    studies = []
+    for image, text, words, box in subjects(arguments, answering):
+        maps = {name: word_maps(*loaded, image, text) for name, loaded in models.items()}
+        studies.append(MappedStudy(image, text, words, maps, box))
+    save(word_map_figure(studies, arguments.kind), arguments, arguments.kind)
 
 
 def draw_architectures(arguments: argparse.Namespace) -> None:
@@ -115,19 +119,20 @@ def file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
-def subject(
-    arguments: argparse.Namespace, models: dict[str, tuple[Model, amif.AmifProcessor]]
-) -> tuple[Image.Image, str, list[str], list[float] | None]:
-    """Image, text, chosen words and, if known, the box."""
-    if arguments.phantom is not None:
-        studies = phantom_studies(arguments)
-        if not 0 <= arguments.phantom < len(studies):
-            raise ValueError(f"--phantom {arguments.phantom}: there are {len(studies)} such studies, from 0.")
-        study = studies[arguments.phantom]
-        answering = all(can_answer(model) for model, _ in models.values())
-        words = arguments.words or [study["finding"]]
-        return study["images"][0], finding_question(study) if answering else study["text"], words, study["box"][0]
-    return to_rgb(arguments.image), arguments.text, arguments.words, arguments.box
+def subjects(
+    arguments: argparse.Namespace, answering: bool
+) -> Iterator[tuple[Image.Image, str, list[str], list[float] | None]]:
+    """Image, text, chosen words and, if known, the box, of one's own image or of each chosen study."""
+    if arguments.phantom is None:
+        yield to_rgb(arguments.image), arguments.text, arguments.words, arguments.box
+        return
+    studies = phantom_studies(arguments)
+    for number in arguments.phantom:
+        if not 0 <= number < len(studies):
+            raise ValueError(f"--phantom {number}: there are {len(studies)} such studies, from 0.")
+        study = studies[number]
+        text = finding_question(study) if answering else study["text"]
+        yield study["images"][0], text, arguments.words or [study["finding"]], study["box"][0]
 
 
 def phantom_studies(arguments: argparse.Namespace) -> Dataset:
@@ -152,7 +157,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--text", help="Report or question.")
     parser.add_argument("--words", nargs="+", help="Words or phrases of the text; with --phantom the finding's.")
     parser.add_argument("--box", nargs=4, type=float, help="x0 y0 x1 y1 in pixels of what the words name, if known.")
-    parser.add_argument("--phantom", type=int, help="Take this generated test study with a finding, from 0.")
+    parser.add_argument(
+        "--phantom", nargs="+", type=int, help="Take these generated test studies with a finding, from 0."
+    )
     parser.add_argument("--num_studies", type=int, default=600, help="How many studies phantom generates.")
     parser.add_argument("--output_dir", default="figures", help="Folder of the figures.")
     arguments = parser.parse_args()

@@ -44,7 +44,7 @@ def test_figures_of_ones_own_image_and_of_phantom(folder):
     width, height = Image.open(folder / "own" / "transport.png").size
     assert width > 1_500, "wide enough to print"
     assert height > 1_000
-    done = run("attention", "--models", "answering", "--phantom", 1, "--num_studies", 60, folder=folder)
+    done = run("attention", "--models", "answering", "--phantom", 1, 0, "--num_studies", 60, folder=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "figures" / "attention.svg").is_file()
 

@@ -1,12 +1,15 @@
 """Figures 4 and 5 of the paper for any checkpoints: maps of chosen words over an image, and the gate's values."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -22,55 +25,86 @@ _HEAT = LinearSegmentedColormap.from_list("heat", [(1, 0.75, 0.1, 0), (1, 0.55, 
 _PANEL = 2.1
 
 
-def word_map_figure(
-    image: Image.Image,
-    text: str,
-    maps: Mapping[str, WordMaps],
-    phrases: Sequence[str],
-    kind: str,
-    box: Sequence[float] | None = None,
-) -> Figure:
-    """A row a checkpoint, a column a phrase; all panels on one scale.
+@dataclass(frozen=True)
+class MappedStudy:
+    """An image, and what is drawn over it.
 
-    Args:
+    Attributes:
         image: What the maps are of.
         text: The report or question that they are of, written above them.
-        maps: By the checkpoints' names.
-        phrases: Words of the text.
-        kind: "transport" (figure 4) or "attention" (figure 5, whose gated checkpoints get the gate's values too).
+        phrases: Words of the text, a column each.
+        maps: By the checkpoints' names, a row each.
         box: (x0, y0, x1, y1) in pixels of what the phrases name; each panel then says how much of its map lies inside.
     """
-    chosen = {
-        name: [phrase_map(one.words, getattr(one, kind), phrase) for phrase in phrases] for name, one in maps.items()
-    }
-    top = max(2.0, max(panel.max() * panel.size for panels in chosen.values() for panel in panels))
-    heat = ScalarMappable(Normalize(1, top), _HEAT)
-    gates = kind == "attention" and any(one.gate is not None for one in maps.values())
-    columns = 1 + len(phrases) + 2 * gates
+
+    image: Image.Image
+    text: str
+    phrases: Sequence[str]
+    maps: Mapping[str, WordMaps]
+    box: Sequence[float] | None = None
+
+    def panels(self, kind: str) -> dict[str, list[np.ndarray]]:
+        """Maps of the phrases by checkpoint."""
+        return {
+            name: [phrase_map(one.words, getattr(one, kind), phrase) for phrase in self.phrases]
+            for name, one in self.maps.items()
+        }
+
+
+def word_map_figure(studies: Sequence[MappedStudy], kind: str) -> Figure:
+    """In each study's part a row a checkpoint, a column a phrase; all panels on one scale.
+
+    Parts stand side by side; where a gate is drawn, which makes them wide, one above the other.
+
+    Args:
+        studies: What is drawn, at least one.
+        kind: "transport" (figure 4) or "attention" (figure 5, whose gated checkpoints get the gate's values too).
+    """
+    panels = [values for study in studies for row in study.panels(kind).values() for values in row]
+    heat = ScalarMappable(Normalize(1, max(2.0, *(values.max() * values.size for values in panels))), _HEAT)
+    gates = kind == "attention" and any(one.gate is not None for study in studies for one in study.maps.values())
+    widths = [1 + len(study.phrases) + 2 * gates for study in studies]
+    height = (_PANEL + 0.45) * len(studies[0].maps)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(_PANEL * columns + 0.9, (_PANEL + 0.45) * len(maps)), layout="constrained")
-        grid = figure.subplots(len(maps), columns, squeeze=False)
-        for axes, (name, panels) in zip(grid, chosen.items(), strict=True):
-            _draw_image(axes[0], image, box)
-            axes[0].set_ylabel(name)
-            for panel, values, phrase in zip(axes[1:], panels, phrases, strict=False):
-                _draw_image(panel, image, box)
-                shares, extent = values * values.size, _extent(image)
-                panel.imshow(shares, cmap=heat.cmap, norm=heat.norm, extent=extent, interpolation="nearest")
-                title = f"“{phrase}”"
-                if box is not None:
-                    inside = patches_in_box(box, image.size, len(values))
-                    share, chance = 100 * values.ravel()[inside].sum(), 100 * inside.mean()
-                    title += f"\nin box {share:.0f} %, by chance {chance:.0f} %"
-                panel.set_title(title, fontsize=9)
-            if gates:
-                _draw_gate(axes[-2], image, maps[name])
-                _draw_word_gates(axes[-1], maps[name], phrases)
-        figure.suptitle(text, fontsize=9, color="#4a5563", wrap=True)
-        bar = figure.colorbar(heat, ax=grid[:, : 1 + len(phrases)], shrink=0.8, pad=0.01)
-        bar.set_label("patch's share / even share", fontsize=8)
-        bar.ax.tick_params(labelsize=8)
+        if gates:
+            figure = Figure(figsize=(_PANEL * max(widths) + 0.9, height * len(studies)), layout="constrained")
+            parts = figure.subfigures(len(studies), 1, squeeze=False).ravel()
+        else:
+            figure = Figure(figsize=(_PANEL * sum(widths) + 0.9, height), layout="constrained")
+            parts = figure.subfigures(1, len(studies), squeeze=False, width_ratios=widths).ravel()
+        maps_only = [_draw_study(part, study, kind, heat, gates) for part, study in zip(parts, studies, strict=True)]
+        # Side by side one scale serves all; one above the other each part has room for its own.
+        for part, axes in zip(parts, maps_only, strict=True) if gates else [(parts[-1], maps_only[-1])]:
+            bar = part.colorbar(heat, ax=axes, shrink=0.8, pad=0.01)
+            bar.set_label("patch's share / even share", fontsize=8)
+            bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def _draw_study(part: SubFigure, study: MappedStudy, kind: str, heat: ScalarMappable, gates: bool) -> list[Axes]:
+    """A study's panels in its part of the figure; those with a map, and the image beside them, are returned."""
+    phrases = study.phrases
+    grid = part.subplots(len(study.maps), 1 + len(phrases) + 2 * gates, squeeze=False)
+    for axes, (name, panels) in zip(grid, study.panels(kind).items(), strict=True):
+        _draw_image(axes[0], study.image, study.box)
+        axes[0].set_ylabel(name)
+        for panel, values, phrase in zip(axes[1:], panels, phrases, strict=False):
+            _draw_image(panel, study.image, study.box)
+            shares, extent = values * values.size, _extent(study.image)
+            panel.imshow(shares, cmap=heat.cmap, norm=heat.norm, extent=extent, interpolation="nearest")
+            title = f"“{phrase}”"
+            if study.box is not None:
+                inside = patches_in_box(study.box, study.image.size, len(values))
+                share, chance = 100 * values.ravel()[inside].sum(), 100 * inside.mean()
+                title += f"\nin box {share:.0f} %, by chance {chance:.0f} %"
+            panel.set_title(title, fontsize=9)
+        if gates:
+            _draw_gate(axes[-2], study.image, study.maps[name])
+            _draw_word_gates(axes[-1], study.maps[name], phrases)
+    # A letter is about half as wide as it is high.
+    letters = int(_PANEL * grid.shape[1] * 72 / (9 * 0.5))
+    part.suptitle(textwrap.fill(study.text, letters), fontsize=9, color="#4a5563")
+    return list(grid[:, : 1 + len(phrases)].ravel())
 
 
 def _draw_image(axes: Axes, image: Image.Image, box: Sequence[float] | None) -> None:

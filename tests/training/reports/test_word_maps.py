@@ -6,8 +6,9 @@ from PIL import Image
 from small_models import small_config, small_model, small_processor
 
 from amif import AmifForPreTraining
+from amif.training.evaluation.localization import patches_in_box
 from amif.training.losses import transport_cost, transport_plan
-from amif.training.reports.map_figures import word_map_figure
+from amif.training.reports.map_figures import MappedStudy, word_map_figure
 from amif.training.reports.word_maps import (
     AMBER,
     draw_map,
@@ -114,14 +115,38 @@ def test_a_text_without_words_is_refused(image, processor):
 def test_figures_say_how_much_lies_in_the_box(image, processor):
     model = eager(small_model(knowledge_fusion="gated", knowledge=7))
     maps = word_maps(model, processor, image, QUESTION)
-    figure = word_map_figure(image, QUESTION, {"a": maps, "b": maps}, ["mass", "lung"], "attention", (0, 0, 16, 8))
+    study = MappedStudy(image, QUESTION, ["mass", "lung"], {"a": maps, "b": maps}, (0, 0, 16, 8))
+    figure = word_map_figure([study], "attention")
     titles = [axes.get_title() for axes in figure.axes]
     share = 100 * maps.attention[maps.words.index("mass")][0, :2].sum()
     assert f"“mass”\nin box {share:.0f} %, by chance 12 %" in titles
     assert titles.count(f"gate, patches\n{maps.gate.min():.2f} to {maps.gate.max():.2f}") == 2
     assert sum(title.startswith("gate, words") for title in titles) == 2
-    plain = word_map_figure(image, QUESTION, {"a": maps}, ["mass"], "transport")
+    plain = word_map_figure([MappedStudy(image, QUESTION, ["mass"], {"a": maps})], "transport")
     assert [axes.get_title() for axes in plain.axes if axes.get_title()] == ["“mass”"]
+
+
+@pytest.mark.parametrize(("kind", "bars"), [("transport", 1), ("attention", 4)])
+def test_several_studies_stand_in_one_figure_on_one_scale(image, processor, kind, bars):
+    model = eager(small_model(knowledge_fusion="gated", knowledge=7))
+    studies = [
+        MappedStudy(image, text, [phrase], {"a": word_maps(model, processor, image, text)}, box)
+        for text, phrase, box in (
+            ("is there a mass?", "mass", (0, 0, 16, 8)),
+            ("is there a cyst?", "cyst", (8, 8, 9, 9)),
+        )
+    ]
+    figure = word_map_figure(studies, kind)
+    assert [part.get_suptitle() for part in figure.subfigs] == ["is there a mass?", "is there a cyst?"]
+    titles = [axes.get_title() for axes in figure.axes]
+    for study, phrase in zip(studies, ("mass", "cyst"), strict=True):
+        (values,) = study.panels(kind)["a"]
+        share = 100 * values.ravel()[patches_in_box(study.box, image.size, len(values))].sum()
+        assert any(title.startswith(f"“{phrase}”\nin box {share:.0f} %") for title in titles)
+    heats = [drawn for axes in figure.axes for drawn in axes.images if drawn.get_cmap().name == "heat"]
+    assert len(heats) == 2
+    assert len({drawn.norm.vmax for drawn in heats}) == 1
+    assert sum("<colorbar>" in axes.get_label() for axes in figure.axes) == bars
 
 
 @pytest.fixture(scope="module")
