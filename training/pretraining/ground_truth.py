@@ -1,12 +1,14 @@
 """What pre-training has learned of studies with a ground truth, as phantom's: hard negatives, where findings are."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
@@ -29,6 +31,7 @@ from .aga_trainer import AgaPreTrainer
 from .amif_trainer import AmifPreTrainer
 from .base_trainer import BasePreTrainer
 from .embeddings import embed_pairs
+from .mpma_trainer import MpmaPreTrainer
 
 Study = Mapping[str, Any]
 
@@ -40,13 +43,15 @@ def has_ground_truth(studies: Dataset) -> bool:
 
 def ground_truth_metrics(trainer: BasePreTrainer, studies: Dataset) -> dict[str, float]:
     """What the ground truth says of a trainer's model: `rank_correlations` of every one, `matching_and_transport` of
-    AMiF's stage `local`, `group_localization` of AGA; nothing where the rows tell no truth.
+    AMiF's stage `local`, `group_localization` of AGA, `words_by_kind` of MPMA; nothing where the rows tell no truth.
     """
     if not has_ground_truth(studies):
         return {}
     metrics = rank_correlations(trainer, studies)
     if isinstance(trainer, AgaPreTrainer):
         return metrics | group_localization(trainer, studies)
+    if isinstance(trainer, MpmaPreTrainer):
+        return metrics | words_by_kind(trainer, studies)
     if isinstance(trainer, AmifPreTrainer) and trainer.args.stage == "local":
         return metrics | matching_and_transport(trainer, studies)
     return metrics
@@ -195,6 +200,57 @@ def group_localization(trainer: AgaPreTrainer, studies: Dataset) -> dict[str, fl
         "group_mass_fixed": means_fixed.mass,
         "group_hit_fixed": means_fixed.hit,
     }
+
+
+@torch.no_grad()
+def words_by_kind(trainer: MpmaPreTrainer, studies: Dataset) -> dict[str, float]:
+    """What of an image helps to guess hidden words: each kind apart, with the own image and with another study's.
+
+    Reports repeat themselves: a finding stands in its sentence and in the impression. So all mentions of a kind are
+    hidden at once, beside the words that evaluation hides in any case, and the rest of the report is no help to copy.
+
+    Args:
+        trainer: It hides patches and words as its evaluation does.
+        studies: Rows with the columns of `VISIBLE`.
+
+    Returns:
+        For each kind of `VISIBLE`, and for "other", the hidden words that are of no kind: `word_loss_KIND`, mean
+        cross-entropy of the kind's tokens in nats, and `word_accuracy_KIND`; `word_loss_KIND_of_other_image` and
+        `word_accuracy_KIND_of_other_image` with the image of the next study of the batch. NaN where no study of a batch
+        of two or more has such a word.
+    """
+    found: dict[str, list[torch.Tensor]] = defaultdict(list)
+    visible = {kind: studies[kind] for kind in VISIBLE}
+    for batch in _batches(trainer, studies):
+        inputs = trainer._prepare_inputs(batch)
+        inputs |= trainer._hide(inputs)
+        ids, drawn = inputs["input_ids"], inputs["hidden_tokens"]
+        if len(ids) < 2:
+            continue  # no other study's image
+        mentions = {}
+        for kind, values in visible.items():
+            phrases = [values[row] for row in batch["row"].tolist()]
+            mentions[kind] = _mentions(phrases, ids, trainer.processing_class)
+        asked = mentions | {"other": drawn & ~torch.stack(list(mentions.values())).any(dim=0)}
+        for kind, words in asked.items():
+            hidden = drawn | words
+            for shift, image in ((0, ""), (1, "_of_other_image")):
+                images = {name: inputs[name].roll(shift, dims=0) for name in ("pixel_values", "hidden_patches")}
+                texts = {"input_ids": ids, "attention_mask": inputs["attention_mask"], "hidden_tokens": hidden}
+                logits, targets = trainer.model(**images, **texts).token_logits[words[hidden]].float(), ids[words]
+                found[f"word_loss_{kind}{image}"].append(F.cross_entropy(logits, targets, reduction="none"))
+                found[f"word_accuracy_{kind}{image}"].append((logits.argmax(dim=-1) == targets).float())
+    return {name: _mean(torch.cat(values).cpu().numpy()) for name, values in found.items()}
+
+
+def _mentions(phrases: Sequence[str | None], input_ids: torch.Tensor, processor: AmifProcessor) -> torch.Tensor:
+    """(B, L) bool, True where a token of a report (B, L) belongs to a mention of its phrase, if it has one."""
+    found = torch.zeros_like(input_ids, dtype=torch.bool)
+    for place, phrase in enumerate(phrases):
+        if phrase is not None:
+            tokens = processor.encode_reports([phrase])["input_ids"][0, 1:-1]
+            found[place, phrase_positions(input_ids[place].tolist(), tokens.tolist())] = True
+    return found
 
 
 def finding_question(study: Study) -> str:

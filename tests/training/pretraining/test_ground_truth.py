@@ -8,7 +8,16 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from amif import AgaForPreTraining, AgaPreTrainer, AgaPreTrainingArguments, AmifPreTrainer, AmifPreTrainingArguments
+from amif import (
+    AgaForPreTraining,
+    AgaPreTrainer,
+    AgaPreTrainingArguments,
+    AmifPreTrainer,
+    AmifPreTrainingArguments,
+    MpmaForPreTraining,
+    MpmaPreTrainer,
+    MpmaPreTrainingArguments,
+)
 from amif.modeling_amif.aga_amif import AgaPreTrainingOutput
 from amif.modeling_amif.pretraining_amif import AmifPreTrainingOutput
 from amif.training.data.phantom.datasets import load_phantom_pretraining
@@ -197,6 +206,66 @@ def test_a_high_threshold_cuts_off_what_untrained_gates_let_in(trainer, grouping
     metrics = grouping(blurred, 0.9)
     assert metrics["group_mass"] > metrics["group_mass_fixed"] + 0.2
     assert metrics["group_hit"] == metrics["group_hit_fixed"] == 1
+
+
+@pytest.fixture(scope="module")
+def masking(tmp_path_factory, studies):
+    """An MPMA trainer of a new model."""
+    torch.manual_seed(0)
+    processor = small_processor(studies["text"], IMAGE_SIZE)
+    args = MpmaPreTrainingArguments(
+        output_dir=str(tmp_path_factory.mktemp("mpma")),
+        per_device_eval_batch_size=4,
+        eval_strategy="no",
+        load_best_model_at_end=False,
+    )
+    model = small_pretraining_model(processor, IMAGE_SIZE, 32, MpmaForPreTraining, memory_size=8)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)  # a new model hardly tells images apart
+    return MpmaPreTrainer(model=model, args=args, processing_class=processor)
+
+
+@torch.no_grad()
+def test_hidden_words_of_each_kind_cost_what_a_loop_over_studies_finds(masking, studies):
+    few = studies.select(range(9))
+    metrics = ground_truth_metrics(masking, few)
+    tokenizer, names = masking.processing_class.tokenizer, [*VISIBLE, "other"]
+    rows = {(name, image): [] for name in names for image in ("", "_of_other_image")}
+    for batch in (range(4), range(4, 8)):  # the ninth stands alone, without another study's image
+        inputs = masking.evaluation_collator([{**few[row], "row": row, "epoch": 0} for row in batch])
+        inputs |= masking._hide(inputs)
+        for place, row in enumerate(batch):
+            ids = inputs["input_ids"][place : place + 1]
+            pieces = tokenizer.convert_ids_to_tokens(ids[0].tolist())
+            kinds = ["other"] * len(pieces)
+            for name in VISIBLE:
+                phrase = tokenizer.tokenize((few[row][name] or "nothing").replace("-", " "))
+                for start in range(len(pieces)):
+                    if pieces[start : start + len(phrase)] == phrase:
+                        kinds[start : start + len(phrase)] = [name] * len(phrase)
+            for name in names:
+                of_kind = torch.tensor([[kind == name for kind in kinds]])
+                hidden = inputs["hidden_tokens"][place : place + 1].clone()
+                hidden |= of_kind & (name != "other")
+                for image, other in (("", place), ("_of_other_image", (place - 1) % 4)):
+                    logits = masking.model(
+                        pixel_values=inputs["pixel_values"][other : other + 1],
+                        hidden_patches=inputs["hidden_patches"][other : other + 1],
+                        input_ids=ids,
+                        attention_mask=inputs["attention_mask"][place : place + 1],
+                        hidden_tokens=hidden,
+                    ).token_logits
+                    places = hidden[0].nonzero()[:, 0].tolist()
+                    for scores, token in zip(logits.log_softmax(dim=1), places, strict=True):
+                        if kinds[token] == name:
+                            right = scores.argmax() == ids[0, token]
+                            rows[name, image].append((-scores[ids[0, token]].item(), float(right)))
+    for (name, image), found in rows.items():
+        loss, accuracy = np.mean(found, axis=0)
+        assert metrics[f"word_loss_{name}{image}"] == pytest.approx(loss, rel=1e-4), (name, image)
+        assert metrics[f"word_accuracy_{name}{image}"] == pytest.approx(accuracy), (name, image)
+    assert all(metrics[f"word_loss_{name}"] != metrics[f"word_loss_{name}_of_other_image"] for name in names)
 
 
 def test_other_models_and_no_truth_are_not_measured(trainer, studies):
