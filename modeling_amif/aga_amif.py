@@ -67,9 +67,9 @@ class AgaThresholdGate(nn.Module):
     def __init__(self, config: AgaConfig) -> None:
         super().__init__()
         self.per_pair = config.gate == "per_pair"
-        self.expand = nn.Linear(2 * config.alignment_size, config.alignment_size // 4)
+        self.expand = nn.Linear(2 * config.group_size, config.group_size // 4)
         self.activation = nn.GELU()
-        self.contract = AgaThresholdLayer(config.alignment_size // 4, 1)
+        self.contract = AgaThresholdLayer(config.group_size // 4, 1)
 
     def forward(
         self, items: torch.Tensor, others: torch.Tensor, item_mask: torch.Tensor, other_mask: torch.Tensor
@@ -84,7 +84,7 @@ class AgaThresholdGate(nn.Module):
 
 
 class AgaForPreTraining(AmifDualEncoder):
-    """Encoders and projections shared with AMiF, local adaptors of tokens and patches, two gates and temperatures."""
+    """Encoders and projections shared with AMiF, local adaptors of tokens and patches, if any, gates, temperatures."""
 
     config: AgaConfig
     config_class = AgaConfig
@@ -93,8 +93,9 @@ class AgaForPreTraining(AmifDualEncoder):
     def __init__(self, config: AgaConfig) -> None:
         super().__init__(config)
         self.model = AmifEncoders(config)
-        self.image_adaptor = nn.Linear(config.hidden_size, config.alignment_size)
-        self.text_adaptor = nn.Linear(config.hidden_size, config.alignment_size)
+        adapts, sizes = config.local_adaptors, (config.hidden_size, config.group_size)
+        self.image_adaptor = nn.Linear(*sizes) if adapts else nn.Identity()
+        self.text_adaptor = nn.Linear(*sizes) if adapts else nn.Identity()
         learned = config.gate != "fixed"
         self.language_gate = AgaThresholdGate(config) if learned else None
         self.vision_gate = AgaThresholdGate(config) if learned else None

@@ -17,7 +17,7 @@ WORDS = [[0, 1, 1, 1, 0, 0], [0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0]]
 
 
 def aga_config(**changes):
-    own = {"alignment_size": 16, **{name: changes.pop(name) for name in ("gate",) if name in changes}}
+    own = {"alignment_size": 16, **{name: changes.pop(name) for name in ("gate", "local_adaptors") if name in changes}}
     return AgaConfig(**small_config(**changes).to_dict() | own)
 
 
@@ -45,6 +45,20 @@ def test_tokens_and_embeddings_are_linear_in_the_encoders_states(model, inputs):
     assert_close(output.text_embeds, model.embed_texts(inputs["input_ids"], inputs["attention_mask"]))
     assert output.text_token_mask.int().tolist() == WORDS
     assert output.image_tokens.shape == (3, 16, 16)
+
+
+@torch.no_grad()
+def test_without_adaptors_groups_are_gathered_where_whole_images_and_reports_are_aligned(inputs, tmp_path):
+    torch.manual_seed(0)
+    model = spread_weights(AgaForPreTraining(aga_config(local_adaptors=False, pooling_mode="mean")))
+    output = model(**inputs)
+    assert output.image_tokens.shape == (3, 16, model.config.hidden_size)
+    mean = torch.nn.functional.normalize(output.image_tokens, dim=-1).mean(dim=1)
+    assert_close(output.image_embeds[0], torch.nn.functional.normalize(mean, dim=-1))
+    assert_close(output.text_tokens, model.model.encode_texts(inputs["input_ids"], inputs["attention_mask"]))
+    assert not any("adaptor" in name for name in model.state_dict())
+    model.save_pretrained(tmp_path)
+    assert_close(AutoModel.from_pretrained(tmp_path)(**inputs).text_thresholds, output.text_thresholds)
 
 
 def gate_by_hand(gate, item, mean, number):

@@ -77,9 +77,6 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
         metadata={"help": "Pairs that are matched: all, or image_text alone, as the authors' code has it."},
     )
     transport_solver: str = field(default="auto", metadata={"help": "auto, emd, ipot or sinkhorn."})
-    freeze_encoders: bool | None = field(
-        default=None, metadata={"help": "Train projections, co-attention and head alone; None: in stage local."}
-    )
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "stage": ("global", "local"),
@@ -145,8 +142,6 @@ class AmifPreTrainer(BasePreTrainer):
         """Train the parts that the stage and the arguments say."""
         super().prepare_model(model)
         model = cast(AmifForPreTraining, model)
-        model.model.vision_model.requires_grad_(not self.args.freeze_encoders)
-        model.model.text_model.requires_grad_(not self.args.freeze_encoders)
         # What a stage leaves out must not wait for gradients: with several processes torch refuses the next step then.
         for unused in (model.model.co_attention, model.matching_head):
             unused.requires_grad_(self.args.stage == "local")

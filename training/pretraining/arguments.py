@@ -107,8 +107,12 @@ class AgaModelArguments(PretrainingModelArguments):
     """What only AGA's model has."""
 
     gate: str = field(default="per_item", metadata={"help": "Thresholds: learned per_item or per_pair, or fixed."})
+    local_adaptors: bool = field(
+        default=True,
+        metadata={"help": "Group in spaces of their own; false: in that in which images and reports are aligned."},
+    )
 
-    config_fields: ClassVar[tuple[str, ...]] = (*PretrainingModelArguments.config_fields, "gate")
+    config_fields: ClassVar[tuple[str, ...]] = (*PretrainingModelArguments.config_fields, "gate", "local_adaptors")
 
 
 @dataclass

@@ -49,6 +49,9 @@ class BasePreTrainingArguments(ResumableArguments):
     weight_decay: float = field(default=0.02, metadata={"help": "Weight decay of AdamW."})
     label_names: list[str] | None = field(default_factory=lambda: ["text_group"], metadata={"help": "Leave as it is."})
     freeze_temperatures: bool = field(default=False, metadata={"help": "Keep learnable temperatures as they are."})
+    freeze_encoders: bool | None = field(
+        default=None, metadata={"help": "Train what stands on the encoders alone; None: in AMiF's stage local."}
+    )
     count_flops: bool = field(
         default=False, metadata={"help": "Count the floating-point operations of the first step, for the run's cost."}
     )
@@ -132,7 +135,10 @@ class BasePreTrainer(ResumableTrainer):
 
     def prepare_model(self, model: PreTrainedModel) -> None:
         """Train or keep what the arguments say."""
-        cast(AmifDualEncoder, model).log_temperatures.requires_grad_(not self.args.freeze_temperatures)
+        model = cast(AmifDualEncoder, model)
+        model.log_temperatures.requires_grad_(not self.args.freeze_temperatures)
+        model.model.vision_model.requires_grad_(not self.args.freeze_encoders)
+        model.model.text_model.requires_grad_(not self.args.freeze_encoders)
 
     @property
     def evaluation_collator(self) -> AmifPreTrainingCollator:

@@ -93,6 +93,13 @@ def test_without_local_losses_only_whole_studies_are_aligned(tmp_path):
     assert model.model.text_projection.weight.grad.norm() > 0
 
 
+def test_frozen_encoders_stay_and_what_stands_on_them_learns(tmp_path):
+    model = small_aga()
+    trainer(tmp_path, model, freeze_encoders=True).compute_loss(model, batch()).backward()
+    learns = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert learns == {name for name in model.state_dict() if not name.startswith(("model.vision_", "model.text_model"))}
+
+
 def test_gates_learn_unless_groups_are_cut_hard_or_softly_weighted(tmp_path):
     for arguments in ({}, {"sparsity": "soft"}, {"sparsity": "shrink"}):
         model = small_aga()

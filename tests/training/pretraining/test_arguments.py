@@ -17,7 +17,7 @@ def test_a_configuration_is_told_what_is_given_and_what_its_objective_has():
     shared["attention_probs_dropout_prob"] = 0.1
     given = {"image_pooling": 2, "pooling_mode": "mean"}
     assert PretrainingModelArguments(**given).config == shared
-    assert AgaModelArguments(gate="fixed", **given).config == shared | {"gate": "fixed"}
+    assert AgaModelArguments(gate="fixed", **given).config == shared | {"gate": "fixed", "local_adaptors": True}
     assert MpmaModelArguments(memory_size=0, **given).config == shared | {"memory_size": 0, "fusion": "attention"}
 
 
