@@ -12,7 +12,7 @@ class AgaConfig(AmifConfig):
 
     Args:
         alignment_size: Width e of the local adaptors, in which tokens and patches are grouped.
-        local_adaptors: Whether tokens and patches each pass a linear layer of their own before they are grouped; if not,
+        local_adaptors: Whether tokens and patches each pass a linear layer of their own before they are grouped; else
             they are grouped in the space of width `hidden_size` in which whole images and reports are aligned.
         gate: Thresholds are learned "per_item", one for each token and patch, or "per_pair", one for each side of a
             pair; or are "fixed" at 1 / number of what can be gathered, as in SPARC.
