@@ -52,8 +52,9 @@ class AmifDualEncoder(AmifPreTrainedModel):
         """Build a model from pretrained encoders, in float32; all else, projections too, is new.
 
         Args:
-            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
-            text: Name or path of a BERT-like text encoder.
+            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower, open_clip:NAME_OR_FOLDER
+                that of an open_clip model.
+            text: Name or path of a BERT-like text encoder, or open_clip:NAME_OR_FOLDER.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
             vision_layers: Keep only so many of the image encoder's layers, the first; None keeps all.
             text_layers: Likewise of the text encoder.

@@ -12,14 +12,28 @@ from transformers.utils import logging
 
 from .encoders_amif import square_grid
 from .input_checks_amif import check_count
+from .open_clip_amif import OpenClipFiles, is_open_clip, tokenizer_source
 
 logger = logging.get_logger(__name__)
 
 
 def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
-    """Load an image encoder in float32; a checkpoint of two towers, such as CLIP's, gives its image tower."""
+    """Load an image encoder in float32; a checkpoint of two towers, such as CLIP's, gives its image tower.
+
+    open_clip:NAME_OR_FOLDER gives that of an open_clip model. The errors are those of `load_weights`, or there those of
+    `OpenClipFiles.image_tower`.
+    """
+    if is_open_clip(name_or_path):
+        return checked_weights(OpenClipFiles.of(name_or_path).image_tower(), name_or_path, "image encoder")
     model: Any = load_weights(name_or_path, "image encoder")
     return model.vision_model if hasattr(model, "vision_model") and hasattr(model, "text_model") else model
+
+
+def load_text_encoder(name_or_path: str) -> PreTrainedModel:
+    """Load a text encoder in float32; the text tower of open_clip:NAME_OR_FOLDER with the errors of `OpenClipFiles`."""
+    if is_open_clip(name_or_path):
+        return checked_weights(OpenClipFiles.of(name_or_path).text_tower(), name_or_path, "text encoder")
+    return load_weights(name_or_path, "text encoder")
 
 
 def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
@@ -52,6 +66,15 @@ def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
             f"The {what} {name_or_path} lacks {len(missing)} weights, {missing[0]} first: copy it again, or choose "
             "another."
         )
+    return checked_weights(model, name_or_path, what)
+
+
+def checked_weights(model: PreTrainedModel, name_or_path: str, what: str) -> PreTrainedModel:
+    """The model, whose weights are finite.
+
+    Raises:
+        ValueError: If one is not.
+    """
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise ValueError(f"The {what} {name_or_path}: the weight {name} is not finite. Choose another.")
@@ -81,8 +104,8 @@ def load_encoders(
     """Load an image and a text encoder in float32.
 
     Args:
-        vision: Name or path of an image encoder, or of a checkpoint of two towers.
-        text: Name or path of a BERT-like text encoder.
+        vision: Name or path of an image encoder, or of a checkpoint of two towers, or open_clip:NAME_OR_FOLDER.
+        text: Name or path of a BERT-like text encoder, or open_clip:NAME_OR_FOLDER.
         image_size: Pixels on a side that the image encoder's configuration shall say; None keeps its own.
         vision_layers: Layers that the image encoder's configuration shall say, the first ones; None keeps all.
         text_layers: Likewise of the text encoder.
@@ -96,7 +119,7 @@ def load_encoders(
             encoder has fewer layers than it shall keep.
     """
     vision_model = load_vision_encoder(vision)
-    text_model = load_weights(text, "text encoder")
+    text_model = load_text_encoder(text)
     if image_size is not None and image_size != getattr(vision_model.config, "image_size", None):
         check_image_size(image_size, getattr(vision_model.config, "patch_size", None))
     vision_config = with_first_layers(vision_model.config, vision_layers, "vision_layers")
@@ -149,7 +172,7 @@ def matching_decoder_config(
 def _token_ids(text: str) -> dict[str, int]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(text, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text), trust_remote_code=False)
     except (OSError, ValueError):
         logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
         return {}

@@ -27,6 +27,7 @@ from .mpma_fusion_amif import (
     MpmaSelfAttention,
     grid_positions,
 )
+from .open_clip_amif import tokenizer_source
 
 
 @dataclass
@@ -119,7 +120,8 @@ class MpmaForPreTraining(AmifDualEncoder):
         if "mask_token_id" not in config:
             # Without a tokenizer it stays BERT's, as `load_encoders` says of the other special tokens.
             with suppress(OSError, ValueError):
-                config["mask_token_id"] = AutoTokenizer.from_pretrained(text, trust_remote_code=False).mask_token_id
+                tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text), trust_remote_code=False)
+                config["mask_token_id"] = tokenizer.mask_token_id
         return super().from_encoders(vision, text, image_size, **config)
 
     @can_return_tuple

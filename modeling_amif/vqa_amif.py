@@ -99,8 +99,9 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
         """Build a model from pretrained encoders, in float32; projections, co-attention and fusion are new.
 
         Args:
-            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower.
-            text: Name or path of a BERT-like text encoder.
+            vision: Name or path of an image encoder. A CLIP checkpoint gives its vision tower, open_clip:NAME_OR_FOLDER
+                that of an open_clip model.
+            text: Name or path of a BERT-like text encoder, or open_clip:NAME_OR_FOLDER.
             decoder: Name or path of the decoder's weights; None takes the text encoder's. Cross-attention is new.
             image_size: Pixels on a side. Position embeddings are resized to it; None keeps the encoder's size.
             vision_layers: Keep only so many of the image encoder's layers, the first; None keeps all.

@@ -23,8 +23,10 @@ class BaseModelArguments:
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "A checkpoint to go on from, or to evaluate."}
     )
-    vision_model: str | None = field(default=None, metadata={"help": "Pretrained image encoder, a name or path."})
-    text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, name or path."})
+    vision_model: str | None = field(
+        default=None, metadata={"help": "Pretrained image encoder: name, path or open_clip:NAME_OR_PATH."}
+    )
+    text_model: str | None = field(default=None, metadata={"help": "Pretrained BERT-like text encoder, likewise."})
     vision_layers: int | None = field(
         default=None, metadata={"help": "Keep only the first so many layers of --vision_model; default: all."}
     )

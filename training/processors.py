@@ -10,7 +10,9 @@ from transformers import (
     BertTokenizer,
     ViTImageProcessor,
 )
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 
+from ..modeling_amif.open_clip_amif import OpenClipFiles, is_open_clip, tokenizer_source
 from ..processing_amif import AmifProcessor
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -29,16 +31,19 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
     """Images become squares of the image size, nothing is cropped away.
 
     Args:
-        vision_model: Name or path of the image encoder, with its image processor.
-        text_model: Name or path of the text encoder, with its tokenizer.
+        vision_model: Name or path of the image encoder, with its image processor, or open_clip:NAME_OR_FOLDER.
+        text_model: Name or path of the text encoder, with its tokenizer, or open_clip:NAME_OR_FOLDER.
         image_size: Pixels on a side; None takes the image processor's.
 
     Raises:
         ValueError: If one of them cannot be read.
     """
     try:
-        image_processor = AutoImageProcessor.from_pretrained(vision_model, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(text_model, trust_remote_code=False)
+        if is_open_clip(vision_model):
+            image_processor = open_clip_image_processor(vision_model)
+        else:
+            image_processor = AutoImageProcessor.from_pretrained(vision_model, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text_model), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--vision_model {vision_model} or --text_model {text_model} is no encoder that can be read: give folders "
@@ -48,6 +53,20 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
     own_size = crop.get("height") or size.get("height") or size["shortest_edge"]
     set_image_size(image_processor, image_size or own_size)
     return AmifProcessor(image_processor, tokenizer)
+
+
+def open_clip_image_processor(name: str) -> ViTImageProcessor:
+    """Size, mean, deviation and interpolation as open_clip:NAME_OR_FOLDER says them; what it does not say is CLIP's."""
+    files = OpenClipFiles.of(name)
+    size, said = files.model["vision_cfg"].get("image_size", 224), files.preprocessing
+    height, width = (size, size) if isinstance(size, int) else size
+    bilinear = said.get("interpolation") == "bilinear"
+    return ViTImageProcessor(
+        size={"height": height, "width": width},
+        image_mean=said.get("mean") or OPENAI_CLIP_MEAN,
+        image_std=said.get("std") or OPENAI_CLIP_STD,
+        resample=PILImageResampling.BILINEAR if bilinear else PILImageResampling.BICUBIC,
+    )
 
 
 def set_image_size(image_processor: SquareImages, image_size: int) -> None:

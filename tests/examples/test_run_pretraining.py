@@ -9,9 +9,11 @@ from pathlib import Path
 
 import datasets.config
 import pytest
+from open_clip_folders import OWN, save_biomedclip
 from PIL import Image
+from small_models import WIDTH
 from started_scripts import run_script
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor, BertConfig
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
 from amif.training.distributed import only_run_in
@@ -53,6 +55,17 @@ def test_both_stages_leave_a_checkpoint_and_its_retrieval(stages):
         assert 0 <= metrics["test"]["test_recall_i2t@1"] <= metrics["test"]["test_recall_i2t@5"] <= 1
     assert "phantom, test, 12 studies" in first.stdout
     assert "test_matching_accuracy_image_text" in (folder / "two/metrics.json").read_text()
+
+
+def test_towers_and_teacher_of_one_open_clip_folder(tmp_path):
+    (tmp_path / "clip").mkdir()
+    save_biomedclip(tmp_path / "clip", BertConfig(vocab_size=40, **WIDTH), OWN)
+    towers = ("--vision_model", "open_clip:clip", "--text_model", "open_clip:clip", "--teacher", "open_clip:clip")
+    done = run(*SMALL, *towers, "--max_steps", 1, "--output_dir", "one", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = AutoConfig.from_pretrained(tmp_path / "one")
+    assert (config.vision_config.model_type, config.text_config.model_type) == ("clip_vision_model", "bert")
+    assert AutoProcessor.from_pretrained(tmp_path / "one").image_processor.image_mean == (0.5, 0.4, 0.3)
 
 
 def test_a_run_that_was_killed_behind_its_training_keeps_what_training_cost(stages, tmp_path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ...modeling_amif.open_clip_amif import PREFIX as OPEN_CLIP
 from ..evaluation.result_files import replace_file
 from .provenance import datasets_of
 
@@ -190,7 +191,8 @@ def _card_data(dataset_name: str, vision_model: str | None, text_model: str | No
     """What the Hub reads of a card."""
     source = SOURCES.get(dataset_name)
     # Paths of one's own disk are no names of the Hub.
-    bases = [name for name in (vision_model, text_model) if name is not None and not Path(name).exists()]
+    names = [name.removeprefix(OPEN_CLIP) for name in (vision_model, text_model) if name is not None]
+    bases = [name for name in dict.fromkeys(names) if not Path(name).exists()]
     return ModelCardData(
         language="en",
         library_name="transformers",
@@ -202,7 +204,8 @@ def _card_data(dataset_name: str, vision_model: str | None, text_model: str | No
 
 
 def _start(vision_model: str | None, text_model: str | None) -> str:
-    names = [Path(name).name for name in (vision_model, text_model) if name is not None]
+    # One open_clip model gives both towers.
+    names = dict.fromkeys(Path(name.removeprefix(OPEN_CLIP)).name for name in (vision_model, text_model) if name)
     return f"Started from {' and '.join(names)}." if names else "Trained from random initialisation."
 
 

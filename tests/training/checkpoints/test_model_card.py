@@ -187,6 +187,14 @@ def test_metadata_and_model_index_are_read_back_by_the_hubs_library(folder):
     assert {(result.dataset_type, result.dataset_split) for result in data.eval_results} == {("BoKelvin/SLAKE", "test")}
 
 
+def test_an_open_clip_model_is_one_base_model_under_the_hubs_name(folder):
+    towers = "open_clip:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+    write_model_card(folder, METRICS, towers, towers)
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.base_model == [towers.removeprefix("open_clip:")]
+    assert "Started from BiomedCLIP-PubMedBERT_256-vit_base_patch16_224." in card.content
+
+
 def test_a_card_that_cannot_be_written_leaves_the_earlier_one(folder, monkeypatch):
     (folder / "README.md").write_text("earlier")
     monkeypatch.setattr(os, "replace", Mock(side_effect=OSError(28, "No space left on device")))
