@@ -8,6 +8,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,10 +27,10 @@ HELP = """usage: amif COMMAND ...
 {commands}
 
 `amif COMMAND --help` lists what a command takes. A recipe, which holds arguments, comes first, by its name or as a
-JSON or YAML file:
+JSON or YAML file; of several, each overrides those before it:
 
   amif train slake --data_dir DIR --output_dir OUT
-  amif train recipe.yaml
+  amif train paper/slake recipe.yaml
 
 {recipes}"""
 
@@ -45,10 +46,11 @@ def main() -> None:
     if command not in COMMANDS:
         stop("amif", f"no command {command}", command, COMMANDS)
     recipes = recipes_of(command)
-    if recipes and words and not words[0].startswith("-") and Path(words[0]).suffix not in RECIPE_SUFFIXES:
-        if words[0] not in recipes:
-            stop(f"amif {command}", f"no recipe {words[0]}, and no JSON or YAML file", words[0], recipes)
-        words[0] = str(recipes[words[0]])
+    for place, word in enumerate(takewhile(lambda word: not word.startswith("-"), words if recipes else [])):
+        if Path(word).suffix not in RECIPE_SUFFIXES:
+            if word not in recipes:
+                stop(f"amif {command}", f"no recipe {word}, and no JSON or YAML file", word, recipes)
+            words[place] = str(recipes[word])
     sys.argv = [f"amif {command}", *words]
     try:
         script = import_module(f"amif.examples.{COMMANDS[command][0]}")
@@ -65,8 +67,8 @@ def recipes_of(command: str) -> dict[str, Path]:
     if command not in ("train", "pretrain") or package is None or not package.submodule_search_locations:
         return {}
     folder = Path(package.submodule_search_locations[0]) / "examples" / "recipes"
-    files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    return {name: file for name, file in files.items() if name.endswith("pretraining") == (command == "pretrain")}
+    files = {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
+    return {name: file for name, file in files.items() if ("pretraining" in name) == (command == "pretrain")}
 
 
 def stop(program: str, what: str, word: str, known: Collection[str]) -> NoReturn:

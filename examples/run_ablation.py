@@ -1,4 +1,4 @@
-"""Measure the paper's ablations: Tables 2 to 5 and Figure 6, row by row and seed by seed.
+r"""Measure the paper's ablations: Tables 2 to 5 and Figure 6, row by row and seed by seed.
 
     python examples/run_ablation.py --table 2 3 4 5 --figure 6 --output_dir ablation
 
@@ -6,17 +6,20 @@ Each row is a chain: pre-training in two stages, then fine-tuning. What rows sha
 never done again: after an interruption the same command goes on. Every table is printed beside the paper's figures and
 written as JSON, Markdown, PNG and SVG; each figure's JSON names the record of the run that it comes from, with its
 configuration, seed and command. Rows are in `examples/ablations/tableN.yaml`; what they are measured on is a setting,
-by default small generated studies.
+by default small generated studies. With the paper's:
+
+    python examples/run_ablation.py --table 2 3 4 5 --setting examples/ablations/paper.yaml \
+        --pretraining_dirs DIR --dataset slake --data_dir SLAKE --output_dir ablation-slake
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
 from amif.training.evaluation.result_files import replace_file, write_json
-from amif.training.experiments.ablation import chains, load_ablation, load_setting, run_chains
+from amif.training.experiments.ablation import Setting, chains, load_ablation, load_setting, run_chains
 from amif.training.experiments.ablation_figure import ablation_figure
 from amif.training.experiments.ablation_results import (
     AblationResult,
@@ -26,7 +29,7 @@ from amif.training.experiments.ablation_results import (
 )
 from amif.training.experiments.run_arguments import check_seeds
 from amif.training.experiments.runs import Experiments
-from amif.training.recipes import parse_arguments
+from amif.training.recipes import absolute_paths, parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.tables import markdown_text
 
@@ -42,6 +45,11 @@ class AblationArguments:
     setting: str = field(
         default=str(ABLATIONS / "phantom.yaml"), metadata={"help": "YAML of data, model and lengths of training."}
     )
+    pretraining_dirs: list[str] = field(
+        default_factory=list, metadata={"help": "Folders of the setting's image-report pairs, in its order."}
+    )
+    dataset: str | None = field(default=None, metadata={"help": "Questions to answer in place of the setting's."})
+    data_dir: str | None = field(default=None, metadata={"help": "Their folder."})
     seeds: list[int] = field(default_factory=lambda: [42, 43, 44], metadata={"help": "Of every run of a chain."})
     report_only: bool = field(default=False, metadata={"help": "Run nothing: tables of what is done."})
     output_dir: str = field(default="ablation", metadata={"help": "Folder of all runs and results."})
@@ -60,13 +68,26 @@ class AblationArguments:
         """The files of the ablations, without suffix."""
         return [f"table{number}" for number in self.table] + [f"figure{number}" for number in self.figure]
 
+    def load_setting(self) -> Setting:
+        """The setting, on the data that are named here; the errors are those of `ablation.load_setting`."""
+        setting = load_setting(self.setting)
+        pairs = {"data_dir": self.pretraining_dirs} if self.pretraining_dirs else {}
+        questions = {"dataset": self.dataset, "data_dir": self.data_dir}
+        pairs, questions = map(absolute_paths, (pairs, {name: one for name, one in questions.items() if one}))
+        return replace(
+            setting,
+            stage_one=setting.stage_one | pairs,
+            stage_two=setting.stage_two | pairs,
+            fine_tuning=setting.fine_tuning | questions,
+        )
+
 
 def main() -> None:
     # 1. Arguments
     args = parse_arguments(AblationArguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     check_output_folder(args.output_dir)
-    setting = load_setting(args.setting)
+    setting = args.load_setting()
     ablations = {name: load_ablation(ABLATIONS / f"{name}.yaml") for name in args.names}
 
     # 2. Runs

@@ -24,7 +24,7 @@ DATA = {
 # Of the examples, which the command `amif` runs.
 DATA |= {
     f"amif/examples/{path.relative_to(ROOT / 'examples').as_posix()}"
-    for pattern in ("recipes/*.yaml", "ablations/*.yaml", "prompts/*.json", "app.css")
+    for pattern in ("recipes/**/*.yaml", "ablations/*.yaml", "prompts/*.json", "app.css")
     for path in (ROOT / "examples").glob(pattern)
 }
 UNTRACKED = shutil.ignore_patterns(".git", "*.egg-info", "build", "dist", "__pycache__", "amif-vqa")

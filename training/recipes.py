@@ -1,4 +1,4 @@
-"""Arguments of a script from a recipe, a JSON or YAML file, and from the command line, which overrides it."""
+"""Arguments of a script from recipes, JSON or YAML files, and from the command line, which overrides them."""
 
 import json
 import logging
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from types import NoneType, SimpleNamespace
 from typing import Any, NamedTuple, NoReturn, TypeVar, get_args, get_type_hints
@@ -54,22 +55,21 @@ def parse_with_recipe(
 
     Args:
         dataclass_types: The dataclasses whose fields are the arguments.
-        arguments: The command line; a first word that ends in .json, .yaml or .yml names a recipe.
+        arguments: The command line; first words that end in .json, .yaml or .yml name recipes, of which each overrides
+            those before it.
         default_recipe: The recipe where none is named and no `--dataset` is given; help tells the plain defaults.
         **defaults: Defaults other than the dataclasses'.
     """
     parser = _Parser(dataclass_types)
-    arguments = list(arguments)
-    recipe = None
-    if _names_recipe(arguments):
-        recipe = arguments.pop(0)
-    elif not any(argument.split("=")[0] in ("--dataset", "--help", "-h") for argument in arguments):
-        recipe = default_recipe
+    recipes: list[str | Path] = [*_recipes_of(arguments)]
+    words = arguments[len(recipes) :]
+    if not recipes and not any(word.split("=")[0] in ("--dataset", "--help", "-h") for word in words):
+        recipes = [default_recipe]
     parser.set_defaults(**defaults)
     try:
-        if recipe is not None:
+        for recipe in recipes:
             _set_defaults(parser, read_recipe(recipe), str(recipe))
-        return _instances(parser, arguments)
+        return _instances(parser, words)
     except _OF_ARGUMENTS as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
@@ -174,25 +174,26 @@ def choice_ahead(arguments: Sequence[str], name: str, choices: Sequence[str]) ->
     """The value of an argument that decides which other arguments there are; the first choice where it is not given.
 
     Args:
-        arguments: The command line, as for `parse_with_recipe`; of its recipe, too, the value is taken.
+        arguments: The command line, as for `parse_with_recipe`; of its recipes, too, the value is taken.
         name: Of the argument, without dashes.
         choices: What it may be; another value ends the script with a message.
     """
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(f"--{name}", choices=choices)
     given = getattr(parser.parse_known_args(arguments)[0], name)
-    try:
-        recipe = read_recipe(arguments[0]) if _names_recipe(arguments) else {}
-    except ValueError as error:
-        parser.error(str(error))
-    chosen = given or recipe.get(name, choices[0])
-    if chosen not in choices:  # a recipe's, which the parser does not check
-        parser.error(f"{arguments[0]}: {name} is {chosen!r}; choose from {', '.join(choices)}")
-    return chosen
+    chosen = choices[0]
+    for recipe in _recipes_of(arguments):
+        try:
+            chosen = read_recipe(recipe).get(name, chosen)
+        except ValueError as error:
+            parser.error(str(error))
+        if chosen not in choices:  # which the parser does not check
+            parser.error(f"{recipe}: {name} is {chosen!r}; choose from {', '.join(choices)}")
+    return given or chosen
 
 
-def _names_recipe(arguments: Sequence[str]) -> bool:
-    return bool(arguments) and Path(arguments[0]).suffix in (".json", ".yaml", ".yml")
+def _recipes_of(arguments: Sequence[str]) -> list[str]:
+    return list(takewhile(lambda word: Path(word).suffix in (".json", ".yaml", ".yml"), arguments))
 
 
 def read_recipe(recipe: str | Path) -> dict[str, Any]:

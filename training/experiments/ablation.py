@@ -10,9 +10,11 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from ..recipes import read_recipe
 from .run_arguments import check_runs
-from .runs import Experiments, Run, RunFolder, check_not_set_here
+from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here
 
-Arguments = dict[str, str | int | float | bool]
+Arguments = dict[str, PlainValue]
+
+_OF_ENCODERS = ("vision_model", "text_model", "vision_layers", "text_layers")
 
 # The runs that measure a row with one seed, by kind, in order.
 Chain = dict[str, Run]
@@ -136,17 +138,24 @@ def chain_of(row: AblationRow, setting: Setting, seed: int) -> Chain:
     stages = {"stage_one": (setting.stage_one, row.stage_one), "stage_two": (setting.stage_two, row.stage_two)}
     for kind, (shared, changes) in stages.items():
         if changes is not None:
-            arguments = {**setting.common, **shared, **changes, **teacher, "seed": seed, **start}
-            chain[kind] = Run(kind, "run_pretraining.py", arguments)
+            arguments = {**setting.common, **shared, **changes, **teacher, "seed": seed}
+            chain[kind] = Run(kind, "run_pretraining.py", _started(arguments, start))
             start = {"model_name_or_path": RunFolder(chain[kind])}
     if row.start == "teacher":
         trained = _teacher("default", setting)
         if not isinstance(trained, RunFolder):
             raise TeacherMissing(f"--teacher {trained} is no AMiF checkpoint to start fine-tuning from")
         start = {"model_name_or_path": RunFolder(trained.run)}
-    arguments = {**setting.common, **setting.fine_tuning, **row.fine_tuning, "seed": seed, **start}
-    chain["fine_tuning"] = Run("fine_tuning", "run_vqa.py", arguments)
+    arguments = {**setting.common, **setting.fine_tuning, **row.fine_tuning, "seed": seed}
+    chain["fine_tuning"] = Run("fine_tuning", "run_vqa.py", _started(arguments, start))
     return chain
+
+
+def _started(
+    arguments: Mapping[str, PlainValue | RunFolder], start: Mapping[str, RunFolder]
+) -> dict[str, PlainValue | RunFolder]:
+    """The arguments of a run from a checkpoint, which brings its encoders; without one, the same."""
+    return {name: value for name, value in arguments.items() if not start or name not in _OF_ENCODERS} | dict(start)
 
 
 def _teacher(name: str, setting: Setting) -> str | RunFolder:

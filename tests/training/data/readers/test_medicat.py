@@ -1,24 +1,16 @@
-import json
-
 import pytest
-from PIL import Image as Images
+from small_sets import medicat_rows, write_medicat
 
 from amif.training.data import load_pretraining_dataset
-from amif.training.data.readers.medicat import FIGURES, load_medicat
+from amif.training.data.readers.medicat import load_medicat
 
 
 @pytest.fixture(params=[".", "release"])
 def folder(request, tmp_path):
-    root = tmp_path / request.param
-    (root / "figures").mkdir(parents=True)
-    rows = []
-    for place in range(40):
-        name = {"pdf_hash": f"hash{place // 4}", "fig_uri": f"2-Figure{place}-1.png"}
-        Images.new("RGB", (4, 4), (place, 0, 0)).save(root / "figures" / f"{name['pdf_hash']}_{name['fig_uri']}")
-        rows.append({**name, "s2_caption": f"Figure {place}.", "radiology": place % 2 == 0, "oa_info": {"doi": "x"}})
+    rows = medicat_rows(40)
     rows[1] |= {"s2_caption": "", "s2orc_caption": "Other caption."}
     rows[2]["s2_caption"] = None
-    (root / FIGURES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_medicat(tmp_path / request.param, rows)
     return tmp_path
 
 

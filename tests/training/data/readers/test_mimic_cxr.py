@@ -1,9 +1,7 @@
-import csv
-import gzip
 import zipfile
 
 import pytest
-from PIL import Image as Images
+from small_sets import write_mimic_cxr
 
 from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
 from amif.training.data.readers import mimic_cxr
@@ -41,31 +39,10 @@ IMAGES = [
 NO_REPORT, NO_SECTION = "50000006", "50000007"
 
 
-def place_of(subject, study):
-    return f"files/p{subject[:2]}/p{subject}/s{study}"
-
-
-def write_table(path, header, rows):
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "wt", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-
-
 @pytest.fixture
 def folder(tmp_path):
-    for place, (dicom, subject, study, *_) in enumerate(IMAGES):
-        image = tmp_path / place_of(subject, study) / f"{dicom}.jpg"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        Images.new("L", (8, 8), 10 * place).save(image)
-        if study != NO_REPORT:
-            text = " WET READ: seen.\n" if study == NO_SECTION else REPORT.replace("No acute", f"No {study}")
-            (tmp_path / f"{place_of(subject, study)}.txt").write_text(text)
-    rows = [(dicom, study, subject, split) for dicom, subject, study, split, _ in IMAGES]
-    write_table(tmp_path / "mimic-cxr-2.0.0-split.csv.gz", ["dicom_id", "study_id", "subject_id", "split"], rows)
-    rows = [(dicom, subject, study, position) for dicom, subject, study, _, position in IMAGES]
-    header = ["dicom_id", "subject_id", "study_id", "ViewPosition"]
-    write_table(tmp_path / "mimic-cxr-2.0.0-metadata.csv", header, rows)
-    return tmp_path
+    reports = {study: REPORT.replace("No acute", f"No {study}") for _, _, study, *_ in IMAGES if study != NO_REPORT}
+    return write_mimic_cxr(tmp_path, IMAGES, reports | {NO_SECTION: " WET READ: seen.\n"})
 
 
 def test_official_folders(folder):

@@ -1,4 +1,3 @@
-import json
 import pickle
 import subprocess
 import tracemalloc
@@ -7,42 +6,18 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as Images
+from small_sets import path_vqa_row, write_path_vqa
 
 from amif.training.data.readers.path_vqa import load_path_vqa, read_plain_pickle
-
-SPLITS = ("train", "val", "test")
-
-
-def vqa_row(split, number=0):
-    return {
-        "answer_type": "other",
-        "img_id": f"{split}_0001",
-        "label": {"the liver": 1},
-        "question_id": 100_000 + number,
-        "question_type": "where",
-        "sent": f"Where is it, {number}?",
-    }
 
 
 def qa_row(split):
     return {"image": f"{split}_0001", "question": "Is it benign?", "answer": "Yes"}
 
 
-def write_release(folder, rows, where="{split}_vqa.pkl"):
-    for split in SPLITS:
-        images = folder / "images" / split
-        images.mkdir(parents=True)
-        Images.new("L", (4, 4), len(split)).save(images / f"{split}_0001.jpg")
-        file = folder / "qas" / where.format(split=split)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content = rows(split)
-        file.write_bytes(json.dumps(content).encode() if file.suffix == ".json" else pickle.dumps(content))
-    return folder
-
-
 @pytest.mark.parametrize("where", ["{split}_vqa.pkl", "{split}_vqa.json"])
 def test_release_with_question_ids(tmp_path, where):
-    write_release(tmp_path / "pvqa", lambda split: [vqa_row(split), vqa_row(split, 1)], where)
+    write_path_vqa(tmp_path / "pvqa", lambda split: [path_vqa_row(split), path_vqa_row(split, 1)], where)
     splits = load_path_vqa(tmp_path)
     assert list(splits) == ["train", "validation", "test"]
     row = splits["validation"][1]
@@ -59,7 +34,7 @@ def test_release_with_question_ids(tmp_path, where):
 
 @pytest.mark.parametrize("where", ["{split}/{split}_qa.pkl", "{split}_qa.json"])
 def test_release_of_plain_questions(tmp_path, where):
-    splits = load_path_vqa(write_release(tmp_path, lambda split: [qa_row(split)] * 2, where))
+    splits = load_path_vqa(write_path_vqa(tmp_path, lambda split: [qa_row(split)] * 2, where))
     assert splits["test"]["answer"] == ["Yes", "Yes"]
     # The release repeats rows; each keeps an id of its own.
     assert splits["test"]["question_id"] == ["test_0001|Is it benign?", "test_0001|Is it benign?|2"]
@@ -79,7 +54,7 @@ def test_hub_mirror(tmp_path):
 
 
 def test_strict_refuses_a_damaged_copy(tmp_path):
-    write_release(tmp_path, lambda split: [vqa_row(split)])
+    write_path_vqa(tmp_path, lambda split: [path_vqa_row(split)])
     with pytest.raises(ValueError, match=r"path_vqa \(release\).*test: 1 rows, published 6761"):
         load_path_vqa(tmp_path, strict=True)
 
@@ -94,7 +69,7 @@ class Attack:
 
 def test_a_pickle_runs_nothing(tmp_path):
     marker = tmp_path / "was_run"
-    write_release(tmp_path, lambda split: [Attack(marker)])
+    write_path_vqa(tmp_path, lambda split: [Attack(marker)])
     with pytest.raises(ValueError, match=r"train_vqa\.pkl .*asks for subprocess\.check_call"):
         load_path_vqa(tmp_path)
     assert not marker.exists()
@@ -110,8 +85,8 @@ def test_other_pickles(tmp_path, content):
 
 
 def test_bad_rows(tmp_path):
-    rows = [{"img_id": "train_0001", "sent": "?"}, {**vqa_row("train"), "label": {}}, vqa_row("train"), 3]
-    write_release(tmp_path, lambda split: rows if split == "train" else [vqa_row(split)])
+    rows = [{"img_id": "train_0001", "sent": "?"}, {**path_vqa_row("train"), "label": {}}, path_vqa_row("train"), 3]
+    write_path_vqa(tmp_path, lambda split: rows if split == "train" else [path_vqa_row(split)])
     with pytest.raises(ValueError, match=r"train_vqa\.pkl: row 1 .*label is \{\}"):
         load_path_vqa(tmp_path)
     assert len(load_path_vqa(tmp_path, on_bad_row="skip")["train"]) == 2

@@ -3,6 +3,7 @@ import csv
 import pytest
 from datasets import Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Images
+from small_sets import write_roco
 
 from amif.training.data import load_pretraining_dataset
 from amif.training.data.readers import own_pairs
@@ -17,13 +18,7 @@ CAPTIONS = {
 
 @pytest.fixture(params=[".", "data", "all_data"])
 def folder(request, tmp_path):
-    for split, captions in CAPTIONS.items():
-        images = tmp_path / request.param / split / "radiology" / "images"
-        images.mkdir(parents=True)
-        for number, _ in captions:
-            Images.new("L", (4, 4), int(number)).save(images / f"ROCO_0000{number}.jpg")
-        lines = "".join(f"ROCO_0000{number}\t{caption}\n" for number, caption in captions)
-        (images.parent / "captions.txt").write_text(lines, encoding="utf-8")
+    write_roco(tmp_path / request.param, CAPTIONS)
     return tmp_path
 
 

@@ -1,8 +1,7 @@
-import json
 from collections import Counter
 
 import pytest
-from PIL import Image as Images
+from small_sets import slake_row, write_slake
 
 from amif.training.data.readers.slake import FILES, load_slake
 
@@ -10,22 +9,6 @@ from amif.training.data.readers.slake import FILES, load_slake
 @pytest.fixture
 def real(data_dir):
     return load_slake(data_dir / "slake", strict=True)
-
-
-def raw_row(qid, image="xmlab1/source.jpg", **changes):
-    row = {"qid": qid, "img_id": 1, "img_name": image, "question": "Which?", "answer": "CT", "q_lang": "en"}
-    more = {"location": "Lung", "modality": "CT", "answer_type": "OPEN", "content_type": "Modality", "base_type": "vqa"}
-    return {**row, **more, **changes}
-
-
-def small_copy(folder, rows, validation_name="validate.json"):
-    for row in rows:
-        path = folder / "imgs" / row["img_name"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Images.new("L", (4, 4)).save(path)
-    for name in ("train.json", validation_name, "test.json"):
-        (folder / name).write_text(json.dumps(rows), encoding="utf-8")
-    return folder
 
 
 def test_real_counts(real):
@@ -65,15 +48,15 @@ def test_real_chinese_alone(real, data_dir):
 
 @pytest.mark.parametrize("validation_name", FILES["validation"])
 def test_languages_and_both_names_of_the_validation_file(tmp_path, validation_name):
-    rows = [raw_row(0), raw_row(1, q_lang="zh", question="\u54ea\u4e2a"), raw_row(2, answer=2)]
-    folder = small_copy(tmp_path, rows, validation_name)
+    rows = [slake_row(0), slake_row(1, q_lang="zh", question="\u54ea\u4e2a"), slake_row(2, answer=2)]
+    folder = write_slake(tmp_path, rows, validation_name)
     assert load_slake(folder)["validation"]["question_id"] == ["0", "2"]
     assert load_slake(folder)["train"]["answer"] == ["CT", "2"]
     assert load_slake(folder, language="zh")["test"]["question"] == ["\u54ea\u4e2a"]
 
 
 def test_errors(tmp_path):
-    folder = small_copy(tmp_path, [raw_row(0), raw_row(1, "xmlab2/source.jpg")])
+    folder = write_slake(tmp_path, [slake_row(0), slake_row(1, "xmlab2/source.jpg")])
     with pytest.raises(ValueError, match="languages en, zh, not 'de'"):
         load_slake(folder, language="de")
     with pytest.raises(ValueError, match=r"slake \(en\) train: 2 rows, published 4919"):

@@ -1,9 +1,9 @@
 from collections import Counter
 
 import pytest
-from PIL import Image as Images
+from small_sets import write_vqa_med_2019
 
-from amif.training.data.readers.vqa_med_2019 import ANSWERED_TEST, TEST, TRAINING, VALIDATION, load_vqa_med_2019
+from amif.training.data.readers.vqa_med_2019 import ANSWERED_TEST, TEST, TRAINING, load_vqa_med_2019
 
 TRAIN_LINES = [
     "synpic1|what modality is shown?|ct w/contrast (iv)#ct",
@@ -12,28 +12,11 @@ TRAIN_LINES = [
     "synpic2|is this normal?|no",
 ]
 
-CATEGORIES = ["C1_Modality", "C2_Plane", "C3_Organ", "C4_Abnormality"]
-
-
-def write_answered(folder, split, lines):
-    (folder / "QAPairsByCategory").mkdir(parents=True)
-    images = folder / f"{split.capitalize()}_images"
-    images.mkdir()
-    (folder / f"All_QA_Pairs_{split}.txt").write_text("\n".join(lines))
-    for line, category in zip(lines, CATEGORIES, strict=False):
-        (folder / "QAPairsByCategory" / f"{category}_{split}.txt").write_text(f"{line}\n")
-        Images.new("L", (4, 4)).save(images / f"{line.split('|')[0]}.jpg")
-
 
 @pytest.fixture
 def copy(tmp_path):
-    write_answered(tmp_path / TRAINING, "train", TRAIN_LINES)
-    write_answered(tmp_path / VALIDATION, "val", ["synpic3|what plane is this?|sagittal"])
-    images = tmp_path / TEST / "VQAMed2019_Test_Images"
-    images.mkdir(parents=True)
-    Images.new("L", (4, 4)).save(images / "synpic4.jpg")
-    (tmp_path / TEST / "VQAMed2019_Test_Questions.txt").write_text("synpic4|what modality is shown?\n")
-    return tmp_path
+    validation, test = ["synpic3|what plane is this?|sagittal"], ["synpic4|what modality is shown?"]
+    return write_vqa_med_2019(tmp_path, TRAIN_LINES, validation, test)
 
 
 def test_layout_and_rows(copy):

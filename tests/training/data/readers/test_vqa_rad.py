@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 import pytest
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as Images
+from small_sets import vqa_rad_row, write_vqa_rad
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.readers.vqa_rad import PUBLIC_FILE, load_vqa_rad
@@ -12,21 +13,6 @@ from amif.training.data.readers.vqa_rad import PUBLIC_FILE, load_vqa_rad
 @pytest.fixture
 def real(data_dir):
     return load_vqa_rad(data_dir / "vqa_rad", strict=True)
-
-
-def raw_row(qid, image="synpic1.jpg", **changes):
-    row = {"qid": qid, "image_name": image, "question": "Is it?", "answer": "Yes", "answer_type": "CLOSED"}
-    return {**row, "question_type": "PRES", "image_organ": "HEAD", "phrase_type": "freeform", **changes}
-
-
-def small_copy(folder, train, test, test_name="testset.json"):
-    images = folder / "images"
-    images.mkdir()
-    for row in [*train, *test]:
-        Images.new("L", (4, 4)).save(images / row["image_name"])
-    (folder / "trainset.json").write_text(json.dumps(train))
-    (folder / test_name).write_text(json.dumps(test))
-    return folder
 
 
 def test_real_counts(real):
@@ -72,15 +58,15 @@ def test_real_rephrasings(real):
 
 def test_rephrasings_follow_each_other_with_one_image_and_one_answer(tmp_path):
     phrases = ["freeform", "frame", "para", "frame", "para", "frame", "frame", "frame", "frame"]
-    rows = [raw_row(number, phrase_type=phrase) for number, phrase in enumerate(phrases, start=10)]
+    rows = [vqa_rad_row(number, phrase_type=phrase) for number, phrase in enumerate(phrases, start=10)]
     rows[6]["answer"], rows[7]["image_name"] = "No", "synpic2.jpg"
     rows[8]["qid"] = 30
-    found = wordings(load_vqa_rad(small_copy(tmp_path, rows, [raw_row(1)]))["train"])
+    found = wordings(load_vqa_rad(write_vqa_rad(tmp_path, rows, [vqa_rad_row(1)]))["train"])
     assert list(found.values()) == [["10", "11", "12", "13"], ["14", "15"], ["16"], ["17"], ["30"]]
 
 
 def test_the_release_links_rephrasings_itself(tmp_path):
-    rows = [raw_row(row, phrase_type="para", qid_linked_id="ab" if row < 2 else "cd") for row in range(3)]
+    rows = [vqa_rad_row(row, phrase_type="para", qid_linked_id="ab" if row < 2 else "cd") for row in range(3)]
     (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
     (tmp_path / "images").mkdir()
     Images.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
@@ -129,8 +115,10 @@ def test_real_validation_by_wording_leaves_rephrasings_in_training(data_dir):
 
 def test_answered_test_file(tmp_path):
     splits = load_vqa_rad(
-        small_copy(
-            tmp_path, [raw_row(1), raw_row(2, answer=3, answer_type="OPEN")], [raw_row(3, answer_type="CLOSED ")]
+        write_vqa_rad(
+            tmp_path,
+            [vqa_rad_row(1), vqa_rad_row(2, answer=3, answer_type="OPEN")],
+            [vqa_rad_row(3, answer_type="CLOSED ")],
         )
     )
     assert splits["train"]["answer"] == ["Yes", "3"]
@@ -139,13 +127,13 @@ def test_answered_test_file(tmp_path):
 
 
 def test_strict_refuses_a_damaged_copy(tmp_path):
-    folder = small_copy(tmp_path, [raw_row(1)], [raw_row(2)])
+    folder = write_vqa_rad(tmp_path, [vqa_rad_row(1)], [vqa_rad_row(2)])
     with pytest.raises(ValueError, match="vqa_rad train: 1 rows, published 3064; vqa_rad test: 1 rows, published 451"):
         load_vqa_rad(folder, strict=True)
 
 
 def test_missing_image(tmp_path):
-    folder = small_copy(tmp_path, [raw_row(1), raw_row(2, "synpic2.jpg")], [raw_row(3)])
+    folder = write_vqa_rad(tmp_path, [vqa_rad_row(1), vqa_rad_row(2, "synpic2.jpg")], [vqa_rad_row(3)])
     (folder / "images" / "synpic2.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"trainset\.json: row 1 .*synpic2\.jpg.* \(1 of 2"):
         load_vqa_rad(folder)
@@ -165,7 +153,7 @@ def test_original_release(tmp_path):
     images.mkdir()
     Images.new("L", (4, 4)).save(images / "synpic1.jpg")
     phrases = ("freeform", "para", "test_freeform", "test_para")
-    rows = [raw_row(row, phrase_type=phrase, evaluation="given") for row, phrase in enumerate(phrases)]
+    rows = [vqa_rad_row(row, phrase_type=phrase, evaluation="given") for row, phrase in enumerate(phrases)]
     (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
     splits = load_vqa_rad(tmp_path)
     assert splits["train"]["question_id"] == ["0", "1"]
@@ -175,7 +163,9 @@ def test_original_release(tmp_path):
 def test_a_bad_row_of_the_original_release_is_named_by_its_place_in_the_file(tmp_path):
     (tmp_path / "images").mkdir()
     Images.new("L", (4, 4)).save(tmp_path / "images" / "synpic1.jpg")
-    rows = [raw_row(row, phrase_type=phrase) for row, phrase in enumerate(("test_freeform", "freeform", "freeform"))]
+    rows = [
+        vqa_rad_row(row, phrase_type=phrase) for row, phrase in enumerate(("test_freeform", "freeform", "freeform"))
+    ]
     rows[2]["question"] = " "
     (tmp_path / PUBLIC_FILE).write_text(json.dumps(rows))
     with pytest.raises(ValueError, match=r"Public\.json: row 2 "):
