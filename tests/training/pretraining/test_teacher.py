@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, DatasetDict, Features, Image, List, Value
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
+from small_checkpoints import save_small_clip, save_small_open_clip
+from transformers import CLIPModel, CLIPProcessor
 
 from amif.training.pretraining import teacher as teacher_module
 from amif.training.pretraining.teacher import Teacher, add_teacher_embeddings, load_teacher
@@ -24,54 +24,16 @@ def image_of(seed):
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8))
 
 
-def tokenizer():
-    words = sorted({word for text in TEXTS for word in text.split()})
-    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *words])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="[SEP]", bos_token="[CLS]", model_max_length=16, **names
-    )
-
-
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = tower | {"vocab_size": 20, "max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 1}
-    vision = tower | {"image_size": 32, "patch_size": 8}
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)).save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    CLIPProcessor(CLIPImageProcessor(size=size, crop_size=size), tokenizer()).save_pretrained(folder)
-    return folder
+    return save_small_clip(tmp_path_factory.mktemp("clip"), TEXTS)
 
 
 @pytest.fixture(scope="module")
 def open_clip_folder(tmp_path_factory):
-    """BiomedCLIP's layout: a timm image tower, a BERT from transformers with an MLP, the tokenizer's files beside."""
-    folder, bert = tmp_path_factory.mktemp("open_clip"), tmp_path_factory.mktemp("bert")
-    BertConfig(
-        vocab_size=20, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
-    ).save_pretrained(bert)
-    text = {
-        "hf_model_name": str(bert),
-        "hf_tokenizer_name": str(bert),
-        "hf_proj_type": "mlp",
-        "hf_pooler_type": "cls_last_hidden_state_pooler",
-        "context_length": 16,
-    }
-    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_proj": "linear", "image_size": 160}
-    vision["timm_pool"] = ""
-    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
-    normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": normalization}))
-    tokenizer().save_pretrained(folder)
     torch.manual_seed(1)
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
-    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
-    return folder
+    return save_small_open_clip(tmp_path_factory.mktemp("open_clip"), TEXTS)
 
 
 @pytest.fixture(scope="module")

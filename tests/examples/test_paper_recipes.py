@@ -1,0 +1,115 @@
+"""The commands of docs/reproduce.md, in order, in small: their recipes on all layouts of data and kinds of encoder."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from small_checkpoints import save_small_bert, save_small_clip, save_small_open_clip
+from small_sets import (
+    medicat_rows,
+    path_vqa_row,
+    slake_row,
+    vqa_rad_row,
+    write_medicat,
+    write_mimic_cxr,
+    write_path_vqa,
+    write_roco,
+    write_slake,
+    write_vqa_med_2019,
+    write_vqa_rad,
+)
+from started_scripts import run_script
+
+from amif.training.data.readers.vqa_med_2019 import ANSWERED_TEST, TEST
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "examples" / "recipes" / "paper"
+START = r"^(?:accelerate launch --config_file (\S+)|python) examples/(\w+\.py) "
+COMMAND = re.compile(rf"{START}((?:.*\\\n)*.*)$", re.MULTILINE)
+
+# What makes a run small, by script; the rest is the recipe's.
+SMALL = ["--use_cpu", "--num_train_epochs", "1", "--per_device_train_batch_size", "4", "--dataloader_num_workers", "0"]
+SMALL += ["--disable_tqdm", "true"]
+SMALL_ENCODERS = ["--image_size", "32", "--num_co_attention_layers", "1"]
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Script and words of each command of the page."""
+    found = COMMAND.findall((ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8"))
+    assert {config for config, *_ in found} <= {"", "examples/accelerate_configs/two_gpus.yaml"}
+    return [(script, shlex.split(words.replace("\\\n", " "))) for _, script, words in found]
+
+
+def write_data(folder: Path) -> None:
+    splits = dict(enumerate(8 * ["train"] + 2 * ["validate"] + 2 * ["test"], start=50_000_000))
+    images = [
+        (f"d{study}{view}", "10000032", str(study), split, view)
+        for study, split in splits.items()
+        for view in ("PA", "LATERAL")
+    ]
+    report = "FINDINGS: A mass of {0} mm.\n\nIMPRESSION: Mass {0}."
+    write_mimic_cxr(folder / "mimic_cxr", images, {str(study): report.format(study % 100) for study in splits})
+    captions = {"train": "123456", "validation": "78", "test": "9"}
+    roco = {split: [(number, f"Caption {number}.") for number in numbers] for split, numbers in captions.items()}
+    write_roco(folder / "roco", roco)
+    write_medicat(folder / "medicat", medicat_rows(16))
+    rows = [vqa_rad_row(number, f"synpic{number % 5}.jpg", question=f"Is it {number}?") for number in range(12)]
+    write_vqa_rad(folder / "vqa_rad", rows, [vqa_rad_row(90, "synpic1.jpg", question="Is it?", answer="No")])
+    rows = [slake_row(number, f"xmlab{number}/source.jpg", answer=("CT", "MRI")[number % 2]) for number in range(6)]
+    write_slake(folder / "slake", rows)
+    write_path_vqa(folder / "path_vqa", lambda split: [path_vqa_row(split, number) for number in range(4)])
+    lines = [f"synpic{number}|what plane is this?|{('axial', 'sagittal')[number % 2]}" for number in range(5)]
+    write_vqa_med_2019(folder / "vqa_med_2019", lines[:3], lines[3:4], ["synpic9|what plane is this?"])
+    (folder / "vqa_med_2019" / TEST / ANSWERED_TEST).write_text("synpic9|plane|what plane is this?|axial\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A clone's root as far as commands read it, with small weights in folders that are named as those on the Hub."""
+    folder = tmp_path_factory.mktemp("clone")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    write_data(folder / "data")
+    texts = ["a mass of 123 mm", "what plane is this", "axial sagittal ct mri yes no"]
+    save_small_clip(folder / "openai" / "clip-vit-base-patch16", texts)
+    save_small_bert(folder / "emilyalsentzer" / "Bio_ClinicalBERT", texts)
+    save_small_open_clip(folder / "microsoft" / "BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", texts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder):
+    """What each command printed, by the folder that it leaves, all as the page has them but for their sizes."""
+    (folder / "small.yaml").write_text(yaml.safe_dump(small_setting()))
+    (folder / "paper" / "ablation_slake").mkdir(parents=True)
+    for name in ("openai", "emilyalsentzer", "microsoft"):  # where the ablation's runs start
+        (folder / "paper" / "ablation_slake" / name).symlink_to(folder / name)
+    printed = {}
+    for script, words in commands():
+        if script == "run_ablation.py":
+            words += ["--setting", "small.yaml", "--table", "4"]
+        else:
+            words += [*SMALL, *(SMALL_ENCODERS if "--model_name_or_path" not in words else [])]
+        started = run_script(script, *words, folder=folder)
+        assert started.returncode == 0, f"{script} {words}\n{started.stderr}"
+        printed[words[words.index("--output_dir") + 1].removeprefix("paper/")] = started
+    return printed
+
+
+def small_setting() -> dict[str, object]:
+    """The setting of the ablations, in small."""
+    setting = yaml.safe_load((ROOT / "examples" / "ablations" / "paper.yaml").read_text(encoding="utf-8"))
+    setting["common"] |= {"use_cpu": True, "dataloader_num_workers": 0, "image_size": 32}
+    for part in ("stage_one", "stage_two", "fine_tuning"):
+        setting[part] |= {"num_train_epochs": 1, "per_device_train_batch_size": 4}
+    setting["stage_one"]["num_co_attention_layers"] = setting["fine_tuning"]["num_co_attention_layers"] = 1
+    return setting
+
+
+def test_print(done):
+    for name, one in done.items():
+        print("=====", name)
+        print(one.stdout)
+        print("--")
+        print(one.stderr)
