@@ -35,6 +35,11 @@ amif_command.main()
         (["--help"], 0, ["train", "pretrain", "evaluate", "answer", "audit", "slake", "phantom_pretraining"]),
         ([], 2, ["usage: amif COMMAND"]),
         (["trian"], 2, ["amif: no command trian; there are train, "]),
+        (
+            ["train", "slake", "paper/slak"],
+            2,
+            ["amif train: no recipe paper/slak, and no JSON or YAML file; there are paper"],
+        ),
         (["train", "slak"], 2, ["amif train: no recipe slak, and no JSON or YAML file; there are slake, "]),
         (["pretrain", "slake"], 2, ["amif pretrain: no recipe slake"]),
     ],
@@ -53,6 +58,8 @@ def test_what_needs_no_model_is_answered_without_torch(words, status, said):
         ("train", "run_vqa", []),
         ("train slake --data_dir d", "run_vqa", [str(RECIPES["train"]["slake"]), "--data_dir", "d"]),
         ("train own.yaml", "run_vqa", ["own.yaml"]),
+        ("train own.yaml slake --seed 1", "run_vqa", ["own.yaml", str(RECIPES["train"]["slake"]), "--seed", "1"]),
+        ("train paper/slake", "run_vqa", [str(RECIPES["train"]["paper/slake"])]),
         ("train --help", "run_vqa", ["--help"]),
         ("pretrain phantom_pretraining", "run_pretraining", [str(RECIPES["pretrain"]["phantom_pretraining"])]),
         ("evaluate --predictions p", "evaluate_predictions", ["--predictions", "p"]),
@@ -84,12 +91,13 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
 
 @pytest.mark.parametrize("command", RECIPES)
 def test_every_recipe_is_taken_by_its_command(command):
-    assert {path.name for found in RECIPES.values() for path in found.values()} == {
-        path.name for path in (ROOT / "examples" / "recipes").iterdir()
-    }
+    files = {path for path in (ROOT / "examples" / "recipes").rglob("*") if path.is_file()}
+    assert {path.resolve() for found in RECIPES.values() for path in found.values()} == files
     for name, path in RECIPES[command].items():
         types = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # What the authors' code has otherwise comes behind a recipe.
+        files = [RECIPES[command].get(name.removesuffix("_authors_code"), path), path]
+        values = {key: value for file in files for key, value in yaml.safe_load(file.read_text()).items()}
         if command == "pretrain":
             objective = OBJECTIVES[values.get("objective", "amif")]
             types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)

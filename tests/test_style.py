@@ -18,6 +18,7 @@ SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
 MIRROR_NO_FILE = {
     "examples/test_accelerate_configs.py",
     "examples/test_help.py",
+    "examples/test_paper_recipes.py",
     "examples/test_wrong_command_lines.py",
     "modeling_amif/test_models.py",
     "modeling_amif/test_old_layout.py",

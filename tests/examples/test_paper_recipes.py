@@ -1,5 +1,6 @@
 """The commands of docs/reproduce.md, in order, in small: their recipes on all layouts of data and kinds of encoder."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -23,6 +24,7 @@ from small_sets import (
 from started_scripts import run_script
 
 from amif.training.data.readers.vqa_med_2019 import ANSWERED_TEST, TEST
+from amif.training.experiments.ablation import load_setting
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "examples" / "recipes" / "paper"
@@ -107,9 +109,52 @@ def small_setting() -> dict[str, object]:
     return setting
 
 
-def test_print(done):
-    for name, one in done.items():
-        print("=====", name)
-        print(one.stdout)
-        print("--")
-        print(one.stderr)
+OUTPUTS = ["stage_one", "stage_two", "vqa_rad", "slake", "path_vqa", "vqa_med_2019", "slake_paper_protocol"]
+
+
+def test_the_commands_run_in_order_and_say_of_nothing_that_it_changes_nothing(done):
+    assert list(done) == [*OUTPUTS, "ablation_slake"]
+    assert not [line for one in done.values() for line in one.stderr.splitlines() if "change" in line]
+
+
+@pytest.mark.parametrize("name", OUTPUTS[:6])
+def test_a_run_follows_its_recipe(done, folder, name):
+    """But for what makes it small, bfloat16 where a CPU has none, and encoders, of which the weights are noted."""
+    file = RECIPES / f"{'pretraining_' if 'stage' in name else ''}{name}.yaml"
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    other = {word.removeprefix("--") for word in [*SMALL, *SMALL_ENCODERS] if word.startswith("--")}
+    other |= {"bf16", "vision_model", "text_model"}
+    given = json.loads((folder / "paper" / name / "run_settings.json").read_text())["values"]
+    kept = {key: value for key, value in recipe.items() if key not in other and f"--{key}" in given}
+    assert {key: given[f"--{key}"] for key in kept} == kept
+    # These say how a result is looked at, and not what it is.
+    assert recipe.keys() - kept.keys() - other <= {"protocol", "per_device_eval_batch_size", "load_best_model_at_end"}
+
+
+@pytest.mark.parametrize("name", OUTPUTS[2:])
+def test_each_answers_its_test_split_in_its_protocol(done, folder, name):
+    metrics = json.loads((folder / "paper" / name / "metrics.json").read_text())
+    protocol = "paper" if name == "slake_paper_protocol" else "clean"
+    assert (metrics["protocol"], metrics["split"]) == (protocol, "test")
+    assert metrics["dataset"] == name.removesuffix("_paper_protocol")
+
+
+def test_every_row_that_has_its_teacher_is_measured(done, folder):
+    table = json.loads((folder / "paper" / "ablation_slake" / "table4.json").read_text())
+    assert {name for name, row in table["rows"].items() if row["accuracies"]} == set("13456")
+
+
+def test_the_setting_of_the_ablations_is_that_of_the_recipes():
+    setting = load_setting(ROOT / "examples" / "ablations" / "paper.yaml")
+    # Two GPUs there, one here; the rest is what rows and the command line say.
+    elsewhere = {"per_device_train_batch_size", "dataloader_num_workers", "teacher", "protocol", "intra"}
+    elsewhere |= {"local_weight", "hard_negative_weight"}
+    files = {"stage_one": "pretraining_stage_one", "stage_two": "pretraining_stage_two", "fine_tuning": "slake"}
+    for part, file in files.items():
+        recipe = yaml.safe_load((RECIPES / f"{file}.yaml").read_text(encoding="utf-8"))
+        ours = setting.common | getattr(setting, part)
+        assert {name: ours.get(name) for name in recipe.keys() - elsewhere} == {
+            name: recipe[name] for name in recipe.keys() - elsewhere
+        }
+        assert ours["per_device_train_batch_size"] == 2 * recipe["per_device_train_batch_size"]
+    assert setting.teacher == yaml.safe_load((RECIPES / "pretraining_stage_one.yaml").read_text())["teacher"]

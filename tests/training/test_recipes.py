@@ -63,6 +63,18 @@ def test_the_command_line_overrides_a_recipe_and_a_data_set_the_default_recipe(r
     assert parse(recipes, "--dataset=slake").rate == 0.5
 
 
+def test_a_recipe_overrides_those_before_it(recipes):
+    (recipes / "overlay.yaml").write_text("stage: other\nlimit: null\n")
+    both = [str(recipes / "own.yaml"), str(recipes / "overlay.yaml")]
+    found = parse(recipes, *both)
+    assert (found.rate, found.stage, found.limit) == (0.1, "other", None)
+    assert parse(recipes, *reversed(both)).stage == "local"
+    assert parse(recipes, *both, "--stage", "last").stage == "last"
+    choices = ["global", "local", "other"]
+    assert choice_ahead(both, "stage", choices) == "other"
+    assert choice_ahead(both[::-1], "stage", choices) == "local"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -175,7 +175,7 @@ class ResumableTrainer(Trainer):
                 self.run_settings.write(self.args.output_dir)
         if self.model_init is None:  # else the model is made when the Trainer trains
             self.parameter_facts = parameter_facts(self.model)
-            logger.info(f"Training {self.parameter_facts['parameters']}.")
+            logger.info(f"Parameters: {self.parameter_facts['parameters']}.")
         self._finite_steps, self._saved_step = FiniteSteps(), None
         with self._stop_on_sigterm.listening():
             output = super().train(resume_from_checkpoint=checkpoint, **kwargs)
