@@ -1,7 +1,7 @@
 import zipfile
 
 import pytest
-from small_sets import write_mimic_cxr
+from small_sets import mimic_cxr_place, write_mimic_cxr
 
 from amif.training.data import AmifPreTrainingCollator, PretrainingRows, load_pretraining_dataset
 from amif.training.data.readers import mimic_cxr
@@ -97,7 +97,7 @@ def warnings(monkeypatch):
 
 def test_reports_without_headings_are_used_and_counted(folder, warnings):
     text = " WET READ: seen.\n \n Heart size is normal.\n Clear lungs.\n"
-    (folder / f"{place_of('12000002', NO_SECTION)}.txt").write_text(text)
+    (folder / f"{mimic_cxr_place('12000002', NO_SECTION)}.txt").write_text(text)
     train = load_mimic_cxr(folder)["train"]
     assert train["text"][-1] == "Heart size is normal. Clear lungs."
     assert [said.split(";")[0] for said in warnings] == ["mimic_cxr: 1 reports have neither FINDINGS nor IMPRESSION"]
