@@ -18,11 +18,13 @@ import amif
 from amif.processing_amif import read_dicom
 from amif.processing_amif.dicom_amif import is_dicom
 from amif.training.checkpoints.model_files import load_checkpoint
+from amif.training.distributed import only_process
 
 
 def main() -> None:
     arguments = parse_arguments()
     try:
+        only_process()
         answers = ask(arguments)
     except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")

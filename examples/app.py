@@ -46,6 +46,7 @@ from amif.processing_amif import read_dicom, to_rgb
 from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
 from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
 from amif.training.data.phantom.datasets import load_phantom_vqa
+from amif.training.distributed import only_process
 from amif.training.reports.word_maps import draw_map, maps_of_words, words_read
 
 STYLE = Path(__file__).with_name("app.css")
@@ -435,6 +436,7 @@ def host_name(text: str) -> str:
 def main() -> None:
     arguments = parse_arguments()
     try:
+        only_process()
         serve(arguments)
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"app.py: {error}")

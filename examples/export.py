@@ -14,11 +14,13 @@ from amif import AmifForVisualQuestionAnswering
 from amif.training.checkpoints.exported_parts import export_parts
 from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.distributed import only_process
 
 
 def main() -> None:
     arguments = parse_arguments()
     try:
+        only_process()
         if is_pretrained_only(arguments.model):
             raise ValueError(f"{arguments.model} comes from pre-training and cannot answer: fine-tune it first.")
         check_output_folder(arguments.output_dir)

@@ -30,6 +30,7 @@ from amif.processing_amif import to_rgb
 from amif.training.checkpoints.model_files import load_checkpoint
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.data import load_pretraining_dataset
+from amif.training.distributed import only_process
 from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.ground_truth import finding_localization, finding_question
 from amif.training.reports.architecture_figure import architecture_figure, read_blocks
@@ -44,6 +45,7 @@ KINDS = ("transport", "attention", "architecture", "localization")
 def main() -> None:
     arguments = parse_arguments()
     try:
+        only_process()
         check_output_folder(arguments.output_dir)
         draw = {"architecture": draw_architectures, "localization": measure_localization}
         draw.get(arguments.kind, draw_maps)(arguments)

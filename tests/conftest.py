@@ -32,8 +32,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process for each core; none beside this one for slow tests, whose timings others would disturb."""
-    if config.option.markexpr == "not slow":
+    """A process for each core; none beside this one for slow tests and a GPU's, whose timings others would disturb."""
+    if config.option.markexpr == "not slow and not gpu":
         return available_cores()
     config.option.dist = "no"
     return 0

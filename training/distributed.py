@@ -35,6 +35,19 @@ def start_process(args: TrainingArguments) -> None:
     set_seed(args.seed)
 
 
+def only_process() -> None:
+    """Check that a launcher did not start this script several times over: each would do the same in the same folder.
+
+    Raises:
+        ValueError: If it did.
+    """
+    if (processes := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > 1:
+        raise ValueError(
+            f"{processes} processes were started, and this script runs in one, on one GPU or the CPU: start it with "
+            "python. Those that train (run_vqa.py, run_pretraining.py) run in several."
+        )
+
+
 @contextmanager
 def only_run_in(folder: str | Path, args: TrainingArguments | None = None) -> Iterator[None]:
     """Keep other runs out of an output folder, whose records they would mix, for as long as this one lasts.
@@ -113,12 +126,33 @@ def available_cores() -> int:
 def choose_device_and_precision(args: TrainingArguments) -> None:
     """Without an accelerator run on the CPU, and on a CPU that only emulates bfloat16 in float32, with a warning.
 
-    For `__post_init__`, before the Trainer's own, which refuses bf16 on a CPU that it was not told to use.
+    For `__post_init__`, before the Trainer's own, which refuses bf16 on a CPU that it was not told to use, and waits
+    for the other processes.
+
+    Raises:
+        ValueError: If a launcher started several processes, there is no accelerator, and `use_cpu` is not given: on the
+            CPU they would share its cores and take hours. If FSDP or DeepSpeed is to run on the CPU, where accelerate
+            would give each process the whole model without a word.
     """
-    args.use_cpu = args.use_cpu or not torch.accelerator.is_available()
-    if args.use_cpu and args.bf16 and not cpu_has_bfloat16():
+    seen = torch.accelerator.is_available()
+    spread = args.fsdp or args.deepspeed
+    spread = spread or "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
+    if spread and (args.use_cpu or not seen):
+        why = "the run is to use the CPU" if seen else "no GPU can be seen on this machine"
+        raise ValueError(f"FSDP and DeepSpeed spread a model over GPUs, and {why}: launch without their configuration.")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and not args.use_cpu and not seen:
+        raise ValueError(
+            f"No GPU can be seen on this machine, and the launcher started {processes} processes for as many. Start "
+            "one with python, or several on the CPU with torchrun --nproc_per_node N SCRIPT --use_cpu."
+        )
+    args.use_cpu = args.use_cpu or not seen
+    # accelerate's launcher asks in its own way, which transformers follows whatever `bf16` says.
+    asked = args.bf16 or os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16"
+    if args.use_cpu and asked and not cpu_has_bfloat16():
         logger.warning("This CPU only emulates bfloat16, which is slower than float32: float32 it is.")
         args.bf16 = False
+        os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
 
 
 def cpu_has_bfloat16() -> bool:

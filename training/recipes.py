@@ -17,6 +17,7 @@ from transformers import HfArgumentParser
 
 from .data import NAMED
 from .data.pretraining_dataset import PAIR_READERS
+from .distributed import only_process
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,10 @@ class _Parser(HfArgumentParser):
 
 
 def parse_arguments(dataclass_type: type[Arguments]) -> Arguments:
-    """The command line as one instance of a dataclass; what is wrong with it ends the script with one line."""
+    """The command line of a script that runs in one process; what is wrong with it ends the script with one line."""
     parser = _Parser([dataclass_type])  # pyright: ignore[reportArgumentType]  # its stub takes a NewType alone
     try:
+        only_process()
         (parsed,) = _instances(parser, None)
     except _OF_ARGUMENTS as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

@@ -72,6 +72,37 @@ def test_bfloat16_only_where_the_cpu_has_it(monkeypatch, tmp_path, arguments, na
     assert args.mixed_precision == ("bf16" if native else "no")
 
 
+def test_launcher_that_asks_for_bfloat16_gets_float32_where_the_cpu_has_none(monkeypatch, tmp_path):
+    """transformers follows accelerate's variable, whatever the argument says."""
+    monkeypatch.setattr(distributed, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert AmifVqaArguments(output_dir=str(tmp_path), use_cpu=True).mixed_precision == "no"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "options", "said"),
+    [
+        ("WORLD_SIZE", "4", {}, "^No GPU can be seen on this machine, and the launcher started 4 processes"),
+        ("ACCELERATE_USE_FSDP", "true", {}, "^FSDP and DeepSpeed spread a model over GPUs, and no GPU can be seen"),
+        ("ACCELERATE_USE_FSDP", "true", {"use_cpu": True}, "^FSDP and DeepSpeed spread a model over GPUs, and no GPU"),
+        ("ACCELERATE_USE_DEEPSPEED", "true", {}, "^FSDP and DeepSpeed spread a model over GPUs, and no GPU can be"),
+        ("WORLD_SIZE", "1", {"fsdp": True}, "^FSDP and DeepSpeed spread a model over GPUs, and no GPU can be seen"),
+    ],
+)
+def test_launched_for_gpus_where_there_are_none(monkeypatch, tmp_path, variable, value, options, said):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=said):
+        AmifPreTrainingArguments(output_dir=str(tmp_path), **options)
+
+
+def test_fsdp_is_not_given_up_in_silence_for_use_cpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ValueError, match="and the run is to use the CPU: launch without their configuration"):
+        AmifVqaArguments(output_dir=str(tmp_path), use_cpu=True)
+
+
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel's list of the CPU's instructions is absent")
 def test_bfloat16_is_the_cpus_own_where_the_kernel_lists_its_instructions():
     line = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), None)

@@ -35,7 +35,7 @@ PUBLISHED_ROWS = {
 
 EXTRA_FEATURES = {"view_positions": List(Value("string"))}
 
-_IMAGES = ("images/images_normalized", "images", "NLMCXR_png", "images/NLMCXR_png", ".")
+_IMAGES = ("images/images_normalized", "images", "NLMCXR_png", "images/NLMCXR_png")
 
 logger = logging.get_logger(__name__)
 
