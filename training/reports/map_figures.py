@@ -70,8 +70,10 @@ def word_map_figure(studies: Sequence[MappedStudy], kind: str) -> Figure:
             figure = Figure(figsize=(_PANEL * max(widths) + 0.9, height * len(studies)), layout="constrained")
             parts = figure.subfigures(len(studies), 1, squeeze=False).ravel()
         else:
-            figure = Figure(figsize=(_PANEL * sum(widths) + 0.9, height), layout="constrained")
-            parts = figure.subfigures(1, len(studies), squeeze=False, width_ratios=widths).ravel()
+            inches = [_PANEL * width for width in widths]
+            inches[-1] += 0.9  # of the scale
+            figure = Figure(figsize=(sum(inches), height), layout="constrained")
+            parts = figure.subfigures(1, len(studies), squeeze=False, width_ratios=inches).ravel()
         maps_only = [_draw_study(part, study, kind, heat, gates) for part, study in zip(parts, studies, strict=True)]
         # Side by side one scale serves all; one above the other each part has room for its own.
         for part, axes in zip(parts, maps_only, strict=True) if gates else [(parts[-1], maps_only[-1])]:
