@@ -53,18 +53,16 @@ def main() -> None:
     # 2. Data: the splits that the source has, none made from another
     splits = load_languages(args)
     other = None if args.against is None else load_vqa_dataset(args.against, args.against_dir, validation_by=None)
-    prints = print_images(splits, args.dataset)
+    prints = print_images(splits, args.name)
 
     # 3. Audit
-    audit = audit_splits(
-        {str(name): rows for name, rows in splits.items()}, prints, acceptable_answers_of(args.dataset)
-    )
-    content: dict[str, object] = {"dataset": args.dataset, **audit.json_fields()}
-    tables = [audit_table(audit, args.dataset)]
+    audit = audit_splits({str(name): rows for name, rows in splits.items()}, prints, acceptable_answers_of(args.name))
+    content: dict[str, object] = {"dataset": args.name, **audit.json_fields()}
+    tables = [audit_table(audit, args.name)]
     if args.against is not None and other is not None:
-        pair = audit_pair(print_images(other, args.against), prints, (args.against, args.dataset))
+        pair = audit_pair(print_images(other, args.against), prints, (args.against, args.name))
         content["against"] = {"dataset": args.against, **pair.json_fields()}
-        tables.append(pair_table(pair, args.dataset, args.against))
+        tables.append(pair_table(pair, args.name, args.against))
 
     # 4. Results
     output = Path(args.output_dir)

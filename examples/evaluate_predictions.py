@@ -78,7 +78,7 @@ def main() -> None:
     # 2. Data and predictions
     splits = args.load_splits()
     try:
-        split = evaluated_split(splits, args.split, args.dataset)
+        split = evaluated_split(splits, args.split, args.name)
         rows = read_rows(args.predictions, args, splits, split)
         others = None if args.compare is None else read_rows(args.compare, args, splits, split)
         blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
@@ -91,9 +91,9 @@ def main() -> None:
     metrics = build_metrics(
         rows,
         protocol=args.protocol,
-        dataset_name=args.dataset,
+        dataset_name=args.name,
         split=split,
-        baselines=baselines(splits, split, args.dataset),
+        baselines=baselines(splits, split, args.name),
         fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=command_line()),
         abstention_threshold=args.abstention_threshold,
     )
@@ -106,7 +106,7 @@ def main() -> None:
     # 4. Results
     output, tables, published = Path(args.output_dir), tables_of(metrics, args), published_table(metrics)
     if args.published and published is None:
-        logging.warning(f"--published: not used, for the paper has no figures of {args.dataset}.")
+        logging.warning(f"--published: not used, for the paper has no figures of {args.name}.")
     write_json(output / "metrics.json", metrics)
     write_html_report(output / "report.html", rows, metrics, tables if published is None else [*tables, published])
     for table in [*tables, published] if args.published and published is not None else tables:
@@ -120,13 +120,13 @@ def read_rows(
     if alike:
         dataset = rows_with_alike_images(dataset)
         if not len(dataset):
-            raise ValueError(f"--shuffled_alike: {args.dataset} names no two images of one modality and organ.")
+            raise ValueError(f"--shuffled_alike: {args.name} names no two images of one modality and organ.")
         # Answers about images that are alone of their kind count for nothing.
         alone = set(splits[split]["question_id"]) - set(dataset["question_id"])
         predictions = {id_: prediction for id_, prediction in predictions.items() if id_ not in alone}
     others = {str(name): rows for name, rows in splits.items() if name != split}
     answers, scores = match_predictions(dataset, predictions, file, others)
-    return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.dataset))
+    return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.name))
 
 
 def tables_of(metrics: Metrics, args: EvaluationArguments) -> list[Table]:

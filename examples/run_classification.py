@@ -64,20 +64,20 @@ class ClassificationArguments(TrialArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, {"min_label_count": COUNT})
-        self.label_column = self.label_column or LABEL_COLUMNS.get(self.dataset, "")
+        self.label_column = self.label_column or LABEL_COLUMNS.get(self.name, "")
         if not self.label_column:
             raise ValueError("Name the column of labels: --label_column.")
         if self.prompt_template.count("{}") != 1 or set(self.prompt_template.replace("{}", "")) & set("{}"):
             raise ValueError(f"--prompt_template {self.prompt_template!r}: give a text with one {{}} for the label.")
         if self.prompts is not None and self.prompt_template != "{}":
             raise ValueError("--prompts names a file of whole prompts: leave out --prompt_template.")
-        if self.dataset in LABEL_COLUMNS and self.prompts is None:
-            self.prompts = str(PROMPTS / f"{self.dataset}.json")
+        if self.name in LABEL_COLUMNS and self.prompts is None:
+            self.prompts = str(PROMPTS / f"{self.name}.json")
 
     @property
     def reader_options(self) -> dict[str, str | int | None]:
         """As of any pairs, but one's own images need no text."""
-        needless = Path(self.dataset).exists() and self.text_column is None
+        needless = Path(self.name).exists() and self.text_column is None
         return super().reader_options | ({"text_column": None} if needless else {})
 
 
@@ -110,9 +110,9 @@ def main() -> None:
     results["most frequent label"] = most_frequent(column, usable[split], split, targets)
 
     # 4. Results
-    facts = {"objective": trial.objective, "dataset": args.dataset, "split": split, "label_column": column.column}
+    facts = {"objective": trial.objective, "dataset": args.name, "split": split, "label_column": column.column}
     write_json(Path(args.output_dir) / "metrics.json", facts | results)
-    print_table(classification_table(results, f"{args.dataset}, {split}: {column.column}, {len(column.names)} labels"))
+    print_table(classification_table(results, f"{args.name}, {split}: {column.column}, {len(column.names)} labels"))
 
 
 def zero_shot(

@@ -31,6 +31,7 @@ from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.data import StrongAugmentation
+from amif.training.data.mixtures import count_rows, mix_rows, places_by_set, rows_by_set
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.result_files import write_json
 from amif.training.pretraining.argument_checks import check_arguments
@@ -76,7 +77,7 @@ def run(
     # 3. Data, and whether they and the arguments are those of the run that is gone on with
     splits = data_args.load()
     for split, studies in splits.items():
-        logger.info(f"{data_args.dataset} {split}: {len(studies)} studies")
+        logger.info(f"{data_args.name} {split}: {count_rows(studies)} studies")
     settings = RunSettings.of(training_args, [model_args, data_args], splits.get("train"), splits.get("validation"))
     if plan.has_ended:
         settings.check(training_args.output_dir)
@@ -89,6 +90,9 @@ def run(
         note_data(model.config, data_args)
 
     # 5. Trainer
+    sets = {str(name): {own: len(rows) for own, rows in places_by_set(part).items()} for name, part in splits.items()}
+    if plan.trains:
+        splits["train"] = mix_rows(splits["train"], data_args.mixing, training_args.seed)
     augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)
     trainer = objective.trainer(
         model=model,
@@ -123,28 +127,35 @@ def run(
         trainer.save_state()
 
     # 8. Results: retrieval between images and reports that training never saw
-    metrics |= evaluate(trainer, splits, data_args.dataset)
+    metrics |= evaluate(trainer, splits, data_args.name)
     if trainer.is_world_process_zero():
-        write_json(metrics_file, metrics)
-        source = (data_args.dataset, model_args.start, model_args.text_model)
+        counts = {name: of_split for name, of_split in sets.items() if of_split}
+        write_json(metrics_file, metrics | ({"studies": counts} if counts else {}))
+        source = (data_args.sources[: len(data_args.data_sets)], model_args.start, model_args.text_model)
         write_pretraining_card(training_args.output_dir, metrics, *source, trainer, objective.description)
     if training_args.push_to_hub:
         trainer.push_to_hub()
 
 
 def evaluate(trainer: BasePreTrainer, splits: DatasetDict, dataset: str) -> dict[str, dict[str, float]]:
-    """Losses, retrieval and what the ground truth says of validation and test, by split; the recalls are printed."""
+    """Losses, retrieval and what the ground truth says of validation and test, by split; the recalls are printed.
+
+    Of several sets each is evaluated by itself too, as "validation_NAME" and "test_NAME".
+    """
     metrics, asked = {}, {"validation": trainer.args.do_eval, "test": trainer.args.do_predict}
-    for split in [name for name, is_asked in asked.items() if is_asked and name in splits]:
+    evaluated = {name: splits[name] for name, is_asked in asked.items() if is_asked and name in splits}
+    for name, rows in list(evaluated.items()):
+        evaluated |= {f"{name}_{own}": of_set for own, of_set in rows_by_set(rows).items()}
+    for split, rows in evaluated.items():
         # The Trainer takes a data set of datasets, though its stub knows torch's alone.
-        metrics[split] = trainer.evaluate(splits[split], metric_key_prefix=split)  # pyright: ignore[reportArgumentType]
-        truth = ground_truth_metrics(trainer, splits[split])
+        metrics[split] = trainer.evaluate(rows, metric_key_prefix=split)  # pyright: ignore[reportArgumentType]
+        truth = ground_truth_metrics(trainer, rows)
         metrics[split] |= {name: value for name, value in truth.items() if not math.isnan(value)}
         recalls = {
             key: round(100 * value, 2) for key, value in metrics[split].items() if "recall" in key and "@" in key
         }
         if trainer.is_world_process_zero():
-            print(f"{dataset}, {split}, {len(splits[split])} studies: {recalls}")
+            print(f"{dataset}, {split}, {len(rows)} studies: {recalls}")
     return metrics
 
 

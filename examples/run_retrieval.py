@@ -45,9 +45,9 @@ def main() -> None:
     metrics = retrieval_metrics(images, texts, groups, pairs["study_id"])
 
     # 4. Results
-    facts = {"objective": trial.objective, "dataset": args.dataset, "split": trial.split}
+    facts = {"objective": trial.objective, "dataset": args.name, "split": trial.split}
     write_json(Path(args.output_dir) / "metrics.json", {**facts, **metrics.json_fields()})
-    print_table(retrieval_table(metrics, f"{args.dataset}, {trial.split}"))
+    print_table(retrieval_table(metrics, f"{args.name}, {trial.split}"))
 
 
 if __name__ == "__main__":

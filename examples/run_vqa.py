@@ -29,6 +29,7 @@ from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
+from amif.training.data.mixtures import mix_rows, places_by_set
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
@@ -84,7 +85,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
         built.warn_of_unlike(model.config)
-        note_trained_on(model.config, [data_args.dataset, *(data_args.also_train_on or [])])
+        note_trained_on(model.config, data_args.trained_sets)
         adapt(model, built, training_args.freeze_vision_encoder)
 
     # 5. Trainer
@@ -99,19 +100,23 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     # What is learned of a checkpoint stands in its own folder, but for the Hub's cache and a disk that is only read.
     folder = plan.result if os.access(plan.result, os.W_OK) else training_args.output_dir
     if data_args.abstention_error_rate is not None:
-        set_abstention_threshold(trainer, data.splits, data_args.dataset, data_args.abstention_error_rate)
+        set_abstention_threshold(trainer, data.splits, data_args.name, data_args.abstention_error_rate)
         if trainer.is_world_process_zero():
             processor.save_pretrained(folder)
 
     # 7. Evaluation
-    rows, metrics = evaluate(trainer, asked.splits, asked.eval_split, replace(data_args, dataset=asked.name))
+    rows, metrics = evaluate(trainer, asked.splits, asked.eval_split, data_args, asked.name)
+    if data.training is not None and metrics.run is not None and (places := places_by_set(data.training)):
+        counts = {name: len(rows) for name, rows in places.items()}
+        metrics = replace(metrics, run=replace(metrics.run, training_rows=counts))
 
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
         if asked.eval_split == "test" and metrics.scores.overall is not None:
             append_test_evaluation(folder, metrics, local_folder(plan.result))
         output = training_args.output_dir
-        trained_on = data_args.dataset if plan.trains or plan.has_ended else None
+        own = plan.trains or plan.has_ended or asked.name == data_args.name
+        trained_on = [source.dataset for source in data_args.data_sets] if own else None
         write_results(output, rows, metrics)
         write_model_card(output, metrics, model_args.start, model_args.text_model, trainer, trained_on)
         remove_partial_predictions(output)  # the last step, for until then a restart goes on from them
@@ -129,10 +134,11 @@ def build_trainer(
 ) -> AmifVqaTrainer:
     """The trainer, which chooses among checkpoints on the validation split alone."""
     chooses = trains and data_args.protocol != "generate"
+    training = data.training if trains else None
     trainer = AmifVqaTrainer(
         model=model,
         args=args,
-        train_dataset=data.training if trains else None,
+        train_dataset=None if training is None else mix_rows(training, data_args.mixing, args.seed),
         eval_dataset=data.splits.get("validation"),
         processing_class=processor,
         candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,

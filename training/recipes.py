@@ -22,7 +22,7 @@ from .distributed import only_process
 logger = logging.getLogger(__name__)
 
 # Arguments whose values hold a path behind a name.
-PATH_AFTER = {"teacher": ":", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
+PATH_AFTER = {"teacher": ":", "dataset": "=", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
 
 
 Arguments = TypeVar("Arguments")

@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -57,6 +57,7 @@ class CardedTrainer(Protocol):
     state: Any
     processing_class: Any
     parameter_facts: dict[str, str]
+    run_settings: Any
 
 
 def write_model_card(
@@ -65,7 +66,7 @@ def write_model_card(
     vision_model: str | None,
     text_model: str | None,
     trainer: CardedTrainer | None = None,
-    trained_on: str | None = None,
+    trained_on: Sequence[str] | None = None,
 ) -> None:
     """Write README.md: use, data and licences, results, training, limits and citation, with metadata for the Hub.
 
@@ -76,11 +77,11 @@ def write_model_card(
             one.
         text_model: The same of the text encoder.
         trainer: What trained the checkpoint, after training; None where it was only evaluated.
-        trained_on: Name of the training data where `metrics` are of other data; None: they are of the same.
+        trained_on: Names of the training data; None: those that `metrics` are of.
     """
     from ..reports.tables import format_table  # here, for trainers import this file and draw no table
 
-    measured, trained_on = metrics.scores.overall is not None, trained_on or metrics.dataset
+    measured, trained_on = metrics.scores.overall is not None, trained_on or [metrics.dataset]
     refit = metrics.run is not None and metrics.run.refit
     data = _card_data(
         trained_on,
@@ -95,7 +96,7 @@ def write_model_card(
         folder,
         data,
         start=_start(vision_model, text_model),
-        source=_licence_sentence(trained_on) + (REFIT if refit else ""),
+        source=_licences(trained_on) + (REFIT if refit else ""),
         further_sources=_further_sources(trained_on, trainer),
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
@@ -106,7 +107,7 @@ def write_model_card(
 def write_pretraining_card(
     folder: str | Path,
     metrics: Mapping[str, Mapping[str, float]],
-    dataset_name: str,
+    trained_on: Sequence[str],
     vision_model: str | None,
     text_model: str | None,
     trainer: CardedTrainer | None,
@@ -117,7 +118,7 @@ def write_pretraining_card(
     Args:
         folder: The checkpoint's folder.
         metrics: The content of metrics.json: for each split its losses and recalls.
-        dataset_name: Name or path of the pairs.
+        trained_on: Names or paths of the pairs.
         vision_model: Name of the image encoder, or of the whole checkpoint, that training started from; None for a new
             one.
         text_model: The same of the text encoder.
@@ -130,13 +131,13 @@ def write_pretraining_card(
         for name, value in values.items()
         if "recall" in name and "@" in name
     ]
-    data = _card_data(dataset_name, vision_model, text_model)
+    data = _card_data(trained_on, vision_model, text_model)
     _write(
         folder,
         data,
         start=f"{_start(vision_model, text_model)} {objective}",
-        source=_licence_sentence(dataset_name),
-        further_sources=_further_sources(dataset_name, trainer),
+        source=_licences(trained_on),
+        further_sources=_further_sources(trained_on, trainer),
         results="\n".join(["recall in %, within the split", *recalls]) if recalls else None,
         training=training_facts(trainer),
     )
@@ -158,10 +159,13 @@ def training_facts(trainer: CardedTrainer | None) -> dict[str, str]:
     if not runs:
         return {}
     args = trainer.args
+    settings = {} if trainer.run_settings is None else trainer.run_settings.values
+    rows = {name: value for name, value in settings.items() if name.startswith(("training data", "--mixing"))}
     device = f"{args.device.type} ({platform.machine()}, {os.cpu_count()} cores)"
     if args.device.type == "cuda":
         device = torch.cuda.get_device_name(args.device)
     return {
+        **{name.removeprefix("--"): str(value) for name, value in rows.items() if value != "proportional"},
         **trainer.parameter_facts,
         "epochs, steps": f"{trainer.state.epoch:g}, {trainer.state.global_step}",
         "batch": f"{args.train_batch_size * args.gradient_accumulation_steps * args.world_size}",
@@ -187,9 +191,11 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![^\s=\"':])/(?:[^\s/]+/)+", "", text)
 
 
-def _card_data(dataset_name: str, vision_model: str | None, text_model: str | None, **measured: Any) -> ModelCardData:
+def _card_data(
+    dataset_names: Sequence[str], vision_model: str | None, text_model: str | None, **measured: Any
+) -> ModelCardData:
     """What the Hub reads of a card."""
-    source = SOURCES.get(dataset_name)
+    hub_ids = [SOURCES[name].hub_id for name in dataset_names if name in SOURCES]
     # Paths of one's own disk are no names of the Hub.
     names = [name.removeprefix(OPEN_CLIP) for name in (vision_model, text_model) if name is not None]
     bases = [name for name in dict.fromkeys(names) if not Path(name).exists()]
@@ -197,7 +203,7 @@ def _card_data(dataset_name: str, vision_model: str | None, text_model: str | No
         language="en",
         library_name="transformers",
         tags=TAGS,
-        datasets=[source.hub_id] if source is not None and source.hub_id else None,
+        datasets=[hub_id for hub_id in hub_ids if hub_id is not None] or None,
         base_model=bases or None,
         **measured,
     )
@@ -209,9 +215,17 @@ def _start(vision_model: str | None, text_model: str | None) -> str:
     return f"Started from {' and '.join(names)}." if names else "Trained from random initialisation."
 
 
-def _further_sources(name: str, trainer: CardedTrainer | None) -> list[str]:
+def _further_sources(names: Sequence[str], trainer: CardedTrainer | None) -> list[str]:
     config = None if trainer is None else getattr(trainer.model, "config", None)
-    return [_licence_sentence(other) for other in datasets_of(config) if other != Path(name).name]
+    told = {Path(name).name for name in names}
+    return [_licence_sentence(other) for other in datasets_of(config) if other not in told]
+
+
+def _licences(names: Sequence[str]) -> str:
+    """The licence of one data set, or a list of those of several."""
+    if len(names) == 1:
+        return _licence_sentence(names[0])
+    return "Several sets at once:\n\n" + "\n".join(f"- {_licence_sentence(name)}" for name in names) + "\n"
 
 
 def _licence_sentence(name: str) -> str:

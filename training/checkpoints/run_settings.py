@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..data.data_fingerprint import data_fingerprint
+from ..data.mixtures import places_by_set
 from ..evaluation.result_files import checkpoint_sha256, write_json
 from ..evaluation.results import Result
 
@@ -46,7 +47,7 @@ class RunSettings(Result):
 
     Attributes:
         values: Arguments by name, with their two dashes; "processes"; and of the rows that are trained on and validated
-            by, "training data" and "validation data", a hash.
+            by, "training data" and "validation data", number and hash, of several sets also of each.
     """
 
     values: Mapping[str, Value]
@@ -78,7 +79,9 @@ class RunSettings(Result):
         values["processes"] = training_args.world_size
         for name, rows in (("training data", training), ("validation data", validation)):
             if rows is not None:
-                values[name] = f"{len(rows)} rows, sha256 {data_fingerprint(rows)[:16]}"
+                values[name] = _described(rows)
+                for own, places in places_by_set(rows).items():
+                    values[f"{name}, {own}"] = _described(rows.select(places))
         return cls(values)
 
     def write(self, folder: str | Path) -> None:
@@ -113,6 +116,10 @@ class RunSettings(Result):
                 "to go on with it, or another --output_dir for a new run; to evaluate what is trained as it is, give "
                 f"--do_train false --model_name_or_path {folder} and another --output_dir."
             )
+
+
+def _described(rows: Dataset) -> str:
+    return f"{len(rows)} rows, sha256 {data_fingerprint(rows)[:16]}"
 
 
 def _plain(name: str, value: Any) -> Value:

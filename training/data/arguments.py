@@ -1,23 +1,65 @@
 """Which questions a script reads, as the command line says it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from datasets import DatasetDict
 
 from ..argument_checks import COUNT, Bounds, check_bounds, check_choices
+from .mixtures import VQA_IDS, Source, load_sources, sources_of
 from .readers import bad_rows
 from .splits import NUM_FOLDS
-from .vqa_dataset import NAMED, VALIDATION_BY, load_vqa_dataset
+from .vqa_dataset import NAMED, READERS, VALIDATION_BY, load_vqa_dataset, vqa_reader_of
 
 NO_VALIDATION = "none"
 
+MIXING_HELP = (
+    "How several sets make up what is trained on: proportional (each row comes once), equal (as many rows of each), or "
+    "a weight for each; with the last two an epoch ends when every row of every set has come."
+)
+
 
 @dataclass
-class VqaSourceArguments:
-    """Which data set to read, and where it lies."""
+class SourceArguments:
+    """Which data sets to read, and where they lie.
 
-    dataset: str = field(default="phantom", metadata={"help": f"{', '.join(NAMED)}, or your own file or Hub id."})
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
+    Raises:
+        ValueError: If the folders do not fit the sets, or several are named where one is read at a time.
+    """
+
+    dataset: list[str] | str = field(default_factory=lambda: "phantom", metadata={"help": "The data set, or several."})
+    data_dir: list[str] | str | None = field(default=None, metadata={"nargs": "+", "help": "Folder of the data set."})
+
+    with_folder: ClassVar[Sequence[str]] = ()
+    takes_several: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        sources = self.data_sets
+        if len(sources) == 1:
+            self.dataset, self.data_dir = sources[0]
+        elif not self.takes_several:
+            raise ValueError(f"--dataset {' '.join(self.dataset)}: name one, for this is done for each set by itself.")
+
+    @property
+    def data_sets(self) -> list[Source]:
+        """The sets that `dataset` names, each with its folder."""
+        return sources_of(self.dataset, self.data_dir, self.with_folder)
+
+    @property
+    def name(self) -> str:
+        """What results call the data: the set as it is named, or "one+two" of several."""
+        sources = self.data_sets
+        return sources[0].dataset if len(sources) == 1 else "+".join(source.name for source in sources)
+
+
+@dataclass
+class VqaSourceArguments(SourceArguments):
+    """Which questions to read, and where they lie."""
+
+    dataset: list[str] | str = field(
+        default_factory=lambda: "phantom", metadata={"help": f"{', '.join(NAMED)}, or your own file or Hub id."}
+    )
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
@@ -29,7 +71,10 @@ class VqaSourceArguments:
     )
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
 
+    with_folder: ClassVar[Sequence[str]] = tuple(READERS)
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_bounds(self, {"num_studies": COUNT})
         check_choices(self, {"on_bad_row": bad_rows.CHOICES})
 
@@ -40,18 +85,18 @@ class VqaSourceArguments:
 
     @property
     def reader_options(self) -> dict[str, str | int]:
-        """What the data set's reader is told beside its folder and its bad rows."""
-        if self.dataset not in NAMED:
+        """What readers are told beside their folders and bad rows."""
+        if any(source.dataset not in NAMED for source in self.data_sets):
             return self.column_names | self._given("num_studies")
         if self.column_names and self._given("predict_file") == {}:
             options = ", ".join(f"--{name}" for name in self.column_names)
-            raise ValueError(f"{options}: for your own data, and {self.dataset} has its own columns. Leave it out.")
+            raise ValueError(f"{options}: for your own data, and {self.name} has its own columns. Leave it out.")
         return self._given("num_studies")
 
     def load(
         self, validation_by: str | None = None, validation_fold: int | None = None, **reader_options: str
     ) -> DatasetDict:
-        """The splits of the source, and a validation split made as told; by default none is made.
+        """The splits of the sets, and a validation split made as told; by default none is made.
 
         Args:
             validation_by: As for `load_vqa_dataset`.
@@ -62,15 +107,15 @@ class VqaSourceArguments:
             ValueError: If `load_vqa_dataset` raises it.
             FileNotFoundError: If a file or an image is missing.
         """
-        return load_vqa_dataset(
-            self.dataset,
-            self.data_dir,
-            strict=False,
+        return load_sources(
+            self.data_sets,
+            load_vqa_dataset,
+            vqa_reader_of,
+            VQA_IDS,
+            {**self.reader_options, **reader_options},
             validation_by=validation_by,
             validation_fold=validation_fold,
             on_bad_row=self.on_bad_row,
-            **self.reader_options,
-            **reader_options,
         )
 
     def _given(self, *names: str) -> dict[str, str | int]:

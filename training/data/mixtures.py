@@ -1,18 +1,274 @@
-"""Training on several data sets at once, without images that an evaluation will show."""
+"""Several data sets at once: read, joined, mixed, and trained on without images that an evaluation will show."""
 
-from collections.abc import Sequence
+import inspect
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, Features, IterableDataset, Value, concatenate_datasets, interleave_datasets
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .image_overlap import ImagePrints, image_prints, near_duplicates, shared_by_id, shared_pixels
 from .pretraining_schema import PRETRAINING_FEATURES
 from .readers.vqa_pairs import to_pairs
+from .references import AcceptableAnswers, acceptable_answers_of
 from .schema import VQA_FEATURES
 from .vqa_dataset import load_vqa_dataset
 
 logger = logging.get_logger(__name__)
+
+# The column that says of a row which of several sets it is of.
+SET_COLUMN = "dataset_name"
+
+VQA_IDS = ("image_id", "question_id")
+
+# An epoch is over when the last row of every set was drawn: small sets are repeated, nothing is left out.
+_EPOCH_ENDS = "all_exhausted"
+
+_SPLITS = ("train", "validation", "test")
+
+_Rows = TypeVar("_Rows", Dataset, IterableDataset)
+
+
+class Source(NamedTuple):
+    """A data set by name or path, and the folder of its local copy, if it was given one."""
+
+    dataset: str
+    folder: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What its rows, ids and records are called by: of a path the last part."""
+        return Path(self.dataset).name
+
+
+def sources_of(
+    dataset: str | Sequence[str], data_dir: str | Sequence[str] | None, with_folder: Collection[str]
+) -> list[Source]:
+    """The data sets that a command line names.
+
+    Args:
+        dataset: Names, paths and Hub ids, of sets with a folder also as "name=folder".
+        data_dir: Folders, in the order of the sets that take one and do not say it themselves.
+        with_folder: The names of the sets that take a folder.
+
+    Raises:
+        ValueError: If there are not as many folders as sets that take one, "name=folder" is of another set, or two sets
+            have one name.
+    """
+    words = [dataset] if isinstance(dataset, str) else list(dataset)
+    folders = [data_dir] if isinstance(data_dir, str) else list(data_dir or ())
+    sources = [Source(word, folders[0] if len(folders) == 1 == len(words) else None) for word in words]
+    for place, word in enumerate(words):
+        name, equals, folder = word.partition("=")
+        if name in with_folder and folder:
+            sources[place] = Source(name, folder)
+        elif equals and not Path(word).exists():
+            raise ValueError(f"--dataset {word}: name=folder is for {', '.join(with_folder)}.")
+    waiting = [place for place, source in enumerate(sources) if source.folder is None and source.dataset in with_folder]
+    if len(words) > 1 or any("=" in word for word in words) or len(folders) > 1:
+        if len(folders) != len(waiting):
+            given = " ".join(map(str, folders)) or "not given"
+            raise ValueError(
+                f"--data_dir is {given}, and of --dataset {len(waiting)} need a folder from there "
+                f"({', '.join(sources[place].dataset for place in waiting) or 'none'}): give one for each, in their "
+                "order, or write name=folder."
+            )
+        for place, folder in zip(waiting, folders, strict=True):
+            sources[place] = Source(sources[place].dataset, folder)
+    if repeated := [name for name, count in Counter(source.name for source in sources).items() if count > 1]:
+        raise ValueError(f"--dataset names {repeated[0]} twice, and rows are told apart by the names of their sets.")
+    return sources
+
+
+def load_sources(
+    sources: Sequence[Source],
+    load: Callable[..., Any],
+    reader_of: Callable[[str], Callable[..., Any]],
+    id_columns: Sequence[str],
+    options: Mapping[str, Any],
+    **shared: Any,
+) -> DatasetDict:
+    """One data set as it is, or several whose splits are joined by name.
+
+    Of several, `id_columns` begin with the set's name, `SET_COLUMN` holds it, and columns that a set lacks are None.
+
+    Args:
+        sources: The sets.
+        load: `load_vqa_dataset` or `load_pretraining_dataset`.
+        reader_of: The function that reads a set, which tells by its parameters what options the set takes.
+        id_columns: The columns whose values must not meet those of another set.
+        options: What readers are told, each that takes it.
+        **shared: What `load` is told of every set.
+
+    Raises:
+        ValueError: If no set takes an option, a set cannot be read, or two have a column of one name and two types.
+        FileNotFoundError: If a file of a set is missing.
+    """
+    if len(sources) == 1:
+        return load(*sources[0], **shared, **options)
+    taken = {source: set(inspect.signature(reader_of(source.dataset)).parameters) for source in sources}
+    if unused := [name for name in options if not any(name in names for names in taken.values())]:
+        raise ValueError(f"--{unused[0]}: none of {', '.join(source.name for source in sources)} takes it.")
+    parts = {}
+    for source in sources:
+        own = {name: value for name, value in options.items() if name in taken[source]}
+        try:
+            splits = load(*source, **shared, **own)
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"{source.name}: {error}") from error
+        parts[source.name] = {split: with_set_name(rows, source.name, id_columns) for split, rows in splits.items()}
+    return DatasetDict(
+        {split: _joined(split, parts) for split in _SPLITS if any(split in splits for splits in parts.values())}
+    )
+
+
+def _joined(split: str, parts: Mapping[str, Mapping[Any, Dataset]]) -> Dataset:
+    rows = {name: splits[split] for name, splits in parts.items() if split in splits}
+    if without := [name for name in parts if name not in rows]:
+        logger.warning(f"{split}: of {', '.join(rows)} alone, since {', '.join(without)} has no such split.")
+    kinds: dict[str, dict[str, Any]] = {}
+    for name, part in rows.items():
+        for column, kind in part.features.items():
+            if kind != Value("null"):
+                kinds.setdefault(column, {})[name] = kind
+    clashing = [column for column, of in kinds.items() if any(kind != next(iter(of.values())) for kind in of.values())]
+    for column in clashing:
+        logger.warning(f"{split}: the column {column} is left out, which is of several types: {kinds[column]}.")
+    return concatenate_datasets(
+        [part.remove_columns([column for column in clashing if column in part.features]) for part in rows.values()]
+    )
+
+
+def with_set_name(rows: Dataset, name: str, id_columns: Sequence[str] = ()) -> Dataset:
+    """Rows that say in `SET_COLUMN` which set they are of, as do their ids, "name/id".
+
+    Raises:
+        ValueError: If they have a column of that name already.
+    """
+    if SET_COLUMN in rows.column_names:
+        raise ValueError(f"{name} has a column {SET_COLUMN}, which is this package's own: rename it.")
+    columns = {column: [f"{name}/{value}" for value in rows[column]] for column in id_columns}
+    named = rows.remove_columns(list(columns))
+    for column, values in (columns | {SET_COLUMN: [name] * len(rows)}).items():
+        named = named.add_column(column, values)
+    return named
+
+
+def places_by_set(rows: Dataset) -> dict[str, list[int]]:
+    """Which rows are of each of several sets, in their order; nothing where there is one."""
+    places: dict[str, list[int]] = {}
+    for row, name in enumerate(rows[SET_COLUMN] if SET_COLUMN in rows.column_names else ()):
+        places.setdefault(name, []).append(row)
+    return places
+
+
+def count_rows(rows: Dataset) -> str:
+    """How many rows there are, and of several sets how many of each, for the log."""
+    of_sets = ", ".join(f"{name} {len(places)}" for name, places in places_by_set(rows).items())
+    return f"{len(rows)}{f' ({of_sets})' if of_sets else ''}"
+
+
+def rows_by_set(rows: Dataset) -> dict[str, Dataset]:
+    """The rows of each of several sets, without the columns in which it has nothing; nothing where there is one set."""
+    parts = {}
+    for name, places in places_by_set(rows).items():
+        part, filled = rows.select(places), set()
+        for batch in part.with_format("arrow").iter(1_000):
+            table = cast("pa.Table", batch)  # in Arrow's format, which the stub does not know
+            filled.update(column for column in part.column_names if table[column].null_count < len(table))
+        parts[name] = part.select_columns([column for column in part.column_names if column in filled - {SET_COLUMN}])
+    return parts
+
+
+def rule_of_row(row: Mapping[str, Any], acceptable: AcceptableAnswers) -> AcceptableAnswers:
+    """How a row's reference is read: of several sets as its own set's are, else by `acceptable`."""
+    return acceptable_answers_of(row[SET_COLUMN]) if row.get(SET_COLUMN) is not None else acceptable
+
+
+def right_answers(rows: Dataset, acceptable: AcceptableAnswers) -> list[list[str]]:
+    """The answers of which any is right, normalised, of each row by `rule_of_row`; none without a reference."""
+    cells = rows.select_columns(["answer", *({SET_COLUMN} & set(rows.column_names))])
+    # A data set gives its rows as dictionaries, which its stub does not say.
+    return [rule_of_row(row, acceptable)(row["answer"]) for row in cast(Iterator[dict[str, Any]], iter(cells))]
+
+
+def first_rows(rows: Dataset, number: int | None) -> Dataset:
+    """The first rows, of several sets those of each; all where `number` is None."""
+    if number is None:
+        return rows
+    places = places_by_set(rows) or {"": range(len(rows))}
+    return rows.select([row for of_set in places.values() for row in of_set[:number]])
+
+
+def read_mixing(mixing: str | Sequence[str], number_of_sets: int) -> list[str] | str:
+    """How sets are mixed, as `mix` takes it: a word, or weights.
+
+    Raises:
+        ValueError: If there is one set, `mixing` is another word, or not one number above 0 for each set.
+    """
+    words = [mixing] if isinstance(mixing, str) else list(mixing)
+    if words == ["proportional"]:
+        return words[0]
+    said = f"--mixing {' '.join(words)}"
+    if number_of_sets == 1:
+        raise ValueError(f"{said}: there is one set to train on. Name several as --dataset, or leave it out.")
+    if words == ["equal"]:
+        return words[0]
+    try:
+        weights = [float(word) for word in words]
+    except ValueError:
+        raise ValueError(f"{said}: it is proportional, equal, or one weight for each set.") from None
+    if len(weights) != number_of_sets or not all(0 < weight < float("inf") for weight in weights):
+        raise ValueError(f"{said}: give {number_of_sets} weights above 0, one for each set that is trained on.")
+    return words
+
+
+def mix(parts: Sequence[_Rows], mixing: str | Sequence[str] = "proportional", seed: int = 0) -> _Rows:
+    """The rows of several sets as one, by datasets' own functions.
+
+    Args:
+        parts: Data sets or streams, with the same columns.
+        mixing: "proportional" joins them (`concatenate_datasets`), so that each row comes once; "equal" takes one of
+            each in turn, numbers draw each set with that share (both `interleave_datasets`): an epoch ends when every
+            row of every set has come, and sets that were through before have begun anew.
+        seed: Of the draws.
+    """
+    if mixing == "proportional":
+        return concatenate_datasets(list(parts))
+    if mixing == "equal":
+        return interleave_datasets(list(parts), stopping_strategy=_EPOCH_ENDS)
+    weights = [float(word) for word in mixing]
+    shares = [weight / sum(weights) for weight in weights]
+    return interleave_datasets(list(parts), probabilities=shares, seed=seed, stopping_strategy=_EPOCH_ENDS)
+
+
+def mix_rows(rows: Dataset, mixing: str | Sequence[str], seed: int) -> Dataset:
+    """Joined training rows in other shares, as `mix` makes them of each set's; the shares are logged.
+
+    Args:
+        rows: Of several sets, with `SET_COLUMN`; proportional ones are returned as they are.
+        mixing: As for `mix`.
+        seed: Likewise.
+
+    Raises:
+        ValueError: If weights are given and a set has no training rows.
+    """
+    if mixing == "proportional":
+        return rows
+    places = places_by_set(rows)
+    if mixing != "equal" and len(mixing) != len(places):
+        raise ValueError(f"--mixing has {len(mixing)} weights, and training rows are of {', '.join(places)} alone.")
+    mixed = mix([Dataset.from_dict({"row": of_set}) for of_set in places.values()], mixing, seed)
+    drawn = rows.select(mixed["row"][:])
+    for name, of_set in places_by_set(drawn).items():
+        own, count = len(places[name]), len(of_set)
+        share = f"{100 * count / len(drawn):.1f} % of {len(drawn)} rows an epoch"
+        logger.warning(f"{name}: {share}, each of its {own} rows {count / own:.1f} times.")
+    return drawn
 
 
 def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: bool = True) -> Dataset:
@@ -28,14 +284,14 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
         progress: Whether to show progress bars.
 
     Returns:
-        Rows with the columns of the schema alone.
+        Rows with the columns of the schema alone, and `SET_COLUMN` where the rows of `splits` have it.
 
     Raises:
         ValueError: If a source is not of that form, or its data set is not known.
     """
     evaluated = [_prints(split, str(name), progress) for name, split in splits.items() if name != "train"]
     added = [_rows_of(source, evaluated, progress) for source in sources]
-    return concatenate_datasets([_schema_rows(splits["train"]), *added])
+    return mix([_schema_rows(rows, splits["train"]) for rows in (splits["train"], *added)])
 
 
 def leave_out_shown_images(
@@ -64,6 +320,30 @@ def leave_out_shown_images(
     return _without_shown(rows, evaluated, _prints(rows, "training", progress), "Training")
 
 
+def leave_out_images_of_other_sets(rows: Dataset, splits: DatasetDict, progress: bool = True) -> Dataset:
+    """Training rows of several sets without those about an image that another set shows in validation or test.
+
+    What a set shows itself in its own splits stays, as its authors made them. Images are compared by their pixels.
+
+    Args:
+        rows: Training rows, with `SET_COLUMN`.
+        splits: The sets, joined: of them all but the training rows are looked at.
+        progress: Whether to show progress bars.
+    """
+    evaluated = [
+        (name, _prints(split.select(places), f"{name} {kind}", progress))
+        for kind, split in splits.items()
+        if kind != "train"
+        for name, places in places_by_set(split).items()
+    ]
+    kept = []
+    for name, places in places_by_set(rows).items():
+        own = rows.select(places)
+        others = [prints for other, prints in evaluated if other != name]
+        kept.append(_without_shown(own, others, _prints(own, name, progress), f"Training on {name}"))
+    return concatenate_datasets(kept)
+
+
 def add_vqa_pairs(
     pairs: Dataset, sources: Sequence[str], validation_by: str = "image", progress: bool = True
 ) -> Dataset:
@@ -85,13 +365,14 @@ def add_vqa_pairs(
         progress: Whether to show progress bars.
 
     Returns:
-        Rows of `images`, `text` and `study_id` alone.
+        Rows of `images`, `text` and `study_id` alone, and `SET_COLUMN` where `pairs` have it.
 
     Raises:
         ValueError: If a source is not of that form, its data set is not known, or no split can be made that way.
     """
     added = [_pairs_of(source, sources, validation_by, progress) for source in sources]
-    return concatenate_datasets([rows.select_columns(list(PRETRAINING_FEATURES)) for rows in (pairs, *added)])
+    columns = [*PRETRAINING_FEATURES, *({SET_COLUMN} & set(pairs.column_names))]
+    return mix([rows.select_columns(columns) for rows in (pairs, *added)])
 
 
 def has_validation(source: str) -> bool:
@@ -104,8 +385,7 @@ def _pairs_of(source: str, sources: Sequence[str], validation_by: str, progress:
     evaluated = [other for other in sources if other != source or not shares_images]
     rows = _load(source, validation_by)["train"]
     pairs = to_pairs(leave_out_shown_images(rows, evaluated, validation_by, progress))
-    name = source.partition("=")[0]
-    return pairs.map(lambda study_id: {"study_id": f"{name}/{study_id}"}, input_columns="study_id")
+    return with_set_name(pairs, source.partition("=")[0], ("study_id",))
 
 
 def _load(source: str, validation_by: str | None = "image") -> DatasetDict:
@@ -129,18 +409,16 @@ def _without_shown(rows: Dataset, evaluated: Sequence[ImagePrints], prints: Imag
 
 def _rows_of(source: str, evaluated: Sequence[ImagePrints], progress: bool) -> Dataset:
     name = source.partition("=")[0]
-    rows = _schema_rows(_load(source)["train"])
-    kept_rows = _without_shown(rows, evaluated, _prints(rows, name, progress), f"Also training on {name}")
-    named = {column: [f"{name}/{value}" for value in kept_rows[column]] for column in ("image_id", "question_id")}
-    kept_rows = kept_rows.remove_columns(list(named))
-    for column, values in named.items():
-        kept_rows = kept_rows.add_column(column, values)
-    return _schema_rows(kept_rows)
+    rows = _load(source)["train"]
+    kept = _without_shown(rows, evaluated, _prints(rows, name, progress), f"Also training on {name}")
+    return with_set_name(kept, name, VQA_IDS)
 
 
 def _prints(rows: Dataset, name: str, progress: bool) -> ImagePrints:
     return image_prints(rows, lambda images: tqdm(images, desc=f"Comparing images: {name}", disable=not progress))
 
 
-def _schema_rows(rows: Dataset) -> Dataset:
-    return rows.select_columns(list(VQA_FEATURES)).cast(VQA_FEATURES)
+def _schema_rows(rows: Dataset, like: Dataset) -> Dataset:
+    """Rows with the columns of the schema, and `SET_COLUMN` where `like` has it."""
+    features = Features(VQA_FEATURES | ({SET_COLUMN: Value("string")} if SET_COLUMN in like.column_names else {}))
+    return rows.select_columns(list(features)).cast(features)

@@ -85,3 +85,8 @@ def load_pretraining_dataset(
     if isinstance(splits, IterableDatasetDict):
         return splits
     return add_validation(splits, PAIR_VALIDATION_FRACTION, "study_id")
+
+
+def pair_reader_of(name: str) -> Callable[..., Any]:
+    """The function that reads a set of image-report pairs."""
+    return load_phantom_pretraining if name == "phantom" else PAIR_READERS.get(name, load_own_pairs)

@@ -102,6 +102,11 @@ def load_vqa_dataset(
     return DatasetDict({split: rows.select_columns(plain[split]) for split, rows in parted.items()})
 
 
+def vqa_reader_of(name: str) -> Callable[..., Any]:
+    """The function that reads a data set of questions."""
+    return load_phantom_vqa if name == "phantom" else READERS.get(name, load_own_data)
+
+
 def check_options(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Make sure that a data set's reader takes the options that are given.
 

@@ -31,6 +31,7 @@ class Scores(Result):
         by_question_type: By the file's own type; questions without one are "unspecified".
         by_modality: Likewise.
         by_organ: Likewise.
+        by_dataset: By the data set that a question is of, where several are evaluated.
     """
 
     n: int
@@ -42,6 +43,7 @@ class Scores(Result):
     by_question_type: dict[str, Interval]
     by_modality: dict[str, Interval]
     by_organ: dict[str, Interval]
+    by_dataset: dict[str, Interval]
 
 
 def mean_with_interval(rows: Sequence[Prediction], values: Sequence[float | None], measure: str) -> Interval | None:
@@ -117,4 +119,5 @@ def score_rows(rows: Sequence[Prediction]) -> Scores:
         by_question_type=by(with_unspecified([row.question_type for row in rows])),
         by_modality=by(with_unspecified([row.modality for row in rows])),
         by_organ=by(with_unspecified([row.organ for row in rows])),
+        by_dataset=by([row.dataset_name for row in rows]),
     )

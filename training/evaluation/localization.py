@@ -96,6 +96,6 @@ def mean_rank_correlation(similarity: np.ndarray, overlap: np.ndarray) -> float:
     correlations = []
     for study in range(len(similarity)):
         row, shared = np.delete(similarity[study], study), np.delete(overlap[study], study)
-        if np.ptp(row) > 0 and np.ptp(shared) > 0:
+        if len(row) and np.ptp(row) > 0 and np.ptp(shared) > 0:
             correlations.append(spearmanr(row, shared)[0])
     return float(np.mean(correlations)) if correlations else math.nan

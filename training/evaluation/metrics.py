@@ -24,10 +24,18 @@ class RunFacts(Result):
     Attributes:
         ablate_image: What stood in place of the images, "blank" or "shuffle"; None where the real ones were shown.
         refit: Whether the model was trained on the questions of the validation split too.
+        training_rows: Questions that it was trained on, by data set; None where there is one, or none was.
     """
 
     ablate_image: str | None
     refit: bool
+    training_rows: Mapping[str, int] | None = None
+
+    def json_fields(self) -> Mapping[str, object]:
+        """The fields by name, without `training_rows` where there are none."""
+        return {
+            name: value for name, value in super().json_fields().items() if (name, value) != ("training_rows", None)
+        }
 
 
 @dataclass(frozen=True)

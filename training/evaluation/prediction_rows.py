@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from datasets import Dataset
 
+from ..data.mixtures import SET_COLUMN, rule_of_row
 from ..data.readers.table_files import read_json_lines
 from ..data.references import AcceptableAnswers, acceptable_answers
 from .correctness import is_correct, is_yes_no
@@ -14,7 +15,7 @@ from .finite import check_score
 from .results import Result
 
 COLUMNS = ("question_id", "image_id", "question", "answer", "answer_type", "question_type")
-COLUMNS_OF_SOME = ("modality", "organ", "template", "rephrasing_of")
+COLUMNS_OF_SOME = ("modality", "organ", "template", "rephrasing_of", SET_COLUMN)
 
 
 class ScoredAnswer(NamedTuple):
@@ -39,7 +40,8 @@ class Prediction(Result):
         score: Its log-likelihood in nats; None where nobody gave one.
         correct: Whether the prediction is right; None without a reference.
         yes_no: Whether the normalised reference is exactly yes or no; None without a reference.
-        further: Of `modality`, `organ`, `template` and `rephrasing_of` those that the data have as columns.
+        further: Of `modality`, `organ`, `template`, `rephrasing_of` and `dataset_name` those that the data have as
+            columns.
     """
 
     question_id: str
@@ -63,6 +65,11 @@ class Prediction(Result):
     def organ(self) -> str | None:
         """What the image shows; None where nobody says."""
         return self.further.get("organ")
+
+    @property
+    def dataset_name(self) -> str | None:
+        """Which of several data sets the question is of; None where there is one."""
+        return self.further.get(SET_COLUMN)
 
     @property
     def wording_of(self) -> str | None:
@@ -111,7 +118,7 @@ def prediction_rows(
         predictions: N answers in the order of `dataset`; None for an answer that was withheld, which is not right.
         scores: N scores of the predictions (log-likelihoods); None where nobody gave one.
         acceptable: From a reference to the normalised answers of which any is right; `acceptable_answers_of` knows
-            which rule a data set has.
+            which rule a data set has. Of several sets each question has its own set's.
 
     Returns:
         N predictions, in the order of `dataset`.
@@ -129,7 +136,7 @@ def prediction_rows(
                 **row,
                 "prediction": prediction,
                 "score": score,
-                "correct": is_correct(prediction, row["answer"], acceptable),
+                "correct": is_correct(prediction, row["answer"], rule_of_row(row, acceptable)),
                 "yes_no": is_yes_no(row["answer"]),
             }
         )

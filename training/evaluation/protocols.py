@@ -4,6 +4,7 @@ from collections import Counter
 
 from datasets import Dataset, DatasetDict
 
+from ..data.mixtures import right_answers
 from ..data.references import AcceptableAnswers, acceptable_answers
 
 _NOTES = {
@@ -48,7 +49,7 @@ def known_splits(splits: DatasetDict, eval_split: str) -> list[Dataset]:
 def distinct_answers(*datasets: Dataset, acceptable: AcceptableAnswers = acceptable_answers) -> list[str]:
     """Distinct normalised values of the `answer` columns, by falling frequency, then alphabetically."""
     counts = Counter(
-        answer for dataset in datasets for reference in dataset["answer"] for answer in acceptable(reference)
+        answer for dataset in datasets for answers in right_answers(dataset, acceptable) for answer in answers
     )
     return sorted(counts, key=lambda answer: (-counts[answer], answer))
 

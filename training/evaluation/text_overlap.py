@@ -25,9 +25,9 @@ class TextOverlap(Result):
 
 def text_overlap(rows: Sequence[Prediction], dataset_name: str) -> TextOverlap:
     """`bleu1` and `token_f1`, means over the questions."""
-    acceptable = acceptable_answers_of(dataset_name)
-    bleu = [bleu1(row.prediction, row.answer, acceptable) for row in rows]
-    f1 = [token_f1(row.prediction, row.answer, acceptable) for row in rows]
+    rules = [acceptable_answers_of(row.dataset_name or dataset_name) for row in rows]
+    bleu = [bleu1(row.prediction, row.answer, rule) for row, rule in zip(rows, rules, strict=True)]
+    f1 = [token_f1(row.prediction, row.answer, rule) for row, rule in zip(rows, rules, strict=True)]
     return TextOverlap(mean_with_interval(rows, bleu, "score"), mean_with_interval(rows, f1, "score"))
 
 

@@ -110,7 +110,7 @@ def cross_validate(experiments: Experiments, arguments: Mapping[str, PlainValue]
     metrics = build_metrics(
         rows,
         protocol=protocol,
-        dataset_name=data_args.dataset,
+        dataset_name=data_args.name,
         split=f"{NUM_FOLDS} folds by {data_args.validation_by}",
         baselines=baselines | {"blank_images": blank},
         fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=seed, command=command),
@@ -131,7 +131,7 @@ def _baselines(arguments: Mapping[str, PlainValue]) -> dict[str, list[Prediction
     for fold in range(1, NUM_FOLDS + 1):
         data_args = _data_arguments({**arguments, "validation_fold": fold})
         splits = limit_samples(load_splits(data_args, training=True), data_args)
-        acceptable = acceptable_answers_of(data_args.dataset)
+        acceptable = acceptable_answers_of(data_args.name)
         for name, rows in baseline_rows(splits["train"], splits["validation"], acceptable).items():
             pooled.setdefault(name, []).extend(rows)
     return pooled

@@ -35,6 +35,7 @@ _OF_ROWS = (
     *("image_column", "question_column", "answer_column", "text_column", "study_column", "max_train_samples", "refit"),
     *("validation_by", "validation_fold", "train_question_types", "also_train_on", "leave_out_images_of"),
     "add_vqa_pairs",
+    "mixing",
 )
 
 PlainValue = str | int | float | bool | list[str]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from datasets import Dataset
 from transformers.utils import logging
 
+from ..data.mixtures import right_answers
 from ..data.references import AcceptableAnswers, acceptable_answers
 from ..evaluation.protocols import distinct_answers
 
@@ -51,7 +52,8 @@ def count_unreachable(
 ) -> int:
     """How many answered rows have no acceptable answer among the candidates; logged, for they all count as wrong."""
     known = set(candidates)
-    references = [acceptable(answer) for answer in dataset["answer"] if answer is not None]
+    answers = zip(dataset["answer"], right_answers(dataset, acceptable), strict=True)
+    references = [right for answer, right in answers if answer is not None]
     unreachable = [answers for answers in references if not known.intersection(answers)]
     if unreachable:
         examples = ", ".join(repr(answers[0]) for answers in unreachable[:3] if answers)

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
 from ..data import IMAGE_REPLACEMENTS
-from ..data.arguments import VqaDataArguments
+from ..data.arguments import MIXING_HELP, VqaDataArguments
+from ..data.mixtures import read_mixing
 from ..data.vqa_dataset import READERS
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
 from ..model_arguments import BaseModelArguments
@@ -17,7 +18,7 @@ _OF_NEW_MODEL = (
     *("decoder_model", "decoder_layers", "new_co_attention", "num_co_attention_layers", "num_attention_heads"),
     *_OF_FUSION,
 )
-_OF_TRAINING_ROWS = ("also_train_on", "leave_out_images_of", "train_question_types", "knowledge")
+_OF_TRAINING_ROWS = ("mixing", "also_train_on", "leave_out_images_of", "train_question_types", "knowledge")
 _OF_OPTIMIZER = ("fusion_learning_rate", "vision_learning_rate", "vision_layer_decay", "trained_vision_blocks")
 _OF_BATCHES = ("augment_images", "questions_per_image", "freeze_vision_encoder", "early_stopping_patience")
 
@@ -50,7 +51,11 @@ UNUSED = (
         ("vision_learning_rate", "vision_layer_decay"),
     ),
     Unused(lambda given: given.predict_file is not None, "with --predict_file", ("eval_split",)),
-    Unused(lambda given: given.dataset not in READERS, "where --dataset is generated or a path", ("data_dir",)),
+    Unused(
+        lambda given: isinstance(given.dataset, str) and given.dataset not in READERS,
+        "where --dataset is generated or a path",
+        ("data_dir",),
+    ),
 )
 
 
@@ -115,6 +120,7 @@ class VqaModelArguments(BaseModelArguments):
 class FineTuningDataArguments(VqaDataArguments):
     """Which data to learn from, and how to evaluate."""
 
+    mixing: list[str] | str = field(default_factory=lambda: "proportional", metadata={"help": MIXING_HELP})
     also_train_on: list[str] | None = field(
         default=None,
         metadata={
@@ -183,8 +189,11 @@ class FineTuningDataArguments(VqaDataArguments):
         default=None, metadata={"help": "Stop after so many evaluations on validation without a better one."}
     )
 
+    takes_several: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.mixing = read_mixing(self.mixing, len(self.trained_sets))
         check_choices(
             self,
             {
@@ -208,6 +217,11 @@ class FineTuningDataArguments(VqaDataArguments):
             )
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
+
+    @property
+    def trained_sets(self) -> list[str]:
+        """The data sets that are learned from; those of `also_train_on` as "name=folder"."""
+        return [*(source.dataset for source in self.data_sets), *(self.also_train_on or [])]
 
     @property
     def question_options(self) -> dict[str, str]:

@@ -24,9 +24,17 @@ logger = logging.get_logger(__name__)
 
 
 def evaluate(
-    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: FineTuningDataArguments
+    trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: FineTuningDataArguments, name: str
 ) -> tuple[list[Prediction], Metrics]:
-    """Answer a split: the rows of predictions.jsonl and the content of metrics.json."""
+    """Answer a split: the rows of predictions.jsonl and the content of metrics.json.
+
+    Args:
+        trainer: Whose model answers.
+        splits: The questions.
+        eval_split: The split that is evaluated.
+        data_args: How.
+        name: What the data are called.
+    """
     dataset, known = splits[eval_split], known_splits(splits, eval_split)
     if data_args.ablate_image is not None:
         dataset = replace_images(dataset, data_args.ablate_image, trainer.args.seed)
@@ -35,7 +43,7 @@ def evaluate(
         model = trainer.accelerator.unwrap_model(trainer.model)
         batch_size = trainer.args.per_device_eval_batch_size
         selected = measure_knowledge(model, trainer.processing_class, dataset, batch_size)
-    acceptable = acceptable_answers_of(data_args.dataset)
+    acceptable = acceptable_answers_of(name)
     trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol, acceptable)
     if trainer.candidates is not None:
         count_unreachable(dataset, trainer.candidates, acceptable)
@@ -45,7 +53,7 @@ def evaluate(
     metrics = build_metrics(
         rows,
         protocol=data_args.protocol,
-        dataset_name=data_args.dataset,
+        dataset_name=name,
         split=eval_split,
         baselines=baseline_rows(concatenate_datasets(known), dataset, acceptable) if known else {},
         fingerprint=evaluation_fingerprint(
@@ -56,7 +64,7 @@ def evaluate(
     if data_args.grounding_shuffles is not None:
         metrics = replace(
             metrics,
-            grounding=measure_grounding(trainer, dataset, rows, data_args.dataset, data_args.grounding_shuffles),
+            grounding=measure_grounding(trainer, dataset, rows, name, data_args.grounding_shuffles),
         )
     return rows, replace(metrics, knowledge=selected, run=RunFacts(data_args.ablate_image, data_args.refit))
 

@@ -11,7 +11,14 @@ from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
 from ..data import load_questions
 from ..data.answer_lengths import check_answer_lengths
-from ..data.mixtures import add_training_sets, leave_out_shown_images
+from ..data.mixtures import (
+    add_training_sets,
+    count_rows,
+    first_rows,
+    leave_out_images_of_other_sets,
+    leave_out_shown_images,
+    with_set_name,
+)
 from ..data.splits import evaluated_split
 from .answer_checks import check_training_answers
 from .arguments import FineTuningDataArguments
@@ -49,13 +56,13 @@ def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArgu
         ValueError: If the data lack what the arguments ask for.
     """
     whole = load_splits(data_args, training)
-    name = (data_args.predict_file if whole.keys() == {"test"} else None) or data_args.dataset
+    name = (data_args.predict_file if whole.keys() == {"test"} else None) or data_args.name
     splits = limit_samples(whole, data_args)
     if data_args.refit:
         splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
     eval_split = evaluated_split(splits, data_args.eval_split, name)
     for split, rows in splits.items():
-        logger.info(f"{name} {split}: {len(rows)} questions, {len(set(rows['image_id']))} images")
+        logger.info(f"{name} {split}: {count_rows(rows)} questions, {len(set(rows['image_id']))} images")
     if not training:
         return RunData(name, splits, None, eval_split)
     check_training_answers(splits["train"])
@@ -105,20 +112,17 @@ def load_splits(data_args: FineTuningDataArguments, training: bool) -> DatasetDi
     splits = data_args.load_splits()
     if training and "train" not in splits:
         raise ValueError(
-            f"{data_args.dataset} has no training questions, but {', '.join(map(str, splits))}: a file is of the "
+            f"{data_args.name} has no training questions, but {', '.join(map(str, splits))}: a file is of the "
             "split that its name begins with, so rename it, or give --do_train false."
         )
     return splits
 
 
 def limit_samples(splits: DatasetDict, data_args: FineTuningDataArguments) -> DatasetDict:
-    """The first rows of each split, as many as `max_train_samples` and `max_eval_samples` say."""
+    """The first rows of each split and set, as many as `max_train_samples` and `max_eval_samples` say."""
     limits = {"train": data_args.max_train_samples}
     return DatasetDict(
-        {
-            name: split.select(range(min(limits.get(str(name), data_args.max_eval_samples) or len(split), len(split))))
-            for name, split in splits.items()
-        }
+        {name: first_rows(rows, limits.get(str(name), data_args.max_eval_samples)) for name, rows in splits.items()}
     )
 
 
@@ -149,9 +153,13 @@ def training_rows(rows: Dataset, splits: DatasetDict, data_args: FineTuningDataA
         splits: The data set whole: what is added may show no image that any of its questions is evaluated on.
         data_args: The arguments.
     """
+    if len(data_args.data_sets) > 1:
+        rows = leave_out_images_of_other_sets(rows, splits)
+    elif data_args.mixing != "proportional":
+        rows = with_set_name(rows, data_args.data_sets[0].name)
     if data_args.also_train_on is not None:
         rows = add_training_sets(DatasetDict(splits | {"train": rows}), data_args.also_train_on)
-        logger.info(f"{data_args.dataset} and further sets: {len(rows)} training questions")
+        logger.info(f"{data_args.name} and further sets: {len(rows)} training questions")
     if data_args.train_question_types is not None:
         rows = of_question_types(rows, data_args.train_question_types)
         logger.info(f"Of types {', '.join(data_args.train_question_types)}: {len(rows)} training questions")
@@ -168,14 +176,15 @@ def note_validation(
     model: AmifForVisualQuestionAnswering, data_args: FineTuningDataArguments, training: bool, eval_split: str
 ) -> None:
     """Keep in the checkpoint which validation questions it was not trained on, and refuse to choose by others later."""
-    name, config = data_args.dataset, model.config
+    names, config = [source.dataset for source in data_args.data_sets], model.config
     refit_on, known = getattr(config, "refit_on", []), getattr(config, "validation_by", {})
     further = data_args.also_train_on if training else None
-    used = {source.partition("=")[0]: "image" for source in further or ()} | {name: data_args.validation_made_by}
+    used = {source.partition("=")[0]: "image" for source in further or ()}
+    used |= dict.fromkeys(names, data_args.validation_made_by)
     if not data_args.refit and reads_validation(data_args, training, eval_split):
-        if name in refit_on:
+        if known_too_well := [name for name in names if name in refit_on]:
             raise ValueError(
-                f"This checkpoint was trained on {name}'s validation questions too (--refit): they say "
+                f"This checkpoint was trained on {known_too_well[0]}'s validation questions too (--refit): they say "
                 "nothing of it any more. Evaluate it on test, or start from another checkpoint."
             )
         for other, by in used.items():
@@ -188,7 +197,7 @@ def note_validation(
     if training:
         config.validation_by = known | used
     if data_args.refit:
-        config.refit_on = sorted({*refit_on, name})
+        config.refit_on = sorted({*refit_on, *names})
 
 
 def of_question_types(rows: Dataset, types: Collection[str]) -> Dataset:

@@ -1,13 +1,15 @@
 """The arguments of pre-training beside those of the trainer, and which image-report pairs any script reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from datasets import DatasetDict
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
-from ..data.mixtures import add_vqa_pairs, has_validation
-from ..data.pretraining_dataset import PAIR_READERS, load_pretraining_dataset
+from ..data.arguments import MIXING_HELP, SourceArguments
+from ..data.mixtures import add_vqa_pairs, first_rows, has_validation, load_sources, read_mixing, with_set_name
+from ..data.pretraining_dataset import PAIR_READERS, load_pretraining_dataset, pair_reader_of
 from ..data.vqa_dataset import VALIDATION_BY, load_vqa_dataset
 from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
@@ -22,14 +24,16 @@ UNUSED = {
         Unused(lambda given: given.model_name_or_path is not None, "beside --model_name_or_path", _NEW_MODEL),
         Unused(lambda given: given.vision_model is not None, "beside --vision_model", ("hidden_size",)),
         Unused(
-            lambda given: given.dataset not in PAIR_READERS, "where --dataset is generated or a path", ("data_dir",)
+            lambda given: isinstance(given.dataset, str) and given.dataset not in PAIR_READERS,
+            "where --dataset is generated or a path",
+            ("data_dir",),
         ),
         Unused(
             lambda given: given.vqa_dataset is None and given.add_vqa_pairs is None,
             "without --vqa_dataset and --add_vqa_pairs",
             ("validation_by",),
         ),
-        Unused(lambda given: not given.do_train, "without training", ("augment_images", "add_vqa_pairs")),
+        Unused(lambda given: not given.do_train, "without training", ("augment_images", "add_vqa_pairs", "mixing")),
     ),
     "amif": (
         Unused(lambda given: given.teacher == "none", "without --teacher", _SOFT_LABELS),
@@ -134,13 +138,13 @@ class MpmaModelArguments(PretrainingModelArguments):
 
 
 @dataclass
-class PairArguments:
+class PairArguments(SourceArguments):
     """Which image-report pairs to read, as the command line says it."""
 
-    dataset: str = field(
-        default="phantom", metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, vqa_pairs, your own."}
+    dataset: list[str] | str = field(
+        default_factory=lambda: "phantom",
+        metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, vqa_pairs, your own."},
     )
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the data set."})
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     text_column: str | None = field(default=None, metadata={"help": "Column of texts in your own data."})
     study_column: str | None = field(default=None, metadata={"help": "Column of study ids in your own data."})
@@ -150,23 +154,26 @@ class PairArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training studies."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated studies."})
 
+    with_folder: ClassVar[Sequence[str]] = tuple(PAIR_READERS)
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_bounds(self, dict.fromkeys(("num_studies", "max_train_samples", "max_eval_samples"), COUNT))
 
     @property
     def reader_options(self) -> dict[str, str | int | None]:
-        """What the data set's reader is told beside its folder."""
+        """What readers are told beside their folders."""
         names = ("image_column", "text_column", "study_column", "num_studies", "reports_dir", "vqa_dataset")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def load(self) -> DatasetDict:
-        """The splits, cut to the first samples; the errors are those of `load_pretraining_dataset`."""
-        options: dict[str, Any] = self.reader_options
-        splits = load_pretraining_dataset(self.dataset, self.data_dir, **options)
-        assert isinstance(splits, DatasetDict), "only options that no argument gives make a stream"
-        limits = {name: self.max_train_samples if name == "train" else self.max_eval_samples for name in splits}
+        """The splits, cut to the first samples of each set; the errors are those of `load_sources`."""
+        splits = load_sources(
+            self.data_sets, load_pretraining_dataset, pair_reader_of, ("study_id",), self.reader_options
+        )
+        limits = {"train": self.max_train_samples}
         return DatasetDict(
-            {name: split.select(range(min(limits[name] or len(split), len(split)))) for name, split in splits.items()}
+            {name: first_rows(rows, limits.get(str(name), self.max_eval_samples)) for name, rows in splits.items()}
         )
 
 
@@ -175,9 +182,11 @@ class PretrainingDataArguments(PairArguments):
     """Which pairs to learn from, and how.
 
     Raises:
-        ValueError: If `teacher_mode` or `validation_by` is unknown, or a number is not what it may be.
+        ValueError: If sets cannot be mixed as `mixing` says, `teacher_mode` or `validation_by` is unknown, or a number
+            is not what it may be.
     """
 
+    mixing: list[str] | str = field(default_factory=lambda: "proportional", metadata={"help": MIXING_HELP})
     teacher: str = field(
         default="none",
         metadata={"help": "Whose embeddings make soft labels: none, amif:PATH, hf:NAME, open_clip:NAME, column:NAME."},
@@ -205,8 +214,11 @@ class PretrainingDataArguments(PairArguments):
         },
     )
 
+    takes_several: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.mixing = read_mixing(self.mixing, len(self.sources))
         check_choices(self, {"teacher_mode": ("cached", "online"), "validation_by": VALIDATION_BY})
 
     @property
@@ -218,12 +230,16 @@ class PretrainingDataArguments(PairArguments):
     @property
     def sources(self) -> list[str]:
         """The data sets that are learned from; those of `add_vqa_pairs` as "name=folder"."""
-        return [self.vqa_dataset or self.dataset, *(self.add_vqa_pairs or [])]
+        named = [source.dataset for source in self.data_sets]
+        learned = [self.vqa_dataset or name if name == "vqa_pairs" else name for name in named]
+        return [*learned, *(self.add_vqa_pairs or [])]
 
     def load(self) -> DatasetDict:
         """The splits; behind the training studies, uncut, the pairs that are made of VQA sets."""
         splits = super().load()
         if self.add_vqa_pairs is not None:
+            if self.mixing != "proportional" and len(self.data_sets) == 1:
+                splits["train"] = with_set_name(splits["train"], self.data_sets[0].name)
             splits["train"] = add_vqa_pairs(splits["train"], self.add_vqa_pairs, self.validation_by)
         return splits
 
@@ -231,8 +247,12 @@ class PretrainingDataArguments(PairArguments):
         """Names of the VQA sets of the pairs that have no validation split, so that one was made by `validation_by`."""
         names = [source.partition("=")[0] for source in self.add_vqa_pairs or [] if not has_validation(source)]
         if self.vqa_dataset is not None:
-            options: dict[str, Any] = self.reader_options | {"validation_by": None}
-            del options["vqa_dataset"]
-            if "validation" not in load_vqa_dataset(self.vqa_dataset, self.data_dir, **options):
+            # Of several sets the pairs of questions take no options but these two.
+            options: dict[str, Any] = self.reader_options if len(self.data_sets) == 1 else {}
+            options = {name: value for name, value in options.items() if name != "vqa_dataset"} | {
+                "validation_by": None
+            }
+            (folder,) = (source.folder for source in self.data_sets if source.dataset == "vqa_pairs")
+            if "validation" not in load_vqa_dataset(self.vqa_dataset, folder, **options):
                 names.append(self.vqa_dataset)
         return names

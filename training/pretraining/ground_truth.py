@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ...modeling_amif.aga_amif import fixed_threshold
 from ...processing_amif import AmifProcessor
+from ..data.mixtures import SET_COLUMN
 from ..data.phantom import FINDING_NAMES, VISIBLE
 from ..data.pretraining_rows import PretrainingRows
 from ..evaluation.localization import (
@@ -37,8 +38,8 @@ Study = Mapping[str, Any]
 
 
 def has_ground_truth(studies: Dataset) -> bool:
-    """Whether the rows tell what can be seen in a study, and in what box."""
-    return {*VISIBLE, "box"} <= set(studies.column_names)
+    """Whether the rows tell what can be seen in a study, and in what box; of several sets together they do not."""
+    return {*VISIBLE, "box"} <= set(studies.column_names) and SET_COLUMN not in studies.column_names
 
 
 def ground_truth_metrics(trainer: BasePreTrainer, studies: Dataset) -> dict[str, float]:

@@ -53,7 +53,7 @@ def build_model(
 def tokenizer_sentences(data_args: PretrainingDataArguments, splits: DatasetDict) -> list[str]:
     """The training reports; of phantom its questions too, so that a model fine-tuned on them reads whole words."""
     sentences = list(splits["train"]["text"])
-    if data_args.dataset == "phantom":
+    if any(source.dataset == "phantom" for source in data_args.data_sets):
         options = {} if data_args.num_studies is None else {"num_studies": data_args.num_studies}
         sentences += phantom_vqa_sentences(**options)
     return sentences

@@ -187,21 +187,24 @@ def _rename_columns(name: str, split: Dataset, spec: str) -> Dataset:
 def _embed_rows(
     split: Dataset, places: Sequence[int], teacher: Teacher, batch_size: int, folder: Path, fingerprint: str
 ) -> Dataset:
-    """A split with the teacher's embeddings of its rows at `places`, and None in the others."""
-    parts = []
-    for start in range(0, len(places), ROWS_A_PART):
-        places_of_part = places[start : start + ROWS_A_PART]
-        part = split.select(places_of_part)
-        key = hashlib.sha256(f"{fingerprint}{_fingerprint_of_rows(part)}".encode()).hexdigest()[:32]
+    """A split with the teacher's embeddings of its rows at `places`, of equal rows once, and None in the others."""
+    digests = _row_digests(split.select(places))
+    first = {digest: place for place, digest in reversed(list(zip(places, digests, strict=True)))}
+    different, parts = list(dict.fromkeys(digests)), []
+    for start in range(0, len(different), ROWS_A_PART):
+        of_part = different[start : start + ROWS_A_PART]
+        key = hashlib.sha256(fingerprint.encode() + b"".join(of_part)).hexdigest()[:32]
         if (kept := _read_cache(folder, key)) is None:
-            kept = _embed_part(part, places_of_part, teacher, batch_size, folder, key)
+            places_of_part = [first[digest] for digest in of_part]
+            kept = _embed_part(split.select(places_of_part), places_of_part, teacher, batch_size, folder, key)
         parts.append(kept)
     embeds = concatenate_datasets(parts)
-    if len(places) < len(split):
+    if len(different) < len(split):
         nothing = Dataset.from_dict({name: [None] for name in embeds.column_names}, features=embeds.features)
-        place_of = {row: place for place, row in enumerate(places)}
-        rows = [place_of.get(row, len(places)) for row in range(len(split))]
-        embeds = concatenate_datasets([embeds, nothing]).select(rows)
+        row_of = {digest: row for row, digest in enumerate(different)}
+        rows = {place: row_of[digest] for place, digest in zip(places, digests, strict=True)}
+        chosen = [rows.get(place, len(embeds)) for place in range(len(split))]
+        embeds = concatenate_datasets([embeds, nothing]).select(chosen)
     return concatenate_datasets([split, embeds], axis=1)
 
 
@@ -259,16 +262,17 @@ def _embed_batch(rows: Mapping[str, list[Any]], numbers: Sequence[int], teacher:
     return {IMAGE_COLUMN: by_study, TEXT_COLUMN: texts.cpu().tolist()}
 
 
-def _fingerprint_of_rows(split: Dataset) -> str:
-    """A hash of texts and images; of an image that is a file, its path, size and time of change."""
-    digest = hashlib.sha256()
-    for batch in split.select_columns(["images", "text"]).with_format("arrow").iter(1_000):
+def _row_digests(rows: Dataset) -> list[bytes]:
+    """Of each row a hash of its text and images; of an image that is a file, of its path, size and time of change."""
+    digests = []
+    for batch in rows.select_columns(["images", "text"]).with_format("arrow").iter(1_000):
         # The stub knows of no formats: in Arrow's a batch is a table.
         for row in cast("pa.Table", batch).to_pylist():
-            digest.update(repr((row["text"], len(row["images"]))).encode())
+            digest = hashlib.sha256(repr((row["text"], len(row["images"]))).encode())
             for image in row["images"]:
                 digest.update(image["bytes"] or image_file_state(image["path"]).encode())
-    return digest.hexdigest()
+            digests.append(digest.digest())
+    return digests
 
 
 def _load_amif(path: str) -> Teacher:

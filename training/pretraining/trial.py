@@ -51,4 +51,4 @@ def begin_trial(args: TrialArguments) -> Trial:
     check_output_folder(args.output_dir)
     objective, model, processor = load_pretrained(args.model_name_or_path)
     splits = args.load()
-    return Trial(objective, model, processor, splits, evaluated_split(splits, args.split, args.dataset))
+    return Trial(objective, model, processor, splits, evaluated_split(splits, args.split, args.name))

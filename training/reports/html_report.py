@@ -88,6 +88,7 @@ def _plots(rows: Sequence[Prediction], scores: Scores) -> list[tuple[str, str]]:
         return []
     groups = {
         "overall": scores.overall,
+        **scores.by_dataset,
         **{f"{name} (answer_type)": result for name, result in scores.by_answer_type.items()},
         **{f"{name} (yes/no)": result for name, result in scores.by_yes_no.items()},
         **scores.by_question_type,

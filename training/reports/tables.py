@@ -88,6 +88,7 @@ def _labelled_results(metrics: Metrics) -> list[tuple[str, Interval | None]]:
     scores, overlap = metrics.scores, metrics.text_overlap
     labelled = [
         ("overall", scores.overall),
+        *((f"data set {name}", result) for name, result in scores.by_dataset.items()),
         *((f"{name} (answer_type)", result) for name, result in scores.by_answer_type.items()),
         *((f"{name} (yes/no answer)", result) for name, result in scores.by_yes_no.items()),
         *((f"question type {name}", result) for name, result in scores.by_question_type.items()),

@@ -12,6 +12,7 @@ from transformers.training_args import OptimizerNames
 
 from amif.training.checkpoints.model_card import without_folders, write_model_card, write_pretraining_card
 from amif.training.checkpoints.provenance import datasets_of, note_trained_on, parameter_facts
+from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.evaluation.fingerprint import Fingerprint, Normalizer
 from amif.training.evaluation.grouped_accuracy import Scores
 from amif.training.evaluation.metrics import Metrics, RunFacts
@@ -33,6 +34,7 @@ METRICS = Metrics(
         by_question_type={},
         by_modality={},
         by_organ={},
+        by_dataset={},
     ),
     text_overlap=TextOverlap(bleu1=None, token_f1=None),
     vqa_med=None,
@@ -75,6 +77,7 @@ def trainer(**runtime):
         args=args,
         model=model,
         parameter_facts=parameter_facts(model),
+        run_settings=None,
         processing_class=SimpleNamespace(answers=["yes", "no"]),
         state=SimpleNamespace(epoch=2.0, global_step=10, log_history=[{"loss": 1.0}, {"train_runtime": 90.0}]),
     )
@@ -139,7 +142,7 @@ def test_card_names_no_folder_of_its_authors_disk(folder):
 
 
 def test_card_of_a_checkpoint_measured_on_other_data_names_the_data_it_was_trained_on(folder):
-    write_model_card(folder, replace(METRICS, dataset="questions.csv"), None, None, trainer(), METRICS.dataset)
+    write_model_card(folder, replace(METRICS, dataset="questions.csv"), None, None, trainer(), [METRICS.dataset])
     card = ModelCard.load(folder / "README.md")
     assert "CC-BY-4.0" in card.content
     assert "whose licence the publisher" not in card.content
@@ -222,7 +225,7 @@ def test_card_of_a_new_model_on_own_data_without_references(folder, tmp_path):
 
 def test_card_of_a_pretraining_checkpoint(folder):
     metrics = {"test": {"test_loss": 3.0, "test_recall_i2t@5": 0.125, "test_recall_i2t": 0.5}}
-    write_pretraining_card(folder, metrics, "rocov2", "models/dinov2-small", None, trainer(), "Trained so.")
+    write_pretraining_card(folder, metrics, ["rocov2"], "models/dinov2-small", None, trainer(), "Trained so.")
     card = ModelCard.load(folder / "README.md")
     assert card.data.pipeline_tag is None
     for said in (
@@ -234,6 +237,25 @@ def test_card_of_a_pretraining_checkpoint(folder):
     ):
         assert said in card.content, said
     assert "test_loss" not in card.content
+
+
+def test_card_of_several_sets_tells_the_licence_size_and_hash_of_each(folder):
+    trained = trainer()
+    trained.model.config = PreTrainedConfig()
+    values = {"--mixing": "equal", "training data": "9 rows, sha256 ab", "training data, roco": "4 rows, sha256 cd"}
+    trained.run_settings = RunSettings(values | {"--seed": 7, "validation data": "2 rows, sha256 ef"})
+    note_trained_on(trained.model.config, ["roco", "medicat", "slake=folder"])
+    write_pretraining_card(folder, {}, ["roco", "medicat"], None, None, trained, "Trained so.")
+    card = ModelCard.load(folder / "README.md").content
+    licence = "Licence: the figures have the licences of their articles."
+    assert f"Several sets at once:\n\n- `roco`. {licence}\n- `medicat`. {licence}\n" in card
+    assert card.count("`roco`") == 1
+    assert "also learned from:\n\n- `slake`" in card
+    for name, value in values.items():
+        assert f"| {name.removeprefix('--')} | {value} |" in card
+    assert "sha256 ef" not in card
+    write_model_card(folder, replace(METRICS, dataset="slake+mine"), None, None, None, ["slake", "path_vqa"])
+    assert ModelCard.load(folder / "README.md").data.datasets == ["BoKelvin/SLAKE", "flaviagiammarino/path-vqa"]
 
 
 @pytest.mark.parametrize(

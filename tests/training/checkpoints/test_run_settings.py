@@ -13,6 +13,7 @@ from torch import zeros
 from amif import AmifVqaArguments
 from amif.training.checkpoints import run_settings
 from amif.training.checkpoints.run_settings import RUN_SETTINGS_NAME, RunSettings
+from amif.training.data.mixtures import with_set_name
 from amif.training.fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 
 
@@ -21,9 +22,10 @@ def settings(data=None, **changes):
     training = AmifVqaArguments(use_cpu=True)
     for name in [name for name in changes if hasattr(training, name)]:
         setattr(training, name, changes.pop(name))
+    sets = {"also_train_on": ["slake=DIR"]} if "mixing" in changes else {}
     parts = [
         replace(part, **{name: changes[name] for name in changes if hasattr(part, name)})
-        for part in (VqaModelArguments(), FineTuningDataArguments("rows.csv"))
+        for part in (VqaModelArguments(), FineTuningDataArguments("rows.csv", **sets))
     ]
     return RunSettings.of(training, parts, data, data)
 
@@ -66,6 +68,15 @@ def test_other_rows_are_named_and_moved_ones_are_the_same(tmp_path):
     for other in (rows.select(range(20)), concatenate_datasets([rows.select(range(1, 24)), rows.select([0])])):
         with pytest.raises(ValueError, match=r"training data is \d\d rows, .* here and 24 rows, .*validation data"):
             settings(other).check(tmp_path)
+
+
+def test_of_several_sets_the_one_that_has_changed_is_named(tmp_path):
+    rows = build_data(tmp_path)
+    one, two = with_set_name(rows.select(range(10)), "one"), with_set_name(rows.select(range(10, 24)), "two")
+    settings(concatenate_datasets([one, two]), mixing=["2", "1"]).write(tmp_path)
+    with pytest.raises(ValueError, match=r"--mixing is equal here .*data, two is 3 rows, .* and 14 rows") as error:
+        settings(concatenate_datasets([one, two.select(range(3))]), mixing="equal").check(tmp_path)
+    assert "data, one" not in str(error.value)
 
 
 def test_a_start_is_its_weights_wherever_they_lie(tmp_path):

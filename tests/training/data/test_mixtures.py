@@ -2,14 +2,35 @@ import json
 
 import numpy as np
 import pytest
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets, interleave_datasets
 from PIL import Image
 from transformers import PreTrainedConfig
 
 from amif.training.checkpoints.provenance import note_held_out
-from amif.training.data.mixtures import add_training_sets, add_vqa_pairs, has_validation, leave_out_shown_images
+from amif.training.data import mixtures
+from amif.training.data.mixtures import (
+    SET_COLUMN,
+    Source,
+    add_training_sets,
+    add_vqa_pairs,
+    first_rows,
+    has_validation,
+    leave_out_images_of_other_sets,
+    leave_out_shown_images,
+    load_sources,
+    mix,
+    mix_rows,
+    places_by_set,
+    read_mixing,
+    right_answers,
+    rows_by_set,
+    sources_of,
+    with_set_name,
+)
+from amif.training.data.pretraining_dataset import load_pretraining_dataset, pair_reader_of
 from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION
+from amif.training.data.references import acceptable_answers
 from amif.training.data.schema import build_vqa_dataset
 from amif.training.data.vqa_dataset import load_vqa_dataset
 from amif.training.fine_tuning.arguments import FineTuningDataArguments
@@ -76,6 +97,13 @@ def test_a_quick_evaluation_lets_no_other_evaluated_image_into_training(splits, 
     assert set(rows["image_id"]) == {"synpic1", "vqa_med_2019/new"}
 
 
+def test_rows_that_are_added_have_weights_too(splits, other):
+    arguments = FineTuningDataArguments("slake", also_train_on=[other], mixing=["1", "3"])
+    rows = training_rows(splits["train"], splits, arguments)
+    assert {name: len(places) for name, places in places_by_set(rows).items()} == {"slake": 1, "vqa_med_2019": 2}
+    assert rows["question_id"][0] == splits["train"]["question_id"][0]
+
+
 def test_images_of_the_training_split_may_be_shared(splits, other):
     splits["train"], splits["test"] = splits["test"], splits["train"]
     added = add_training_sets(splits, [other], progress=False)["image_id"][2:]
@@ -98,6 +126,8 @@ def test_pairs_of_vqa_sets_come_behind_without_images_that_are_evaluated(tmp_pat
         file.write("unseen|is there a mass?|no\nunseen|what is the plane?|axial\n")
     joined = add_vqa_pairs(pairs, [other], progress=False)
     assert joined["study_id"] == ["1", "vqa_med_2019/unseen"]
+    of_sets = add_vqa_pairs(with_set_name(pairs, "roco"), [other], progress=False)
+    assert of_sets[SET_COLUMN] == ["roco", "vqa_med_2019"]
     assert joined["text"] == ["a report", "There is no mass. what is the plane: axial."]
     assert joined[1]["images"][0].size == (96, 96)
 
@@ -181,3 +211,194 @@ def test_images_that_another_set_shows_are_left_out_of_shared_ones_too(tmp_path,
 def test_a_source_without_a_folder(splits):
     with pytest.raises(ValueError, match="give name=folder"):
         add_training_sets(splits, ["slake"], progress=False)
+
+
+FOLDERS = ("mimic_cxr", "roco", "medicat")
+
+
+def test_sets_and_their_folders_are_named_in_either_way():
+    both = [Source("roco", "A"), Source("medicat", "B")]
+    assert sources_of(["roco", "medicat"], ["A", "B"], FOLDERS) == both
+    assert sources_of(["roco=A", "medicat=B"], None, FOLDERS) == both
+    mixed = [Source("phantom"), both[0], Source("own/pairs.csv"), both[1]]
+    assert sources_of(["phantom", "roco", "own/pairs.csv", "medicat=B"], ["A"], FOLDERS) == mixed
+    assert sources_of("roco", "A", FOLDERS) == sources_of(["roco=A"], None, FOLDERS) == both[:1]
+    assert sources_of("owner/name", None, FOLDERS) == [Source("owner/name")]
+    assert mixed[2].name == "pairs.csv"
+
+
+def test_a_path_may_hold_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.csv").touch()
+    assert sources_of(["a=b.csv", "roco"], ["A"], FOLDERS) == [Source("a=b.csv"), Source("roco", "A")]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "data_dir", "said"),
+    [
+        (["mimic_cxr", "roco", "medicat"], ["A", "B"], r"A B, .* 3 need a folder .*\(mimic_cxr, roco, medicat\)"),
+        (["mimic_cxr", "phantom"], ["A", "B"], r"1 need a folder .*\(mimic_cxr\)"),
+        (["mimic_cxr", "roco"], None, "not given, .* 2 need a folder"),
+        (["roco=A", "medicat=B"], "C", r"0 need a folder from there \(none\)"),
+        (["roco=A", "roco=B"], None, "names roco twice"),
+        (["one/pairs.csv", "two/pairs.csv"], None, r"names pairs\.csv twice"),
+        (["rocco=A"], None, "name=folder is for mimic_cxr, roco, medicat"),
+        (["phantom=A", "roco=B"], None, "phantom=A: name=folder is for"),
+        (["roco="], None, "roco=: name=folder"),
+    ],
+)
+def test_folders_that_do_not_fit_are_refused(dataset, data_dir, said):
+    with pytest.raises(ValueError, match=said):
+        sources_of(dataset, data_dir, FOLDERS)
+
+
+def own_file(folder, name, rows):
+    """A folder of a table for each split, with rows of study, text and further cells, about one image each."""
+    (folder / name).mkdir()
+    image(1).save(folder / name / "1.png")
+    for split, listed in rows.items():
+        lines = [json.dumps({"image": "1.png"} | row) for row in listed]
+        (folder / name / f"{split}.jsonl").write_text("\n".join(lines))
+    return Source(str(folder / name))
+
+
+@pytest.fixture
+def two_sets(tmp_path):
+    studies = [{"study_id": number, "text": f"report {number}", "width": [number]} for number in range(4)]
+    one = own_file(tmp_path, "one", {"train": studies[:3], "validation": studies[3:]})
+    other = [row | {"width": "wide", "organ": "lung"} for row in studies]
+    return one, own_file(tmp_path, "two", {"train": other[:2], "validation": other[2:3], "test": other[3:]})
+
+
+def load_pairs(sources, **options):
+    return load_sources(sources, load_pretraining_dataset, pair_reader_of, ("study_id",), options)
+
+
+def test_several_sets_are_joined_split_by_split(two_sets, monkeypatch):
+    said = []
+    monkeypatch.setattr(mixtures.logger, "warning", said.append)
+    splits = load_pairs([Source("phantom"), *two_sets], study_column="study_id", num_studies=5)
+    train = splits["train"]
+    of_phantom = len(places_by_set(train)["phantom"])
+    assert train["study_id"][of_phantom:] == ["one/0", "one/1", "one/2", "two/0", "two/1"]
+    assert all(name.startswith("phantom/") for name in train["study_id"][:of_phantom])
+    assert train[SET_COLUMN] == ["phantom"] * of_phantom + ["one"] * 3 + ["two"] * 2
+    assert train["organ"][of_phantom:] == [None] * 3 + ["lung"] * 2
+    assert train["text"][of_phantom:] == ["report 0", "report 1", "report 2", "report 0", "report 1"]
+    assert train[of_phantom]["images"][0].size == (96, 96)
+    assert places_by_set(splits["validation"]).keys() == {"phantom", "one", "two"}
+    assert "test: of phantom, two alone, since one has no such split." in said
+    clash = next(text for text in said if "width" in text)
+    assert "width is left out, which is of several types" in clash
+    assert "width" not in train.column_names
+
+
+def test_one_set_is_read_as_it_is(two_sets):
+    alone = load_pretraining_dataset(two_sets[1].dataset, study_column="study_id")
+    read = load_pairs(two_sets[1:], study_column="study_id")
+    assert read["train"].features == alone["train"].features
+    assert read["train"]["study_id"] == alone["train"]["study_id"]
+
+
+def test_what_no_set_takes_and_what_one_cannot_read_is_said_with_the_set(two_sets, tmp_path):
+    with pytest.raises(ValueError, match="--num_studies: none of one, two takes it"):
+        load_pairs(two_sets, num_studies=3)
+    (tmp_path / "two" / "train.jsonl").write_text("{")
+    with pytest.raises(ValueError, match=r"^two: .*train\.jsonl"):
+        load_pairs(two_sets)
+
+
+def test_rows_of_a_set_have_its_own_columns(two_sets):
+    train = load_pairs([Source("phantom"), *two_sets], study_column="study_id", num_studies=5)["train"]
+    parts = rows_by_set(train)
+    assert parts["one"]["study_id"] == ["one/0", "one/1", "one/2"]
+    assert {"box", SET_COLUMN, "organ"}.isdisjoint(parts["one"].column_names)
+    assert {"box", "organ"} <= set(parts["phantom"].column_names)
+    assert rows_by_set(parts["one"]) == {}
+
+
+def test_the_first_rows_are_those_of_each_set(two_sets):
+    train = load_pairs(two_sets, study_column="study_id")["train"]
+    assert first_rows(train, 1)["study_id"] == ["one/0", "two/0"]
+    assert first_rows(train, 9)["study_id"] == train["study_id"]
+    assert first_rows(train.remove_columns(SET_COLUMN), 1)["study_id"] == ["one/0"]
+
+
+def joined_rows(**sizes):
+    """Sets of so many rows, each a letter and a number."""
+    parts = {name: Dataset.from_dict({"row": [f"{name}{n}" for n in range(size)]}) for name, size in sizes.items()}
+    return [*parts.values()], concatenate_datasets([with_set_name(part, name) for name, part in parts.items()])
+
+
+def test_mixed_rows_are_those_of_datasets_own_functions():
+    parts, joined = joined_rows(a=7, b=2, c=4)
+    every = {"stopping_strategy": "all_exhausted"}
+    assert mix_rows(joined, "proportional", 3)["row"] == concatenate_datasets(parts)["row"]
+    assert mix_rows(joined, "equal", 3)["row"] == interleave_datasets(parts, **every)["row"]
+    weighted = interleave_datasets(parts, probabilities=[0.5, 0.25, 0.25], seed=3, **every)["row"]
+    assert mix_rows(joined, ["2", "1", "1"], 3)["row"] == weighted
+    assert mix_rows(joined, ["2", "1", "1"], 3)["row"] == weighted, "resumed, the same"
+    assert mix_rows(joined, ["2", "1", "1"], 4)["row"] != weighted
+    streams = [part.to_iterable_dataset() for part in parts]
+    streamed = [row["row"] for row in mix(streams, "equal")]
+    assert streamed == [row["row"] for row in interleave_datasets(streams, **every)]
+    assert streamed == mix_rows(joined, "equal", 3)["row"][: len(streamed)]
+
+
+def test_shares_are_those_that_are_asked_for_and_no_row_is_left_out():
+    _, joined = joined_rows(a=600, b=100)
+    drawn = mix_rows(joined, ["1", "3"], seed=0)
+    counts = {name: len(places) for name, places in places_by_set(drawn).items()}
+    assert counts["a"] >= 600
+    assert counts["b"] / len(drawn) == pytest.approx(0.75, abs=0.03)  # over three standard deviations of 2,400 draws
+    assert set(drawn["row"]) == set(joined["row"])
+    by_turns = places_by_set(mix_rows(joined, "equal", seed=0))
+    assert [len(places) for places in by_turns.values()] == [600, 600]
+    repeats = np.unique([row for row in drawn["row"] if row[0] == "b"], return_counts=True)[1]
+    assert np.ptp(repeats) <= 1, "a set begins anew when it is through"
+
+
+def test_wrong_mixings_are_refused():
+    assert read_mixing(["equal"], 2) == "equal"
+    assert read_mixing("proportional", 1) == "proportional"
+    for mixing, number, said in (
+        ("equal", 1, "there is one set"),
+        (["0.5"], 1, "there is one set"),
+        (["1", "2"], 3, "give 3 weights above 0"),
+        (["1", "0"], 2, "give 2 weights above 0"),
+        (["1", "nan"], 2, "give 2 weights above 0"),
+        (["1", "much"], 2, "proportional, equal, or one weight"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read_mixing(mixing, number)
+    _, joined = joined_rows(a=3, b=0)
+    with pytest.raises(ValueError, match="2 weights, and training rows are of a alone"):
+        mix_rows(joined, ["1", "2"], 0)
+
+
+def test_training_images_that_another_set_evaluates_are_left_out(tmp_path):
+    """The second set's test shows image 2 of the first, and the first's own test its image 1."""
+    one, two = (DatasetDict({"train": own_rows(tmp_path, seeds)}) for seeds in ([1, 2, 3], [4, 5]))
+    one["test"], two["test"] = own_rows(tmp_path, [1]), own_rows(tmp_path, [2])
+    parts = {"one": one, "two": two}
+    joined = DatasetDict()
+    for split in ("train", "test"):
+        named = [with_set_name(part[split], name, ("image_id",)) for name, part in parts.items()]
+        joined[split] = concatenate_datasets(named)
+    kept = leave_out_images_of_other_sets(joined["train"], joined, progress=False)
+    assert kept["image_id"] == ["one/synpic1", "one/synpic3", "two/synpic4", "two/synpic5"]
+    assert kept.column_names == joined["train"].column_names
+
+
+def test_references_are_read_as_their_own_set_has_them():
+    answers = {"answer": ["ct#mri", None]}
+    sets = ("vqa_med_2019", "slake")
+    rows = concatenate_datasets([with_set_name(Dataset.from_dict(answers), name) for name in sets])
+    own = [acceptable_answers("ct#mri"), []]
+    assert right_answers(rows, acceptable_answers) == [["ct", "mri"], [], *own]
+    assert right_answers(Dataset.from_dict(answers), acceptable_answers) == own
+
+
+def test_a_column_of_the_same_name_is_refused():
+    with pytest.raises(ValueError, match="own has a column dataset_name"):
+        with_set_name(Dataset.from_dict({SET_COLUMN: ["a"]}), "own")

@@ -97,3 +97,4 @@ def test_only_the_order_counts_and_constant_rows_do_not():
     assert mean_rank_correlation(np.exp(9 * overlap), overlap) == pytest.approx(1)
     assert mean_rank_correlation(-overlap, overlap) == pytest.approx(-1)
     assert math.isnan(mean_rank_correlation(np.ones((3, 3)), overlap))
+    assert math.isnan(mean_rank_correlation(np.ones((1, 1)), np.ones((1, 1))))

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 import torch
 import torch.nn.functional as F
-from datasets import Dataset, DatasetDict, Features, Image, List, Value
+from datasets import Dataset, DatasetDict, Features, Image, List, Value, concatenate_datasets
 from small_checkpoints import save_small_clip, save_small_open_clip
 from transformers import CLIPModel, CLIPProcessor
 
@@ -153,6 +153,18 @@ def test_rows_that_are_not_read_are_not_embedded(clip_folder, tmp_path, monkeypa
     assert some["train"]["study_id"] == ["a", "b", "c"]
 
 
+def test_a_study_that_comes_several_times_is_embedded_once(clip_folder, tmp_path, monkeypatch):
+    embed, embedded = Teacher.embed_texts, []
+    monkeypatch.setattr(Teacher, "embed_texts", lambda self, texts: embedded.extend(texts) or embed(self, texts))
+    rows = pairs()["train"]
+    twice = DatasetDict({"train": concatenate_datasets([rows, rows.select([2, 0])])})
+    drawn = add_teacher_embeddings(twice, f"hf:{clip_folder}", cache_dir=tmp_path)["train"]
+    assert embedded == TEXTS
+    once = add_teacher_embeddings(pairs(), f"hf:{clip_folder}", cache_dir=tmp_path)["train"]
+    for column in ("study_id", "teacher_text_embeds", "teacher_image_embeds"):
+        assert drawn[column][:] == [once[column][row] for row in (0, 1, 2, 2, 0)]
+
+
 def test_an_interruption_costs_the_part_that_it_meets_alone(clip_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_module, "ROWS_A_PART", 2)
     embed, embedded = Teacher.embed_texts, []
@@ -177,7 +189,7 @@ def test_an_interruption_costs_the_part_that_it_meets_alone(clip_folder, tmp_pat
 
 def test_a_bad_image_of_a_later_part_is_named_by_its_row(clip_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_module, "ROWS_A_PART", 2)
-    monkeypatch.setattr(teacher_module, "_fingerprint_of_rows", lambda part: str(part["study_id"][:]))
+    monkeypatch.setattr(teacher_module, "_row_digests", lambda rows: [name.encode() for name in rows["study_id"]])
     images = [[image_of(0)], [image_of(1)], [str(tmp_path / "gone.png")]]
     with pytest.raises(ValueError, match=r"row 2 .*gone\.png is not there"):
         add_teacher_embeddings(pairs(images), f"hf:{clip_folder}", cache_dir=tmp_path)
@@ -249,7 +261,7 @@ def test_a_vanished_image_names_its_row(clip_folder, tmp_path):
     image_of(1).save(tmp_path / "gone.png")
     rows = pairs(images)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teacher_module, "_fingerprint_of_rows", lambda split: "unread")
+        patch.setattr(teacher_module, "_row_digests", lambda split: [b"unread", b"gone", b"read"])
         (tmp_path / "gone.png").unlink()
         with pytest.raises(ValueError, match=r"row 1 .*gone\.png is not there: put it back"):
             add_teacher_embeddings(rows, f"hf:{clip_folder}", cache_dir=tmp_path)

@@ -17,16 +17,20 @@ def load_vqa_pairs(
     vqa_dataset: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    validation_by: str | None = "image",
     **column_names: Any,
 ) -> DatasetDict:
     """One pair for each image of the TRAINING split of `load_vqa_dataset(vqa_dataset, ...)`: its questions as one text.
 
     The text joins a statement for each question with an answer, in the order of the rows and each once; see
     `to_statement`. `study_id` is the image's id. No row of the validation or test split is read into a text; but where
-    a set shows the same images in training and test, as VQA-RAD does, the pairs show them too. `column_names` may hold
-    `validation_by`, what a missing validation split is made of.
+    a set shows the same images in training and test, as VQA-RAD does, the pairs show them too. A missing validation
+    split is made of what `validation_by` says.
     """
-    train = load_vqa_dataset(vqa_dataset, data_dir=data_dir, strict=strict, **column_names)["train"]
+    splits = load_vqa_dataset(
+        vqa_dataset, data_dir=data_dir, strict=strict, validation_by=validation_by, **column_names
+    )
+    train = splits["train"]
     return DatasetDict({"train": to_pairs(train)})
 
 
