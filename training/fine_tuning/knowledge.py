@@ -64,7 +64,7 @@ def measure_knowledge(
     ]
     known = answered.select([row for row, answer in enumerate(answers) if answer in place])
     true = [place[answer] for answer in answers if answer in place]
-    implementation = model.config._attn_implementation
+    implementation = model.config._attn_implementation or "eager"
     model.eval().set_attn_implementation("eager")  # which alone keeps its weights
     weights, attended, gates = [], [], []
     for batch in DataLoader(VqaRows(known), batch_size=batch_size, collate_fn=AmifVqaCollator(processor)):
