@@ -77,7 +77,7 @@ def word_map_figure(studies: Sequence[MappedStudy], kind: str) -> Figure:
         maps_only = [_draw_study(part, study, kind, heat, gates) for part, study in zip(parts, studies, strict=True)]
         # Side by side one scale serves all; one above the other each part has room for its own.
         for part, axes in zip(parts, maps_only, strict=True) if gates else [(parts[-1], maps_only[-1])]:
-            bar = part.colorbar(heat, ax=axes, shrink=0.8, pad=0.01)
+            bar = part.colorbar(heat, ax=axes, shrink=0.8, pad=0.04)
             bar.set_label("patch's share / even share", fontsize=8)
             bar.ax.tick_params(labelsize=8)
     return figure
