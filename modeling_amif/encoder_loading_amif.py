@@ -30,10 +30,23 @@ def load_vision_encoder(name_or_path: str) -> PreTrainedModel:
 
 
 def load_text_encoder(name_or_path: str) -> PreTrainedModel:
-    """Load a text encoder in float32; the text tower of open_clip:NAME_OR_FOLDER with the errors of `OpenClipFiles`."""
+    """Load a text encoder in float32; open_clip:NAME_OR_FOLDER gives the text tower of an open_clip model.
+
+    The other errors are those of `load_weights`, or of `OpenClipFiles.text_tower`.
+
+    Raises:
+        ValueError: If it is CLIP's text tower, or a checkpoint of two towers.
+    """
     if is_open_clip(name_or_path):
         return checked_weights(OpenClipFiles.of(name_or_path).text_tower(), name_or_path, "text encoder")
-    return load_weights(name_or_path, "text encoder")
+    model = load_weights(name_or_path, "text encoder")
+    two_towers = hasattr(model, "vision_model") and hasattr(model, "text_model")
+    if two_towers or model.config.model_type == "clip_text_model":
+        raise ValueError(
+            f"The text encoder {name_or_path} is CLIP's or one like it, which has no [CLS] that reads the whole text: "
+            "give a BERT-like one."
+        )
+    return model
 
 
 def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
@@ -59,7 +72,8 @@ def load_weights(name_or_path: str, what: str) -> PreTrainedModel:
             "where you trust such a file, load it once with transformers and save it again with save_pretrained."
         ) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{name_or_path} is no {what} that transformers knows ({error}).") from error
+        reason = str(error).partition("\n")[0]  # behind which transformers lists all that it knows
+        raise ValueError(f"{name_or_path} is no {what} that transformers knows ({reason}).") from error
     # Encoders that were trained to fill in words bring no pooler, and none is used here.
     if missing := sorted(name for name in said["missing_keys"] if "pooler" not in name):
         raise ValueError(
@@ -212,7 +226,10 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
         if new.shape != old.shape and name.endswith(("position_embeddings", "position_embedding.weight")):
             new = resize_position_embeddings(new, old.shape[-2])
         if new.shape != old.shape:
-            raise ValueError(f"Weight {name!r} has shape {tuple(new.shape)}; the new model needs {tuple(old.shape)}.")
+            cure = " Keep the encoder's own image_size." if "relative_position" in name else ""
+            raise ValueError(
+                f"Weight {name!r} has shape {tuple(new.shape)}; the new model needs {tuple(old.shape)}.{cure}"
+            )
         copied[name] = new
     target.load_state_dict(copied, strict=False)
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, Cache, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModel,
+    AutoModelForCausalLM,
+    Cache,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from .configuration_amif import VISIBLE_PATCH_ENCODERS, AmifConfig
 from .model_outputs_amif import AmifEncoderOutput
@@ -17,12 +24,17 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """An encoder with new weights. A pooling head is left out: it would never be trained nor used.
 
     Raises:
-        ValueError: If the encoder reads a random part of each image.
+        ValueError: If the encoder reads a random part of each image, or patches that a processor of its own cut.
     """
     if config.model_type == "vit_mae":
         raise ValueError(
             "The image encoder 'vit_mae' reads a random part of each image, in evaluation too; load its weights as a "
             "ViT (ViTModel.from_pretrained) and save those."
+        )
+    if config.model_type == "siglip2_vision_model":
+        raise ValueError(
+            "The image encoder 'siglip2_vision_model' (NaFlex) reads patches that its own processor cuts; use a SigLIP "
+            "2 of one image size, such as google/siglip2-base-patch16-224."
         )
     for switch in ("vision_use_head", "use_head"):  # SigLIP's, AIMv2's
         if hasattr(config, switch):
@@ -39,15 +51,19 @@ def build_decoder(config: AmifConfig) -> PreTrainedModel:
     Raises:
         ValueError: If the decoder's layers, positions or output layer are not BERT's.
     """
+    refusal = (
+        f"Decoder type {config.decoder_config.model_type!r} is not BERT-like; use e.g. 'bert' or 'roberta'. Beside a "
+        "text encoder of another type, name a decoder of its own with the same vocabulary."
+    )
+    if type(config.decoder_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ValueError(refusal)
     decoder = AutoModelForCausalLM.from_config(config.decoder_config, trust_remote_code=False)
     layers: Sequence[Any] = getattr(getattr(decoder.base_model, "encoder", None), "layer", ())
     reads_encoder = all(hasattr(layer, "crossattention") for layer in layers[:1])
     takes_positions = "position_ids" in inspect.signature(decoder.base_model.forward).parameters
     has_head = hasattr(decoder, "cls") or hasattr(decoder, "lm_head")
     if not (layers and reads_encoder and takes_positions and has_head):
-        raise ValueError(
-            f"Decoder type {config.decoder_config.model_type!r} is not BERT-like; use e.g. 'bert' or 'roberta'."
-        )
+        raise ValueError(refusal)
     for layer in layers[: len(layers) // 2]:
         del layer.crossattention
         layer.is_decoder = False
@@ -72,7 +88,8 @@ def read_images(
         **options: Further arguments of the encoder, such as `output_hidden_states`.
 
     Returns:
-        `last_hidden_state` (U, tokens, width); hidden states and attentions where asked for, which are never pooled.
+        `last_hidden_state` (U, tokens, width), without registers, which stand for no place; hidden states and
+        attentions where asked for, as the encoder has them.
 
     Raises:
         ValueError: If the encoder has no token states, or the patches are not a square grid that `pooling` divides.
@@ -87,6 +104,8 @@ def read_images(
     if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
         # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.
         states = vision_model.get_submodule("post_layernorm")(states)
+    if registers := getattr(vision_model.config, "num_register_tokens", 0):
+        states = torch.cat([states[:, :1], states[:, 1 + registers :]], dim=1)
     if pooling > 1:
         grid, extra = square_grid(states.shape[1])
         if grid % pooling:

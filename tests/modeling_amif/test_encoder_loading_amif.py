@@ -4,16 +4,29 @@ from safetensors.torch import load_file, save_file
 from small_models import WIDTH
 from torch.nn.functional import interpolate
 from transformers import (
+    BeitConfig,
+    BeitModel,
     BertConfig,
     BertForMaskedLM,
     BertModel,
     CLIPConfig,
     CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
     Dinov2Config,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
+    ElectraConfig,
+    ElectraModel,
     ModernBertConfig,
+    ModernBertModel,
     ResNetConfig,
     ResNetModel,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
     SiglipVisionConfig,
     SiglipVisionModel,
     SwinConfig,
@@ -22,7 +35,7 @@ from transformers import (
     ViTModel,
 )
 
-from amif import AmifForVisualQuestionAnswering
+from amif import AmifForPreTraining, AmifForVisualQuestionAnswering
 from amif.modeling_amif.encoder_loading_amif import load_weights, resize_position_embeddings, with_first_layers
 
 BERT = BertConfig(vocab_size=120, max_position_embeddings=64, **WIDTH)
@@ -71,6 +84,75 @@ def test_any_image_encoder_of_any_width(vision_model, text, tmp_path):
     assert getattr(model.model.vision_model, "head", None) is None, "a pooling head would never be trained"
     assert model.config.hidden_size == 32, "the text encoder's width"
     assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(
+    "vision_model",
+    [
+        Dinov2WithRegistersModel(Dinov2WithRegistersConfig(mlp_ratio=2, num_register_tokens=3, **DINOV2)),
+        DINOv3ViTModel(DINOv3ViTConfig(num_register_tokens=3, **VISION)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_registers_are_read_and_left_out(vision_model, text, tmp_path):
+    """What is left is a class token and a square of patches, also at another size."""
+    vision_model.save_pretrained(tmp_path / "vision")
+    model = AmifForPreTraining.from_encoders(str(tmp_path / "vision"), text, image_size=84, num_co_attention_layers=1)
+    pixels = torch.randn(1, 3, 84, 84)
+    with torch.no_grad():
+        whole = vision_model.eval()(pixel_values=pixels).last_hidden_state
+        states = model.eval().model.encode_images(pixels)
+        assert model.embed_images(pixels).shape == (1, 32)
+    assert states.shape[1] == 1 + 6 * 6
+    if vision_model.config.model_type == "dinov3_vit":  # whose positions are no table that is resized
+        torch.testing.assert_close(states, whole[:, [0, *range(4, 40)]])
+
+
+WORDS = WIDTH | {"vocab_size": 120, "max_position_embeddings": 64}
+
+
+@pytest.mark.parametrize(
+    ("text_model", "said"),
+    [
+        (ElectraModel(ElectraConfig(**WORDS)), "Decoder type 'electra' is not BERT-like; .* name a decoder of its own"),
+        (ModernBertModel(ModernBertConfig(pad_token_id=0, **WORDS)), "Decoder type 'modernbert' is not BERT-like"),
+        (CLIPTextModel(CLIPTextConfig(**WORDS)), r"is CLIP's or one like it, .* no \[CLS\] that reads the whole text"),
+        (clip(), r"is CLIP's or one like it, .* give a BERT-like one"),
+    ],
+    ids=lambda model: type(model).__name__ if isinstance(model, torch.nn.Module) else "",
+)
+def test_a_text_encoder_that_cannot_decode_takes_a_decoder_and_clips_is_refused(text_model, said, text, tmp_path):
+    ViTModel(ViTConfig(**VISION)).save_pretrained(tmp_path / "vision")
+    text_model.save_pretrained(tmp_path / "words")
+    vision, words = str(tmp_path / "vision"), str(tmp_path / "words")
+    with pytest.raises(ValueError, match=said):
+        AmifForVisualQuestionAnswering.from_encoders(vision, words, **heads())
+    if "Decoder" in said:
+        model = AmifForVisualQuestionAnswering.from_encoders(vision, words, text, **heads()).eval()
+        ids = torch.tensor([[2, 7, 8, 3]])
+        with torch.no_grad():
+            expected = text_model.eval()(ids).last_hidden_state
+            torch.testing.assert_close(model.model.read_texts(ids).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize(
+    ("vision_model", "said"),
+    [
+        (
+            BeitModel(BeitConfig(use_relative_position_bias=True, vocab_size=20, **VISION)),
+            "relative_position_bias_table' has shape .* Keep the encoder's own image_size",
+        ),
+        (
+            Siglip2VisionModel(Siglip2VisionConfig(num_patches=16, **(WIDTH | {"patch_size": 14}))),
+            r"'siglip2_vision_model' \(NaFlex\) reads patches that its own processor cuts; use a SigLIP 2 of one",
+        ),
+    ],
+    ids=["BEiT", "SigLIP 2"],
+)
+def test_what_an_image_encoder_cannot_do_is_said_when_it_is_built(vision_model, said, text, tmp_path):
+    vision_model.save_pretrained(tmp_path / "vision")
+    with pytest.raises(ValueError, match=said):
+        AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "vision"), text, image_size=84, **heads())
 
 
 def test_clip_gives_its_vision_tower_normalised_on_every_token(text, tmp_path):
