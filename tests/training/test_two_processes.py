@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import padded, small_inputs, small_model
+from pretraining_runs import pretrainer, small_studies
+from small_models import padded, small_inputs, small_model, small_processor
 from small_runs import build_data, build_processor, trainer
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -17,7 +18,9 @@ from torch.distributed.tensor import DTensor
 from amif.modeling_amif.co_attention_amif import AmifCoAttentionLayer
 from amif.training.data.vqa_collator import AmifVqaCollator
 from amif.training.distributed import unsharded
+from amif.training.small_model import small_pretraining_model
 
+UNEVALUATED = {"eval_strategy": "no", "load_best_model_at_end": False}
 BATCHES = {"per_device_eval_batch_size": 5, "max_grad_norm": 0.0}
 RESUMED = {
     "num_train_epochs": 3,
@@ -47,7 +50,9 @@ def two(tmp_path_factory, data):
         port = probe.getsockname()[1]
     launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
     command = [sys.executable, *launch, __file__, str(folder), str(Path(data[0]["image"].filename).parent)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    # The clone that is tested, wherever amif is installed.
+    places = os.pathsep.join(str(Path(__file__).parents[above]) for above in (1, 2))
+    environment = os.environ | {"PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -113,6 +118,22 @@ def test_interrupted_evaluation_answers_each_question_once(two):
         assert report["kept"] == 10, "each process had answered a batch of five"
         assert report["answered_later"] == [9, 5][report["rank"]]
         assert (report["answers_later"], report["scores_later"]) == (report["answers"], report["scores"])
+
+
+def test_each_study_of_a_stream_comes_once_an_epoch(two):
+    """Four shards over two processes of two workers; the second pass has another order."""
+    for passed in (slice(0, 4), slice(4, 8)):
+        rows = [row for report in two for batch in report["stream"]["whole"][passed] for row in batch]
+        assert len(rows) == len(set(rows)) == 40
+    assert two[0]["stream"]["whole"][:4] != two[0]["stream"]["whole"][4:]
+
+
+def test_a_stream_goes_on_with_the_next_study(two):
+    for report in two:
+        stream = report["stream"]
+        assert stream["resumed"] == stream["whole"][3:]
+        for name, value in stream["weights"][0].items():
+            torch.testing.assert_close(stream["weights"][1][name], value, rtol=0, atol=1e-6, msg=name)
 
 
 def test_model_spread_by_fsdp_answers_and_trains_on(two):
@@ -195,6 +216,31 @@ def scores_of_whole_and_spread(rank):
     return whole, spread
 
 
+def rows_of_a_stream(folder):
+    """The rows that each step learns from, in a whole run and in one that goes on in the middle of a pass."""
+    drawn, weights = [], []
+    for checkpoint in (None, str(folder / "checkpoint-3")):
+        torch.manual_seed(0)
+        arguments = {"max_steps": 8, "per_device_train_batch_size": 5, "dataloader_num_workers": 2, "save_steps": 3}
+        arguments |= {"save_strategy": "steps", "save_total_limit": None, "shuffle_buffer_size": 7, "use_cpu": True}
+        model = small_pretraining_model(small_processor(), 32, 32)
+        stream = small_studies()["train"].select(range(40)).to_iterable_dataset(num_shards=4)
+        run = pretrainer(
+            "amif", folder, model, **arguments, studies={"train": stream, "validation": None}, **UNEVALUATED
+        )
+        step, rows = run.training_step, []
+
+        def record(model, inputs, *args, step=step, rows=rows):
+            rows.append(inputs["row"].tolist())
+            return step(model, inputs, *args)
+
+        run.training_step = record
+        run.train(resume_from_checkpoint=checkpoint)
+        drawn.append(rows)
+        weights.append(run.model.state_dict())
+    return {"whole": drawn[0], "resumed": drawn[1], "weights": weights}
+
+
 def main(folder, data_folder):
     folder, processor, rank = Path(folder), build_processor(), int(os.environ["RANK"])
     data = build_data(Path(data_folder))
@@ -211,6 +257,7 @@ def main(folder, data_folder):
         "grouped": whole_and_resumed(folder / "grouped", processor, data, questions_per_image=2),
         "random": whole_and_resumed(folder / "random", processor, data),
         **interrupted_evaluation(folder / "interrupted", processor, data),
+        "stream": rows_of_a_stream(folder / "stream"),
         "fsdp": scores_of_whole_and_spread(rank),
     }
     torch.save(report, folder / f"{rank}.pt")

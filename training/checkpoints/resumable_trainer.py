@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from accelerate.utils.memory import clear_device_cache
+from datasets import IterableDataset
 from huggingface_hub import CommitInfo
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
@@ -19,6 +20,7 @@ from transformers.training_args import TrainingArguments
 from transformers.utils import logging
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_bounds
+from ..data.streams import PLACE, RowStream
 from .checkpoint_files import (
     check_saved_weights,
     checkpoints_by_age,
@@ -36,6 +38,7 @@ from .provenance import parameter_facts
 from .publishing import publish_checkpoint
 from .resumable_files import checkpoint_to_resume, explain_failed_resuming, explain_failed_saving, resumes_newest
 from .run_settings import RUN_SETTINGS_NAME, RunSettings
+from .stream_progress import StreamProgress, prepare_stream
 
 logger = logging.get_logger(__name__)
 
@@ -48,6 +51,7 @@ _BETAS = ("adam_beta1", "adam_beta2", "label_smoothing_factor")
 _BOUNDS = {
     "num_train_epochs": POSITIVE,
     "save_total_limit": COUNT,
+    "shuffle_buffer_size": COUNT,
     **dict.fromkeys(_COUNTS, COUNT),
     **dict.fromkeys(_STEPS, POSITIVE),
     **dict.fromkeys((*_NOT_BELOW_ZERO, "dataloader_num_workers"), NOT_NEGATIVE),
@@ -75,6 +79,13 @@ class ResumableArguments(TrainingArguments):
         default=False, metadata={"help": "Leave off: a loss that is not finite stops the run, and is not to be hidden."}
     )
     logging_steps: float = field(default=20, metadata={"help": "Steps between two reports of the loss."})
+    shuffle_buffer_size: int = field(
+        default=500,
+        metadata={
+            "help": "Of a stream, rows that each data-loader worker reads and shuffles together; shards are shuffled "
+            "too. 1 keeps the order within a shard."
+        },
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave off: the collator reads the rows."})
     resume_from_checkpoint: str | None = field(
         default=None,
@@ -150,6 +161,9 @@ class ResumableTrainer(Trainer):
         self._stop_on_sigterm, self._step_start = StopOnSigterm(self), StepStart()
         self.add_callback(self._stop_on_sigterm)
         self.add_callback(self._step_start)
+        self._stream_progress = StreamProgress()
+        if isinstance(self.train_dataset, IterableDataset):
+            self.add_callback(self._stream_progress)
         self._finite_steps = FiniteSteps()
         self._saved_step: int | None = None
 
@@ -177,6 +191,8 @@ class ResumableTrainer(Trainer):
             self.parameter_facts = parameter_facts(self.model)
             logger.info(f"Parameters: {self.parameter_facts['parameters']}.")
         self._finite_steps, self._saved_step = FiniteSteps(), None
+        if isinstance(self.train_dataset, IterableDataset):
+            self._stream_progress.start(checkpoint, self.args)
         with self._stop_on_sigterm.listening():
             output = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self._finite_steps.check()
@@ -315,7 +331,7 @@ class ResumableTrainer(Trainer):
         refuse_adapter(checkpoint)
         model.load_state_dict(load_all_weights(type(model), checkpoint).state_dict())
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """As the Trainer's; where memory runs out, the step before is saved and the run ends.
 
         Raises:
@@ -323,7 +339,9 @@ class ResumableTrainer(Trainer):
         """
         said = ""
         try:
-            loss = super().training_step(*args, **kwargs)
+            place = inputs.pop(PLACE, None)
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            self._stream_progress.note(place)
             self._finite_steps.note("loss", loss, self.state.global_step + 1)
             return loss
         except RuntimeError as error:
@@ -362,14 +380,28 @@ class ResumableTrainer(Trainer):
             self._finite_steps.check()
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
-    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> Any:
+        """As the Trainer's; a stream without end is one epoch, so that a run that has all its steps begins no other."""
+        epochs, *others = super().set_initial_training_values(args, dataloader)
+        return (1 if isinstance(self.train_dataset, IterableDataset) else epochs, *others)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As the Trainer's; of a stream also how often it has been read to its end."""
+        if isinstance(self.train_dataset, IterableDataset) and "loss" in logs:
+            logs["stream_epoch"] = self._stream_progress.epoch
+        super().log(logs, *args, **kwargs)
+
+    def _get_dataloader(self, dataset: Any, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        if is_training and isinstance(dataset, RowStream):
+            rows = self._stream_progress.go_on(dataset, self._train_batch_size)
+            return prepare_stream(rows, self.data_collator, self.args, self.accelerator)
         # A loader that is kept for persistent workers would be taken for every data set that is evaluated later.
         kwargs.pop("dataloader_key", None)
         drop_last = self.args.dataloader_drop_last
         # The Trainer would leave out the last evaluated rows too.
         self.args.dataloader_drop_last = drop_last and is_training
         try:
-            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+            return super()._get_dataloader(dataset, *args, is_training=is_training, **kwargs)
         finally:
             self.args.dataloader_drop_last = drop_last
 
@@ -405,5 +437,6 @@ class ResumableTrainer(Trainer):
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
+        self._stream_progress.write(output_dir)
         # Next, process 0 closes the checkpoint: all others must have written theirs.
         self.accelerator.wait_for_everyone()

@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..data.data_fingerprint import data_fingerprint
 from ..data.mixtures import places_by_set
+from ..data.streams import size_of
 from ..evaluation.result_files import checkpoint_sha256, write_json
 from ..evaluation.results import Result
 
@@ -57,7 +58,7 @@ class RunSettings(Result):
         cls,
         training_args: TrainingArguments,
         arguments: Sequence[Any],
-        training: Dataset | None,
+        training: Dataset | IterableDataset | None,
         validation: Dataset | None,
     ) -> "RunSettings":
         """The settings of a run.
@@ -78,7 +79,10 @@ class RunSettings(Result):
         }
         values["processes"] = training_args.world_size
         for name, rows in (("training data", training), ("validation data", validation)):
-            if rows is not None:
+            if isinstance(rows, IterableDataset):
+                # Of a stream, which nobody reads to its end for this, the first rows stand for all.
+                values[name] = f"{size_of(rows)}, sha256 {data_fingerprint(rows.take(8))[:16]}"
+            elif rows is not None:
                 values[name] = _described(rows)
                 for own, places in places_by_set(rows).items():
                     values[f"{name}, {own}"] = _described(rows.select(places))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from .images import ImageCell
 from .zipped_images import is_zipped
@@ -17,7 +17,7 @@ _LEARNED = ("question", "answer", "text", "view_positions")
 _IMAGES = ("image", "images")
 
 
-def data_fingerprint(rows: Dataset) -> str:
+def data_fingerprint(rows: Dataset | IterableDataset) -> str:
     """sha256 of questions, answers, reports and images in the order of the rows.
 
     Of an image that is a file, name and size count: a copy of the data elsewhere has the same fingerprint, and large
@@ -27,7 +27,7 @@ def data_fingerprint(rows: Dataset) -> str:
         rows: In the schema of questions or of pairs.
     """
     digest = hashlib.sha256()
-    columns = [name for name in (*_LEARNED, *_IMAGES) if name in rows.column_names]
+    columns = [name for name in (*_LEARNED, *_IMAGES) if name in (rows.column_names or [])]
     for batch in rows.select_columns(columns).with_format("arrow").iter(1_000):
         # The stub knows of no formats: in Arrow's a batch is a table.
         for row in cast("pa.Table", batch).to_pylist():

@@ -1,14 +1,14 @@
 """The rows that a data loader draws for pre-training: undecoded views, and what the collator needs to know of a row."""
 
 import hashlib
-from collections.abc import Iterator
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import pyarrow as pa
 import torch
 from datasets import Dataset, Image, IterableDataset, List
 
 from .images import ImageCell
+from .streams import RowStream
 
 
 class PretrainingItem(TypedDict):
@@ -60,23 +60,16 @@ class PretrainingRows(torch.utils.data.Dataset):
         return cast(PretrainingItem, {**item, "row": row, "epoch": int(self._epoch)})
 
 
-class PretrainingStream(torch.utils.data.IterableDataset):
+class PretrainingStream(RowStream):
     """The same rows from a stream; `row` is then a number made of the study's id.
 
     Args:
-        dataset: A stream of rows with images, text and study_id; shuffle it before, with `IterableDataset.shuffle`.
+        dataset: A stream of rows with images, text and study_id.
     """
 
     def __init__(self, dataset: IterableDataset) -> None:
-        self.dataset = dataset.cast_column("images", List(Image(decode=False)))
-        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+        super().__init__(dataset.cast_column("images", List(Image(decode=False))))
 
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that rows carry from now on, in every worker; it also chooses the order of a shuffled stream."""
-        self._epoch.fill_(epoch)
-
-    def __iter__(self) -> Iterator[PretrainingItem]:
-        epoch = int(self._epoch)
-        self.dataset.set_epoch(epoch)
-        for item in self.dataset:
-            yield cast(PretrainingItem, {**item, "row": stable_id(item["study_id"]), "epoch": epoch})
+    def item(self, row: dict[str, Any], epoch: int) -> PretrainingItem:
+        """A row as `PretrainingRows` gives it."""
+        return cast(PretrainingItem, {**row, "row": stable_id(row["study_id"]), "epoch": epoch})

@@ -1,13 +1,14 @@
 """The rows that a data loader draws: undecoded images, and what the collator needs to know of a row."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NotRequired, TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 from datasets import Dataset, Image, IterableDataset
 
 from .images import ImageCell
 from .pretraining_rows import stable_id
+from .streams import RowStream
 
 
 class VqaItem(TypedDict):
@@ -81,38 +82,31 @@ class VqaRows(torch.utils.data.Dataset):
 _NEEDED = ("image", "question", "answer", "image_id")
 
 
-class VqaStream(torch.utils.data.IterableDataset):
+class VqaStream(RowStream):
     """The answered rows of a stream; `row` is then a number made of image and question.
 
     Args:
-        dataset: A stream of rows of the schema; shuffle it before, with `IterableDataset.shuffle`.
+        dataset: A stream of rows of the schema.
     """
 
     def __init__(self, dataset: IterableDataset) -> None:
-        self.dataset = dataset.cast_column("image", Image(decode=False))
-        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+        super().__init__(dataset.cast_column("image", Image(decode=False)))
 
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that rows carry from now on, in every worker; it also chooses the order of a shuffled stream."""
-        self._epoch.fill_(epoch)
-
-    def __iter__(self) -> Iterator[VqaItem]:
-        """Rows as `VqaRows` gives them.
+    def item(self, row: dict[str, Any], epoch: int) -> VqaItem | None:
+        """A row as `VqaRows` gives it; None without an answer.
 
         Raises:
-            ValueError: If a row lacks a column.
+            ValueError: If it lacks a column.
         """
-        epoch = int(self._epoch)
-        self.dataset.set_epoch(epoch)
-        for item in self.dataset:
-            if missing := [column for column in _NEEDED if column not in item]:
-                raise ValueError(
-                    f"The stream's rows have the columns {', '.join(item)} and no {', '.join(missing)}: rename "
-                    "columns, and give each image an image_id."
-                )
-            if item["answer"] is not None:
-                row = stable_id(f"{item['image_id']}|{item['question']}")
-                yield cast(VqaItem, {**item, "row": row, "epoch": epoch})
+        if missing := [column for column in _NEEDED if column not in row]:
+            raise ValueError(
+                f"The stream's rows have the columns {', '.join(row)} and no {', '.join(missing)}: rename "
+                "columns, and give each image an image_id."
+            )
+        if row["answer"] is None:
+            return None
+        number = stable_id(f"{row['image_id']}|{row['question']}")
+        return cast(VqaItem, {**row, "row": number, "epoch": epoch})
 
 
 def read_stream(stream: IterableDataset) -> Dataset:

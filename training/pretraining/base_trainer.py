@@ -85,7 +85,7 @@ class BasePreTrainer(ResumableTrainer):
         args: The arguments; None takes their defaults.
         processing_class: The processor of images and reports.
         train_dataset: Rows of `load_pretraining_dataset`, or a stream of them, which needs `max_steps`.
-        eval_dataset: Rows of the validation split, or a stream of them.
+        eval_dataset: Rows of the validation split, or, in a single process, a stream of them.
         augmentation: Of each view in training; see `AmifPreTrainingCollator`.
         compute_metrics: Gives further metrics from an `EvalPrediction` of the embeddings of images and reports, with
             numbers as `label_ids` that are equal for equal reports.
@@ -162,14 +162,16 @@ class BasePreTrainer(ResumableTrainer):
         and test with `do_predict`.
 
         Args:
-            splits: Of them the trainer has "train" as its `train_dataset`, if it trains.
+            splits: Of them the trainer has "train" as its `train_dataset`, if it trains; streams are left out.
 
         Returns:
             The places of the rows, in rising order, by split.
         """
         asked = {"train": self.train_dataset is not None, "validation": self.args.do_eval, "test": self.args.do_predict}
         read: dict[str, Sequence[int]] = {
-            name: range(len(splits[name])) for name, is_asked in asked.items() if is_asked and name in splits
+            name: range(len(splits[name]))
+            for name, is_asked in asked.items()
+            if is_asked and isinstance(splits.get(name), Dataset)
         }
         if "train" not in read:
             return read
@@ -282,6 +284,11 @@ class BasePreTrainer(ResumableTrainer):
         self, dataset: Dataset | IterableDataset, *args: Any, is_training: bool = False, **kwargs: Any
     ) -> DataLoader:
         self.data_collator = self._collators[is_training]
+        if isinstance(dataset, IterableDataset) and not is_training and self.args.world_size > 1:
+            raise ValueError(
+                f"{self.args.world_size} processes cannot share a stream that is evaluated, whose last rows accelerate "
+                "would repeat: give a data set of rows as eval_dataset."
+            )
         rows = PretrainingStream(dataset) if isinstance(dataset, IterableDataset) else PretrainingRows(dataset)
         return super()._get_dataloader(rows, *args, is_training=is_training, **kwargs)
 
@@ -299,7 +306,7 @@ class _EpochOfRows(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Set the epoch, counted from 0, also after a resume in the middle of one."""
-        if isinstance(rows := train_dataloader.dataset, PretrainingRows | PretrainingStream):
+        if isinstance(rows := train_dataloader.dataset, PretrainingRows):
             rows.set_epoch(int(state.epoch or 0))
 
 
