@@ -30,6 +30,7 @@ from datasets import DatasetDict
 from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
+from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.data import StrongAugmentation
 from amif.training.data.mixtures import count_rows, mix_rows, places_by_set, rows_by_set
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
@@ -41,6 +42,7 @@ from amif.training.pretraining.cost import cost_in
 from amif.training.pretraining.ground_truth import ground_truth_metrics
 from amif.training.pretraining.model import build_model, image_size_of, note_data
 from amif.training.pretraining.objectives import OBJECTIVES, Objective
+from amif.training.pretraining.streamed_teacher import embed_stream
 from amif.training.pretraining.teacher import add_teacher_embeddings, load_teacher
 from amif.training.recipes import choice_ahead, parse_with_recipe, warn_of_unused
 
@@ -78,6 +80,8 @@ def run(
     splits = data_args.load()
     for split, studies in splits.items():
         logger.info(f"{data_args.name} {split}: {count_rows(studies)} studies")
+    if data_args.streaming:
+        go_without_validation(training_args, splits)
     settings = RunSettings.of(training_args, [model_args, data_args], splits.get("train"), splits.get("validation"))
     if plan.has_ended:
         settings.check(training_args.output_dir)
@@ -111,6 +115,8 @@ def run(
         read = trainer.rows_read(splits)
         with training_args.main_process_first():
             splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device, read=read)
+        if data_args.streaming and plan.trains:
+            splits["train"] = embed_stream(splits["train"], data_args.teacher, trainer)
         trainer.train_dataset, trainer.eval_dataset = splits["train"] if plan.trains else None, splits.get("validation")
 
     # 7. Training

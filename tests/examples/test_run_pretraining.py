@@ -16,6 +16,7 @@ from started_scripts import run_script
 from transformers import AutoConfig, AutoModel, AutoProcessor, BertConfig
 
 from amif import AgaForPreTraining, AmifForPreTraining, AmifForVisualQuestionAnswering, MpmaForPreTraining
+from amif.training.data import load_pretraining_dataset
 from amif.training.distributed import only_run_in
 from amif.training.pretraining.teacher import Teacher
 
@@ -204,6 +205,26 @@ def test_answering_is_fine_tuned_from_either_stage(stages):
     assert [tokenizer.tokenize(word) for word in asked] == [[word] for word in asked], "questions are read in words"
 
 
+def test_shards_are_streamed_with_a_cached_teacher(stages, tmp_path):
+    (tmp_path / "shards").mkdir()
+    rows = load_pretraining_dataset("phantom", num_studies=20, image_size=32)["train"]
+    for name, start, end in (("train-0", 0, 8), ("train-1", 8, 12), ("validation", 12, 14)):
+        part = rows.select_columns(["images", "text", "study_id"]).select(range(start, end))
+        part.to_parquet(tmp_path / "shards" / f"{name}.parquet")
+    command = ["--dataset", "shards", "--image_column", "images", "--streaming", "true", "--max_steps", "4"]
+    command += ["--teacher", f"amif:{stages[0] / 'one'}", "--model_name_or_path", stages[0] / "one"]
+    command += ["--per_device_train_batch_size", "4", "--disable_tqdm", "true", "--output_dir", "one"]
+    done = run(*command, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "shards train: a stream of 2 shards studies" in done.stderr
+    assert "--eval_strategy epoch and --save_strategy epoch: the passes over a stream end at no one step" in done.stderr
+    (embeddings,) = (tmp_path / "one" / "teacher_embeddings").iterdir()
+    assert sorted(file.name for file in embeddings.iterdir()) == ["00000-of-00002.parquet", "00001-of-00002.parquet"]
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text()).keys() == {"training", "validation"}
+    settings = json.loads((tmp_path / "one" / "run_settings.json").read_text())["values"]
+    assert settings["training data"].startswith("a stream of 2 shards, sha256 ")
+
+
 OBJECTIVES = {
     "aga": (AgaForPreTraining, ["--gate", "per_pair"], ["group_hit", "group_chance", "test_group_alignment"]),
     "mpma": (MpmaForPreTraining, ["--memory_size", "7"], ["test_report_reconstruction_of_other_image"]),
@@ -284,6 +305,9 @@ def test_the_first_layers_of_pretrained_encoders_and_means(models_dir, tmp_path)
         (["recipe.yaml"], "objective: aga\nteacher: amif:x\nnum_studies: 3", "--objective aga has none"),
         (["--objective", "mpma", "--stage", "local"], None, "unknown arguments: --stage local"),
         (["--objective", "clip"], None, "invalid choice: 'clip'"),
+        (["--dataset", "shards", "--streaming"], None, "nobody knows how long a stream is, so say how long"),
+        (["--streaming", "--max_steps", "3"], None, "phantom has a reader of its own: give the folder"),
+        (["--dataset", "x", "--streaming", "--max_train_samples", "3"], None, "count the training studies"),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, monkeypatch, capsys, arguments, recipe, message):

@@ -330,6 +330,24 @@ def test_a_labelled_test_file_alone_is_scored_among_the_checkpoints_answers(trai
     assert "The answers of 1 of 2 questions are not among the" in done.stderr
 
 
+def test_questions_are_learned_from_a_stream(tmp_path):
+    (tmp_path / "shards").mkdir()
+    rows = load_vqa_dataset("phantom", num_studies=STUDIES)["train"].select_columns(["image", "question", "answer"])
+    for name, start, end in (("train-0", 0, 20), ("train-1", 20, 30), ("test", 30, 36)):
+        rows.select(range(start, end)).to_parquet(tmp_path / "shards" / f"{name}.parquet")
+    command = ["--dataset", "shards", "--streaming", "true", "--max_steps", "3", "--num_co_attention_layers", "1"]
+    command += ["--per_device_train_batch_size", "8", "--hidden_size", "32", "--image_size", "32"]
+    done = run(*command, "--output_dir", "one", "--disable_tqdm", "true", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The stream has no validation split, and none is made of it" in done.stderr
+    processor = AutoProcessor.from_pretrained(tmp_path / "one")
+    answers = {processor.normalize_answer(answer) for answer in rows.select(range(30))["answer"]}
+    assert set(processor.answers) == answers
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text())["overall"]["n"] == 6
+    refused = run(*command, "--max_train_samples", "4", folder=tmp_path)
+    assert "--max_train_samples: this takes the training rows as a whole, which a stream is not" in refused.stderr
+
+
 def test_refit_trains_on_validation_and_chooses_nothing_there(tmp_path):
     fixed = ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--output_dir", "refit"]
     done = run(*SMALL, "--refit", *fixed, folder=tmp_path)

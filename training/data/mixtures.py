@@ -16,6 +16,7 @@ from .pretraining_schema import PRETRAINING_FEATURES
 from .readers.vqa_pairs import to_pairs
 from .references import AcceptableAnswers, acceptable_answers_of
 from .schema import VQA_FEATURES
+from .streams import size_of
 from .vqa_dataset import load_vqa_dataset
 
 logger = logging.get_logger(__name__)
@@ -158,18 +159,19 @@ def with_set_name(rows: Dataset, name: str, id_columns: Sequence[str] = ()) -> D
     return named
 
 
-def places_by_set(rows: Dataset) -> dict[str, list[int]]:
+def places_by_set(rows: Dataset | IterableDataset) -> dict[str, list[int]]:
     """Which rows are of each of several sets, in their order; nothing where there is one."""
     places: dict[str, list[int]] = {}
-    for row, name in enumerate(rows[SET_COLUMN] if SET_COLUMN in rows.column_names else ()):
+    several = isinstance(rows, Dataset) and SET_COLUMN in rows.column_names  # a stream is of one
+    for row, name in enumerate(rows[SET_COLUMN] if several else ()):
         places.setdefault(name, []).append(row)
     return places
 
 
-def count_rows(rows: Dataset) -> str:
+def count_rows(rows: Dataset | IterableDataset) -> str:
     """How many rows there are, and of several sets how many of each, for the log."""
     of_sets = ", ".join(f"{name} {len(places)}" for name, places in places_by_set(rows).items())
-    return f"{len(rows)}{f' ({of_sets})' if of_sets else ''}"
+    return f"{size_of(rows)}{f' ({of_sets})' if of_sets else ''}"
 
 
 def rows_by_set(rows: Dataset) -> dict[str, Dataset]:

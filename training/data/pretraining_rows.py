@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset, Image, IterableDataset, List
 
 from .images import ImageCell
-from .streams import RowStream
+from .streams import RowStream, check_stream_columns
 
 
 class PretrainingItem(TypedDict):
@@ -60,16 +60,31 @@ class PretrainingRows(torch.utils.data.Dataset):
         return cast(PretrainingItem, {**item, "row": row, "epoch": int(self._epoch)})
 
 
+_NEEDED = ("images", "text", "study_id")
+_CURE = (
+    "read the stream by load_pretraining_dataset with streaming=True and the names of your columns, or rename columns."
+)
+
+
 class PretrainingStream(RowStream):
     """The same rows from a stream; `row` is then a number made of the study's id.
 
     Args:
         dataset: A stream of rows with images, text and study_id.
+
+    Raises:
+        ValueError: If it is known to lack a column.
     """
 
     def __init__(self, dataset: IterableDataset) -> None:
+        check_stream_columns(dataset.column_names or _NEEDED, _NEEDED, _CURE)
         super().__init__(dataset.cast_column("images", List(Image(decode=False))))
 
     def item(self, row: dict[str, Any], epoch: int) -> PretrainingItem:
-        """A row as `PretrainingRows` gives it."""
+        """A row as `PretrainingRows` gives it.
+
+        Raises:
+            ValueError: If it lacks a column.
+        """
+        check_stream_columns(row, _NEEDED, _CURE)
         return cast(PretrainingItem, {**row, "row": stable_id(row["study_id"]), "epoch": epoch})

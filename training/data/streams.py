@@ -1,7 +1,7 @@
 """Rows of streams that fit no disk: shared out over processes and workers, shuffled, and resumed at the next row."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -144,12 +144,13 @@ class TrainingStream(torch.utils.data.IterableDataset):
     def _shuffled(self, worker: int) -> Iterator[tuple[dict[str, Any], Place]]:
         place, barren = self.places[worker], 0
         while barren < _BARREN_PASSES:
-            self.rows.dataset.set_epoch(_order_of_shards(self.seed, place.epoch))
+            # datasets shuffles shards by what it is told as the epoch, from 1 on.
+            self.rows.dataset.set_epoch(1 + place.epoch + 10_000 * self.seed)
             self.rows.dataset.load_state_dict(place.state)  # pyright: ignore[reportArgumentType]  # None is none
             items = self.rows.items(place.epoch)
-            if place.state is None:
-                # What a state does not hold is read again.
-                _pass_over(items, place.passed)
+            if place.state is None and place.passed:
+                logger.warning(f"{place.passed} rows of the stream are read again and passed over.")
+                next(islice(items, place.passed, place.passed), None)
             barren += 1
             while (taken := self._block(items))[1]:
                 block, number, following = taken
@@ -194,6 +195,16 @@ class PlacedCollator:
         return {**self.collator(rows), PLACE: json.dumps([worker, asdict(place)])}
 
 
+def check_stream_columns(present: Collection[str], needed: Collection[str], cure: str) -> None:
+    """Make sure that a stream's rows have the columns that are read.
+
+    Raises:
+        ValueError: If one is missing, with the `cure`.
+    """
+    if missing := [column for column in needed if column not in present]:
+        raise ValueError(f"The stream's rows have the columns {', '.join(present)} and no {', '.join(missing)}: {cure}")
+
+
 def with_read_evaluation(splits: IterableDatasetDict, limit: int | None = None) -> DatasetDict:
     """Splits whose training rows stay a stream, and whose others are read into memory, images undecoded.
 
@@ -204,7 +215,7 @@ def with_read_evaluation(splits: IterableDatasetDict, limit: int | None = None) 
     Raises:
         ValueError: If there are no training rows, or none of another split.
     """
-    read: dict[str, Any] = {}
+    read: dict[Any, Any] = {}
     for name, stream in splits.items():
         if name == "train":
             read["train"] = stream
@@ -233,14 +244,3 @@ def is_made_with(dataset: IterableDataset, *kinds: type) -> bool:
         inner = getattr(one, "ex_iterables", None) or [getattr(one, "ex_iterable", None)]
         waiting += [source for source in inner if source is not None]
     return False
-
-
-def _order_of_shards(seed: int, epoch: int) -> int:
-    """What datasets is told as the epoch; from 1 on it shuffles shards by it."""
-    return 1 + epoch + 10_000 * seed
-
-
-def _pass_over(items: Iterator[Any], number: int) -> None:
-    if number:
-        logger.warning(f"{number} rows of the stream are read again and passed over.")
-    next(islice(items, number, number), None)

@@ -8,7 +8,7 @@ from datasets import Dataset, Image, IterableDataset
 
 from .images import ImageCell
 from .pretraining_rows import stable_id
-from .streams import RowStream
+from .streams import RowStream, check_stream_columns
 
 
 class VqaItem(TypedDict):
@@ -98,11 +98,7 @@ class VqaStream(RowStream):
         Raises:
             ValueError: If it lacks a column.
         """
-        if missing := [column for column in _NEEDED if column not in row]:
-            raise ValueError(
-                f"The stream's rows have the columns {', '.join(row)} and no {', '.join(missing)}: rename "
-                "columns, and give each image an image_id."
-            )
+        check_stream_columns(row, _NEEDED, "rename columns, and give each image an image_id.")
         if row["answer"] is None:
             return None
         number = stable_id(f"{row['image_id']}|{row['question']}")

@@ -1,6 +1,7 @@
 """Whether the arguments of a run go with each other, said before anything is computed."""
 
 from ..checkpoints.model_files import check_evaluated_checkpoint, check_model, is_pretrained_only
+from ..checkpoints.stream_progress import check_stream_arguments
 from .arguments import FineTuningDataArguments, VqaModelArguments
 from .trainer import AmifVqaArguments
 
@@ -14,11 +15,14 @@ def check_arguments(
     """Make sure that a run can do what it is asked for.
 
     Raises:
-        ValueError: If nothing is trained, and there is no checkpoint that answers or its folder would be written to; or
-            if checkpoints are chosen by what is not measured, or early stopping has no evaluations to wait for.
+        ValueError: If a stream shall be trained on without end; nothing is trained, and there is no checkpoint that
+            answers or its folder would be written to; or checkpoints are chosen by what is not measured, or early
+            stopping has no evaluations to wait for.
         FileNotFoundError: If the checkpoint is none.
     """
     name, trains = model_args.model_name_or_path, training_args.do_train
+    if data_args.streaming:
+        check_stream_arguments(training_args)
     if name is not None:
         check_model(name)
     if not trains:

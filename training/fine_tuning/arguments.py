@@ -7,7 +7,7 @@ from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_ch
 from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import MIXING_HELP, VqaDataArguments
 from ..data.mixtures import read_mixing
-from ..data.vqa_dataset import READERS
+from ..data.vqa_dataset import NAMED, READERS
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
 from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
@@ -56,6 +56,7 @@ UNUSED = (
         "where --dataset is generated or a path",
         ("data_dir",),
     ),
+    Unused(lambda given: not given.streaming, "without --streaming", ("shuffle_buffer_size",)),
 )
 
 
@@ -121,6 +122,13 @@ class FineTuningDataArguments(VqaDataArguments):
     """Which data to learn from, and how to evaluate."""
 
     mixing: list[str] | str = field(default_factory=lambda: "proportional", metadata={"help": MIXING_HELP})
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "Read the training questions of your own Parquet or WebDataset (tar) shards, or of a Hub set, bit "
+            "by bit, without a copy on disk; needs --max_steps."
+        },
+    )
     also_train_on: list[str] | None = field(
         default=None,
         metadata={
@@ -215,8 +223,26 @@ class FineTuningDataArguments(VqaDataArguments):
                 f"--measure_knowledge ranks the answers that are fused, and --knowledge {self.knowledge} fuses none: "
                 "leave out one of them."
             )
+        self._check_streaming()
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
+
+    def _check_streaming(self) -> None:
+        if not self.streaming:
+            return
+        if len(self.data_sets) > 1:
+            raise ValueError(f"--streaming true reads one set, and --dataset names {self.name}: name one of them.")
+        if self.dataset in NAMED:
+            raise ValueError(
+                f"--streaming true reads your own shards or a set of the Hub, and {self.dataset} has a reader of its "
+                "own: leave out --streaming."
+            )
+        counting = ("also_train_on", "leave_out_images_of", "train_question_types", "max_train_samples", "refit")
+        if given := [f"--{name}" for name in (*counting, "validation_fold", "image_dir") if getattr(self, name)]:
+            raise ValueError(
+                f"{', '.join(given)}: this takes the training rows as a whole, which a stream is not: leave it out, or "
+                "--streaming."
+            )
 
     @property
     def trained_sets(self) -> list[str]:

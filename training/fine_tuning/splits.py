@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 from transformers.utils import logging
 
 from ...modeling_amif.input_checks_amif import position_limit
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
+from ..checkpoints.stream_progress import go_without_validation
 from ..data import load_questions
 from ..data.answer_lengths import check_answer_lengths
 from ..data.mixtures import (
@@ -19,6 +20,7 @@ from ..data.mixtures import (
     leave_out_shown_images,
     with_set_name,
 )
+from ..data.readers.streamed_questions import load_streamed_questions
 from ..data.splits import evaluated_split
 from .answer_checks import check_training_answers
 from .arguments import FineTuningDataArguments
@@ -34,13 +36,14 @@ class RunData:
     Attributes:
         name: The data set, or the file of questions that stands in for it.
         splits: Training, validation and test questions as far as there are such; of each the first alone, if asked for.
-        training: The rows to train on, those of further data sets included; None where nothing is trained.
+        training: The rows to train on, those of further data sets included, or a stream of them, of which the training
+            split then holds the texts alone; None where nothing is trained.
         eval_split: The split that is evaluated.
     """
 
     name: str
     splits: DatasetDict
-    training: Dataset | None
+    training: Dataset | IterableDataset | None
     eval_split: str
 
 
@@ -55,6 +58,8 @@ def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArgu
     Raises:
         ValueError: If the data lack what the arguments ask for.
     """
+    if data_args.streaming:
+        return load_streamed_data(data_args, training_args)
     whole = load_splits(data_args, training)
     name = (data_args.predict_file if whole.keys() == {"test"} else None) or data_args.name
     splits = limit_samples(whole, data_args)
@@ -67,6 +72,23 @@ def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArgu
         return RunData(name, splits, None, eval_split)
     check_training_answers(splits["train"])
     return RunData(name, splits, training_rows(splits["train"], whole, data_args), eval_split)
+
+
+def load_streamed_data(data_args: FineTuningDataArguments, training_args: AmifVqaArguments) -> RunData:
+    """The same of a stream: what is trained on are its rows, and the training split holds their texts alone."""
+    name = data_args.name
+    training, splits = load_streamed_questions(
+        name,
+        on_bad_row=data_args.on_bad_row,
+        max_eval_samples=data_args.max_eval_samples,
+        **{name: str(value) for name, value in data_args.column_names.items()},
+    )
+    go_without_validation(training_args, splits)
+    eval_split = evaluated_split(splits, data_args.eval_split, name)
+    for split, rows in splits.items():
+        logger.info(f"{name} {split}: {len(rows)} questions")
+    check_training_answers(splits["train"])
+    return RunData(name, splits, training if training_args.do_train else None, eval_split)
 
 
 def with_new_questions(data: RunData, data_args: FineTuningDataArguments) -> RunData:
@@ -96,11 +118,13 @@ def with_readable_answers(
     if limit is None:
         return data
     splits = {str(name): rows for name, rows in data.splits.items()}
-    kept = check_answer_lengths(splits, processor.encode_answers, limit, on_bad_row)
     training = data.training
+    streamed = isinstance(training, IterableDataset)
+    # Of a stream no row can be taken out here.
+    kept = check_answer_lengths(splits, processor.encode_answers, limit, "error" if streamed else on_bad_row)
     if training is not None and training is data.splits["train"]:
         training = kept["train"]
-    elif training is not None:
+    elif training is not None and not isinstance(training, IterableDataset):
         training = check_answer_lengths({"training": training}, processor.encode_answers, limit, on_bad_row)["training"]
     return replace(data, splits=kept, training=training)
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from datasets import DatasetDict
+from datasets import DatasetDict, IterableDatasetDict
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
 from ..data.arguments import MIXING_HELP, SourceArguments
 from ..data.mixtures import add_vqa_pairs, first_rows, has_validation, load_sources, read_mixing, with_set_name
 from ..data.pretraining_dataset import PAIR_READERS, load_pretraining_dataset, pair_reader_of
+from ..data.streams import with_read_evaluation
 from ..data.vqa_dataset import VALIDATION_BY, load_vqa_dataset
 from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
@@ -33,6 +34,7 @@ UNUSED = {
             "without --vqa_dataset and --add_vqa_pairs",
             ("validation_by",),
         ),
+        Unused(lambda given: not given.streaming, "without --streaming", ("shuffle_buffer_size",)),
         Unused(lambda given: not given.do_train, "without training", ("augment_images", "add_vqa_pairs", "mixing")),
     ),
     "amif": (
@@ -187,6 +189,13 @@ class PretrainingDataArguments(PairArguments):
     """
 
     mixing: list[str] | str = field(default_factory=lambda: "proportional", metadata={"help": MIXING_HELP})
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "Read the training studies of your own Parquet or WebDataset (tar) shards, or of a Hub set, bit by "
+            "bit, without a copy on disk; needs --max_steps."
+        },
+    )
     teacher: str = field(
         default="none",
         metadata={"help": "Whose embeddings make soft labels: none, amif:PATH, hf:NAME, open_clip:NAME, column:NAME."},
@@ -220,6 +229,18 @@ class PretrainingDataArguments(PairArguments):
         super().__post_init__()
         self.mixing = read_mixing(self.mixing, len(self.sources))
         check_choices(self, {"teacher_mode": ("cached", "online"), "validation_by": VALIDATION_BY})
+        if self.streaming and len(self.data_sets) > 1:
+            raise ValueError(f"--streaming true reads one set, and --dataset names {self.name}: name one of them.")
+        if self.streaming and (self.dataset == "phantom" or self.dataset in PAIR_READERS):
+            raise ValueError(
+                f"--streaming true reads your own shards or a set of the Hub, and {self.dataset} has a reader of its "
+                "own: give the folder of its Parquet files as --dataset, or leave out --streaming."
+            )
+        if self.streaming and (self.add_vqa_pairs is not None or self.max_train_samples is not None):
+            raise ValueError(
+                "--add_vqa_pairs and --max_train_samples count the training studies, which a stream does not: leave "
+                "them out, or --streaming."
+            )
 
     @property
     def reader_options(self) -> dict[str, str | int | None]:
@@ -235,7 +256,14 @@ class PretrainingDataArguments(PairArguments):
         return [*learned, *(self.add_vqa_pairs or [])]
 
     def load(self) -> DatasetDict:
-        """The splits; behind the training studies, uncut, the pairs that are made of VQA sets."""
+        """The splits; behind the training studies, uncut, the pairs that are made of VQA sets.
+
+        With `streaming` the training studies are a stream, and the others are read into memory.
+        """
+        if self.streaming:
+            options: dict[str, Any] = self.reader_options
+            streams = load_pretraining_dataset(self.data_sets[0].dataset, streaming=True, **options)
+            return with_read_evaluation(cast(IterableDatasetDict, streams), self.max_eval_samples)
         splits = super().load()
         if self.add_vqa_pairs is not None:
             if self.mixing != "proportional" and len(self.data_sets) == 1:

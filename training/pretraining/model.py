@@ -1,6 +1,8 @@
 """The model that pre-training starts from: a checkpoint, or a new one on pretrained encoders or from nothing."""
 
-from datasets import DatasetDict
+from itertools import islice
+
+from datasets import Dataset, DatasetDict, IterableDataset
 from transformers import PreTrainedConfig
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
@@ -12,6 +14,9 @@ from ..processors import encoder_processor, small_processor
 from ..small_model import small_pretraining_model
 from .arguments import PretrainingDataArguments, PretrainingModelArguments
 from .objectives import OBJECTIVES, objective_of
+
+# What a small model's tokenizer is trained on.
+_STREAMED_REPORTS = 5_000
 
 
 def build_model(
@@ -51,8 +56,12 @@ def build_model(
 
 
 def tokenizer_sentences(data_args: PretrainingDataArguments, splits: DatasetDict) -> list[str]:
-    """The training reports; of phantom its questions too, so that a model fine-tuned on them reads whole words."""
-    sentences = list(splits["train"]["text"])
+    """The training reports; of phantom its questions too, so that a model fine-tuned on them reads whole words.
+
+    Of a stream, whose images are read with them, only the first.
+    """
+    training: Dataset | IterableDataset = splits["train"]
+    sentences = list(islice(training["text"], _STREAMED_REPORTS if isinstance(training, IterableDataset) else None))
     if any(source.dataset == "phantom" for source in data_args.data_sets):
         options = {} if data_args.num_studies is None else {"num_studies": data_args.num_studies}
         sentences += phantom_vqa_sentences(**options)

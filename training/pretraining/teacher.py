@@ -170,7 +170,7 @@ def add_teacher_embeddings(
     return DatasetDict(splits | embedded)
 
 
-def _rename_columns(name: str, split: Dataset, spec: str) -> Dataset:
+def _rename_columns(name: str, split: Any, spec: str) -> Any:
     prefix = spec.partition(":")[2]
     names = {f"{prefix}_image_embeds": IMAGE_COLUMN, f"{prefix}_text_embeds": TEXT_COLUMN}
     missing = [name for name in names if name not in split.column_names]
@@ -226,7 +226,7 @@ def _embed_part(
     with tempfile.TemporaryDirectory(prefix=f"{key}-", dir=folder) as partial:
         file = Path(partial) / "embeddings.arrow"
         embeds = part.with_format("arrow").map(
-            lambda batch, rows: _embed_batch(batch.to_pydict(), [places[row] for row in rows], teacher),
+            lambda batch, rows: embed_batch(batch.to_pydict(), [places[row] for row in rows], teacher),
             with_indices=True,
             batched=True,
             batch_size=batch_size,
@@ -249,8 +249,16 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _embed_batch(rows: Mapping[str, list[Any]], numbers: Sequence[int], teacher: Teacher) -> dict[str, list[list[Any]]]:
-    """Embeddings of a batch of undecoded rows, each image of each study once."""
+def embed_batch(
+    rows: Mapping[str, list[Any]], numbers: Sequence[int | str], teacher: Teacher
+) -> dict[str, list[list[Any]]]:
+    """Embeddings of a batch of undecoded rows, by column, each image of each study once.
+
+    Args:
+        rows: By column, `images` and `text`.
+        numbers: What messages call the rows.
+        teacher: Embeds them.
+    """
     counts = [len(images) for images in rows["images"]]
     opened = [
         decode_image(image, f"row {number} (counted from 0)")

@@ -18,6 +18,12 @@ def test_rows_are_undecoded_and_know_their_place(studies):
     assert rows[3]["images"][1]["bytes"].startswith(b"\x89PNG")
 
 
+def test_a_stream_of_other_columns_is_refused(studies):
+    named = studies.to_iterable_dataset().rename_column("images", "image")
+    with pytest.raises(ValueError, match=r"and no images: read the stream by load_pretraining_dataset with streaming"):
+        PretrainingStream(named)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stream_gives_each_row_once_with_a_number_of_its_own(studies, workers):
     stream = PretrainingStream(studies.to_iterable_dataset(num_shards=2))

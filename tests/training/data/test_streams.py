@@ -129,7 +129,7 @@ def test_a_buffer_of_datasets_is_read_again_so_that_nothing_is_lost(shards):
         return plain(shards).shuffle(seed=1, buffer_size=6)
 
     whole = [batch["rows"] for batch in drawn(stream(shuffled(shards)), 60)]
-    for batches in (1, 4, 20):
+    for batches in (4, 20):
         assert [batch["rows"] for batch in resumed(shuffled, shards, batches)] == whole[batches : batches + 30]
 
 

@@ -28,6 +28,7 @@ from ..pretraining_schema import (
 )
 from ..schema import as_cell, as_image_name, as_text, compare_counts
 from ..shown_values import shown
+from .shards import find_shards, stream_shards
 from .table_files import (
     SPLIT_NAMES,
     SUFFIXES,
@@ -73,7 +74,8 @@ def load_own_pairs(
         text_column: The column of reports or captions; None for images alone, whose `text` is None.
         study_column: The column of study ids, if there is one; else the first image's path in its plain form, or a hash
             of the embedded image.
-        streaming: Read Parquet files and Hub sets bit by bit, without a copy on disk: an `IterableDatasetDict`.
+        streaming: Read Parquet and WebDataset (tar) shards (see `find_shards` and `with_plain_columns`) and Hub sets
+            bit by bit, without a copy on disk: an `IterableDatasetDict`.
 
     Raises:
         FileNotFoundError: If nothing that can be read is there, or no row is usable.
@@ -85,13 +87,12 @@ def load_own_pairs(
         return source.read_splits(load_from_hub(source.name, streaming=streaming))
     if any(path.glob("metadata.*")) or any(path.glob("*/metadata.*")):
         return source.read_splits(datasets.load_dataset("imagefolder", data_dir=source.name, streaming=streaming))
+    if streaming and (shards := find_shards(path)):
+        folder = next(iter(shards.values()))[0].parent
+        return replace(source, folder=folder).read_splits(stream_shards(shards, image_column))
     files = split_files(path)
     if path.is_file() and not is_table(path):
         raise FileNotFoundError(f"{path} is none of {', '.join(SUFFIXES)}.")
-    if streaming and all(file.suffix.lower() == ".parquet" for paths in files.values() for file in paths):
-        names = {split: [str(file) for file in paths] for split, paths in files.items()}
-        parquet = datasets.load_dataset("parquet", data_files=names, streaming=True)
-        return replace(source, folder=next(iter(files.values()))[0].parent).read_splits(parquet)
     splits = DatasetDict(
         {
             split: datasets.concatenate_datasets([source.of_file(file).read_file(file) for file in paths])

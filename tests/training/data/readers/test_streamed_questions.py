@@ -1,0 +1,75 @@
+"""Questions of shards: training rows as a stream in the schema, their texts in a first pass, evaluation in memory."""
+
+import io
+import json
+import tarfile
+
+import pytest
+from datasets import Dataset, IterableDataset
+from PIL import Image
+
+from amif.training.data.readers.streamed_questions import load_streamed_questions
+from amif.training.data.vqa_rows import VqaStream
+
+
+def png(grey):
+    content = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(content, "PNG")
+    return {"bytes": content.getvalue(), "path": None}
+
+
+def write(path, rows, **columns):
+    names = {"image": "image", "question": "question", "answer": "answer"} | columns
+    table = {own: [row[place] for row in rows] for place, own in enumerate(names.values())}
+    Dataset.from_dict(table).to_parquet(path)
+
+
+def test_training_rows_are_streamed_and_their_texts_read_first(tmp_path):
+    for shard in range(2):
+        rows = [(png(10 * shard + place), f"what is {place}?", ["Yes", None, "no"][place]) for place in range(3)]
+        write(tmp_path / f"train-{shard}.parquet", rows, image="picked", answer="said")
+    write(
+        tmp_path / "test.parquet", [(png(1), "is it?", "yes"), (png(2), "is it?", "no")], image="picked", answer="said"
+    )
+    training, splits = load_streamed_questions(tmp_path, image_column="picked", answer_column="said")
+    assert isinstance(training, IterableDataset)
+    assert training.num_shards == 2
+    rows = list(VqaStream(training))
+    assert [(row["question"], row["answer"]) for row in rows] == 2 * [("what is 0?", "Yes"), ("what is 2?", "no")]
+    assert len({row["image_id"] for row in rows}) == len({row["question_id"] for row in rows}) == 4
+    assert splits["train"]["answer"][:] == 2 * ["Yes", None, "no"]
+    assert "image" not in splits["train"].column_names
+    assert [image.getpixel((0, 0)) for image in splits["test"]["image"]] == [1, 2]
+
+
+def test_keys_of_tar_files_are_questions(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for key in ("q1", "q2"):
+            about = json.dumps({"question": f"{key}?", "answer": "yes", "question_id": key}).encode()
+            for name, content in ((f"{key}.jpg", png(3)["bytes"]), (f"{key}.json", about)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    training, splits = load_streamed_questions(tmp_path)
+    rows = list(training)
+    assert [(row["question_id"], row["question"]) for row in rows] == [("q1", "q1?"), ("q2", "q2?")]
+    assert rows[0]["image_id"] == rows[1]["image_id"]
+    assert splits["train"]["question"][:] == ["q1?", "q2?"]
+
+
+def test_bad_rows_are_named_or_left_out(tmp_path):
+    write(tmp_path / "train.parquet", [(png(1), "is it?", "yes"), (png(2), " ", "no"), (png(3), "was it?", "no")])
+    with pytest.raises(ValueError, match=r"the question is empty .* Or leave bad rows out with on_bad_row skip"):
+        load_streamed_questions(tmp_path)
+    training, splits = load_streamed_questions(tmp_path, on_bad_row="skip")
+    assert [row["question"] for row in training] == splits["train"]["question"][:] == ["is it?", "was it?"]
+    (tmp_path / "train.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="holds no shards that can be streamed: give Parquet or tar files"):
+        load_streamed_questions(tmp_path)
+
+
+def test_evaluated_questions_have_ids_of_their_own(tmp_path):
+    for split in ("train", "validation"):
+        write(tmp_path / f"{split}.parquet", [(png(1), "is it?", "yes"), (png(1), "is it?", "no")])
+    with pytest.raises(ValueError, match="two validation questions have the id"):
+        load_streamed_questions(tmp_path)

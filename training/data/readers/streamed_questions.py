@@ -1,0 +1,150 @@
+"""The user's own questions from shards or from the Hub, of which the training rows are never kept on disk."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value
+from transformers.utils import logging
+
+from ..images import ImageCell, image_id_of
+from ..schema import KIND_COLUMNS, VQA_FEATURES, as_answer, as_answer_type, as_cell, as_question
+from ..shown_values import shown
+from ..streams import with_read_evaluation
+from .shards import find_shards, stream_shards
+from .table_files import SPLIT_NAMES, check_columns, load_from_hub
+
+logger = logging.get_logger(__name__)
+
+_FEATURES = Features({**VQA_FEATURES, **{name: Value("string") for name in KIND_COLUMNS}})
+
+# What vocabulary, candidates and knowledge are made of, and a tokenizer.
+_TEXTS = ("question", "answer", "answer_type", "question_type")
+
+
+def load_streamed_questions(
+    name_or_path: str | os.PathLike[str],
+    image_column: str = "image",
+    question_column: str = "question",
+    answer_column: str = "answer",
+    on_bad_row: str = "error",
+    max_eval_samples: int | None = None,
+) -> tuple[IterableDataset, DatasetDict]:
+    """Read a folder of Parquet or WebDataset shards (`find_shards`), or a data set of the Hub, as a stream.
+
+    Columns beside the named ones are those of `load_own_data`. Without `image_id`, an image is known by a hash of its
+    content, or by its path, which begins at the folder of the shards.
+
+    Args:
+        name_or_path: The folder, file or Hub id.
+        image_column: The column of images.
+        question_column: The column of questions.
+        answer_column: The column of answers.
+        on_bad_row: "error" stops at an unusable row, "skip" leaves it out.
+        max_eval_samples: Read only so many rows of each split but training.
+
+    Returns:
+        The training rows in the schema, and the splits: validation and test in memory, as far as there are such, and as
+        "train" the texts of the training rows alone, which are read in a first pass.
+
+    Raises:
+        ValueError: If a column does not exist, or a row is bad and not skipped.
+        FileNotFoundError: If there are no shards.
+    """
+    path = Path(name_or_path)
+    shards = find_shards(path) if path.exists() else {}
+    if path.exists() and not shards:
+        raise FileNotFoundError(f"{path} holds no shards that can be streamed: give Parquet or tar files.")
+    raw: Any = stream_shards(shards, image_column) if shards else load_from_hub(str(name_or_path), streaming=True)
+    columns = {"image": image_column, "question": question_column, "answer": answer_column}
+    folder = next(iter(shards.values()))[0].parent if shards else None
+    reader = _StreamReader(str(name_or_path), columns, folder, on_bad_row)
+    streams: dict[Any, Any] = {
+        SPLIT_NAMES.get(str(split), str(split)): reader.read(rows) for split, rows in raw.items()
+    }
+    splits = with_read_evaluation(IterableDatasetDict(streams), max_eval_samples)
+    for split, rows in splits.items():
+        if split != "train" and (repeated := [own for own, n in Counter(rows["question_id"]).items() if n > 1]):
+            raise ValueError(
+                f"{name_or_path}: two {split} questions have the id {shown(repeated[0])}: give each its own."
+            )
+    training = cast(IterableDataset, splits["train"])
+    (train,) = (rows for split, rows in raw.items() if SPLIT_NAMES.get(str(split), str(split)) == "train")
+    logger.warning("A first pass reads the texts of the training questions, for candidates and knowledge.")
+    texts = reader.texts(train)
+    return training, DatasetDict({**splits, "train": texts})
+
+
+@dataclass(frozen=True)
+class _StreamReader:
+    """Turns rows of a stream into the schema."""
+
+    name: str
+    columns: Mapping[str, str]
+    folder: Path | None
+    on_bad_row: str
+
+    def read(self, rows: IterableDataset) -> IterableDataset:
+        """The rows in the schema, converted as they come."""
+        rows = rows if rows.features is not None else rows._resolve_features()
+        features = cast(Features, rows.features)
+        check_columns(features, self.columns.values(), self.name, "image_column, question_column and answer_column")
+        left_out = [name for name in features if name not in _FEATURES]
+        return (
+            rows.with_format("arrow")
+            .map(self._convert, batched=True, batch_size=100, features=_FEATURES, remove_columns=left_out)
+            .with_format(None)
+        )
+
+    def texts(self, rows: IterableDataset) -> Dataset:
+        """Questions and answers of all rows; their images are not decoded."""
+        rows = rows if rows.features is not None else rows._resolve_features()
+        names = [*(self.columns[name] for name in ("question", "answer")), "answer_type", "question_type"]
+        kept = rows.select_columns([name for name in names if name in cast(Features, rows.features)])
+        made: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
+        for table in kept.with_format("arrow").iter(1_000):
+            for row in cast(pa.Table, table).to_pylist():
+                if (converted := self._row(row, with_image=False)) is not None:
+                    for name in _TEXTS:
+                        made[name].append(converted[name])
+        return Dataset.from_dict(made, features=Features({name: Value("string") for name in _TEXTS}))
+
+    def _convert(self, table: pa.Table) -> pa.Table:
+        made = [converted for row in table.to_pylist() if (converted := self._row(row)) is not None]
+        return pa.Table.from_pylist(made, schema=_FEATURES.arrow_schema)
+
+    def _row(self, row: Mapping[str, Any], with_image: bool = True) -> dict[str, Any] | None:
+        try:
+            made = {
+                "question": as_question(row.get(self.columns["question"])),
+                "answer": as_answer(row.get(self.columns["answer"])),
+                "answer_type": as_answer_type(row.get("answer_type")),
+                "question_type": as_cell(row.get("question_type")),
+            }
+            if not with_image:
+                return made
+            image = self._image(row[self.columns["image"]])
+            image_id = as_cell(row.get("image_id")) or (image_id_of(image) if image["bytes"] else str(image["path"]))
+            ids = {"image_id": image_id, "question_id": as_cell(row.get("question_id"))}
+            ids["question_id"] = ids["question_id"] or f"{image_id}|{made['question']}"
+            return {"image": image, **made, **ids, **{name: as_cell(row.get(name)) for name in KIND_COLUMNS}}
+        except ValueError as error:
+            if self.on_bad_row == "skip":
+                return None
+            question = shown(row.get(self.columns["question"]))
+            raise ValueError(
+                f"{self.name}: the row of the question {question}: {error} Or leave bad rows out with on_bad_row skip."
+            ) from None
+
+    def _image(self, cell: Any) -> ImageCell:
+        if isinstance(cell, list) and len(cell) == 1:
+            (cell,) = cell
+        if isinstance(cell, str) and cell:
+            return {"bytes": None, "path": str(self.folder / cell) if self.folder is not None else cell}
+        if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
+            raise ValueError(f"the image is {shown(cell)}: every row needs one; name its column with image_column.")
+        return cast(ImageCell, cell)
