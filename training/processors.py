@@ -1,7 +1,7 @@
 """The processor of a model: of pretrained encoders, or a small one learned from the data's own sentences."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
@@ -10,7 +10,8 @@ from transformers import (
     BertTokenizer,
     ViTImageProcessor,
 )
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
+from transformers.image_utils import PILImageResampling
+from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from ..modeling_amif.open_clip_amif import OpenClipFiles, is_open_clip, tokenizer_source
 from ..processing_amif import AmifProcessor
@@ -39,6 +40,7 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
         ValueError: If one of them cannot be read.
     """
     try:
+        image_processor: Any  # that of ViT lacks in its stub what it can be told
         if is_open_clip(vision_model):
             image_processor = open_clip_image_processor(vision_model)
         else:
