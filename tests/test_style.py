@@ -31,6 +31,7 @@ MIRROR_NO_FILE = {
     "training/data/test_any_rows.py",
     "training/evaluation/test_any_evaluation.py",
     "training/test_faults.py",
+    "training/test_fsdp.py",
     "training/test_trainer_features.py",
     "training/test_two_processes.py",
 }

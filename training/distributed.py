@@ -11,9 +11,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed.nn.functional
+from accelerate import FullyShardedDataParallelPlugin
 from filelock import FileLock, Timeout
+from torch import nn
 from torch.distributed.fsdp import FSDPModule
-from transformers import TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ def choose_device_and_precision(args: TrainingArguments) -> None:
     Raises:
         ValueError: If a launcher started several processes, there is no accelerator, and `use_cpu` is not given: on the
             CPU they would share its cores and take hours. If FSDP or DeepSpeed is to run on the CPU, where accelerate
-            would give each process the whole model without a word.
+            would give each process the whole model without a word. If FSDP is to load weights on one process alone.
     """
     seen = torch.accelerator.is_available()
     spread = args.fsdp or args.deepspeed
@@ -140,6 +142,11 @@ def choose_device_and_precision(args: TrainingArguments) -> None:
     if spread and (args.use_cpu or not seen):
         why = "the run is to use the CPU" if seen else "no GPU can be seen on this machine"
         raise ValueError(f"FSDP and DeepSpeed spread a model over GPUs, and {why}: launch without their configuration.")
+    if spread and os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING") == "true":
+        raise ValueError(
+            "fsdp_cpu_ram_efficient_loading cannot hand on the buffers of these models: set it to false in the "
+            "launcher's configuration, as examples/accelerate_configs/fsdp.yaml does."
+        )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1 and not args.use_cpu and not seen:
         raise ValueError(
@@ -171,6 +178,32 @@ def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return tensor
     return torch.cat(torch.distributed.nn.functional.all_gather(tensor.contiguous()))
+
+
+@contextmanager
+def embeddings_kept_together(model: PreTrainedModel, plugin: FullyShardedDataParallelPlugin) -> Iterator[None]:
+    """Let accelerate spread a model by FSDP 2 in which embeddings lie in layers, or share weights, as BERT's do.
+
+    It makes groups of the layers that transformers keeps whole, BERT's embeddings among them, then one of the input
+    embeddings and one of the output layer; a weight that two groups hold is an error. Here all embeddings stay in the
+    group of what no layer holds. Prepare the model within.
+
+    Args:
+        model: A model of transformers, not spread yet.
+        plugin: How accelerate is to spread it; layers that it names itself are left as they are.
+    """
+    if plugin.transformer_cls_names_to_wrap is None:
+        whole = [module for module in model.modules() if type(module).__name__ in (model._no_split_modules or ())]
+        embedding = {type(module) for module in whole for part in module.modules() if isinstance(part, nn.Embedding)}
+        names = {type(module).__name__ for module in whole if type(module) not in embedding}
+        plugin.transformer_cls_names_to_wrap = sorted(names)
+    hidden = {"get_input_embeddings": lambda: None, "get_output_embeddings": lambda: None}
+    vars(model).update(hidden)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del vars(model)[name]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ MEANT = {
     "one_gpu": {"multi_gpu": False, "use_fsdp": False, "use_deepspeed": False, "num_processes": 1},
     "two_gpus": {"multi_gpu": True, "use_fsdp": False, "use_deepspeed": False, "num_processes": 2},
     "several_gpus": {"multi_gpu": True, "use_fsdp": False, "use_deepspeed": False},
-    "fsdp": {"multi_gpu": False, "use_fsdp": True, "fsdp_version": 2, "fsdp_state_dict_type": "FULL_STATE_DICT"},
+    "fsdp": {"multi_gpu": False, "use_fsdp": True, "fsdp_version": 2, "fsdp_cpu_ram_efficient_loading": False},
     "deepspeed_zero2": {"multi_gpu": False, "use_deepspeed": True, "zero_stage": 2},
 }
 

@@ -96,6 +96,15 @@ def test_launched_for_gpus_where_there_are_none(monkeypatch, tmp_path, variable,
         AmifPreTrainingArguments(output_dir=str(tmp_path), **options)
 
 
+def test_weights_that_one_process_alone_would_load_are_refused(monkeypatch, tmp_path):
+    """accelerate ended in an AttributeError at the models' buffers."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
+    with pytest.raises(ValueError, match=r"^fsdp_cpu_ram_efficient_loading .*: set it to false"):
+        AmifVqaArguments(output_dir=str(tmp_path))
+
+
 def test_fsdp_is_not_given_up_in_silence_for_use_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")

@@ -1,6 +1,7 @@
 """What every trainer here shares: checkpoints that an interrupted run can be resumed from, and nothing pickled."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -21,6 +22,7 @@ from transformers.utils import logging
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_bounds
 from ..data.streams import PLACE, RowStream
+from ..distributed import embeddings_kept_together
 from .checkpoint_files import (
     check_saved_weights,
     checkpoints_by_age,
@@ -330,6 +332,11 @@ class ResumableTrainer(Trainer):
             return
         refuse_adapter(checkpoint)
         model.load_state_dict(load_all_weights(type(model), checkpoint).state_dict())
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        with nullcontext() if plugin is None else embeddings_kept_together(self.model, plugin):
+            return super()._prepare_for_training(*args, **kwargs)
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """As the Trainer's; where memory runs out, the step before is saved and the run ends.

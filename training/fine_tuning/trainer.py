@@ -280,10 +280,11 @@ class AmifVqaTrainer(ResumableTrainer):
             In the order of the rows, the answers and their log-likelihoods (nats), None for those generated freely.
         """
         questions: Dataset = _kept(dataset)
+        model = self._unwrapped().eval()
+        # Before, for a model that FSDP spread is spread again by it.
+        model.to(self.args.device)  # pyright: ignore[reportArgumentType]  # transformers wraps the method
         with unsharded(self.model):
             rows, answerer = self._rows(questions), self._answerer()
-            model = self._unwrapped().eval()
-            model.to(self.args.device)  # pyright: ignore[reportArgumentType]  # transformers wraps the method
 
             def answer(batch: dict[str, torch.Tensor]) -> list[ScoredAnswer]:
                 _, predicted, _ = self.prediction_step(model, batch, prediction_loss_only=False)
