@@ -95,9 +95,11 @@ def test_every_recipe_is_taken_by_its_command(command):
     assert {path.resolve() for found in RECIPES.values() for path in found.values()} == files
     for name, path in RECIPES[command].items():
         types = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
-        # What the authors' code has otherwise comes behind a recipe.
+        # What the authors' code has otherwise comes behind a recipe; encoders may be named on the command line.
         files = [RECIPES[command].get(name.removesuffix("_authors_code"), path), path]
         values = {key: value for file in files for key, value in yaml.safe_load(file.read_text()).items()}
+        if "vision_layers" in values:
+            values = {"vision_model": "v", "text_model": "t"} | values
         if command == "pretrain":
             objective = OBJECTIVES[values.get("objective", "amif")]
             types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)

@@ -168,6 +168,14 @@ def test_batches_are_never_cut_between_processes(make, kind, tmp_path):
             make(kind, arguments=argument)
 
 
+@pytest.mark.parametrize("kind", ["vqa", "amif"])
+def test_one_process_on_several_gpus_is_refused(make, kind, monkeypatch):
+    """The Trainer would copy the model to each and scatter a batch by its first axis, images and texts apart."""
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    with pytest.raises(ValueError, match=r"One process sees 2 GPUs .*several_gpus\.yaml.*CUDA_VISIBLE_DEVICES=0"):
+        make(kind)
+
+
 def test_another_data_set_is_evaluated_by_its_own_rows_where_workers_persist(make, questions):
     run = make("vqa", arguments={"dataloader_persistent_workers": True, "dataloader_num_workers": 1})
     run.evaluate()

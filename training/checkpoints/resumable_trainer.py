@@ -104,6 +104,12 @@ class ResumableArguments(TrainingArguments):
         if self.max_steps < 1 and self.max_steps != -1:
             raise ValueError(f"--max_steps {self.max_steps}: give at least 1, or -1 to train --num_train_epochs.")
         super().__post_init__()
+        if self.n_gpu > 1:
+            raise ValueError(
+                f"One process sees {self.n_gpu} GPUs and would cut each batch between them, which parts images from their "
+                "texts: start it with accelerate launch --config_file examples/accelerate_configs/several_gpus.yaml, or "
+                "let it see one with CUDA_VISIBLE_DEVICES=0."
+            )
         if self.batch_eval_metrics:
             raise ValueError("--batch_eval_metrics measures single batches, and measures here are of a whole split.")
         config = cast(AcceleratorConfig, self.accelerator_config)  # which `super` has made of whatever was given

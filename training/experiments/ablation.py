@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from ...modeling_amif.open_clip_amif import is_open_clip
 from ..recipes import read_recipe
 from .run_arguments import check_runs
 from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here
@@ -31,7 +32,8 @@ class AblationRow:
         fine_tuning: The same of fine-tuning.
         teacher: "default" for the setting's; the name of one that the setting trains; or as `--teacher` takes it. None:
             one-hot labels, and all negatives alike.
-        start: "teacher" starts fine-tuning from the setting's teacher; None: from this row's pre-training.
+        start: "teacher" starts fine-tuning from the setting's teacher, or from both towers of one of open_clip; None: from
+            this row's pre-training.
         published: The paper's figures in percent, in the order of the table's columns; None: it has no such row.
         before: The row that this one changes in one thing, which says what that thing is worth; None: the table's
             baseline.
@@ -141,12 +143,18 @@ def chain_of(row: AblationRow, setting: Setting, seed: int) -> Chain:
             arguments = {**setting.common, **shared, **changes, **teacher, "seed": seed}
             chain[kind] = Run(kind, "run_pretraining.py", _started(arguments, start))
             start = {"model_name_or_path": RunFolder(chain[kind])}
+    towers: dict[str, PlainValue] = {}
     if row.start == "teacher":
         trained = _teacher("default", setting)
-        if not isinstance(trained, RunFolder):
-            raise TeacherMissing(f"--teacher {trained} is no AMiF checkpoint to start fine-tuning from")
-        start = {"model_name_or_path": RunFolder(trained.run)}
-    arguments = {**setting.common, **setting.fine_tuning, **row.fine_tuning, "seed": seed}
+        if isinstance(trained, RunFolder):
+            start = {"model_name_or_path": RunFolder(trained.run)}
+        elif is_open_clip(trained):
+            towers = {"vision_model": trained, "text_model": trained}
+        else:
+            raise TeacherMissing(
+                f"--teacher {trained} is neither an AMiF checkpoint to start fine-tuning from nor towers"
+            )
+    arguments = {**setting.common, **setting.fine_tuning, **row.fine_tuning, "seed": seed, **towers}
     chain["fine_tuning"] = Run("fine_tuning", "run_vqa.py", _started(arguments, start))
     return chain
 

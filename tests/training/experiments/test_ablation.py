@@ -1,6 +1,7 @@
 """The rows of the paper's tables as chains of runs, checked against the tables' own ticks and figures."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,6 +122,28 @@ def test_table_4_changes_knowledge_alone_once_pretrained(setting):
     assert teacher.prefix == "amif:"
     assert found["2"]["fine_tuning"].arguments["model_name_or_path"] == RunFolder(teacher.run)
     assert len({chain["stage_two"].name for name, chain in found.items() if name in "3456"}) == 1
+
+
+def test_row_2_of_table_4_starts_from_the_towers_of_a_teacher_of_open_clip(setting, tmp_path):
+    row = load_ablation(FOLDER / "table4.yaml").rows["2"]
+    teacher = f"open_clip:{tmp_path}"
+    found = chain_of(row, replace(setting, teacher=teacher, common=setting.common | {"vision_model": "other"}), 7)
+    assert found.keys() == {"fine_tuning"}
+    towers = {name: found["fine_tuning"].arguments.get(name) for name in ("vision_model", "text_model")}
+    assert towers == {"vision_model": teacher, "text_model": teacher}
+    with pytest.raises(TeacherMissing, match="neither an AMiF checkpoint"):
+        chain_of(row, replace(setting, teacher=f"hf:{tmp_path}"), 7)
+
+
+def test_encoders_are_named_where_a_run_begins_with_them_alone(setting):
+    """Beside a checkpoint they would change nothing, which each run would say."""
+    rows = load_ablation(FOLDER / "table4.yaml").rows
+    named = replace(setting, common=setting.common | {"vision_model": "v", "text_model": "t"})
+    chain = chain_of(rows["6"], named, 7)
+    assert {kind: "vision_model" in run.arguments for kind, run in chain.items()} == {
+        **{"stage_one": True, "stage_two": False, "fine_tuning": False}
+    }
+    assert chain_of(rows["1"], named, 7)["fine_tuning"].arguments["text_model"] == "t"
 
 
 def test_figure_6_changes_lambda_in_both_stages(setting):
