@@ -53,8 +53,8 @@ def save_small_bert(folder: Path, texts: Iterable[str]) -> Path:
 
 
 def save_small_open_clip(folder: Path, texts: Iterable[str]) -> Path:
-    """BiomedCLIP's layout: a timm image tower, a BERT from transformers with an MLP, the tokenizer's files beside."""
-    tokenizer = word_tokenizer(texts)
+    """BiomedCLIP's layout: a timm image tower, a BERT from transformers with an MLP, its tokenizer's files beside."""
+    tokenizer = small_processor(texts, 32).tokenizer
     bert = folder / "bert"
     BertConfig(vocab_size=len(tokenizer), **TOWER).save_pretrained(bert)
     text = {

@@ -32,6 +32,8 @@ _PR_SET_PDEATHSIG = 1
 def start_process(args: TrainingArguments) -> None:
     """Begin a script: the first process tells what it does, the others only warn; threads of a CPU run; the seed."""
     logging.basicConfig(level=logging.INFO if args.process_index == 0 else logging.WARNING, format="%(message)s")
+    # Of the root logger itself, by which open_clip tells each of its steps; others have names.
+    logging.root.addFilter(lambda record: record.levelno >= logging.WARNING)
     if args.use_cpu:
         logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
     set_seed(args.seed)

@@ -115,6 +115,7 @@ OUTPUTS = ["stage_one", "stage_two", "vqa_rad", "slake", "path_vqa", "vqa_med_20
 def test_the_commands_run_in_order_and_say_of_nothing_that_it_changes_nothing(done):
     assert list(done) == [*OUTPUTS, "ablation_slake"]
     assert not [line for one in done.values() for line in one.stderr.splitlines() if "change" in line]
+    assert "Parsing model identifier" not in done["stage_one"].stderr, "open_clip tells of each of its steps"
 
 
 @pytest.mark.parametrize("name", OUTPUTS[:6])

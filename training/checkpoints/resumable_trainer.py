@@ -106,9 +106,9 @@ class ResumableArguments(TrainingArguments):
         super().__post_init__()
         if self.n_gpu > 1:
             raise ValueError(
-                f"One process sees {self.n_gpu} GPUs and would cut each batch between them, which parts images from their "
-                "texts: start it with accelerate launch --config_file examples/accelerate_configs/several_gpus.yaml, or "
-                "let it see one with CUDA_VISIBLE_DEVICES=0."
+                f"One process sees {self.n_gpu} GPUs and would cut each batch between them, images apart from texts: "
+                "use accelerate launch --config_file examples/accelerate_configs/several_gpus.yaml, or let it see one "
+                "with CUDA_VISIBLE_DEVICES=0."
             )
         if self.batch_eval_metrics:
             raise ValueError("--batch_eval_metrics measures single batches, and measures here are of a whole split.")

@@ -32,7 +32,7 @@ class AblationRow:
         fine_tuning: The same of fine-tuning.
         teacher: "default" for the setting's; the name of one that the setting trains; or as `--teacher` takes it. None:
             one-hot labels, and all negatives alike.
-        start: "teacher" starts fine-tuning from the setting's teacher, or from both towers of one of open_clip; None: from
+        start: "teacher" starts fine-tuning from the setting's teacher, of one of open_clip from its towers; None: from
             this row's pre-training.
         published: The paper's figures in percent, in the order of the table's columns; None: it has no such row.
         before: The row that this one changes in one thing, which says what that thing is worth; None: the table's
