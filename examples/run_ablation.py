@@ -9,7 +9,7 @@ configuration, seed and command. Rows are in `examples/ablations/tableN.yaml`; w
 by default small generated studies. With the paper's:
 
     python examples/run_ablation.py --table 2 3 4 5 --setting examples/ablations/paper.yaml \
-        --pretraining_dirs DIR --dataset slake --data_dir SLAKE --output_dir ablation-slake
+        --pretraining_dirs MIMIC ROCO MEDICAT --dataset slake --data_dir SLAKE --output_dir ablation-slake
 """
 
 import logging

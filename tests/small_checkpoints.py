@@ -64,7 +64,12 @@ def save_small_open_clip(folder: Path, texts: Iterable[str]) -> Path:
         "hf_pooler_type": "cls_last_hidden_state_pooler",
         "context_length": 16,
     }
-    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_proj": "linear", "image_size": 160}
+    vision = {
+        "timm_model_name": "vit_tiny_patch16_224",
+        "timm_model_pretrained": False,
+        "timm_proj": "linear",
+        "image_size": 224,
+    }
     vision["timm_pool"] = ""
     config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
     normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}

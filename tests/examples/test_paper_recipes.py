@@ -132,6 +132,13 @@ def test_a_run_follows_its_recipe(done, folder, name):
     assert recipe.keys() - kept.keys() - other <= {"protocol", "per_device_eval_batch_size", "load_best_model_at_end"}
 
 
+def test_pretraining_learns_from_the_three_sets_and_fine_tuning_remembers_them(done, folder):
+    sets = ["mimic_cxr", "roco", "medicat"]
+    for name, learned in (("stage_two", sets), ("slake", [*sets, "slake"])):
+        config = json.loads((folder / "paper" / name / "config.json").read_text())
+        assert sorted(config["trained_on"]) == sorted(learned)
+
+
 @pytest.mark.parametrize("name", OUTPUTS[2:])
 def test_each_answers_its_test_split_in_its_protocol(done, folder, name):
     metrics = json.loads((folder / "paper" / name / "metrics.json").read_text())
