@@ -100,6 +100,8 @@ def test_every_recipe_is_taken_by_its_command(command):
         values = {key: value for file in files for key, value in yaml.safe_load(file.read_text()).items()}
         if "vision_layers" in values:
             values = {"vision_model": "v", "text_model": "t"} | values
+        if isinstance(sets := values.get("dataset"), list):  # whose folders stand on the command line
+            values = values | {"data_dir": sets}
         if command == "pretrain":
             objective = OBJECTIVES[values.get("objective", "amif")]
             types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)
