@@ -41,7 +41,8 @@ def commands() -> list[tuple[str, list[str]]]:
     """Script and words of each command of the page."""
     found = COMMAND.findall((ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8"))
     assert {config for config, *_ in found} <= {"", "examples/accelerate_configs/two_gpus.yaml"}
-    return [(script, shlex.split(words.replace("\\\n", " "))) for _, script, words in found]
+    whole = [(script, words.replace("\\\n", " ")) for _, script, words in found if not words.endswith("...")]
+    return [(script, shlex.split(words)) for script, words in whole]
 
 
 def write_data(folder: Path) -> None:
