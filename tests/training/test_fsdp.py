@@ -57,7 +57,7 @@ def test_two_processes_with_fsdp_do_what_one_does(tmp_path):
             report = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
             assert report["spread"] == [2, True], "there were two, and every weight lay on both"
             assert report["answers"] == answers
-            assert report["scores"] == pytest.approx(scores, abs=0.1), "training moves them by more than 1"
+            assert report["scores"] == pytest.approx(scores, abs=1e-4)
         saved = load_file(tmp_path / name / "saved" / "model.safetensors")
         assert saved.keys() >= expected.keys(), "tied weights may be there twice"
         for key, value in expected.items():
