@@ -25,8 +25,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import DatasetDict
+from datasets import DatasetDict, IterableDataset
 
+from amif import AmifProcessor
+from amif.modeling_amif.dual_encoder_amif import AmifDualEncoder
 from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
@@ -43,7 +45,7 @@ from amif.training.pretraining.ground_truth import ground_truth_metrics
 from amif.training.pretraining.model import build_model, image_size_of, note_data
 from amif.training.pretraining.objectives import OBJECTIVES, Objective
 from amif.training.pretraining.streamed_teacher import embed_stream
-from amif.training.pretraining.teacher import add_teacher_embeddings, load_teacher
+from amif.training.pretraining.teacher import Teacher, add_teacher_embeddings, load_teacher
 from amif.training.recipes import choice_ahead, parse_with_recipe, warn_of_unused
 
 logger = logging.getLogger("run_pretraining")
@@ -87,39 +89,23 @@ def run(
         settings.check(training_args.output_dir)
     teacher = load_teacher(data_args.teacher, training_args.device) if data_args.teacher_mode == "online" else None
 
-    # 4. Model and processor
+    # 4. Model, processor and trainer
     model, processor = build_model(replace(model_args, model_name_or_path=plan.start), data_args, splits)
     model_args.warn_of_unlike(model.config)
     if plan.trains:
         note_data(model.config, data_args)
-
-    # 5. Trainer
     sets = {str(name): {own: len(rows) for own, rows in places_by_set(part).items()} for name, part in splits.items()}
     if plan.trains:
         splits["train"] = mix_rows(splits["train"], data_args.mixing, training_args.seed)
-    augmentation = StrongAugmentation(image_size_of(processor), seed=training_args.seed)
-    trainer = objective.trainer(
-        model=model,
-        args=plan.arguments_of(training_args),
-        train_dataset=splits["train"] if plan.trains else None,
-        eval_dataset=splits.get("validation"),
-        processing_class=processor,
-        augmentation=augmentation if data_args.augment_images else None,
-        **({} if teacher is None else {"teacher": teacher}),  # pyright: ignore[reportArgumentType]  # AMiF's alone
-    )
+    trainer = build_trainer(objective, model, processor, plan.arguments_of(training_args), data_args, splits, teacher)
     trainer.run_settings = settings
     resumed = trainer.checkpoint_to_go_on_from(training_args.resume_from_checkpoint) if plan.trains else None
 
-    # 6. The teacher's embeddings of what is read, now that nothing else can stop the run
+    # 5. The teacher's embeddings of what is read, now that nothing else can stop the run
     if teacher is None and data_args.teacher != "none":
-        read = trainer.rows_read(splits)
-        with training_args.main_process_first():
-            splits = add_teacher_embeddings(splits, data_args.teacher, training_args.device, read=read)
-        if data_args.streaming and plan.trains:
-            splits["train"] = embed_stream(splits["train"], data_args.teacher, trainer)
-        trainer.train_dataset, trainer.eval_dataset = splits["train"] if plan.trains else None, splits.get("validation")
+        splits = embed_what_is_read(trainer, splits, data_args)
 
-    # 7. Training
+    # 6. Training
     metrics, metrics_file = {}, Path(training_args.output_dir) / "metrics.json"
     if plan.has_ended:
         trainer.recall_training()
@@ -132,7 +118,7 @@ def run(
             write_json(metrics_file, metrics)  # before what marks the end: a run that is killed now is only evaluated
         trainer.save_state()
 
-    # 8. Results: retrieval between images and reports that training never saw
+    # 7. Results: retrieval between images and reports that training never saw
     metrics |= evaluate(trainer, splits, data_args.name)
     if trainer.is_world_process_zero():
         counts = {name: of_split for name, of_split in sets.items() if of_split}
@@ -141,6 +127,43 @@ def run(
         write_pretraining_card(training_args.output_dir, metrics, *source, trainer, objective.description)
     if training_args.push_to_hub:
         trainer.push_to_hub()
+
+
+def build_trainer(
+    objective: Objective,
+    model: AmifDualEncoder,
+    processor: AmifProcessor,
+    args: BasePreTrainingArguments,
+    data_args: PretrainingDataArguments,
+    splits: DatasetDict,
+    teacher: Teacher | None,
+) -> BasePreTrainer:
+    """The objective's trainer; an online teacher is AMiF's alone."""
+    augmentation = StrongAugmentation(image_size_of(processor), seed=args.seed) if data_args.augment_images else None
+    return objective.trainer(
+        model=model,
+        args=args,
+        train_dataset=splits["train"] if args.do_train else None,
+        eval_dataset=splits.get("validation"),
+        processing_class=processor,
+        augmentation=augmentation,
+        **({} if teacher is None else {"teacher": teacher}),  # pyright: ignore[reportArgumentType]
+    )
+
+
+def embed_what_is_read(
+    trainer: BasePreTrainer, splits: DatasetDict, data_args: PretrainingDataArguments
+) -> DatasetDict:
+    """The splits with the teacher's embeddings of the rows that the run reads, which the trainer reads from now on."""
+    trains, read = trainer.train_dataset is not None, trainer.rows_read(splits)
+    with trainer.args.main_process_first():
+        splits = add_teacher_embeddings(splits, data_args.teacher, trainer.args.device, read=read)
+    trainer.train_dataset = splits["train"] if trains else None
+    if isinstance(trainer.train_dataset, IterableDataset):
+        stream = embed_stream(trainer.train_dataset, data_args.teacher, trainer)
+        trainer.train_dataset = stream  # pyright: ignore[reportAttributeAccessIssue]  # its stub knows torch's alone
+    trainer.eval_dataset = splits.get("validation")
+    return splits
 
 
 def evaluate(trainer: BasePreTrainer, splits: DatasetDict, dataset: str) -> dict[str, dict[str, float]]:

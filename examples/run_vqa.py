@@ -19,7 +19,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import EarlyStoppingCallback
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
@@ -135,10 +135,12 @@ def build_trainer(
     """The trainer, which chooses among checkpoints on the validation split alone."""
     chooses = trains and data_args.protocol != "generate"
     training = data.training if trains else None
+    if isinstance(training, Dataset):  # a stream is of one set
+        training = mix_rows(training, data_args.mixing, args.seed)
     trainer = AmifVqaTrainer(
         model=model,
         args=args,
-        train_dataset=None if training is None else mix_rows(training, data_args.mixing, args.seed),
+        train_dataset=training,
         eval_dataset=data.splits.get("validation"),
         processing_class=processor,
         candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,

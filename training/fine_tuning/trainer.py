@@ -18,7 +18,8 @@ from transformers.utils import logging
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput, answer_loss
 from ...processing_amif import AmifProcessor
 from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, check_bounds
-from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
+from ..checkpoints.resumable_arguments import ResumableArguments
+from ..checkpoints.resumable_trainer import ResumableTrainer
 from ..data.augmentation import LateralitySafeAugmentation
 from ..data.sampler import ImageGroupedSampler, LengthGroupedSampler
 from ..data.vqa_collator import AmifVqaCollator, vqa_lengths

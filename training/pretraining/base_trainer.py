@@ -25,7 +25,8 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
-from ..checkpoints.resumable_trainer import ResumableArguments, ResumableTrainer
+from ..checkpoints.resumable_arguments import ResumableArguments
+from ..checkpoints.resumable_trainer import ResumableTrainer
 from ..data.pretraining_collator import AmifPreTrainingCollator, report_length
 from ..data.pretraining_rows import PretrainingRows, PretrainingStream
 from ..distributed import choose_device_and_precision, gather_rows
