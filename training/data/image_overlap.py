@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import imagehash
 import numpy as np
 import PIL.Image
 from datasets import Dataset, Image
@@ -46,6 +45,8 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     Raises:
         ValueError: If an image cannot be read; the message names its file and row.
     """
+    import imagehash  # with scipy's transforms, which what only names sets has no use for
+
     image_ids = list(dataset["image_id"])
     first_rows = {image_id: row for row, image_id in reversed(list(enumerate(image_ids)))}
     undecoded = dataset.cast_column("image", Image(decode=False))

@@ -192,7 +192,7 @@ def test_teachers_that_are_not_here_are_said_and_left_out(setting, tmp_path, mon
 
 def test_a_row_can_start_only_from_a_teacher_that_can_be_started_from(tmp_path):
     clip = Setting("", [], {}, {}, {}, {}, teacher=f"hf:{tmp_path}")
-    with pytest.raises(TeacherMissing, match="no AMiF checkpoint"):
+    with pytest.raises(TeacherMissing, match="neither an AMiF checkpoint to start fine-tuning from nor towers"):
         chain_of(AblationRow("from the teacher", start="teacher"), clip, 1)
 
 
