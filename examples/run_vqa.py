@@ -29,6 +29,7 @@ from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
+from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.data.mixtures import mix_rows, places_by_set
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.metrics import Metrics
@@ -73,6 +74,8 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
 
     # 3. Data, and whether they and the arguments are those of the run that is gone on with
     data = load_run_data(data_args, plan.arguments_of(training_args), training_args.do_train)
+    if data_args.streaming and plan.has_ended:
+        go_without_validation(training_args, data.splits)  # as the run did whose settings are compared
     settings = RunSettings.of(training_args, [model_args, data_args], data.training, data.splits.get("validation"))
     if plan.has_ended:
         settings.check(training_args.output_dir)

@@ -239,6 +239,7 @@ class OpenClipFiles:
             state_dict={name: weight for name, weight in weights.items() if not name.startswith("pooler.")},
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # which is said below, by name
             **({"add_pooling_layer": False} if takes_pooler else {}),
         )
         missing = {name for name in said["missing_keys"] if not name.startswith("pooler.")}

@@ -28,7 +28,7 @@ from amif.training.experiments.ablation import load_setting
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "examples" / "recipes" / "paper"
-START = r"^(?:accelerate launch --config_file (\S+)|python) examples/(\w+\.py) "
+START = r"^(?:accelerate launch --config_file (\S+)|(?:CUDA_VISIBLE_DEVICES=0 )?python) examples/(\w+\.py) "
 COMMAND = re.compile(rf"{START}((?:.*\\\n)*.*)$", re.MULTILINE)
 
 # What makes a run small, by script; the rest is the recipe's.

@@ -92,6 +92,7 @@ class ResumableTrainer(Trainer):
         self.add_callback(self._step_start)
         self._stream_progress = StreamProgress()
         if isinstance(self.train_dataset, IterableDataset):
+            self._stream_progress.start(None, self.args)
             self.add_callback(self._stream_progress)
         self._finite_steps = FiniteSteps()
         self._saved_step: int | None = None

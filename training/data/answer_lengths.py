@@ -38,10 +38,12 @@ def check_answer_lengths(
         lengths = answer_lengths(filter(None, forms), encode) | {"": 0}
         longest = [lengths[form] for form in forms]
         for number in [number for number, length in enumerate(longest) if length > limit]:
-            row = rows.select_columns(["question_id", "question", "answer"])[number]
+            named = [name for name in ("question_id", "question", "answer") if name in rows.column_names]
+            row = rows.select_columns(named)[number]  # the texts of a stream have no ids
+            which = f" (question id {shown(row['question_id'])})" if "question_id" in row else ""
             message = (
-                f"the answer {shown(row['answer'])} to {shown(row['question'])} (question id "
-                f"{shown(row['question_id'])}) has {longest[number]} tokens, and the decoder has {limit} positions."
+                f"the answer {shown(row['answer'])} to {shown(row['question'])}{which} has {longest[number]} tokens, "
+                f"and the decoder has {limit} positions."
             )
             bad_rows.add(f"split {split}", number, ValueError(message))
         usable = [number for number, length in enumerate(longest) if length <= limit]

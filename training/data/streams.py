@@ -144,8 +144,9 @@ class TrainingStream(torch.utils.data.IterableDataset):
     def _shuffled(self, worker: int) -> Iterator[tuple[dict[str, Any], Place]]:
         place, barren = self.places[worker], 0
         while barren < _BARREN_PASSES:
-            # datasets shuffles shards by what it is told as the epoch, from 1 on.
-            self.rows.dataset.set_epoch(1 + place.epoch + 10_000 * self.seed)
+            # datasets shuffles shards by its epoch, from 1 on. Its `set_epoch` writes to memory that all workers of a
+            # data loader share, where one that begins its next pass would change the order of the others'.
+            self.rows.dataset._epoch = 1 + place.epoch + 10_000 * self.seed
             self.rows.dataset.load_state_dict(place.state)  # pyright: ignore[reportArgumentType]  # None is none
             items = self.rows.items(place.epoch)
             if place.state is None and place.passed:

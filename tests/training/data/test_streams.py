@@ -84,6 +84,13 @@ def test_every_row_comes_once_in_a_pass(shards, processes, workers):
         assert sorted(number for passes, number in seen if passes == epoch) == usable
 
 
+def test_a_worker_in_its_next_pass_changes_no_order_of_others(shards):
+    """Where workers are not in one pass, one tells datasets of its own, in memory that all of them share."""
+    rows = stream(plain(shards), workers=2)
+    assert drawn(rows, batches=60)[-1]["rows"][0][0] > 0, "in a later pass"
+    assert rows.rows.dataset.epoch == 0
+
+
 def test_each_pass_and_each_seed_has_an_order_of_its_own(shards):
     rows = [number for batch in drawn(stream(plain(shards)), batches=48) for _, number in batch["rows"]]
     one, two = rows[:24], rows[24:48]
@@ -122,6 +129,7 @@ def test_a_stream_goes_on_with_the_next_row(shards, make, options):
         assert on == whole[batches : batches + 30]
 
 
+@pytest.mark.slow  # datasets waits five seconds at the end of each pass over what it has shuffled
 def test_a_buffer_of_datasets_is_read_again_so_that_nothing_is_lost(shards):
     """Its state alone would lose the rows that wait in the buffer."""
 

@@ -88,8 +88,8 @@ def load_own_pairs(
     if any(path.glob("metadata.*")) or any(path.glob("*/metadata.*")):
         return source.read_splits(datasets.load_dataset("imagefolder", data_dir=source.name, streaming=streaming))
     if streaming and (shards := find_shards(path)):
-        folder = next(iter(shards.values()))[0].parent
-        return replace(source, folder=folder).read_splits(stream_shards(shards, image_column))
+        folders = {split: files[0].parent for split, files in shards.items()}
+        return source.read_splits(stream_shards(shards, image_column), folders)
     files = split_files(path)
     if path.is_file() and not is_table(path):
         raise FileNotFoundError(f"{path} is none of {', '.join(SUFFIXES)}.")
@@ -153,12 +153,18 @@ class _PairSource:
         """One of the files of this source."""
         return replace(self, name=str(file), folder=file.parent)
 
-    def read_splits(self, splits: Any) -> DatasetDict | IterableDatasetDict:
-        """The usable rows of splits as datasets gives them, by the package's names of splits."""
-        tables: dict[Any, Any] = {
-            SPLIT_NAMES.get(name, name): replace(self, name=f"{self.name} {name}").read_table(table)
-            for name, table in splits.items()
-        }
+    def read_splits(self, splits: Any, folders: Mapping[str, Path] | None = None) -> DatasetDict | IterableDatasetDict:
+        """The usable rows of splits as datasets gives them, by the package's names of splits.
+
+        Args:
+            splits: By their own names.
+            folders: In which the paths of a split's images begin; None: in none.
+        """
+        tables: dict[Any, Any] = {}
+        for name, table in splits.items():
+            folder = folders[str(name)] if folders else self.folder
+            reader = replace(self, name=f"{self.name} {name}", folder=folder)
+            tables[SPLIT_NAMES.get(name, name)] = reader.read_table(table)
         if isinstance(splits, IterableDatasetDict):
             return IterableDatasetDict(tables)
         return drop_empty(DatasetDict(tables), self.name)

@@ -20,6 +20,9 @@ BUILDERS = {".parquet": "parquet", ".tar": "webdataset"}
 # Of a WebDataset row: its name, and the file that it comes from.
 _KEY, _FILE = "__key__", "__url__"
 
+# What datasets leaves beside the Parquet files that it writes.
+INFOS = "dataset_infos.json"
+
 
 def find_shards(path: Path) -> dict[str, list[Path]]:
     """By split, the shards of a folder, or a single file; none where it holds no shards, or other tables too.
@@ -34,7 +37,7 @@ def find_shards(path: Path) -> dict[str, list[Path]]:
         [path] if path.is_file() else sorted(file for file in (*path.glob("*"), *path.glob("*/*")) if file.is_file())
     )
     shards = [file for file in files if file.suffix.lower() in BUILDERS]
-    if not shards or any(file.suffix.lower() in (".csv", ".json", ".jsonl") for file in files):
+    if not shards or any(file.suffix.lower() in (".csv", ".json", ".jsonl") for file in files if file.name != INFOS):
         return {}
     if len({file.suffix.lower() for file in shards}) > 1:
         raise ValueError(f"{path} holds Parquet and tar files: give the folder of one of them.")

@@ -3,12 +3,12 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value
 from transformers.utils import logging
 
 from ..images import ImageCell, image_id_of
@@ -61,11 +61,11 @@ def load_streamed_questions(
         raise FileNotFoundError(f"{path} holds no shards that can be streamed: give Parquet or tar files.")
     raw: Any = stream_shards(shards, image_column) if shards else load_from_hub(str(name_or_path), streaming=True)
     columns = {"image": image_column, "question": question_column, "answer": answer_column}
-    folder = next(iter(shards.values()))[0].parent if shards else None
-    reader = _StreamReader(str(name_or_path), columns, folder, on_bad_row)
-    streams: dict[Any, Any] = {
-        SPLIT_NAMES.get(str(split), str(split)): reader.read(rows) for split, rows in raw.items()
-    }
+    reader = _StreamReader(str(name_or_path), columns, None, on_bad_row)
+    streams: dict[Any, Any] = {}
+    for split, rows in raw.items():
+        folder = shards[str(split)][0].parent if shards else None
+        streams[SPLIT_NAMES.get(str(split), str(split))] = replace(reader, folder=folder).read(rows)
     splits = with_read_evaluation(IterableDatasetDict(streams), max_eval_samples)
     for split, rows in splits.items():
         if split != "train" and (repeated := [own for own, n in Counter(rows["question_id"]).items() if n > 1]):
@@ -94,9 +94,14 @@ class _StreamReader:
         features = cast(Features, rows.features)
         check_columns(features, self.columns.values(), self.name, "image_column, question_column and answer_column")
         left_out = [name for name in features if name not in _FEATURES]
+
+        def convert(table: pa.Table) -> pa.Table:
+            made = [self._row(_with_class_names(row, features)) for row in table.to_pylist()]
+            return pa.Table.from_pylist([row for row in made if row is not None], schema=_FEATURES.arrow_schema)
+
         return (
             rows.with_format("arrow")
-            .map(self._convert, batched=True, batch_size=100, features=_FEATURES, remove_columns=left_out)
+            .map(convert, batched=True, batch_size=100, features=_FEATURES, remove_columns=left_out)
             .with_format(None)
         )
 
@@ -104,18 +109,15 @@ class _StreamReader:
         """Questions and answers of all rows; their images are not decoded."""
         rows = rows if rows.features is not None else rows._resolve_features()
         names = [*(self.columns[name] for name in ("question", "answer")), "answer_type", "question_type"]
-        kept = rows.select_columns([name for name in names if name in cast(Features, rows.features)])
+        features = cast(Features, rows.features)
+        kept = rows.select_columns([name for name in names if name in features])
         made: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
         for table in kept.with_format("arrow").iter(1_000):
             for row in cast(pa.Table, table).to_pylist():
-                if (converted := self._row(row, with_image=False)) is not None:
+                if (converted := self._row(_with_class_names(row, features), with_image=False)) is not None:
                     for name in _TEXTS:
                         made[name].append(converted[name])
         return Dataset.from_dict(made, features=Features({name: Value("string") for name in _TEXTS}))
-
-    def _convert(self, table: pa.Table) -> pa.Table:
-        made = [converted for row in table.to_pylist() if (converted := self._row(row)) is not None]
-        return pa.Table.from_pylist(made, schema=_FEATURES.arrow_schema)
 
     def _row(self, row: Mapping[str, Any], with_image: bool = True) -> dict[str, Any] | None:
         try:
@@ -143,8 +145,18 @@ class _StreamReader:
     def _image(self, cell: Any) -> ImageCell:
         if isinstance(cell, list) and len(cell) == 1:
             (cell,) = cell
-        if isinstance(cell, str) and cell:
-            return {"bytes": None, "path": str(self.folder / cell) if self.folder is not None else cell}
+        if isinstance(cell, str):
+            cell = {"bytes": None, "path": cell}
         if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
             raise ValueError(f"the image is {shown(cell)}: every row needs one; name its column with image_column.")
+        if not cell.get("bytes") and self.folder is not None:
+            return {"bytes": None, "path": str(self.folder / cell["path"])}
         return cast(ImageCell, cell)
+
+
+def _with_class_names(row: Mapping[str, Any], features: Features) -> dict[str, Any]:
+    """The row with the names of classes for their numbers; datasets has -1 for none."""
+    classes = {name: kind for name, kind in features.items() if isinstance(kind, ClassLabel) and name in row}
+    return dict(row) | {
+        name: None if row[name] in (None, -1) else kind.int2str(row[name]) for name, kind in classes.items()
+    }

@@ -4,9 +4,9 @@ import io
 import json
 import tarfile
 
+import PIL.Image
 import pytest
-from datasets import Dataset, IterableDataset
-from PIL import Image
+from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value
 
 from amif.training.data.readers.streamed_questions import load_streamed_questions
 from amif.training.data.vqa_rows import VqaStream
@@ -14,7 +14,7 @@ from amif.training.data.vqa_rows import VqaStream
 
 def png(grey):
     content = io.BytesIO()
-    Image.new("L", (8, 8), grey).save(content, "PNG")
+    PIL.Image.new("L", (8, 8), grey).save(content, "PNG")
     return {"bytes": content.getvalue(), "path": None}
 
 
@@ -40,6 +40,29 @@ def test_training_rows_are_streamed_and_their_texts_read_first(tmp_path):
     assert splits["train"]["answer"][:] == 2 * ["Yes", None, "no"]
     assert "image" not in splits["train"].column_names
     assert [image.getpixel((0, 0)) for image in splits["test"]["image"]] == [1, 2]
+
+
+def test_classes_are_answers_by_their_names(tmp_path):
+    """As datasets keeps them on the Hub: numbers in the file, -1 for none."""
+    rows = {"image": [png(1), png(2), png(3)], "question": ["a?", "b?", "c?"], "answer": [1, 0, -1]}
+    kinds = Features({"image": Image(), "question": Value("string"), "answer": ClassLabel(names=["no", "yes"])})
+    Dataset.from_dict(rows, features=kinds).to_parquet(tmp_path / "train.parquet")
+    training, splits = load_streamed_questions(tmp_path)
+    assert [row["answer"] for row in training] == splits["train"]["answer"][:] == ["yes", "no", None]
+
+
+def test_paths_begin_at_the_folder_of_their_own_split(tmp_path):
+    """Also where datasets' image column holds them, and where another table lies beside the shards."""
+    for split, grey in (("test", 1), ("train", 2)):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "1.png").write_bytes(png(grey)["bytes"])
+        rows = {"image": ["1.png"], "question": ["a?"], "answer": ["yes"]}
+        Dataset.from_dict(rows).to_parquet(tmp_path / split / "0.parquet")
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    training, splits = load_streamed_questions(tmp_path)
+    (row,) = training
+    assert row["image"].getpixel((0, 0)) == 2
+    assert splits["test"][0]["image"].getpixel((0, 0)) == 1
 
 
 def test_keys_of_tar_files_are_questions(tmp_path):
