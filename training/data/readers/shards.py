@@ -1,5 +1,6 @@
 """Shards that a stream is read from, a file at a time: Parquet, and WebDataset's tar files."""
 
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 from datasets import Features, Image, IterableDataset, IterableDatasetDict, List, Value
+from datasets.packaged_modules.webdataset.webdataset import base_plus_ext
 from transformers.utils import logging
 
 from ..shown_values import shown
@@ -56,13 +58,39 @@ def find_shards(path: Path) -> dict[str, list[Path]]:
 
 
 def stream_shards(shards: Mapping[str, Sequence[Path]], image_column: str) -> IterableDatasetDict:
-    """Shards as streams, by split; of tar files the rows of `with_plain_columns`."""
+    """Shards as streams, by split; of tar files the rows of `with_plain_columns`.
+
+    Raises:
+        ValueError: If a key of a tar file has a file of which the first key of its split has no like: datasets takes
+            the columns from the first keys, and would leave it out in silence.
+    """
     names = {split: [str(file) for file in files] for split, files in shards.items()}
     builder = BUILDERS[next(iter(shards.values()))[0].suffix.lower()]
     splits = datasets.load_dataset(builder, data_files=names, streaming=True)
     if builder == "webdataset":
+        _check_tar_columns(shards)
         return IterableDatasetDict({name: with_plain_columns(rows, image_column) for name, rows in splits.items()})
     return splits
+
+
+def _check_tar_columns(shards: Mapping[str, Sequence[Path]]) -> None:
+    for split, files in shards.items():
+        first, columns = None, set()
+        for file in files:
+            with tarfile.open(file) as archive:
+                for entry in archive:
+                    key, column = base_plus_ext(entry.name)
+                    if key is None or not entry.isfile():
+                        continue
+                    first = first or key
+                    if key == first:
+                        columns.add(column)
+                    elif column not in columns:
+                        raise ValueError(
+                            f"{file}: {shown(key)} has a file .{column}, and the first study of {split}, "
+                            f"{shown(first)}, has none, so that it would be left out. Let the first study have all "
+                            "files that any has, or keep the studies in Parquet files, whose rows hold lists of images."
+                        )
 
 
 def with_plain_columns(rows: IterableDataset, image_column: str) -> IterableDataset:

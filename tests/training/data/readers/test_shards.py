@@ -10,7 +10,7 @@ from datasets import Dataset, IterableDataset
 from PIL import Image
 
 from amif.training.data import PretrainingStream, load_pretraining_dataset
-from amif.training.data.readers.shards import find_shards
+from amif.training.data.readers.shards import find_shards, stream_shards
 from amif.training.data.streams import with_read_evaluation
 
 
@@ -102,3 +102,12 @@ def test_what_is_evaluated_is_read_into_memory(tmp_path):
     assert splits["validation"][2]["images"][0].getpixel((0, 0)) == 2
     with pytest.raises(ValueError, match="no shards to train on, but validation: let their names begin with train"):
         with_read_evaluation({"validation": streams["validation"]})
+
+
+def test_a_view_that_would_be_lost_is_refused(tmp_path):
+    """datasets takes the columns from the first five keys, and says nothing of a column that a later key has."""
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for name in (*(f"s{study}.a.png" for study in range(6)), "s6.a.png", "s6.b.png"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(ValueError, match=r"0\.tar: 's6' has a file \.b\.png, and the first study of train, 's0'"):
+        stream_shards(find_shards(tmp_path), "image")
