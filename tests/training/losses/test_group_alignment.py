@@ -372,7 +372,7 @@ def trained_on_squares(gate, steps=150, seed=0):
 def test_10_words_find_their_squares_and_learned_gates_fit_their_size(gate):
     """With the learned gate groups grow with the square that is named; the fixed threshold is the control.
 
-    One seed, with which it does; with others the losses find other ways (docs/results.md).
+    One seed, with which it does; with others the losses find other ways (docs/experiments/objectives.md).
     """
     (untrained, _, chance), (hits, sizes, _) = trained_on_squares(gate)
     order = spearmanr(*sizes).statistic
