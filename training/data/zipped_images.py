@@ -11,7 +11,7 @@ MAX_MEMBER_BYTES = 1 << 28
 
 
 def list_zip(path: Path) -> frozenset[str]:
-    """The names in a zip file.
+    """The names of the files in a zip, without those that macOS adds beside them.
 
     Raises:
         ValueError: If it is no zip, or holds a name that leads outside (`../x`, an absolute path): such a zip was not
@@ -28,7 +28,7 @@ def list_zip(path: Path) -> frozenset[str]:
             f"{path} holds {outside[0]!r}, a path outside of itself ({len(outside)} such): it is refused. Pack the "
             "images again, with relative paths."
         )
-    return frozenset(names)
+    return frozenset(name for name in names if not name.endswith("/") and not name.startswith("__MACOSX"))
 
 
 def leads_outside(name: str) -> bool:
@@ -38,7 +38,7 @@ def leads_outside(name: str) -> bool:
 
 
 def zipped_path(archive: Path, names: Collection[str], name: str) -> str:
-    """`name` in the zip as the path of an image cell, in the form that datasets opens too.
+    """`name` in the zip, which holds `names`, as the path of an image cell, in the form that datasets opens too.
 
     Raises:
         ValueError: If `name` leads outside of the zip.
@@ -48,7 +48,7 @@ def zipped_path(archive: Path, names: Collection[str], name: str) -> str:
         raise ValueError(f"the image {name!r} lies outside of {archive}: name files of the zip by their path in it.")
     member = str(PurePosixPath(name))
     if member not in names:
-        example = next(iter(sorted(names)), "nothing")
+        example = min(names, default="nothing")
         raise FileNotFoundError(f"the image {name!r} is not in {archive}, which holds {example} and others.")
     return f"zip://{member}::{archive.absolute()}"
 

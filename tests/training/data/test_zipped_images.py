@@ -82,3 +82,26 @@ def test_the_state_of_an_image_in_a_zip_is_that_of_the_zip(folder):
     zipped(archive, **{"in.png": content, "more.png": content})
     assert image_file_state(path) != before
     assert image_file_state(str(folder / "good.png")) != before
+
+
+@pytest.mark.parametrize(
+    ("inside", "name"),
+    [
+        ("deep/images/a.png", "a.png"),
+        ("deep/images/sub/a.png", "sub\\a.png"),
+        ("deep/images/a.png", "deep\\images\\a.png"),
+    ],
+)
+def test_files_that_all_lie_in_one_folder_of_a_zip_are_found_without_it(folder, inside, name):
+    Images.new("L", (4, 4), 9).save(folder / "other.png")
+    files = {inside: (folder / "other.png").read_bytes(), "deep/": b"", "__MACOSX/deep/._a.png": b"x"}
+    zipped(folder / "images.zip", **files, **{inside.replace("sub/", "").replace("a.png", "b.png"): b"x"})
+    dataset = load_own_data(csv_file(folder / "own.csv", [name, inside]))["train"]
+    assert [image.getpixel((0, 0)) for image in dataset["image"]] == [9, 9]
+    assert dataset["image_id"][:] == [inside] * 2
+
+
+def test_a_name_that_a_folder_of_a_zip_holds_among_others_is_not_guessed(folder):
+    zipped(folder / "images.zip", **{"left/a.png": b"x", "right/b.png": b"x"})
+    with pytest.raises(FileNotFoundError, match=r"row 0 .*'a\.png' is not in .*images\.zip, which holds left/a\.png"):
+        load_own_data(csv_file(folder / "own.csv", ["a.png"]))

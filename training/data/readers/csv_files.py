@@ -15,7 +15,12 @@ logger = logging.get_logger(__name__)
 
 _IMAGE_NAME = re.compile(r"\.[a-z0-9]{2,5}$", re.IGNORECASE)
 
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+_USUAL = {".tsv": "\t"}
+
+# Tables separated by tabs hold images in base64; elsewhere so long a cell is an unclosed quote.
+_LONGEST_CELL = {"\t": 1 << 28}
 
 
 def read_text(file: Path) -> str:
@@ -43,10 +48,17 @@ def read_csv(file: Path) -> list[dict[Any, Any]]:
     Not through pandas, to which the answers "None" and "NA" are missing values and the image "007" is 7. Empty lines,
     rows of empty cells and empty cells behind the last column, as spreadsheets write them, are passed over.
 
+    What separates the cells, commas, semicolons, tabs or vertical bars, is seen in the header, and is said where it is
+    not what the file's name says.
+
     Raises:
-        ValueError: If the file is no CSV in UTF-8 separated by commas, has no rows, or a quote is not closed.
+        ValueError: If the file is no CSV in UTF-8, has no rows, or a quote is not closed.
     """
-    records = _records(file)
+    text = read_text(file)
+    separator = _separator(file, text)
+    if separator != _USUAL.get(file.suffix.lower(), ","):
+        logger.warning(f"{file} is read as separated by {_SEPARATORS[separator]}, as its header shows.")
+    records = _records(file, text, separator)
     names = _header(file, records)
     rows, empty = [], 0
     for line, cells in records:
@@ -56,7 +68,7 @@ def read_csv(file: Path) -> list[dict[Any, Any]]:
         while len(cells) > len(names) and not cells[-1].strip():
             cells.pop()
         row: dict[Any, Any] = dict(zip(names, cells, strict=False))
-        if reason := _fault(cells, names):
+        if reason := _fault(cells, names, separator):
             row[None] = f"line {line} {reason}"
         rows.append(row)
     if empty:
@@ -66,27 +78,43 @@ def read_csv(file: Path) -> list[dict[Any, Any]]:
     return rows
 
 
-def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
+def _separator(file: Path, text: str) -> str:
+    """What separates the header's names: what the file's name says, unless another sign divides them into more."""
+    header = next((line for line in io.StringIO(text) if line.strip(" ,;|\t\r\n")), "")
+    usual = _USUAL.get(file.suffix.lower(), ",")
+    # A name may hold a comma, and hardly a tab.
+    named = header.count(usual) if usual == "," or "\t" not in header else len(header)
+    return next((sign for sign in _SEPARATORS if header.count(sign) > named), usual)
+
+
+def _records(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line on which it begins, counted from 1."""
     # Strict, for otherwise what follows a closing quote is joined to it, and an unclosed quote takes all that follows.
-    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+    # The limit is Python's own for all readers.
+    usual = csv.field_size_limit()
+    limit = _LONGEST_CELL.get(separator, usual)
     while True:
         line = reader.line_num + 1
+        csv.field_size_limit(limit)
         try:
-            yield line, next(reader)
+            record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             if "field limit" in str(error):
-                reason = f"a cell is longer than {csv.field_size_limit():,} characters"
+                reason = f"a cell is longer than {limit:,} characters"
             elif "unexpected end" in str(error):
                 reason = "a quote is opened and never closed"
             else:
                 reason = f"{error}, on line {reader.line_num}"
             raise ValueError(
-                f"{file} cannot be read as CSV: in the row that begins on line {line}, {reason}. Is a quote missing? "
-                'A text that holds a comma or a quote stands in quotes, with each quote of its own doubled ("").'
+                f"{file} cannot be read as CSV: in the row that begins on line {line}, {reason}. Is a quote missing? A "
+                'text that holds the separator or a quote stands in quotes, with each quote of its own doubled ("").'
             ) from None
+        finally:
+            csv.field_size_limit(usual)
+        yield line, record
 
 
 def _header(file: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
@@ -95,32 +123,27 @@ def _header(file: Path, records: Iterator[tuple[int, list[str]]]) -> list[str]:
         raise ValueError(f"{file} is empty: give a header with the columns' names, and rows.")
     while not names[-1].strip():
         names.pop()
-    for separator, word in _SEPARATORS.items():
-        if sum(name.count(separator) for name in names) >= len(names):
-            raise ValueError(
-                f"{file} is separated by {word}, as its header {shown(','.join(names))} shows: save it with commas."
-            )
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         named = ", ".join(map(shown, repeated))
         raise ValueError(f"{file} cannot be read as CSV: its header repeats {named}: keep one column of each name.")
     return names
 
 
-def _fault(cells: Sequence[str], names: Sequence[str]) -> str | None:
+def _fault(cells: Sequence[str], names: Sequence[str], separator: str) -> str | None:
     if len(cells) > len(names):
         surplus = shown(cells[len(names) :])
         return (
             f"has {len(cells)} cells and the header {len(names)}: {surplus} stand behind the last column: quote texts "
-            "that hold a comma."
+            "that hold the separator."
         )
     if len(cells) < len(names):
         return (
             f"has {len(cells)} cells and the header {len(names)}: write an empty cell for what is unknown, and look "
-            "for a missing comma or quote."
+            "for a missing separator or quote."
         )
     for place, cell in enumerate(cells):
         for inner in re.split(r"[\r\n]+", cell)[1:]:
-            if _looks_like_a_row(inner.split(","), cells[:place], len(names)):
+            if _looks_like_a_row(inner.split(separator), cells[:place], len(names)):
                 return f"holds another row in one cell, {shown(inner)}: close the quote before it."
     return None
 

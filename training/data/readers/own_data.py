@@ -1,8 +1,7 @@
 """The user's own questions: a table of images, questions and answers on disk or on the Hub."""
 
 import os
-import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +22,9 @@ from ..schema import (
     build_vqa_dataset,
 )
 from ..shown_values import shown
-from ..zipped_images import is_zipped, leads_outside, list_zip, zipped_path
+from ..zipped_images import is_zipped
 from .bad_rows import BadRows, RowSource
+from .image_places import image_finder
 from .table_files import (
     SPLIT_NAMES,
     FileTable,
@@ -178,7 +178,7 @@ class _SplitReader:
         raise ValueError(f"{name}: the column {self.columns['image']!r} holds {feature}, neither paths nor images.")
 
     def _read_paths(self, source: RowSource, table: FileTable) -> Dataset:
-        find_image = _image_finder(Path(source.name).parent, self.image_dir)
+        find_image = image_finder(Path(source.name).parent, self.image_dir)
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:
             name = as_image_name(row.get(self.columns["image"]))
@@ -246,39 +246,3 @@ class _SplitReader:
                 "column if it means something else."
             )
         return split
-
-
-def _image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Callable[[str], tuple[str, str]]:
-    """A function from an image's name in the file to the path of an image cell and the name's plain form."""
-    place = Path(image_dir) if image_dir is not None else folder
-    if image_dir is not None and not place.exists():
-        raise FileNotFoundError(f"image_dir {place} does not exist: give the folder or the zip of the images.")
-
-    def on_disk(name: str) -> tuple[str, str]:
-        plain = _plain_name(name, place)
-        return str(place / plain), plain
-
-    archive = place if place.is_file() else folder / "images.zip"
-    if place.is_dir() and (image_dir is not None or not archive.is_file()):
-        return on_disk
-    names = list_zip(archive)
-
-    def find(name: str) -> tuple[str, str]:
-        path, plain = on_disk(name)
-        if place.is_dir() and os.path.isfile(path):
-            return path, plain
-        inside = name if leads_outside(name) or name in names else posixpath.normpath(name.replace("\\", "/"))
-        return zipped_path(archive, names, inside), inside
-
-    return find
-
-
-def _plain_name(name: str, place: Path) -> str:
-    """`name` without `./`, `//` and `a/..`, and with slashes where backslashes name no file: one name for one file."""
-    plain = posixpath.normpath(name)
-    if "\\" in plain and not os.path.exists(place / plain):
-        plain = posixpath.normpath(plain.replace("\\", "/"))
-    # `a/../b` is another file than `b` where `a` is a link.
-    if plain != name and os.path.exists(place / name) and os.path.exists(place / plain):
-        return plain if os.path.samefile(place / name, place / plain) else name
-    return plain

@@ -39,7 +39,9 @@ def find_shards(path: Path) -> dict[str, list[Path]]:
         [path] if path.is_file() else sorted(file for file in (*path.glob("*"), *path.glob("*/*")) if file.is_file())
     )
     shards = [file for file in files if file.suffix.lower() in BUILDERS]
-    if not shards or any(file.suffix.lower() in (".csv", ".json", ".jsonl") for file in files if file.name != INFOS):
+    if not shards or any(
+        file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl") for file in files if file.name != INFOS
+    ):
         return {}
     if len({file.suffix.lower() for file in shards}) > 1:
         raise ValueError(f"{path} holds Parquet and tar files: give the folder of one of them.")

@@ -1,4 +1,4 @@
-"""Files of rows: CSV, JSON, JSON Lines and Parquet, their splits, and where a release keeps its files."""
+"""Files of rows: CSV, TSV, JSON, JSON Lines and Parquet, their splits, and where a release keeps its files."""
 
 import json
 import os
@@ -31,7 +31,7 @@ SPLIT_NAMES = {
 # "test_b.csv" and "testset.csv" are of a split, "testicles.csv" and "valve.csv" are of none.
 _SPLIT_AHEAD = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:ing|set|s)?(?![a-z])")
 
-SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 # Of a file that anyone may have written: nothing is known of its cells, or even that each row has columns.
 TableRow = dict[str, Any]
@@ -105,6 +105,7 @@ def _read_parquet(file: Path) -> Dataset:
 
 _READERS: dict[str, Callable[[Path], FileTable]] = {
     ".csv": read_csv,
+    ".tsv": read_csv,
     ".json": read_json,
     ".jsonl": read_json_lines,
     ".parquet": _read_parquet,
@@ -114,9 +115,12 @@ _READERS: dict[str, Callable[[Path], FileTable]] = {
 def split_files(path: Path) -> dict[str, list[Path]]:
     """The table files of each split: a file itself, or those of a folder; others there are named in a warning.
 
+    Where no name begins with a split's, and the files are one or the numbered parts of one, they are "train", which is
+    said too.
+
     Raises:
-        FileNotFoundError: If a folder has none whose name begins with a split's.
-        ValueError: If several files are of one split and are no numbered parts of it.
+        FileNotFoundError: If a folder has no table.
+        ValueError: If several files are of one split, or of none, and are no numbered parts of it.
     """
     if path.is_file():
         return {split_of(path) or "train": [path]}
@@ -125,8 +129,12 @@ def split_files(path: Path) -> dict[str, list[Path]]:
     for file in found:
         if split := split_of(file):
             files.setdefault(split, []).append(file)
-    if not files:
+    if not found:
         raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
+    if not files:
+        _check_parts("of no split", found)
+        logger.warning(f"{path}: no name says a split, so that all are training: {', '.join(_shortened(found))}.")
+        return {"train": found}
     for split, several in files.items():
         _check_parts(split, several)
     if ignored := [file.name for file in found if split_of(file) is None]:
@@ -139,10 +147,14 @@ def _check_parts(split: str, files: list[Path]) -> None:
     patterns = {re.sub(r"\d+", "0", file.name.lower()) for file in files}
     if len(files) > 1 and (len(patterns) > 1 or "0" not in patterns.pop()):
         raise ValueError(
-            f"{files[0].parent}: {', '.join(file.name for file in files)} are all {split} by their names. Parts of "
-            "one split differ in their numbers alone, as train_1.csv and train_2.csv: rename them, or move away all "
-            "but one."
+            f"{files[0].parent}: {', '.join(_shortened(files))} are all {split} by their names. Parts of one split "
+            "differ in their numbers alone, as train_1.csv and train_2.csv: rename them, or move away all but one."
         )
+
+
+def _shortened(files: list[Path]) -> list[str]:
+    names = [file.name for file in files]
+    return names if len(names) < 6 else [*names[:2], f"{len(names) - 3} more", names[-1]]
 
 
 def is_table(file: Path | str) -> bool:

@@ -23,9 +23,7 @@ def file_of(folder, content):
         (HEADER + 'a.png,q,yes\na.png,"Is it,yes\nb.png,"Is it",no\n', "begins on line 3, ',' expected.* on line 4"),
         (HEADER + 'a.png,"Is" it,yes\n', "begins on line 2, ',' expected after"),
         (HEADER + f"a.png,q,{'a' * 140_000}\n", "line 2, a cell is longer than 131,072 characters"),
-        ("image;question;answer\na.png;q;yes\n", "separated by semicolons.*save it with commas"),
-        ("image;question, if any;answer\na.png;q;yes\n", "separated by semicolons"),
-        ("image\tquestion\tanswer\na.png\tq\tyes\n", "separated by tabs"),
+        ('image;question;answer\na.png;"q;yes\n', "begins on line 2, a quote is opened and never closed"),
         (HEADER, "a header .* and no rows"),
         ("\n\n", "is empty"),
         ((HEADER + "a.png,q,yes\n").encode("utf-16"), "UTF-16.*save it as UTF-8"),
@@ -80,3 +78,44 @@ def test_rows_of_empty_cells_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_files.logger, "warning", said.append)
     read_csv(file_of(tmp_path, HEADER + "a.png,q,yes\n,,\n,,\n"))
     assert said == [f"{tmp_path / 'own.csv'}: 2 rows of empty cells are passed over."]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "separator", "word"),
+    [
+        ("own.csv", "image;question;answer", ";", "semicolons"),
+        ("own.csv", "\ufeffimage;question, if any;answer", ";", "semicolons"),
+        ("own.csv", "image\tquestion\tanswer", "\t", "tabs"),
+        ("own.csv", "image|question|answer", "|", "vertical bars"),
+        ("own.tsv", "image,question,answer", ",", "commas"),
+        ("own.tsv", "image\tquestion, of a doctor, if any\tanswer", "\t", None),
+        ("own.csv", "image,question; if any,answer", ",", None),
+    ],
+)
+def test_the_header_shows_what_separates_the_cells(tmp_path, monkeypatch, name, header, separator, word):
+    said = []
+    monkeypatch.setattr(csv_files.logger, "warning", said.append)
+    path = tmp_path / name
+    path.write_text(f'{header}\na.png{separator}"one, two; three|four\tfive"{separator}yes\n', encoding="utf-8")
+    (row,) = read_csv(path)
+    assert list(row.values()) == ["a.png", "one, two; three|four\tfive", "yes"]
+    assert said == ([f"{path} is read as separated by {word}, as its header shows."] if word else [])
+
+
+def test_rows_of_semicolons_that_do_not_fit_the_header(tmp_path):
+    Images.new("L", (4, 4)).save(tmp_path / "a.png")
+    path = file_of(tmp_path, 'image;question;answer\na.png;q;"yes\na.png;q2;no"\na.png;a;b;c\n')
+    rows = read_csv(path)
+    assert [row[None].partition(":")[0] for row in rows] == [
+        "line 2 holds another row in one cell, 'a.png;q2;no'",
+        "line 4 has 4 cells and the header 3",
+    ]
+
+
+def test_only_tables_of_tabs_hold_cells_as_long_as_images(tmp_path):
+    long = "a" * 140_000
+    path = tmp_path / "own.tsv"
+    path.write_text(f"image\tquestion\n{long}\tq\n")
+    assert read_csv(path) == [{"image": long, "question": "q"}]
+    with pytest.raises(ValueError, match="longer than 131,072"):
+        read_csv(file_of(tmp_path, f"image,question\n{long},q\n"))

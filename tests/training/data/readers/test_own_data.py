@@ -114,6 +114,21 @@ def test_a_folder_of_splits(folder, monkeypatch):
     assert said == [f"{folder}: not read, since their names begin with no split: valve.csv."]
 
 
+@pytest.mark.parametrize("names", [["00000", "00001"], ["data-0-of-2", "data-1-of-2"], ["questions"]])
+def test_a_folder_whose_names_say_no_split_is_training(folder, names, monkeypatch):
+    said = []
+    monkeypatch.setattr(table_files.logger, "warning", said.append)
+    for place, name in enumerate(names):
+        write(folder / f"{name}.parquet", ROWS[place : place + 1])
+    splits = load_own_data(folder)
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": len(names)}
+    files = ", ".join(f"{name}.parquet" for name in names)
+    assert said == [f"{folder}: no name says a split, so that all are training: {files}."]
+    write(folder / "further.parquet", ROWS)
+    with pytest.raises(ValueError, match=r"further\.parquet.* are all of no split by their names.*rename them"):
+        load_own_data(folder)
+
+
 def test_an_image_id_names_one_image_over_all_files_of_a_split(folder):
     for name, image in (("train_1", "007"), ("train_2", "8")):
         write(folder / f"{name}.csv", [ROWS[0] | {"image": f"images/{image}.png", "image_id": "1"}])

@@ -1,0 +1,58 @@
+"""Where the images lie that a table names: beside it, in a folder, or in a zip."""
+
+import os
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+
+from ..zipped_images import leads_outside, list_zip, zipped_path
+
+
+def image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Callable[[str], tuple[str, str]]:
+    """A function from an image's name in a table to the path of an image cell and the name's plain form.
+
+    A zip whose files all lie in one folder of it may be named with that folder or without it.
+
+    Args:
+        folder: The table's folder, whose `images.zip` holds what does not lie in it.
+        image_dir: Folder or zip to look in alone; None for the table's folder.
+
+    Raises:
+        FileNotFoundError: If `image_dir` is not there.
+        ValueError: If the zip is damaged, or holds a path outside of itself.
+    """
+    place = Path(image_dir) if image_dir is not None else folder
+    if image_dir is not None and not place.exists():
+        raise FileNotFoundError(f"image_dir {place} does not exist: give the folder or the zip of the images.")
+
+    def on_disk(name: str) -> tuple[str, str]:
+        plain = _plain_name(name, place)
+        return str(place / plain), plain
+
+    archive = place if place.is_file() else folder / "images.zip"
+    if place.is_dir() and (image_dir is not None or not archive.is_file()):
+        return on_disk
+    names = list_zip(archive)
+    common = posixpath.commonpath([posixpath.dirname(name) for name in names]) if names else ""
+
+    def find(name: str) -> tuple[str, str]:
+        path, plain = on_disk(name)
+        if place.is_dir() and os.path.isfile(path):
+            return path, plain
+        inside = name if leads_outside(name) or name in names else posixpath.normpath(name.replace("\\", "/"))
+        if inside not in names and posixpath.join(common, inside) in names:
+            inside = posixpath.join(common, inside)
+        return zipped_path(archive, names, inside), inside
+
+    return find
+
+
+def _plain_name(name: str, place: Path) -> str:
+    """`name` without `./`, `//` and `a/..`, and with slashes where backslashes name no file: one name for one file."""
+    plain = posixpath.normpath(name)
+    if "\\" in plain and not os.path.exists(place / plain):
+        plain = posixpath.normpath(plain.replace("\\", "/"))
+    # `a/../b` is another file than `b` where `a` is a link.
+    if plain != name and os.path.exists(place / name) and os.path.exists(place / plain):
+        return plain if os.path.samefile(place / name, place / plain) else name
+    return plain
