@@ -60,6 +60,7 @@ class AmifCoAttention(nn.Module):
         text_states: torch.Tensor,
         image_states: torch.Tensor,
         text_mask: torch.Tensor | None = None,
+        image_mask: torch.Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, tuple[torch.Tensor, ...]]]:
@@ -67,8 +68,9 @@ class AmifCoAttention(nn.Module):
 
         Args:
             text_states: (batch, t, d).
-            image_states: (batch, p, d); every image token is valid.
+            image_states: (batch, p, d).
             text_mask: (batch, t), 1 or True where the text token is valid; None where all are.
+            image_mask: (batch, p), the same of the image tokens.
             output_attentions: Return the attention weights too, which an eager implementation alone has.
             output_hidden_states: Return what enters the first layer and leaves each.
 
@@ -81,10 +83,14 @@ class AmifCoAttention(nn.Module):
         image = self._with_modality(image_states, IMAGE)
         text_to_text = create_bidirectional_mask(self.config, text, text_mask)
         image_to_text = create_bidirectional_mask(self.config, image, text_mask, encoder_hidden_states=text)
+        image_to_image = text_to_image = None
+        if image_mask is not None:
+            image_to_image = create_bidirectional_mask(self.config, image, image_mask)
+            text_to_image = create_bidirectional_mask(self.config, text, image_mask, encoder_hidden_states=image)
         weights, hidden_states = [], [torch.cat([text, image], dim=1)] if output_hidden_states else []
         for text_layer, image_layer in zip(self.text_layers, self.image_layers, strict=True):
-            new_text, *text_weights = text_layer(text, image, text_to_text, None)
-            new_image, *image_weights = image_layer(image, text, None, image_to_text)
+            new_text, *text_weights = text_layer(text, image, text_to_text, text_to_image)
+            new_image, *image_weights = image_layer(image, text, image_to_image, image_to_text)
             text, image = new_text, new_image
             if output_attentions:
                 weights.append((*text_weights, *image_weights))

@@ -16,6 +16,9 @@ KNOWLEDGE_FUSIONS = ("gated", "add", "none")
 
 POOLING_MODES = ("cls", "mean")
 
+# Images that one question may be about; the processor, which models do not know, says the same.
+MAX_VIEWS = 4
+
 
 class AmifConfig(PreTrainedConfig):
     """Configuration of every AMiF model.
@@ -43,6 +46,8 @@ class AmifConfig(PreTrainedConfig):
         pooling_mode: What pre-training takes for a whole image or text: "cls", its class token (the paper's), or
             "mean", the mean of its patches or words, in alignment each as its unit vector. An image encoder without a
             class token always gives a mean.
+        view_embedding: Tell the images of one question apart by a learned vector each, which is ours and not the
+            paper's: what is trained on questions about several images has one, zero at the start.
         knowledge_fusion: "gated" (equations 14-16), "add" (equation 14 without the gate) or "none".
         knowledge_zero_init: Start without knowledge, which is ours and not the paper's: in a new fusion the outputs of
             cross-attention and of the feed-forward part behind it are zero, so that it changes what it has learned to.
@@ -79,6 +84,7 @@ class AmifConfig(PreTrainedConfig):
         initializer_range: float = 0.02,
         image_pooling: int = 1,
         pooling_mode: str = "cls",
+        view_embedding: bool = False,
         knowledge_fusion: str = "gated",
         knowledge_zero_init: bool = False,
         knowledge_size: int = 0,
@@ -101,6 +107,7 @@ class AmifConfig(PreTrainedConfig):
         self.initializer_range = initializer_range
         self.image_pooling = image_pooling
         self.pooling_mode = pooling_mode
+        self.view_embedding = view_embedding
         self.knowledge_fusion = knowledge_fusion
         self.knowledge_zero_init = knowledge_zero_init
         self.knowledge_size = knowledge_size

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .configuration_amif import MAX_VIEWS
+
 # Encoders that read images of their configuration's size and no other.
 ONE_SIZE_ENCODERS = ("vit", "clip_vision_model", "siglip_vision_model", "deit", "beit")
 
@@ -115,20 +117,36 @@ def check_padding(name: str, mask: torch.Tensor) -> None:
 
 
 def check_image_index(image_index: Any, num_images: int, num_texts: int, model: PreTrainedModel) -> None:
-    """Refuse what is not (B,) rows of U images; without an index there must be an image for each text.
+    """Refuse what is not (B,) or (B, V) rows of U images; without an index there must be an image for each text.
+
+    Of several views the first is there, and those that are not, -1, stand behind those that are.
 
     Raises:
         TypeError: If it is no tensor.
-        ValueError: If its shape, dtype or device is another, or a row is negative or none of the images'.
+        ValueError: If its shape, dtype or device is another, there are more views than `MAX_VIEWS`, or a row is none of
+            the images'.
     """
     if image_index is None:
         if num_images != num_texts:
             raise ValueError(f"{num_images} images and {num_texts} texts: give image_index, the image of each text.")
         return
-    _check_tensor("image_index", image_index, IDS, "(texts,)", model)
+    several = isinstance(image_index, torch.Tensor) and image_index.dim() == 2
+    _check_tensor("image_index", image_index, IDS, "(texts, views)" if several else "(texts,)", model)
     if image_index.shape[0] != num_texts:
         raise ValueError(f"image_index has {image_index.shape[0]} entries for {num_texts} texts: give one for each.")
-    if _may_be_read(image_index) and ((image_index < 0) | (image_index >= num_images)).any():
+    if several and image_index.shape[1] > MAX_VIEWS:
+        raise ValueError(f"image_index names {image_index.shape[1]} images a text: give {MAX_VIEWS} at most.")
+    if not _may_be_read(image_index):
+        return
+    views = image_index if several else image_index.unsqueeze(1)
+    absent = views == -1
+    misplaced = absent[:, 0] | (absent[:, :-1] & ~absent[:, 1:]).any(dim=1)
+    if several and misplaced.any():
+        raise ValueError(
+            f"Row {int(misplaced.nonzero()[0])} of image_index is not images and then -1: give a text's own images "
+            "first, one at least."
+        )
+    if ((views < 0) & ~(absent & several) | (views >= num_images)).any():
         raise ValueError(
             f"image_index holds {image_index.min().item()} to {image_index.max().item()}, and there are {num_images} "
             f"images: give places from 0 to {num_images - 1}."

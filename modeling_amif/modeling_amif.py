@@ -5,11 +5,12 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers import initialization as init
 from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
-from .configuration_amif import AmifConfig
+from .configuration_amif import MAX_VIEWS, AmifConfig
 from .encoders_amif import build_encoder, read_images, read_visible_patches
 from .input_checks_amif import check_image_index, check_image_states, check_images, check_texts, takes_other_sizes
 from .model_outputs_amif import AmifEncoderOutput, AmifModelOutput, Kept
@@ -177,6 +178,23 @@ class AmifModel(AmifEncoders):
 
     def _add_modules(self, config: AmifConfig) -> None:
         self.co_attention = AmifCoAttention(config)
+        self.view_embedding = nn.Embedding(MAX_VIEWS, config.hidden_size) if config.view_embedding else None
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if self.view_embedding is not None and module is self.view_embedding:
+            init.zeros_(module.weight)
+
+    def add_view_embedding(self) -> None:
+        """Have the images of one question told apart from now on, where they are not; outputs stay as they are.
+
+        The embedding is zero until it is trained, and kept in the checkpoint.
+        """
+        if self.view_embedding is None:
+            like = self.co_attention.modality_embedding.weight
+            self.view_embedding = nn.Embedding.from_pretrained(like.new_zeros(MAX_VIEWS, like.shape[1]), freeze=False)
+            self.config.view_embedding = True
 
     @can_return_tuple
     def forward(
@@ -198,7 +216,9 @@ class AmifModel(AmifEncoders):
             pixel_values: (U, channels, height, width) float, one per unique image.
             input_ids: (B, t) int64 tokens of the texts.
             attention_mask: (B, t), 1 where a token is valid, padding at the end; None where all are.
-            image_index: (B,) int64, the row of `pixel_values` that each text is about; None means text i, image i.
+            image_index: (B,) int64, the row of `pixel_values` that each text is about; or (B, V), the rows of up to
+                four views, whose tokens stand behind one another, and -1 behind the last of a text that has fewer. None
+                means text i, image i.
             image_states: States of `encode_images`, (U, tokens, vision width), in place of `pixel_values`.
             output_attentions: Return attention weights; needs the eager attention implementation. None does as the
                 configuration says.
@@ -225,18 +245,43 @@ class AmifModel(AmifEncoders):
         texts = self.read_texts(input_ids, attention_mask, inputs_embeds, token_type_ids, **kept)
         text = self.text_projection(texts.last_hidden_state)
         check_image_index(image_index, image.shape[0], text.shape[0], self)
-        if image_index is not None:
-            image = image[image_index]
+        image, views_mask = self._join_views(image, image_index)
         if attention_mask is None:
             attention_mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
-        text, image, extras = self.co_attention(text, image, attention_mask, **kept)
-        image_mask = attention_mask.new_ones(image.shape[:2])
+        text, image, extras = self.co_attention(text, image, attention_mask, views_mask, **kept)
+        image_mask = attention_mask.new_ones(image.shape[:2]) if views_mask is None else views_mask.to(attention_mask)
         return AmifModelOutput(
             last_hidden_state=torch.cat([text, image], dim=1),
             attention_mask=torch.cat([attention_mask, image_mask], dim=1),
             **extras,
             **({"text_model_output": texts, "vision_model_output": images} if kept else {}),
         )
+
+    def _join_views(
+        self, image: torch.Tensor, image_index: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Each text's image tokens, those of its views behind one another.
+
+        Args:
+            image: Projected states (U, p, d).
+            image_index: As in `forward`.
+
+        Returns:
+            States (B, V * p, d), and (B, V * p) bool, True where the view is there; None where all texts have one.
+        """
+        if image_index is None or image_index.dim() == 1:
+            views, mask = (image if image_index is None else image[image_index]).unsqueeze(1), None
+        else:
+            views, mask = image[image_index.clamp(min=0)], (image_index >= 0).repeat_interleave(image.shape[1], dim=1)
+        if self.view_embedding is not None:
+            numbers = torch.arange(views.shape[1], device=views.device)
+            views = views + self.view_embedding(numbers).unsqueeze(1)
+        elif views.shape[1] > 1:
+            logger.warning_once(
+                "This model learned from one image a question: it reads several, but cannot tell which is which, nor "
+                "has it learned to compare them. Fine-tune it on questions about several images."
+            )
+        return views.flatten(1, 2), mask
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

@@ -22,7 +22,7 @@ Answers = list[dict[str, str | float | None]]
 
 
 class AmifVqaRow(TypedDict):
-    """An image and a question about it, and the answers to choose from where they are this row's own."""
+    """An image, or a list of up to four, a question about it, and the answers to choose from if they are its own."""
 
     image: Any
     question: str
@@ -52,6 +52,7 @@ class AmifVqaPipeline(Pipeline):
         >>> answer = pipeline("medical-vqa", model="amif-vqa")
         >>> answer(image="image.png", question="is there a mass?", top_k=2)
         [{"answer": "no", "score": -0.2}, {"answer": "yes", "score": -1.7}]
+        >>> answer({"image": ["before.png", "after.png"], "question": "did it grow?"})
     """
 
     # An AmifProcessor and a model that answers. Neither can be imported: processors stand in a folder of their own, and
@@ -87,7 +88,8 @@ class AmifVqaPipeline(Pipeline):
             image: An image as the processor accepts it, or several as a list, a data set of images, such as
                 transformers' `KeyDataset`, or a generator. Without `question`: a row with the keys "image", "question"
                 and, where it has its own, "candidates", or several rows in the same ways. What else rows hold is not
-                read, and named once; parameters are refused there.
+                read, and named once; parameters are refused there. Of a question about several images, four at most,
+                a list stands for the image: `[[before, after]]` beside one question, `[before, after]` in a row.
             question: A question, or several in the same ways. Equally many pair up, a single image goes with every
                 question and a single question with every image.
             batch_size: Questions answered at a time.

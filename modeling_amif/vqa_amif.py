@@ -233,7 +233,7 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
             pixel_values: (U, channels, height, width) float.
             input_ids: (B, t) int64.
             attention_mask: (B, t).
-            image_index: (B,) int64.
+            image_index: (B,) int64, or (B, V) where questions have several views.
             labels: (B, T) int64, "[CLS] a1 .. an [SEP]" and padding (the pad token or -100). [CLS] starts and is never
                 predicted, padding is not counted.
             image_states: States of `AmifModel.encode_images`, in place of `pixel_values`.
@@ -376,7 +376,7 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
             pixel_values: (U, channels, height, width) float.
             input_ids: (B, t) int64.
             attention_mask: (B, t).
-            image_index: (B,) int64.
+            image_index: (B,) int64, or (B, V) where questions have several views.
             image_states: (U, tokens, vision width), in place of `pixel_values`.
             inputs_embeds: (B, t, text width), in place of `input_ids`.
             token_type_ids: (B, t) int64.

@@ -5,6 +5,7 @@ import io
 import os
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ _LONGEST_PATH = 4096
 _BASE64_BEGINNINGS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "SUkq", "TU0A")
 
 AmifImage = Image.Image | np.ndarray | torch.Tensor | str | Path
+
+# Images that one question may be about; the model, which processors do not know, says the same.
+MAX_VIEWS = 4
 
 # Pillow's others are rare, or call other programs (EPS), or hold more than images.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -83,6 +87,34 @@ def unique_images(images: Sequence[AmifImage]) -> tuple[list[AmifImage], list[in
             unique.append(image)
         index.append(places[key])
     return unique, index
+
+
+def views_of(images: AmifImage | Sequence[AmifImage]) -> list[AmifImage]:
+    """The images that one question is about: a list of them, or one image, which is a list of one.
+
+    Raises:
+        ValueError: If there are none, or more than `MAX_VIEWS`.
+    """
+    views = list(images) if isinstance(images, list | tuple) else [images]
+    if not 0 < len(views) <= MAX_VIEWS:
+        raise ValueError(f"a question has {len(views)} images: give it 1 to {MAX_VIEWS}")
+    return views
+
+
+def view_index(numbers_of_views: Sequence[int], places: Sequence[int]) -> list[int] | list[list[int]]:
+    """The place of each question's image; or those of its views, and -1 for each that another question has more.
+
+    Args:
+        numbers_of_views: How many images each of B questions has.
+        places: Of all these, question after question.
+
+    Returns:
+        B places where each question has one image, else B lists of as many as the most that one has.
+    """
+    following = iter(places)
+    rows = [list(islice(following, number)) for number in numbers_of_views]
+    most = max(numbers_of_views)
+    return [row[0] for row in rows] if most == 1 else [row + [-1] * (most - len(row)) for row in rows]
 
 
 def _read_rgb(path: str | Path) -> Image.Image:

@@ -4,6 +4,7 @@ import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from math import isfinite
 from typing import Any, Self, cast
 
@@ -13,7 +14,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
 from .answer_normalization_amif import normalize_answer, plain_characters
-from .images_amif import AmifImage, to_rgb, unique_images
+from .images_amif import AmifImage, to_rgb, unique_images, view_index, views_of
 from .report_normalization_amif import normalize_report
 
 logger = logging.get_logger(__name__)
@@ -87,7 +88,7 @@ class AmifProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        images: AmifImage | Sequence[AmifImage] | None = None,
+        images: AmifImage | Sequence[AmifImage | Sequence[AmifImage]] | None = None,
         text: str | Sequence[str] | None = None,
         **options: Any,
     ) -> BatchFeature:
@@ -98,7 +99,9 @@ class AmifProcessor(ProcessorMixin):
         or the same path, whatever their pixels. Questions are read in `plain_characters`.
 
         Args:
-            images: One image or a list, each as `to_rgb` accepts it.
+            images: One image or a list, each as `to_rgb` accepts it. Of a question about several images, four at most,
+                the entry is a list of them: `[[frontal, lateral]]` is one entry of two views, `[frontal, lateral]` two
+                of one.
             text: One question or a list.
             **options: `return_tensors`: "pt" by default, or "np"; None leaves lists. Beside it the options of
                 the tokenizer and the image processor, as transformers' `ProcessingKwargs` has them: flat, such as
@@ -108,12 +111,14 @@ class AmifProcessor(ProcessorMixin):
 
         Returns:
             For images `pixel_values` (U, 3, H, W) float32 and `image_index` (B,) int64, the row of `pixel_values` of
-            each pair; for text `input_ids` and `attention_mask` (B, L) int64.
+            each pair, or (B, V) where one has V views, those of each and -1 behind them where they are fewer; for text
+            `input_ids` and `attention_mask` (B, L) int64.
 
         Raises:
             TypeError: If there is no such option.
-            ValueError: If there are neither images nor text, lengths do not pair up, a question is no text, an image
-                cannot be read, or an option would pad on the left or make several rows of a question.
+            ValueError: If there are neither images nor text, lengths do not pair up, a question is no text or has more
+                than four images, an image cannot be read, or an option would pad on the left or make several rows of a
+                question.
         """
         options = {**options.pop("common_kwargs", {}), **options}
         return_tensors = options.pop("return_tensors", "pt")
@@ -130,10 +135,14 @@ class AmifProcessor(ProcessorMixin):
             shown, questions = _paired(shown, questions)
         encoded = {}
         if shown:
-            unique, image_index = unique_images(shown)
+            views = [views_of(entry) for entry in shown]
+            unique, places = unique_images(list(chain.from_iterable(views)))
             images = [to_rgb(image) for image in unique]
             pixels = self.image_processor(images=images, **of_images, return_tensors=return_tensors)
-            encoded |= {"pixel_values": pixels["pixel_values"], "image_index": image_index}
+            encoded |= {
+                "pixel_values": pixels["pixel_values"],
+                "image_index": view_index(list(map(len, views)), places),
+            }
         if questions:
             words = [plain_characters(question) for question in questions]
             words = [question.lower() for question in words] if self.lowercase else words

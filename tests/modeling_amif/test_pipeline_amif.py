@@ -161,6 +161,29 @@ def test_an_image_is_encoded_once_a_batch(answer, monkeypatch):
     assert encoded == [2, 2]
 
 
+def test_a_question_about_several_images(answer):
+    """Beside others with fewer, in every form of a call; a list of one image is that image."""
+    before, after = random_image(0), random_image(1)
+    inputs = answer.processor(images=[[before, after]], text=QUESTIONS[0])
+    ranking = answer.model.rank_answers(**inputs, answers=answer.processor.encode_answers(), top_k=5)
+    expected = [
+        {"answer": CANDIDATES[index], "score": pytest.approx(score, abs=1e-4)}
+        for index, score in zip(ranking.indices[0].tolist(), ranking.scores[0].tolist(), strict=True)
+    ]
+    row = {"image": [before, after], "question": QUESTIONS[0]}
+    assert answer(row, top_k=5) == expected
+    both, one = answer([row, {"image": [before], "question": QUESTIONS[0]}], top_k=5)
+    alone = answer(before, QUESTIONS[0], top_k=5)
+    assert both == expected
+    assert [given["answer"] for given in one] == [given["answer"] for given in alone]
+    assert [given["score"] for given in one] == pytest.approx([given["score"] for given in alone], abs=1e-4)
+    assert answer(image=[[before, after]], question=QUESTIONS[0], top_k=5) == [expected]
+    assert list(answer(image=iter([[before, after], before]), question=QUESTIONS[0], top_k=5)) == [both, one]
+    assert answer({"image": [after, before], "question": QUESTIONS[0]}, top_k=5) == expected  # no view embedding
+    generated = answer([row, row | {"image": before}], generate=True, generate_kwargs={"max_new_tokens": 3})
+    assert len(generated) == 2
+
+
 def test_own_candidates_and_parameters_of_the_whole_pipeline(answer, checkpoint):
     assert {a["answer"] for a in answer(random_image(0), QUESTIONS[0], candidates=["mass", "lung"], top_k=9)} == {
         "mass",

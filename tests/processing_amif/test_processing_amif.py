@@ -20,7 +20,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from amif.modeling_amif import configuration_amif
 from amif.processing_amif import AmifProcessor, normalize_answer, to_rgb
+from amif.processing_amif.images_amif import MAX_VIEWS
 
 WORDS = [
     "[PAD]",
@@ -108,6 +110,21 @@ def test_one_question_goes_with_every_image(processor):
     assert inputs["image_index"].tolist() == [0, 1]
     assert inputs["input_ids"].shape == (2, 6)
     assert inputs["input_ids"][0].tolist() == inputs["input_ids"][1].tolist()
+
+
+def test_several_images_of_one_question(processor):
+    """Each is encoded once; a list of one image is that image."""
+    first, second, third = map(_image, range(3))
+    inputs = processor(images=[[first, second], third, [second], (third, first, first)], text=["is there a mass"] * 4)
+    assert inputs["image_index"].tolist() == [[0, 1, -1], [2, -1, -1], [1, -1, -1], [2, 0, 0]]
+    assert inputs["image_index"].dtype == torch.int64
+    torch.testing.assert_close(inputs["pixel_values"], processor(images=[first, second, third])["pixel_values"])
+    assert processor(images=[[first, second]], text=["is there", "a mass"])["image_index"].tolist() == [[0, 1], [0, 1]]
+    assert processor(images=[[first], second], text="is there")["image_index"].tolist() == [0, 1]
+    for images in ([[first] * 5], [first, []]):
+        with pytest.raises(ValueError, match=f"a question has {len(images[-1])} images: give it 1 to 4"):
+            processor(images=images)
+    assert (MAX_VIEWS, configuration_amif.MAX_VIEWS) == (4, 4)
 
 
 def test_images_alone_and_text_alone(processor):
