@@ -27,8 +27,9 @@ from amif.training.data.splits import evaluated_split
 from amif.training.evaluation.baselines import baseline_rows
 from amif.training.evaluation.fingerprint import command_line, evaluation_fingerprint
 from amif.training.evaluation.grounding import grounding
+from amif.training.evaluation.judge import mean_judge_score
 from amif.training.evaluation.metrics import Metrics, build_metrics
-from amif.training.evaluation.prediction_files import match_predictions, read_predictions
+from amif.training.evaluation.prediction_files import match_predictions, read_judge_scores, read_predictions
 from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
 from amif.training.evaluation.protocols import PROTOCOLS, known_splits
 from amif.training.evaluation.result_files import write_json
@@ -47,6 +48,10 @@ class EvaluationArguments(VqaDataArguments):
     predictions: str = field(kw_only=True, metadata={"help": "JSON, JSON Lines or CSV file with id and prediction."})
     split: str | None = field(default=None, metadata={"help": "Which split; default: test where it has answers."})
     compare: str | None = field(default=None, metadata={"help": "Predictions of another system, to compare with."})
+    judge_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the file with scores (0 to 1) that a judge gave its answers, reported beside."},
+    )
     blank: str | None = field(default=None, metadata={"help": "The system's predictions on blank images."})
     shuffled: list[str] | None = field(
         default=None, metadata={"help": "Its predictions on exchanged images, a file a shuffle."}
@@ -80,6 +85,7 @@ def main() -> None:
     try:
         split = evaluated_split(splits, args.split, args.name)
         rows = read_rows(args.predictions, args, splits, split)
+        judged = None if args.judge_column is None else read_judge_scores(args.predictions, args.judge_column)
         others = None if args.compare is None else read_rows(args.compare, args, splits, split)
         blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
         shuffled = [read_rows(file, args, splits, split) for file in args.shuffled or []]
@@ -100,6 +106,7 @@ def main() -> None:
     metrics = replace(
         metrics,
         comparison=None if others is None else compare_predictions(rows, others),
+        judge=None if judged is None else mean_judge_score(rows, judged, args.judge_column),
         grounding=grounding(rows, blank, shuffled, alike) if blank is not None or shuffled or alike else None,
     )
 
@@ -116,7 +123,7 @@ def main() -> None:
 def read_rows(
     file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False
 ) -> list[Prediction]:
-    dataset, predictions = splits[split], read_predictions(file)
+    dataset, predictions = splits[split], read_predictions(file, args.judge_column)
     if alike:
         dataset = rows_with_alike_images(dataset)
         if not len(dataset):

@@ -9,6 +9,7 @@ import pytest
 from started_scripts import run_script
 
 from amif.training.data import load_vqa_dataset, rows_with_alike_images
+from amif.training.evaluation.protocols import protocol_note
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "evaluate_predictions.py"
 STUDIES = 30
@@ -78,10 +79,13 @@ def test_two_systems_are_scored_and_compared(files, splits):
 
 
 def test_the_page_needs_no_network(files):
-    assert run(files, "--predictions", "right.csv").returncode == 0
+    done = run(files, "--predictions", "right.csv")
+    assert done.returncode == 0, done.stderr
     page = Sources()
     text = (files / "evaluation" / "report.html").read_text()
     page.feed(text)
+    for printed in (text, done.stdout):
+        assert printed.count(protocol_note("unstated")) == 1
     assert page.found == []
     assert "@import" not in text
     assert "url(http" not in text

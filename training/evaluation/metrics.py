@@ -8,6 +8,7 @@ from .consistency import Consistency, consistency
 from .fingerprint import Fingerprint
 from .grounding import Grounding
 from .grouped_accuracy import Scores, accuracy_with_interval, mean_with_interval, score_rows
+from .judge import JudgeScores
 from .knowledge_selection import KnowledgeSelection
 from .prediction_rows import Prediction
 from .protocols import protocol_note
@@ -61,6 +62,7 @@ class Metrics(Result):
         grounding: None where nobody asked about other images.
         knowledge: None where nobody asked what the model selects of its knowledge.
         run: None where the answers came in a file.
+        judge: Scores that somebody else's judge gave; None where there are none.
     """
 
     protocol: str
@@ -80,6 +82,12 @@ class Metrics(Result):
     grounding: Grounding | None = None
     knowledge: KnowledgeSelection | None = None
     run: RunFacts | None = None
+    judge: JudgeScores | None = None
+
+    @property
+    def protocol_line(self) -> str:
+        """The protocol and its note, to stand once beside the numbers."""
+        return f"Protocol {self.protocol}: {self.protocol_note}"
 
     def json_fields(self) -> Mapping[str, object]:
         """The fields by name; those of `scores` and `run` stand among them, what was not asked for is left out."""
@@ -87,7 +95,7 @@ class Metrics(Result):
         for name, value in super().json_fields().items():
             if name in ("scores", "run"):
                 content |= value.json_fields() if isinstance(value, Result) else {}
-            elif value is not None or name not in ("comparison", "grounding", "knowledge"):
+            elif value is not None or name not in ("comparison", "grounding", "knowledge", "judge"):
                 content[name] = value
         return content
 

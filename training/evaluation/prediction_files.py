@@ -20,19 +20,32 @@ from .prediction_rows import COLUMNS, COLUMNS_OF_SOME, ScoredAnswer
 logger = logging.get_logger(__name__)
 
 ID_COLUMNS = ("question_id", "id", "qid")
+# What files of answers call them; `prediction` counts where it stands beside another.
+ANSWER_COLUMNS = ("prediction", "text", "response", "output")
 SUFFIXES = (".json", ".jsonl", ".csv")
 _LISTED = 20
 # Those that count, and those that a `predictions.jsonl` repeats from the data or says of the answer.
-_READ = {*ID_COLUMNS, "prediction", "score", "confidence", *COLUMNS, *COLUMNS_OF_SOME, "correct", "yes_no"}
+_READ = {
+    *ID_COLUMNS,
+    "score",
+    "confidence",
+    *COLUMNS,
+    *COLUMNS_OF_SOME,
+    "correct",
+    "yes_no",
+    "extracted",
+    "extracted_correct",
+}
 
 
-def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
+def read_predictions(path: str | os.PathLike[str], judge_column: str | None = None) -> dict[str, ScoredAnswer]:
     """Read a JSON, JSON Lines or CSV file with an id and a `prediction` a row.
 
-    The id is the column `question_id`, `id` or `qid`. Optional are `score`, a log-likelihood (at most 0), or
-    `confidence`, a probability, of which the logarithm becomes the score; where a row has both, the score counts. JSON
-    is a list of rows, or one object from ids to predictions. A prediction that is null, or an empty CSV cell, is a
-    withheld answer. Columns that are not read are named in a warning, but for those of our own files.
+    The id is the column `question_id`, `id` or `qid`; the prediction may be called `text`, `response` or `output` too.
+    Optional are `score`, a log-likelihood (at most 0), or `confidence`, a probability, of which the logarithm becomes
+    the score; where a row has both, the score counts. JSON is a list of rows, or one object from ids to predictions. A
+    prediction that is null, or an empty CSV cell, is a withheld answer; a list of one is that one. Columns that are not
+    read are named in a warning, but for those of our own files and `judge_column`, which `read_judge_scores` reads.
 
     Returns:
         Predictions by id, in the file's order. Ids are text, so that 7 and "7" are the same.
@@ -40,25 +53,44 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, ScoredAnswer]:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the suffix is another, the file is damaged, of another encoding or not separated by commas, a
-            column or name comes twice, there are no rows, a row has no id or prediction, an id comes twice, or a score
-            or confidence is no number or out of its range; with the file and the rows or ids.
+            column or name comes twice, there are no rows, a row has no id or prediction, an id comes twice, two columns
+            may hold the prediction, or a score or confidence is no number or out of its range; with the file and the
+            rows or ids.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the file of predictions, of {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}: give one of predictions, of {', '.join(SUFFIXES)}.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} is none of {', '.join(SUFFIXES)}.")
-    rows = _read_rows(path)
-    if not rows:
-        raise ValueError(f"{path} holds no predictions.")
-    found = [_id_and_answer(row, f"{path}: row {number} (counted from 0)") for number, row in enumerate(rows)]
+    rows = _read_rows(Path(path))
+    column = _answer_column(rows, path)
+    found = [_id_and_answer(row, column, f"{path}: row {number} (counted from 0)") for number, row in enumerate(rows)]
     if repeated := [id_ for id_, count in Counter(id_ for id_, _ in found).items() if count > 1]:
         raise ValueError(f"{path}: {len(repeated)} ids come more than once: {_listed(repeated)}. Keep one row of each.")
-    if unread := {name: None for row in rows for name in row if name not in _READ}:
+    if unread := {name: None for row in rows for name in row if name not in {*_READ, column, judge_column}}:
         logger.warning(f"{path}: not read: the columns {', '.join(map(shown, unread))}.")
     return dict(found)
+
+
+def read_judge_scores(path: str | os.PathLike[str], column: str) -> dict[str, float]:
+    """What a judge gave each answer of a file that `read_predictions` has read: numbers from 0 to 1, by id.
+
+    Raises:
+        ValueError: If a row has no such number, naming the first of them and how many there are.
+    """
+    scores, problems = {}, []
+    for number, row in enumerate(_read_rows(Path(path))):
+        id_ = next(id_ for name in ID_COLUMNS if (id_ := as_cell(row.get(name))) is not None)
+        try:
+            value = _number(row, column)
+        except ValueError:
+            value = None
+        if value is not None and 0 <= value <= 1:
+            scores[id_] = value
+        else:
+            given = shown(row.get(column))
+            problems.append(
+                f"row {number} (counted from 0), id {_shortened(id_)}: {column} is {given}, not from 0 to 1"
+            )
+    if problems:
+        more = f"; likewise {len(problems) - 1} more" if problems[1:] else ""
+        raise ValueError(f"{path}: {problems[0]}{more}. Judge every answer, or leave out --judge_column.")
+    return scores
 
 
 def match_predictions(
@@ -92,14 +124,20 @@ def match_predictions(
 
 
 def _read_rows(path: Path) -> list[Any]:
-    if path.suffix.lower() == ".jsonl":
-        return read_json_lines(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the file of predictions, of {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: give one of predictions, of {', '.join(SUFFIXES)}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} is none of {', '.join(SUFFIXES)}.")
     if path.suffix.lower() == ".csv":
-        rows = read_csv(path)
-        return [row | {"prediction": row["prediction"] or None} if "prediction" in row else row for row in rows]
-    content = read_json_content(path)
+        # An empty cell is a withheld answer; an empty text of JSON is an answer, and wrong.
+        return [{name: cell or None for name, cell in row.items()} for row in read_csv(path)]
+    content = read_json_lines(path) if path.suffix.lower() == ".jsonl" else read_json_content(path)
     if isinstance(content, dict):
-        return [{"id": id_, "prediction": prediction} for id_, prediction in content.items()]
+        content = [{"id": id_, "prediction": prediction} for id_, prediction in content.items()]
+    if not content and isinstance(content, list):
+        raise ValueError(f"{path} holds no predictions.")
     if not isinstance(content, list):
         raise ValueError(
             f"{path} holds {shown(content)}: give a list of objects with id and prediction, or one object from ids to "
@@ -108,19 +146,33 @@ def _read_rows(path: Path) -> list[Any]:
     return content
 
 
-def _id_and_answer(row: Any, place: str) -> tuple[str, ScoredAnswer]:
+def _answer_column(rows: list[Any], path: str | os.PathLike[str]) -> str:
+    """Which column holds the answers; said where it is not `prediction`, which stands where there is none."""
+    present = [name for name in ANSWER_COLUMNS if any(isinstance(row, dict) and name in row for row in rows)]
+    if ANSWER_COLUMNS[0] in present or not present:
+        return ANSWER_COLUMNS[0]
+    if present[1:]:
+        named = ", ".join(map(shown, present))
+        raise ValueError(f"{path}: any of {named} may hold the answers: call the right column 'prediction'.")
+    logger.info(f"{path}: the answers are those of the column {present[0]!r}.")
+    return present[0]
+
+
+def _id_and_answer(row: Any, column: str, place: str) -> tuple[str, ScoredAnswer]:
     """What a row says; `place` names the row in messages."""
     if not isinstance(row, dict):
         raise ValueError(f"{place} is {shown(row)}, not an object with id and prediction.")
     try:
         check_named_cells(row)
         id_ = next((id_ for name in ID_COLUMNS if (id_ := as_cell(row.get(name))) is not None), None)
-        if id_ is None or "prediction" not in row:
+        if id_ is None or column not in row:
             raise ValueError(
                 f"it has the columns {', '.join(map(shown, row))}, and needs one of {', '.join(ID_COLUMNS)} that is "
-                "not empty, and 'prediction'."
+                f"not empty, and {column!r}."
             )
-        place, answer = f"{place}, id {_shortened(id_)}", row["prediction"]
+        place, answer = f"{place}, id {_shortened(id_)}", row[column]
+        if isinstance(answer, list) and len(answer) == 1:
+            (answer,) = answer
         if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
             raise ValueError(f"it predicts {shown(answer)}, which is no text or number.")
         # Numbers are spelled as the data's readers spell answers: 3.0 is 3, and NaN is an empty cell.

@@ -52,7 +52,7 @@ _PAGE = """<!DOCTYPE html>
 <tr{% if row[0] == "this result" %} class="ours"{% endif %}>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></div>
-{% for note in table.notes %}<p class="notes">{{ note }}</p>{% endfor %}
+{% for note in table.notes if note != metrics.protocol_line %}<p class="notes">{{ note }}</p>{% endfor %}
 {% endfor %}
 </body>
 </html>

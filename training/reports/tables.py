@@ -67,7 +67,7 @@ def metrics_table(metrics: Metrics) -> Table:
         [interval_cells(*labelled) for labelled in _labelled_results(metrics)],
         [
             *_confidence_notes(metrics.confidence),
-            f"Protocol {metrics.protocol}: {metrics.protocol_note}",
+            metrics.protocol_line,
             *_fingerprint_notes(metrics.fingerprint),
         ],
     )
@@ -88,6 +88,7 @@ def _labelled_results(metrics: Metrics) -> list[tuple[str, Interval | None]]:
     scores, overlap = metrics.scores, metrics.text_overlap
     labelled = [
         ("overall", scores.overall),
+        *([] if metrics.judge is None else [(f"judge's scores, {metrics.judge.column}", metrics.judge.mean)]),
         *((f"data set {name}", result) for name, result in scores.by_dataset.items()),
         *((f"{name} (answer_type)", result) for name, result in scores.by_answer_type.items()),
         *((f"{name} (yes/no answer)", result) for name, result in scores.by_yes_no.items()),

@@ -5,7 +5,7 @@ import pytest
 from small_evaluations import table
 
 from amif.training.evaluation import prediction_files
-from amif.training.evaluation.prediction_files import match_predictions, read_predictions
+from amif.training.evaluation.prediction_files import match_predictions, read_judge_scores, read_predictions
 from amif.training.evaluation.prediction_rows import ScoredAnswer
 
 ROWS = [
@@ -105,7 +105,11 @@ JSON = {
     "{}": "holds no predictions",
     "[1, 2]": "row 0 .*is 1, not an object",
     "[[1, 2]]": r"row 0 .*is \[1, 2\], not an object",
-    '{"1": ["yes"]}': r"row 0 .*id 1: it predicts \['yes'\]",
+    '{"1": ["yes", "no"]}': r"row 0 .*id 1: it predicts \['yes', 'no'\]",
+    '{"1": []}': r"row 0 .*id 1: it predicts \[\]",
+    '{"1": [["yes"]]}': r"row 0 .*id 1: it predicts \['yes'\]",
+    '[{"id": 1, "text": "yes", "output": "no"}]': "any of 'text', 'output' may hold the answers: call .* 'prediction'",
+    '[{"id": 1, "response": "yes"}, {"id": 2}]': "row 1 .*and needs one of .*'response'",
     '{"1": true}': "row 0 .*id 1: it predicts True",
     '{"1": Infinity}': "row 0 .*id 1: inf is neither text nor a number",
     '{"1": "\\ud800"}': "row 0 .*id 1: .*half a letter",
@@ -187,6 +191,34 @@ def test_columns_that_are_not_read_are_named(tmp_path, monkeypatch):
     path = write(tmp_path / "p.csv", "id,prediction,confidance\n1,yes,0.5\n")
     read_predictions(path)
     assert told == [f"{path}: not read: the columns 'confidance'."]
+
+
+@pytest.mark.parametrize("column", ["text", "response", "output"])
+def test_answers_under_the_names_that_circulate_are_read_and_said(tmp_path, monkeypatch, column):
+    told = []
+    monkeypatch.setattr(prediction_files.logger, "info", told.append)
+    path = write(tmp_path / "p.jsonl", jsonl([{"question_id": 1, column: ["yes"]}, {"question_id": 2, column: "no"}]))
+    assert read_predictions(path) == {"1": ScoredAnswer("yes", None), "2": ScoredAnswer("no", None)}
+    assert told == [f"{path}: the answers are those of the column {column!r}."]
+    both = write(tmp_path / "q.csv", f"id,{column},prediction\n1,a,yes\n")
+    assert read_predictions(both)["1"].answer == "yes", "prediction counts where it is there"
+    empty = write(tmp_path / "r.csv", f"id,{column}\n1,\n")
+    assert read_predictions(empty)["1"].answer is None
+
+
+def test_a_judges_scores_lie_between_0_and_1_in_every_row(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(prediction_files.logger, "warning", told.append)
+    path = write(tmp_path / "p.csv", "id,prediction,gpt\n1,a,0.5\n2,b,1\n3,,0\n")
+    assert read_judge_scores(path, "gpt") == {"1": 0.5, "2": 1.0, "3": 0.0}
+    read_predictions(path, "gpt")
+    assert not told, "the judge's column is read"
+    for cell, shown in {"": "None", "1.01": "'1.01'", "-0.1": "'-0.1'", "nan": "'nan'", "good": "'good'"}.items():
+        write(path, f"id,prediction,gpt\n1,a,0.5\n2,b,{cell}\n3,c,7\n")
+        with pytest.raises(ValueError, match=f"row 1 .*id 2: gpt is {shown}, not from 0 to 1; likewise 1 more"):
+            read_judge_scores(path, "gpt")
+    with pytest.raises(ValueError, match=r"row 0 .*id 1: judge is None, not from 0 to 1"):
+        read_judge_scores(path, "judge")
 
 
 def test_separators_of_lines_within_an_answer_part_nothing(tmp_path):
