@@ -1,10 +1,11 @@
 """The one form that every visual question answering reader gives, and the checks that readers share."""
 
+import ast
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from datasets import Dataset, Features, Image, Value
+from datasets import Dataset, Features, Image, List, Value
 from transformers.utils import logging
 
 from ...processing_amif.answer_normalization_amif import plain_characters
@@ -29,6 +30,9 @@ VQA_FEATURES = Features(
     }
 )
 
+# Of `choices`, which a data set has where any of its questions has some.
+TEXTS = List(Value("string"))
+
 
 class VqaRow(TypedDict):
     """A row that a reader makes: text as in the schema, and further columns that its data set has.
@@ -38,11 +42,12 @@ class VqaRow(TypedDict):
 
     image: str
     question: str
-    answer: str | None
+    answer: str | list[str] | None
     answer_type: NotRequired[str | None]
     question_type: str | None
     image_id: str
     question_id: str | None
+    choices: NotRequired[list[str] | None]
     modality: NotRequired[str | None]
     organ: NotRequired[str | None]
     split: NotRequired[str | None]
@@ -71,6 +76,20 @@ def as_cell(value: Any) -> str | None:
         raise ValueError(f"{shown(value)} holds half a letter, which no file can: write valid Unicode.")
     # A column of whole numbers with a gap holds floats.
     return as_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def as_texts(value: Any) -> list[str | None] | None:
+    """`as_cell` of each value of a list, also one that a table of texts holds as JSON or Python write it; else None.
+
+    Raises:
+        ValueError: If one of them is neither text nor a number.
+    """
+    if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            return None
+    return [as_cell(one) for one in value] if isinstance(value, list | tuple) else None
 
 
 def as_question(value: Any) -> str:
@@ -125,11 +144,13 @@ def as_answer_type(value: Any) -> str | None:
 
 
 def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable[str] = ()) -> Dataset:
-    """A data set in the schema's features, with `extra_columns` (text) behind them.
+    """A data set in the schema's features, with `extra_columns` (text) behind them, and `choices` where a row has any.
 
     Images given as paths are stored as paths: nothing is opened here. A column that a row lacks is None.
     """
     features = Features({**VQA_FEATURES, **{name: Value("string") for name in extra_columns}})
+    if any(row.get("choices") for row in rows):
+        features["choices"] = TEXTS
     return Dataset.from_dict({name: [row.get(name) for row in rows] for name in features}, features=features)
 
 

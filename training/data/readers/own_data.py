@@ -24,6 +24,7 @@ from ..schema import (
 from ..shown_values import shown
 from ..zipped_images import is_zipped
 from .bad_rows import BadRows, RowSource
+from .choices import ChoiceReader, choice_columns
 from .image_places import image_finder
 from .table_files import (
     SPLIT_NAMES,
@@ -62,8 +63,10 @@ def load_own_data(
     file, and those not there are looked up in the `images.zip` beside it. Columns named `answer_type`,
     `question_type`, `modality`, `organ`, `image_id` and `question_id` are used where present; otherwise the image id is
     the path in its plain form (`a.png` for `./a.png`), or a hash of the embedded image, and the question id is
-    `<image id>|<question>`. A column `split` says of which split each row of a single file is; where the file's name
-    says it too, they must agree. Other columns are named in a warning.
+    `<image id>|<question>`. A column `choices` of lists, or columns of options (`choice_columns`), are a question's own
+    candidates, of which its answer, or the letter that stands for it, must be one. A column `split` says of which split
+    each row of a single file is; where the file's name says it too, they must agree. Other columns are named in a
+    warning.
 
     Every different image is decoded once here, so that a damaged one does not stop a training that runs already.
 
@@ -148,6 +151,7 @@ class _SplitReader:
     split: str | None
     question_ids: dict[tuple[str | None, str], str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
+    choices: ChoiceReader = field(default_factory=lambda: ChoiceReader(()))
 
     def read(self, tables: Iterable[tuple[Path | str, FileTable]]) -> Dataset:
         """The rows of all tables, each given with its name for messages."""
@@ -164,8 +168,18 @@ class _SplitReader:
             logger.warning(f"{name} has no column 'answer': its answers are unknown. Columns: {present}.")
         else:
             check_columns(present, self.columns.values(), name, "image_column, question_column and answer_column")
-        if unused := [repr(column) for column in present if column not in {*self.columns.values(), *_KNOWN}]:
+        try:
+            self.choices = ChoiceReader(choice_columns(present, {*self.columns.values(), *_KNOWN}))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        read = {*self.columns.values(), *_KNOWN, *self.choices.columns}
+        if unused := [repr(column) for column in present if column not in read]:
             logger.warning(f"{name}: columns that are not used: {', '.join(unused)[:500]}.")
+        rows = self._read_images(name, table)
+        self.choices.report(name)
+        return rows
+
+    def _read_images(self, name: Path | str, table: FileTable) -> Dataset:
         source = RowSource(name, self.bad_rows)
         if not isinstance(table, Dataset):
             return self._read_paths(source, table)
@@ -217,14 +231,17 @@ class _SplitReader:
 
     def _to_schema(self, row: Mapping[str, Any], image: str, image_id: str) -> VqaRow:
         check_named_cells(row)
+        answer = as_answer(row.get(self.columns["answer"])) if "answer" in self.columns else None
+        choices, answer = self.choices.read(row, answer)
         return {
             "image": image,
             "question": as_question(row.get(self.columns["question"])),
-            "answer": as_answer(row.get(self.columns["answer"])) if "answer" in self.columns else None,
+            "answer": answer,
             "answer_type": as_answer_type(row.get("answer_type")),
             "question_type": as_cell(row.get("question_type")),
             "image_id": as_cell(row.get("image_id")) or image_id,
             "question_id": as_cell(row.get("question_id")),
+            "choices": choices,
             "modality": as_cell(row.get("modality")),
             "organ": as_cell(row.get("organ")),
             "split": self._split_of(row) if "answer" in self.columns else None,

@@ -12,9 +12,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset
 from transformers.utils import logging
 
 from ..images import ImageCell, image_id_of
-from ..schema import KIND_COLUMNS, VQA_FEATURES, as_answer, as_answer_type, as_cell, as_question
+from ..schema import KIND_COLUMNS, TEXTS, VQA_FEATURES, as_answer, as_answer_type, as_cell, as_question
 from ..shown_values import shown
 from ..streams import with_read_evaluation
+from .choices import ChoiceReader, choice_columns
 from .shards import find_shards, stream_shards
 from .table_files import SPLIT_NAMES, check_columns, load_from_hub
 
@@ -93,37 +94,48 @@ class _StreamReader:
         rows = rows if rows.features is not None else rows._resolve_features()
         features = cast(Features, rows.features)
         check_columns(features, self.columns.values(), self.name, "image_column, question_column and answer_column")
-        left_out = [name for name in features if name not in _FEATURES]
+        choices = self._choices(features)
+        schema = Features(_FEATURES | ({"choices": TEXTS} if choices.columns else {}))
+        left_out = [name for name in features if name not in schema]
 
         def convert(table: pa.Table) -> pa.Table:
-            made = [self._row(_with_class_names(row, features)) for row in table.to_pylist()]
-            return pa.Table.from_pylist([row for row in made if row is not None], schema=_FEATURES.arrow_schema)
+            made = [self._row(_with_class_names(row, features), choices) for row in table.to_pylist()]
+            return pa.Table.from_pylist([row for row in made if row is not None], schema=schema.arrow_schema)
 
         return (
             rows.with_format("arrow")
-            .map(convert, batched=True, batch_size=100, features=_FEATURES, remove_columns=left_out)
+            .map(convert, batched=True, batch_size=100, features=schema, remove_columns=left_out)
             .with_format(None)
         )
+
+    def _choices(self, features: Features) -> ChoiceReader:
+        try:
+            return ChoiceReader(choice_columns(features, {*self.columns.values(), *_FEATURES}))
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
 
     def texts(self, rows: IterableDataset) -> Dataset:
         """Questions and answers of all rows; their images are not decoded."""
         rows = rows if rows.features is not None else rows._resolve_features()
         names = [*(self.columns[name] for name in ("question", "answer")), "answer_type", "question_type"]
         features = cast(Features, rows.features)
-        kept = rows.select_columns([name for name in names if name in features])
+        choices = self._choices(features)
+        kept = rows.select_columns([name for name in (*names, *choices.columns) if name in features])
         made: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
         for table in kept.with_format("arrow").iter(1_000):
             for row in cast(pa.Table, table).to_pylist():
-                if (converted := self._row(_with_class_names(row, features), with_image=False)) is not None:
+                if (converted := self._row(_with_class_names(row, features), choices, with_image=False)) is not None:
                     for name in _TEXTS:
                         made[name].append(converted[name])
+        choices.report(self.name)
         return Dataset.from_dict(made, features=Features({name: Value("string") for name in _TEXTS}))
 
-    def _row(self, row: Mapping[str, Any], with_image: bool = True) -> dict[str, Any] | None:
+    def _row(self, row: Mapping[str, Any], choices: ChoiceReader, with_image: bool = True) -> dict[str, Any] | None:
         try:
+            own, answer = choices.read(row, as_answer(row.get(self.columns["answer"])))
             made = {
                 "question": as_question(row.get(self.columns["question"])),
-                "answer": as_answer(row.get(self.columns["answer"])),
+                "answer": answer,
                 "answer_type": as_answer_type(row.get("answer_type")),
                 "question_type": as_cell(row.get("question_type")),
             }
@@ -133,7 +145,8 @@ class _StreamReader:
             image_id = as_cell(row.get("image_id")) or (image_id_of(image) if image["bytes"] else str(image["path"]))
             ids = {"image_id": image_id, "question_id": as_cell(row.get("question_id"))}
             ids["question_id"] = ids["question_id"] or f"{image_id}|{made['question']}"
-            return {"image": image, **made, **ids, **{name: as_cell(row.get(name)) for name in KIND_COLUMNS}}
+            kinds = {name: as_cell(row.get(name)) for name in KIND_COLUMNS}
+            return {"image": image, **made, **ids, **kinds, **({"choices": own} if choices.columns else {})}
         except ValueError as error:
             if self.on_bad_row == "skip":
                 return None
