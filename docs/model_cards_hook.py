@@ -1,0 +1,27 @@
+"""Brings the model cards, which stand beside docs/, into the site, and files of the clone that a page names as plain text."""
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+CARDS = ("amif-slake.md", "amif-vqa-med-2019.md", "amif-vqa-rad-refit.md")
+CODE_LINK = re.compile(r"\[([^]]*)\]\(\.\./(?:[\w-]+/)*[\w-]+\.(?:py|ya?ml|jsonl?)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds each card as model_cards/NAME."""
+    for name in CARDS:
+        text = (ROOT / "model_cards" / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, f"model_cards/{name}", content=text.replace("](../docs/", "](../")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Points links to cards at the site's, and leaves of a link to code, which the site has not, its words."""
+    if page.file.src_uri.startswith("model_cards/"):
+        return CODE_LINK.sub(r"\1", markdown)
+    return CODE_LINK.sub(r"\1", markdown.replace("](../model_cards/", "](model_cards/"))
