@@ -1,4 +1,4 @@
-"""Brings the model cards, which stand beside docs/, into the site, and files of the clone that a page names as plain text."""
+"""Brings the model cards, which stand beside docs/, into the site; a link to code becomes plain text."""
 
 import re
 from pathlib import Path
