@@ -1,11 +1,14 @@
 """DICOM files as 8-bit images. Only what describes the pixels is read: names and numbers of patients stay behind."""
 
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -64,6 +67,8 @@ _OTHER_MODALITIES = {
     "KO": "Key Object Selection",
     "SR": "Structured Report",
     "REG": "Registration",
+    "DOC": "Encapsulated Document",
+    "ECG": "Waveform",
 }
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _OTHER_CLASSES = tuple(_STORAGE + part for part in ("481.", "11.", "66", "67", "88.", "104.", "9."))
@@ -73,16 +78,51 @@ _GREYS = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _CURE = "correct the tag, or save the image as PNG with another tool"
 
 
-def is_dicom(path: str | Path) -> bool:
-    """Whether a file is named as DICOM or begins as DICOM does; False where there is no file."""
-    path = Path(path)
+class _Quiet:
+    """While any thread reads, pydicom neither validates nor warns, for it would quote what it reads.
+
+    The settings are the process's: one that each thread restored by itself would be that of another thread.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.readers, self.changed = Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.readers:
+                config = _pydicom().config
+                self.changed.enter_context(config.disable_value_validation())
+                self.changed.enter_context(warnings.catch_warnings(action="ignore"))
+                self.changed.callback(setattr, config.logger, "disabled", config.logger.disabled)
+                config.logger.disabled = True
+            self.readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.readers -= 1
+            if not self.readers:
+                self.changed.close()
+
+
+_QUIET = _Quiet()
+
+
+def is_dicom(file: str | Path | BinaryIO) -> bool:
+    """Whether a file begins as DICOM does, or its path is named so; False where there is no file."""
+    if not isinstance(file, str | Path):
+        begins = file.read(132)[128:] == b"DICM"
+        file.seek(0)
+        return begins
+    path = Path(file)
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in _SUFFIXES
+    with path.open("rb") as opened:
+        return is_dicom(opened) or path.suffix.lower() in _SUFFIXES
 
 
-def read_dicom(path: str | Path, frame: int | None = None, window: Window | None = None) -> Image.Image:
+def read_dicom(
+    path: str | Path | BinaryIO, frame: int | None = None, window: Window | None = None, name: str | None = None
+) -> Image.Image:
     """Read one frame of a DICOM file as a viewer shows it.
 
     Stored values are rescaled (modality LUT), windowed (VOI LUT) and, for MONOCHROME1, inverted, so that more is
@@ -90,12 +130,13 @@ def read_dicom(path: str | Path, frame: int | None = None, window: Window | None
     all else is stretched from its own [min, max]. Compressed pixels need a decoder that pydicom knows.
 
     Args:
-        path: The file.
+        path: The file, or its opened content.
         frame: Which frame, from 0; None is the middle one.
         window: Grey images alone have windows. For CT "abdomen", "bone", "brain", "liver", "lung" or "mediastinum";
             (centre, width) in rescaled units, at least 1 wide: both open linearly. Or the number of one of the file's
             own windows, from 0, which open by its VOILUTFunction (LINEAR, LINEAR_EXACT, SIGMOID). None is the file's
             VOI LUT or first window.
+        name: What messages call the file; by default its path.
 
     Returns:
         A PIL image of mode L or RGB.
@@ -107,15 +148,15 @@ def read_dicom(path: str | Path, frame: int | None = None, window: Window | None
             compressed in a way that no installed decoder reads, or has no such frame or window.
     """
     _check_arguments(frame, window)
-    # Its warnings quote what it validates.
-    with _pydicom().config.disable_value_validation():
-        return _read_frame(path, frame, window)
+    name = name or (str(path) if isinstance(path, str | Path) else "the given DICOM file")
+    with _QUIET:
+        header, frame = _read_header(path, frame, name)
+        return _show_frame(header, frame, window, name)
 
 
-def _read_frame(path: str | Path, frame: int | None, window: Window | None) -> Image.Image:
-    header, frame = _read_header(path, frame)
+def _show_frame(header: Any, frame: int, window: Window | None, path: str) -> Image.Image:
     if header.get("BurnedInAnnotation") == "YES":
-        logger.warning(f"{path} says that text is burned into its image, which may name the patient.")
+        logger.warning_once(f"{path} says that text is burned into its image, which may name the patient.")
     pixels = _decode(header, frame, path)
     in_palette = header.PhotometricInterpretation == "PALETTE COLOR"
     if window is not None and (pixels.ndim == 3 or in_palette):
@@ -152,12 +193,12 @@ def _pydicom(module: str = "pydicom") -> ModuleType:
         raise ImportError('reading DICOM needs pydicom: pip install "amif[dicom]", or "pydicom>=3"') from None
 
 
-def _read_header(path: str | Path, frame: int | None) -> tuple[Any, int]:
+def _read_header(file: str | Path | BinaryIO, frame: int | None, path: str) -> tuple[Any, int]:
     """What describes the pixels, with the values that are of this frame alone; and the number of the frame."""
     pydicom = _pydicom()
     name = None
     try:
-        header = pydicom.dcmread(path, force=True, specific_tags=list(_TAGS))
+        header = pydicom.dcmread(file, force=True, specific_tags=list(_TAGS))
         for name in _TAGS:  # pydicom reads a value when it is first asked for
             header.get(name)
         name = "NumberOfFrames"
@@ -196,14 +237,14 @@ def _take_functional_groups(header: Any, frame: int) -> None:
                         header[name] = item[name]
 
 
-def _applied(change: Callable[[], _Found], name: str, path: str | Path) -> _Found:
+def _applied(change: Callable[[], _Found], name: str, path: str) -> _Found:
     try:
         return change()
     except Exception as error:  # tables that are missing, cut off or of other types
         raise ValueError(f"cannot use the tag {name} of {path} ({type(error).__name__}): {_CURE}") from None
 
 
-def _numbers(header: Any, name: str, path: str | Path) -> list[float]:
+def _numbers(header: Any, name: str, path: str) -> list[float]:
     """The numbers of a tag, none where it is missing or empty."""
     value: Any = header.get(name)
     empty = value is None or value == ""
@@ -213,7 +254,7 @@ def _numbers(header: Any, name: str, path: str | Path) -> list[float]:
     return numbers
 
 
-def _decode(header: Any, frame: int, path: str | Path) -> np.ndarray:
+def _decode(header: Any, frame: int, path: str) -> np.ndarray:
     """Stored values of a frame, (H, W), or (H, W, 3) in RGB."""
     pixel_array = _pydicom("pydicom.pixels").pixel_array
     try:
@@ -244,7 +285,7 @@ def _table(header: Any, item: Any, descriptor: str, data: str) -> tuple[np.ndarr
     return table, first, bits if 0 < bits <= 16 and table.max() < 2**bits else 16
 
 
-def _sequence_table(header: Any, name: str, path: str | Path) -> tuple[np.ndarray, int, int]:
+def _sequence_table(header: Any, name: str, path: str) -> tuple[np.ndarray, int, int]:
     """The `_table` of a sequence's first item."""
     return _applied(lambda: _table(header, header[name].value[0], "LUTDescriptor", "LUTData"), name, path)
 
@@ -269,7 +310,7 @@ def _palette_colors(pixels: np.ndarray, header: Any) -> np.ndarray:
     return _full_range(colors, max(bits for _, _, bits in tables))
 
 
-def _rescaled(pixels: np.ndarray, header: Any, path: str | Path) -> np.ndarray:
+def _rescaled(pixels: np.ndarray, header: Any, path: str) -> np.ndarray:
     """Stored values after the modality's table or slope."""
     if header.get("ModalityLUTSequence"):
         if pixels.dtype.kind == "f":
@@ -286,7 +327,7 @@ def _rescaled(pixels: np.ndarray, header: Any, path: str | Path) -> np.ndarray:
     return values
 
 
-def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str | Path) -> np.ndarray:
+def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str) -> np.ndarray:
     """Stored values (H, W) as uint8, before any inversion."""
     values = _rescaled(pixels, header, path)
     if window is None and header.get("VOILUTSequence"):
@@ -317,7 +358,7 @@ def _windowed(values: np.ndarray, center: float, width: float, function: str) ->
     return np.rint(np.clip(opened, 0, 1) * 255).astype(np.uint8)
 
 
-def _choose_window(header: Any, window: Window | None, path: str | Path) -> tuple[float, float, str] | None:
+def _choose_window(header: Any, window: Window | None, path: str) -> tuple[float, float, str] | None:
     """Centre, width and function; None where neither the caller nor the file has one."""
     modality = header.get("Modality")
     if isinstance(window, str):

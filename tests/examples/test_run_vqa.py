@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from PIL import Image
+from small_models import save_small_checkpoint
 from started_scripts import run_script
 from transformers import AutoModel, AutoProcessor
+from written_dicom import dicom_and_pixels, named_patients, write_dicom
 
 from amif import AmifForVisualQuestionAnswering
 from amif.training.data import load_vqa_dataset
@@ -306,6 +309,30 @@ def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path
     assert metrics["unscored"] == 2
     assert {row["prediction"] for row in rows} <= set(AutoProcessor.from_pretrained(trained[0] / "amif-vqa").answers)
     assert "phantom" not in done.stderr, "no data set is needed to answer"
+
+
+def test_questions_about_dicom_are_answered_as_about_the_same_pixels(tmp_path):
+    """And no output, file or log says who the patient is."""
+    save_small_checkpoint(tmp_path / "checkpoint")
+    (tmp_path / "images").mkdir()
+    expected = dicom_and_pixels(tmp_path / "images")
+    write_dicom(tmp_path / "images" / "report", np.zeros((4, 4), np.uint8), Modality="SR")
+    for name, pixels in expected.items():
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{name}.png")
+    names = [*expected, *(f"{name}.png" for name in expected), "report"]
+    (tmp_path / "questions.csv").write_text("image,question\n" + "".join(f"{name},left lung?\n" for name in names))
+    done = run(
+        *("--model_name_or_path", "checkpoint", "--do_train", "false", "--output_dir", "o", "--on_bad_row", "skip"),
+        *("--predict_file", "questions.csv", "--image_dir", "images"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [(row["prediction"], pytest.approx(row["score"])) for row in lines(tmp_path / "o" / "predictions.jsonl")]
+    assert len(answers) == 6
+    assert answers[:3] == answers[3:]
+    assert "report holds no DICOM image, but an object of the kind Structured Report" in done.stderr
+    written = [path.read_text(errors="replace") for path in (tmp_path / "o").rglob("*") if path.is_file()]
+    assert not named_patients(done.stdout, done.stderr, *written)
 
 
 def test_a_threshold_is_chosen_on_validation_before_new_questions_are_answered(trained, tmp_path):

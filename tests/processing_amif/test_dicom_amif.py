@@ -3,7 +3,9 @@
 import io
 import logging
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -271,6 +273,30 @@ def test_a_patient_is_never_named(tmp_path, caplog, capfd, monkeypatch):
     assert not [name for name in IDENTIFIERS if any(name in text for text in said)]
 
 
+def test_pydicom_stays_silent_until_the_last_thread_has_read(tmp_path, monkeypatch, recwarn):
+    """A reader that ends must not let pydicom speak while another one still reads."""
+    path = changed(tmp_path, "CT_small.dcm", WindowCenter=pydicom.DataElement("WindowCenter", "LO", "87654321"))
+    path.write_bytes(path.read_bytes().replace(b"87654321", IDENTIFIERS[0].encode()))
+    dcmread, (one, both, ended) = pydicom.dcmread, (threading.Event() for _ in range(3))
+
+    def slowly(file, **options):
+        (both if file == path else one).set()
+        assert (ended if file == path else both).wait(60)
+        return dcmread(file, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", slowly)
+    before = pydicom.config.settings.reading_validation_mode, pydicom.config.logger.disabled
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(read_dicom, bundled("MR_small.dcm"))
+        assert one.wait(60)
+        second = threads.submit(read_dicom, path)
+        first.result()
+        ended.set()
+        assert isinstance(second.exception(), ValueError)
+    assert not [warning for warning in recwarn if IDENTIFIERS[0] in str(warning.message)]
+    assert (pydicom.config.settings.reading_validation_mode, pydicom.config.logger.disabled) == before
+
+
 NAMED = IDENTIFIERS[0]
 # A number as long, which pydicom writes where it would not write a name.
 PLACE = "87654321"
@@ -296,6 +322,7 @@ def named(keyword, vr="LO"):
         named("RedPaletteColorLookupTableDescriptor") | {"PhotometricInterpretation": "PALETTE COLOR"},
         *[named(keyword, "DS") for keyword in ("RescaleSlope", "WindowCenter", "WindowWidth")],
         named("NumberOfFrames", "IS"),
+        named("SpecificCharacterSet", "CS") | {"PhotometricInterpretation": "none"},
         named("VOILUTFunction") | {"WindowCenter": 40, "WindowWidth": 400},
         {"SharedFunctionalGroupsSequence": [group("FrameVOILUTSequence", **named("WindowCenter"))]},
         {"SharedFunctionalGroupsSequence": [group("FrameVOILUTSequence", **named("VOILUTSequence"))]},
@@ -402,7 +429,19 @@ def test_without_pydicom_the_extra_is_named(monkeypatch):
         ({"ModalityLUTSequence": ("SQ", [pydicom.Dataset()])}, "ModalityLUTSequence"),
         ({"PhotometricInterpretation": ("CS", "CMYK")}, "PhotometricInterpretation"),
         ({"Modality": ("CS", "RTDOSE")}, "kind RT Dose"),
-        ({"SOPClassUID": ("UI", "1.2.840.10008.5.1.4.1.1.66.4")}, "kind Segmentation Storage"),
+        *[
+            ({"SOPClassUID": ("UI", f"1.2.840.10008.5.1.4.1.1.{number}")}, f"kind {kind} Storage")
+            for number, kind in (
+                ("66.4", "Segmentation"),
+                ("481.2", "RT Dose"),
+                ("481.3", "RT Structure Set"),
+                ("88.11", "Basic Text SR"),
+                ("88.59", "Key Object Selection Document"),
+                ("11.1", "Grayscale Softcopy Presentation State"),
+                ("104.1", "Encapsulated PDF"),
+                ("9.1.1", "12-lead ECG Waveform"),
+            )
+        ],
     ],
 )
 def test_tags_that_cannot_be_used(tmp_path, elements, message):

@@ -10,7 +10,8 @@ from typing import TypedDict
 import PIL.Image
 from tqdm.auto import tqdm
 
-from ...processing_amif import to_rgb
+from ...processing_amif import read_dicom, to_rgb
+from ...processing_amif.dicom_amif import is_dicom
 from ...processing_amif.images_amif import IMAGE_FORMATS
 from .zipped_images import is_zipped, read_zipped
 
@@ -41,8 +42,11 @@ def image_id_of(cell: ImageCell | str) -> str | None:
 def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
     """The image of an `image` cell: a PIL image, or an undecoded cell. The pixels are read only when used.
 
+    DICOM, known by its first bytes or its file's name, is read at once, as `read_dicom` shows it by default.
+
     Raises:
-        ValueError: If there is no such file, or it is no image of `IMAGE_FORMATS`.
+        ImportError: If it is DICOM, and pydicom is not installed.
+        ValueError: If there is no such file, or it is neither DICOM nor an image of `IMAGE_FORMATS`.
     """
     if isinstance(value, PIL.Image.Image):
         return value
@@ -50,16 +54,16 @@ def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
         raise ValueError("there is no image: every row needs one")
     name = value["path"] or "embedded in the data"
     try:
-        image = PIL.Image.open(image_file(value), formats=IMAGE_FORMATS)
+        file = image_file(value)
+        image = None if is_dicom(file) else PIL.Image.open(file, formats=IMAGE_FORMATS)
     except FileNotFoundError:
         raise ValueError(f"the image {name} is not there: put it back, or leave its rows out") from None
     except Exception as error:  # the formats' plugins raise all kinds of errors for damaged files
-        none = f"it is no image of the formats {', '.join(IMAGE_FORMATS)}"
+        none = f"it is no image of the formats {', '.join(IMAGE_FORMATS)}, DICOM"
         reason = none if isinstance(error, PIL.UnidentifiedImageError) else error
-        cure = (
-            "save as PNG what amif.processing_amif.read_dicom gives" if ".dcm" in name else "give a complete image file"
-        )
-        raise ValueError(f"cannot read the image {name} ({reason}): {cure}") from None
+        raise ValueError(f"cannot read the image {name} ({reason}): give a complete image file") from None
+    if image is None:
+        return read_dicom(file, name=name)
     image.filename = name  # for messages about its pixels
     return image
 

@@ -1,8 +1,11 @@
 import io
+import zipfile
 
+import numpy as np
 import pytest
 from datasets import Image as CellFeature
 from PIL import EpsImagePlugin, Image
+from written_dicom import named_patients, write_dicom
 
 from amif.training.data import (
     AmifPreTrainingCollator,
@@ -13,7 +16,7 @@ from amif.training.data import (
     replace_images,
 )
 from amif.training.data.image_overlap import image_prints
-from amif.training.data.images import open_image
+from amif.training.data.images import open_image, path_cell, unreadable_images
 from amif.training.data.pretraining_schema import begins_like_an_image, build_pretraining_dataset
 from amif.training.data.same_images import same_images
 from amif.training.data.schema import build_vqa_dataset
@@ -31,13 +34,36 @@ def test_every_form_of_a_cell(tmp_path):
         assert open_image(cell).tobytes() == bytes([7] * 6)
 
 
+def test_dicom_in_every_form_of_a_cell(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (6, 4), dtype=np.uint8)
+    path = write_dicom(tmp_path / "a.dcm", values, PhotometricInterpretation="MONOCHROME1")
+    bare = path.rename(tmp_path / "IM000001")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.write(bare, "s/1")
+    # Mirrors give embedded bytes any name.
+    embedded = {"path": "a.png", "bytes": bare.read_bytes()}
+    for cell in (path_cell(str(bare)), path_cell(f"zip://s/1::{tmp_path / 'images.zip'}"), embedded):
+        np.testing.assert_array_equal(np.asarray(open_image(cell)), 255 - values)
+        assert unreadable_images(["key"], lambda _, cell=cell: cell) == {}
+
+
+def test_objects_of_dicom_that_are_no_images_are_named_without_the_patient(tmp_path):
+    path = write_dicom(tmp_path / "a", np.zeros((4, 4), np.uint16), SOPClassUID="1.2.840.10008.5.1.4.1.1.481.2")
+    for cell in (path_cell(str(path)), {"path": "b.dcm", "bytes": path.read_bytes()}):
+        (reason,) = unreadable_images(["key"], lambda _, cell=cell: cell).values()
+        assert reason.startswith(f"{cell['path']} holds no DICOM image, but an object of the kind RT Dose Storage")
+        assert not named_patients(reason)
+
+
 @pytest.mark.parametrize(
-    ("name", "cure"), [("a.png", "give a complete image file"), ("a.dcm", r"amif\.processing_amif\.read_dicom")]
+    ("name", "reason"),
+    [("a.png", r"cannot read the image .*a\.png \(it is no image of .*\): give"), ("a.dcm", "DICOM")],
 )
-def test_what_is_no_image_is_named_with_the_cure(tmp_path, name, cure):
+def test_what_is_no_image_is_named_with_the_cure(tmp_path, name, reason):
     (tmp_path / name).write_bytes(b"no image")
-    with pytest.raises(ValueError, match=rf"cannot read the image .*{name} \(it is no image of .*\): .*{cure}"):
+    with pytest.raises(ValueError, match=reason) as error:
         open_image({"path": str(tmp_path / name), "bytes": None})
+    assert name in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "TGA", "PDF"])

@@ -1,12 +1,16 @@
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Images
+from written_dicom import dicom_and_pixels, named_patients, write_dicom
 from written_tables import write
 
+from amif.training.data import VqaRows
+from amif.training.data.images import decode_image
 from amif.training.data.readers import bad_rows as bad_rows_module
 from amif.training.data.readers import own_data, table_files
 from amif.training.data.readers.own_data import load_own_data, load_questions
@@ -38,6 +42,29 @@ def test_every_format_gives_the_same_rows(folder, suffix):
     assert dataset["question_id"][2] == "images/8.png|Where?"
     assert dataset[2]["image"].getpixel((0, 0)) == 1
     assert set(dataset["answer_type"]) == {None}
+
+
+def test_dicom_files_are_rows_like_any_and_patients_stay_unnamed(tmp_path, caplog, capfd, recwarn):
+    expected = dicom_and_pixels(tmp_path)
+    write_dicom(tmp_path / "dose", np.zeros((4, 4), np.uint16), Modality="RTDOSE")
+    path = write(tmp_path / "questions.csv", [GOOD | {"image": name} for name in (*expected, "dose")])
+    with pytest.raises(ValueError, match=r"row 3 .*dose holds no DICOM image, but an .*kind RT Dose") as error:
+        load_own_data(path)
+    rows = load_own_data(path, on_bad_row="skip")["train"]
+    assert rows["image_id"] == list(expected)
+    for row, pixels in zip(VqaRows(rows), expected.values(), strict=True):
+        np.testing.assert_array_equal(np.asarray(decode_image(row["image"], "row"))[..., 1], pixels)
+    said = [str(error.value), caplog.text, *capfd.readouterr(), *(str(warning.message) for warning in recwarn)]
+    assert not named_patients(*said, str(rows.to_list()))
+
+
+def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
+    (name, *_) = dicom_and_pixels(tmp_path)
+    path = write(tmp_path / "questions.csv", [GOOD | {"image": name}])
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    for on_bad_row in ("error", "skip"):  # no row is bad
+        with pytest.raises(ImportError, match=r'pip install "amif\[dicom\]"'):
+            load_own_data(path, on_bad_row=on_bad_row)
 
 
 def test_a_number_sign_cuts_no_answer(folder):
