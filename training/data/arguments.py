@@ -14,6 +14,9 @@ from .vqa_dataset import NAMED, READERS, VALIDATION_BY, load_vqa_dataset, vqa_re
 
 NO_VALIDATION = "none"
 
+# What a reader is told.
+Option = str | int | list[str]
+
 MIXING_HELP = (
     "How several sets make up what is trained on: proportional (each row comes once), equal (as many rows of each), or "
     "a weight for each; with the last two an epoch ends when every row of every set has come."
@@ -63,6 +66,15 @@ class VqaSourceArguments(SourceArguments):
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     question_column: str | None = field(default=None, metadata={"help": "Column of questions in your own data."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of answers in your own data."})
+    answer_type_column: str | None = field(
+        default=None, metadata={"help": "Column of answer types (open, closed) in your own data; default: answer_type."}
+    )
+    question_type_column: str | None = field(
+        default=None, metadata={"help": "Column of question types in your own data; default: question_type."}
+    )
+    ignore_columns: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "Columns of your own data to read as if they were not there."}
+    )
     image_dir: str | None = field(
         default=None, metadata={"help": "Folder or zip of your own images; default: the data file's folder."}
     )
@@ -79,12 +91,13 @@ class VqaSourceArguments(SourceArguments):
         check_choices(self, {"on_bad_row": bad_rows.CHOICES})
 
     @property
-    def column_names(self) -> dict[str, str | int]:
+    def column_names(self) -> dict[str, Option]:
         """The columns named for one's own data, and where its images are."""
-        return self._given("image_column", "question_column", "answer_column", "image_dir")
+        columns = ("image", "question", "answer", "answer_type", "question_type")
+        return self._given(*(f"{column}_column" for column in columns), "ignore_columns", "image_dir")
 
     @property
-    def reader_options(self) -> dict[str, str | int]:
+    def reader_options(self) -> dict[str, Option]:
         """What readers are told beside their folders and bad rows."""
         if any(source.dataset not in NAMED for source in self.data_sets):
             return self.column_names | self._given("num_studies")
@@ -118,7 +131,7 @@ class VqaSourceArguments(SourceArguments):
             on_bad_row=self.on_bad_row,
         )
 
-    def _given(self, *names: str) -> dict[str, str | int]:
+    def _given(self, *names: str) -> dict[str, Option]:
         return {name: value for name in names if (value := getattr(self, name, None)) is not None}
 
 
@@ -147,7 +160,7 @@ class VqaDataArguments(VqaSourceArguments):
         check_bounds(self, {"validation_fold": Bounds(1, NUM_FOLDS)})
 
     @property
-    def reader_options(self) -> dict[str, str | int]:
+    def reader_options(self) -> dict[str, Option]:
         """As of any source, and the language."""
         return super().reader_options | self._given("language")
 

@@ -139,7 +139,10 @@ def as_answer_type(value: Any) -> str | None:
         return None
     answer_type = text.strip().lower()
     if answer_type not in ANSWER_TYPES:
-        raise ValueError(f"answer_type {shown(text)} is none of {', '.join(ANSWER_TYPES)}.")
+        raise ValueError(
+            f"answer_type {shown(text)} is none of {', '.join(ANSWER_TYPES)}: of your own data, name another column "
+            "with answer_type_column, or leave this one out with ignore_columns."
+        )
     return answer_type
 
 

@@ -1,12 +1,13 @@
 """The arguments of fine-tuning and evaluating, beside those of the trainer."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
 from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import MIXING_HELP, VqaDataArguments
 from ..data.mixtures import read_mixing
+from ..data.readers.own_data import QuestionOptions
 from ..data.vqa_dataset import NAMED, READERS
 from ..evaluation.protocols import ANSWERING_PROTOCOLS
 from ..model_arguments import BaseModelArguments
@@ -250,7 +251,7 @@ class FineTuningDataArguments(VqaDataArguments):
         return [*(source.dataset for source in self.data_sets), *(self.also_train_on or [])]
 
     @property
-    def question_options(self) -> dict[str, str]:
+    def question_options(self) -> QuestionOptions:
         """How `predict_file` is read."""
-        given = self._given("image_column", "question_column", "image_dir", "on_bad_row")
-        return {name: str(value) for name, value in given.items()}
+        given = self._given("image_column", "question_column", "image_dir", "ignore_columns", "on_bad_row")
+        return cast(QuestionOptions, given)  # those of these names

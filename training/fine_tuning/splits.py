@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 from transformers.utils import logging
@@ -81,7 +82,7 @@ def load_streamed_data(data_args: FineTuningDataArguments, training_args: AmifVq
         name,
         on_bad_row=data_args.on_bad_row,
         max_eval_samples=data_args.max_eval_samples,
-        **{name: str(value) for name, value in data_args.column_names.items()},
+        **cast(dict[str, Any], data_args.column_names),
     )
     go_without_validation(training_args, splits)
     eval_split = evaluated_split(splits, data_args.eval_split, name)

@@ -1,11 +1,36 @@
-"""Where the images lie that a table names: beside it, in a folder, or in a zip."""
+"""Where the images lie that a table names: beside it, in a folder, in a zip, or as base64 in its cells."""
 
+import base64
 import os
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
 
+from ..images import ImageCell
+from ..pretraining_schema import begins_like_an_image
+from ..shown_values import shown
 from ..zipped_images import leads_outside, list_zip, zipped_path
+
+# No file system takes a longer path.
+_LONGEST_PATH = 4096
+
+
+def image_in_base64(text: str) -> ImageCell | None:
+    """The image that a text holds in base64, with or without `data:image/png;base64,` before it; None if it is a path.
+
+    Raises:
+        ValueError: If it is neither, as what was cut off in a spreadsheet.
+    """
+    is_uri = text.startswith("data:")
+    try:
+        content = base64.b64decode(text.partition(",")[2] if is_uri else text, validate=True)
+    except ValueError:
+        content = b""
+    if content and begins_like_an_image(content):
+        return {"bytes": content, "path": None}
+    if is_uri or len(text) > _LONGEST_PATH:
+        raise ValueError(f"the image {shown(text)} is neither a path nor a whole image in base64: write it again.")
+    return None
 
 
 def image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Callable[[str], tuple[str, str]]:

@@ -1,16 +1,16 @@
 """The user's own questions: a table of images, questions and answers on disk or on the Hub."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import datasets
 from datasets import Dataset, DatasetDict, Image, Value
 from transformers.utils import logging
 
-from ..images import ImageCell, image_id_of
+from ..images import ImageCell, image_id_of, path_cell
 from ..schema import (
     KIND_COLUMNS,
     VqaRow,
@@ -25,7 +25,8 @@ from ..shown_values import shown
 from ..zipped_images import is_zipped
 from .bad_rows import BadRows, RowSource
 from .choices import ChoiceReader, choice_columns
-from .image_places import image_finder
+from .image_places import image_finder, image_in_base64
+from .row_forms import with_questions, with_shared_images
 from .table_files import (
     SPLIT_NAMES,
     FileTable,
@@ -37,6 +38,7 @@ from .table_files import (
     split_files,
     split_of,
     with_class_names,
+    without_columns,
 )
 
 logger = logging.get_logger(__name__)
@@ -54,8 +56,11 @@ def load_own_data(
     answer_column: str = "answer",
     image_dir: str | os.PathLike[str] | None = None,
     on_bad_row: str = "error",
+    answer_type_column: str | None = None,
+    question_type_column: str | None = None,
+    ignore_columns: Sequence[str] = (),
 ) -> DatasetDict:
-    """Read a CSV, JSON, JSON Lines or Parquet file, a folder of them, or a data set of the Hub, into the schema.
+    """Read a CSV, TSV, JSON, JSON Lines or Parquet file, a folder of them, or a data set of the Hub, into the schema.
 
     A folder (or its `data/`) holds files named train*, validation* (or val*, dev*) and test*; a single file is of
     the split that its name begins with, as `test_b.csv`, else "train". The image column holds images embedded by
@@ -68,6 +73,10 @@ def load_own_data(
     each row of a single file is; where the file's name says it too, they must agree. Other columns are named in a
     warning.
 
+    LLaVA's conversations, VLMEvalKit's tables (`row_forms`) and images in base64 are taken too. `answer_type_column`
+    and `question_type_column` name columns that are called otherwise; `ignore_columns` are read as if they were not
+    there.
+
     Every different image is decoded once here, so that a damaged one does not stop a training that runs already.
 
     Raises:
@@ -75,14 +84,17 @@ def load_own_data(
         ValueError: If a column that was asked for does not exist, a file is damaged or has no rows, or a row is bad
             and `on_bad_row` is "error".
     """
-    columns = {"image": image_column, "question": question_column, "answer": answer_column}
+    named = {"answer_type": answer_type_column, "question_type": question_type_column}
+    columns = {"image": image_column, "question": question_column, "answer": answer_column} | {
+        name: column for name, column in named.items() if column is not None
+    }
     bad_rows = BadRows(on_bad_row)
     splits = DatasetDict()
-    for split, tables in _find_splits(name_or_path).items():
+    for split, tables in _find_splits(name_or_path, ignore_columns).items():
         rows = _SplitReader(columns, image_dir, bad_rows, split).read(tables)
         parted = split is None and "split" in column_names(tables[0][1])
-        named = _by_column(rows) if parted else {split or "train": rows}
-        splits.update({name: part.remove_columns("split") for name, part in named.items()})
+        parts = _by_column(rows) if parted else {split or "train": rows}
+        splits.update({name: part.remove_columns("split") for name, part in parts.items()})
     bad_rows.report()
     return splits
 
@@ -97,12 +109,23 @@ def _by_column(rows: Dataset) -> dict[str, Dataset]:
     }
 
 
+class QuestionOptions(TypedDict, total=False):
+    """What `load_questions` is told beside the file."""
+
+    image_column: str
+    question_column: str
+    image_dir: str | os.PathLike[str] | None
+    on_bad_row: str
+    ignore_columns: Sequence[str]
+
+
 def load_questions(
     name_or_path: str | os.PathLike[str],
     image_column: str = "image",
     question_column: str = "question",
     image_dir: str | os.PathLike[str] | None = None,
     on_bad_row: str = "error",
+    ignore_columns: Sequence[str] = (),
 ) -> Dataset:
     """Rows to be answered, in the order of the file or files; whatever answers they have are left out.
 
@@ -110,28 +133,35 @@ def load_questions(
     """
     columns = {"image": image_column, "question": question_column}
     bad_rows = BadRows(on_bad_row)
-    tables = [table for tables in _find_splits(name_or_path).values() for table in tables]
+    tables = [table for tables in _find_splits(name_or_path, ignore_columns).values() for table in tables]
     questions = _SplitReader(columns, image_dir, bad_rows, None).read(tables)
     bad_rows.report()
     return questions.remove_columns("split")
 
 
-def _find_splits(name_or_path: str | os.PathLike[str]) -> dict[str | None, list[tuple[Path | str, FileTable]]]:
-    """By split, the tables of a file, folder or Hub id, each with the name that messages give it.
+def _find_splits(
+    name_or_path: str | os.PathLike[str], ignored: Sequence[str]
+) -> dict[str | None, list[tuple[Path | str, FileTable]]]:
+    """By split, the tables of a file, folder or Hub id without `ignored` columns, each with its name for messages.
 
     None is the split of a file whose name says none, and of a Hub set that has "train" alone.
     """
     if Path(name_or_path).exists():
         path = Path(name_or_path)
-        if path.is_file() and split_of(path) is None:
-            return {None: [(path, read_table(path))]}
-        files = split_files(path)
-        return {split: [(path, read_table(path)) for path in paths] for split, paths in files.items()}
+        alone = path.is_file() and split_of(path) is None
+        files: Mapping[str | None, list[Path]] = {None: [path]} if alone else {**split_files(path)}
+        return {
+            split: [(path, without_columns(path, read_table(path), ignored)) for path in paths]
+            for split, paths in files.items()
+        }
+    name = str(name_or_path)
     # Where no split is named and nothing is streamed, it is of this type.
-    hub = cast(DatasetDict, load_from_hub(str(name_or_path)))
-    if list(hub) == ["train"]:
-        return {None: [(str(name_or_path), hub["train"])]}
-    return {SPLIT_NAMES.get(str(split), str(split)): [(str(name_or_path), table)] for split, table in hub.items()}
+    hub = cast(DatasetDict, load_from_hub(name))
+    only_train = list(hub) == ["train"]
+    return {
+        None if only_train else SPLIT_NAMES.get(str(split), str(split)): [(name, without_columns(name, table, ignored))]
+        for split, table in hub.items()
+    }
 
 
 @dataclass
@@ -139,7 +169,8 @@ class _SplitReader:
     """Reads the tables of one split; it knows its bad rows, and which ids are taken.
 
     Args:
-        columns: What the file calls `image`, `question` and `answer`; without `answer` no answers are read.
+        columns: What the file calls `image`, `question` and `answer`, and where it was said `answer_type` and
+            `question_type`; without `answer` no answers are read.
         image_dir: Folder or zip of images named by paths; None for the folder of each file.
         bad_rows: What happens to bad rows.
         split: The split that the tables are of by their name; None where they have no such name.
@@ -163,17 +194,20 @@ class _SplitReader:
         return datasets.concatenate_datasets(parts)
 
     def _read_table(self, name: Path | str, table: FileTable) -> Dataset:
+        if not isinstance(table, Dataset):
+            table = with_shared_images(with_questions(name, table, self.columns), self.columns["image"])
         present = column_names(table)
         if [column for column in self.columns.values() if column not in present] == ["answer"]:
             logger.warning(f"{name} has no column 'answer': its answers are unknown. Columns: {present}.")
         else:
-            check_columns(present, self.columns.values(), name, "image_column, question_column and answer_column")
+            options = ", ".join(f"{column}_column" for column in self.columns)
+            check_columns(present, self.columns.values(), name, options)
+        known = {*self.columns.values(), *(column for column in _KNOWN if column not in self.columns)}
         try:
-            self.choices = ChoiceReader(choice_columns(present, {*self.columns.values(), *_KNOWN}))
+            self.choices = ChoiceReader(choice_columns(present, known))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        read = {*self.columns.values(), *_KNOWN, *self.choices.columns}
-        if unused := [repr(column) for column in present if column not in read]:
+        if unused := [repr(column) for column in present if column not in {*known, *self.choices.columns}]:
             logger.warning(f"{name}: columns that are not used: {', '.join(unused)[:500]}.")
         rows = self._read_images(name, table)
         self.choices.report(name)
@@ -193,16 +227,24 @@ class _SplitReader:
 
     def _read_paths(self, source: RowSource, table: FileTable) -> Dataset:
         find_image = image_finder(Path(source.name).parent, self.image_dir)
+        cells: dict[str, ImageCell] = {}
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:
             name = as_image_name(row.get(self.columns["image"]))
-            return self._to_schema(row, *find_image(name))
+            if (cell := image_in_base64(name)) is None:
+                return self._to_schema(row, *find_image(name))
+            own = str(image_id_of(cell))
+            cells[own] = cell
+            return self._to_schema(row, own, own)
 
         rows = source.convert(table, to_schema)
-        plain = source.with_present_images({n: row for n, row in rows.items() if not is_zipped(row["image"])})
-        rows = {number: row for number, row in rows.items() if is_zipped(row["image"]) or number in plain}
-        rows = source.with_readable_images(source.with_one_image_an_id(rows, self.images))
-        return build_vqa_dataset(list(source.with_question_ids(rows, self.question_ids).values()), _EXTRA)
+        plain = {n: row for n, row in rows.items() if not is_zipped(row["image"]) and row["image"] not in cells}
+        missing = plain.keys() - source.with_present_images(plain).keys()
+        rows = {number: row for number, row in rows.items() if number not in missing}
+        rows = source.with_one_image_an_id(rows, self.images)
+        rows = source.with_readable_images(rows, lambda image: cells.get(image) or path_cell(image))
+        usable = source.with_question_ids(rows, self.question_ids).values()
+        return build_vqa_dataset([row | {"image": cells.get(row["image"], row["image"])} for row in usable], _EXTRA)
 
     def _read_embedded(self, source: RowSource, table: Dataset) -> Dataset:
         column = self.columns["image"]
@@ -237,8 +279,8 @@ class _SplitReader:
             "image": image,
             "question": as_question(row.get(self.columns["question"])),
             "answer": answer,
-            "answer_type": as_answer_type(row.get("answer_type")),
-            "question_type": as_cell(row.get("question_type")),
+            "answer_type": as_answer_type(row.get(self.columns.get("answer_type", "answer_type"))),
+            "question_type": as_cell(row.get(self.columns.get("question_type", "question_type"))),
             "image_id": as_cell(row.get("image_id")) or image_id,
             "question_id": as_cell(row.get("question_id")),
             "choices": choices,

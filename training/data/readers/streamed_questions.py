@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +34,9 @@ def load_streamed_questions(
     answer_column: str = "answer",
     on_bad_row: str = "error",
     max_eval_samples: int | None = None,
+    answer_type_column: str | None = None,
+    question_type_column: str | None = None,
+    ignore_columns: Sequence[str] = (),
 ) -> tuple[IterableDataset, DatasetDict]:
     """Read a folder of Parquet or WebDataset shards (`find_shards`), or a data set of the Hub, as a stream.
 
@@ -47,6 +50,9 @@ def load_streamed_questions(
         answer_column: The column of answers.
         on_bad_row: "error" stops at an unusable row, "skip" leaves it out.
         max_eval_samples: Read only so many rows of each split but training.
+        answer_type_column: The column of answer types, where it is called otherwise.
+        question_type_column: The same of question types.
+        ignore_columns: Columns that are read as if they were not there.
 
     Returns:
         The training rows in the schema, and the splits: validation and test in memory, as far as there are such, and as
@@ -61,6 +67,8 @@ def load_streamed_questions(
     if path.exists() and not shards:
         raise FileNotFoundError(f"{path} holds no shards that can be streamed: give Parquet or tar files.")
     raw: Any = stream_shards(shards, image_column) if shards else load_from_hub(str(name_or_path), streaming=True)
+    named = {answer_type_column: "answer_type", question_type_column: "question_type"}
+    raw = {split: _with_plain_names(str(name_or_path), rows, named, ignore_columns) for split, rows in raw.items()}
     columns = {"image": image_column, "question": question_column, "answer": answer_column}
     reader = _StreamReader(str(name_or_path), columns, None, on_bad_row)
     streams: dict[Any, Any] = {}
@@ -78,6 +86,20 @@ def load_streamed_questions(
     logger.warning("A first pass reads the texts of the training questions, for candidates and knowledge.")
     texts = reader.texts(train)
     return training, DatasetDict({**splits, "train": texts})
+
+
+def _with_plain_names(
+    source: str, rows: IterableDataset, named: Mapping[str | None, str], ignored: Sequence[str]
+) -> IterableDataset:
+    """A stream without `ignored` columns, and with others under the names that `named` gives them."""
+    names = {column: name for column, name in named.items() if column not in (None, name)}
+    if not names and not ignored:
+        return rows
+    rows = rows if rows.features is not None else rows._resolve_features()
+    features = cast(Features, rows.features)
+    check_columns(features, [*names, *ignored], source, "answer_type_column, question_type_column, ignore_columns")
+    hidden = [name for name in names.values() if name in features and name not in ignored]
+    return rows.remove_columns([*ignored, *hidden]).rename_columns(cast(dict[str, str], names))
 
 
 @dataclass(frozen=True)

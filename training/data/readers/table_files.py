@@ -186,6 +186,20 @@ def column_names(table: FileTable) -> list[str]:
     return list(dict.fromkeys(name for row in table if isinstance(row, dict) for name in row if name is not None))
 
 
+def without_columns(name: Path | str, table: FileTable, ignored: Sequence[str]) -> FileTable:
+    """A table without `ignored` columns; those that it does not have are named in a warning."""
+    present = column_names(table) if ignored else []
+    if missing := [column for column in ignored if column not in present]:
+        logger.warning(
+            f"{name} has no column {', '.join(map(repr, missing))} to leave out; it has {', '.join(present)}."
+        )
+    if isinstance(table, Dataset):
+        return table.remove_columns([column for column in ignored if column in present])
+    if not ignored:
+        return table
+    return [{k: v for k, v in row.items() if k not in ignored} if isinstance(row, Mapping) else row for row in table]
+
+
 def check_columns(present: Collection[str], wanted: Iterable[str], source: Path | str, options: str) -> None:
     """Check that a table has the columns that were asked for.
 

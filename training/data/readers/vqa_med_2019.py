@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict
 from ..schema import VqaRow, as_answer, as_image_name, as_question, build_vqa_dataset, compare_counts
 from .bad_rows import BadRows, RowSource
 from .table_files import find_first, require_folder
+from .vqa_med_lines import line_parts, read_lines
 
 TRAINING, VALIDATION, TEST = "ImageClef-2019-VQA-Med-Training", "ImageClef-2019-VQA-Med-Validation", "VQAMed2019Test"
 
@@ -59,7 +60,7 @@ def _read_answered(folder: Path, split: str, bad_rows: BadRows) -> Dataset:
     file = find_first(folder, (f"All_QA_Pairs_{split}.txt",), "vqa_med_2019")
     images = find_first(folder, (f"{split.capitalize()}_images",), "vqa_med_2019")
     convert = partial(_to_schema, ("image", "question", "answer"), images, _read_categories(folder, split))
-    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(_read_lines(file), convert))
+    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(read_lines(file), convert))
 
 
 def _read_test(folder: Path, bad_rows: BadRows) -> Dataset:
@@ -68,7 +69,7 @@ def _read_test(folder: Path, bad_rows: BadRows) -> Dataset:
     answered = ("image", "category", "question", "answer")
     names = answered if file.name == ANSWERED_TEST else ("image", "question")
     convert = partial(_to_schema, names, images, {})
-    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(_read_lines(file), convert))
+    return build_vqa_dataset(RowSource(file, bad_rows).convert_files(read_lines(file), convert))
 
 
 def _read_categories(folder: Path, split: str) -> dict[str, str]:
@@ -76,27 +77,15 @@ def _read_categories(folder: Path, split: str) -> dict[str, str]:
     categories = {}
     for stem, category in CATEGORIES.items():
         file = folder / "QAPairsByCategory" / f"{stem}_{split}.txt"
-        lines = _read_lines(file) if file.is_file() else []
+        lines = read_lines(file) if file.is_file() else []
         categories |= {line["line"].rpartition("|")[0]: category for line in lines}
     return categories
 
 
-def _read_lines(file: Path) -> list[dict[str, str]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except ValueError as error:
-        raise ValueError(f"{file} is no text in UTF-8 ({error}): give the organisers' file.") from None
-    return [{"line": line} for line in text.split("\n") if line.strip()]
-
-
 def _to_schema(names: tuple[str, ...], images: Path, categories: Mapping[str, str], row: Mapping[str, Any]) -> VqaRow:
-    line = row["line"].strip()
-    cells = line.split("|")
-    if len(cells) != len(names):
-        raise ValueError(f"{line!r} has {len(cells)} parts between |, not {len(names)}: {'|'.join(names)}.")
-    cell = dict(zip(names, cells, strict=True))
+    cell = line_parts(row, names)
     image_id = as_image_name(cell["image"])
-    category = cell.get("category") or categories.get(line.rpartition("|")[0])
+    category = cell.get("category") or categories.get(row["line"].strip().rpartition("|")[0])
     return {
         "image": str(images / f"{image_id}.jpg"),
         "question": as_question(cell["question"]),

@@ -274,6 +274,31 @@ def test_columns_that_are_not_used_are_named(folder, monkeypatch):
     assert said == [f"{folder / 'own.csv'}: columns that are not used: 'Answer_type', 'candidates'."]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_are_named_or_left_out(folder, monkeypatch, suffix):
+    said = []
+    for module in (own_data, table_files):
+        monkeypatch.setattr(module.logger, "warning", said.append)
+    rows = [row | {"kind": "OPEN", "topic": "size", "answer_type": "number", "split": "fold 3"} for row in ROWS]
+    path = write(folder / f"own{suffix}", rows)
+    with pytest.raises(
+        ValueError, match=r"answer_type 'number' is none of open, closed: .*answer_type_column.*ignore_columns"
+    ):
+        load_own_data(path, ignore_columns=["split"])
+    assert said == [f"{path}: columns that are not used: 'kind', 'topic'."]
+    said.clear()
+    named = {"answer_type_column": "kind", "question_type_column": "topic"}
+    rows = load_own_data(path, ignore_columns=["split", "organ"], **named)["train"]
+    assert (set(rows["answer_type"]), set(rows["question_type"])) == ({"open"}, {"size"})
+    assert said == [
+        f"{path} has no column 'organ' to leave out; it has image, question, answer, kind, topic, answer_type, split.",
+        f"{path}: columns that are not used: 'answer_type'.",
+    ]
+    with pytest.raises(ValueError, match=r"no column 'form'.*Name yours with .*answer_type_column"):
+        load_own_data(path, answer_type_column="form", ignore_columns=["split"])
+    assert load_questions(path, ignore_columns=["answer_type", "split"])["answer_type"][:] == [None] * 3
+
+
 def test_keys_that_repeat_are_refused(folder):
     (folder / "own.json").write_text('[{"image": "images/8.png", "question": "a", "answer": "b", "answer": "c"}]')
     with pytest.raises(ValueError, match=r"own\.json cannot be read as JSON \(an object repeats 'answer'\)"):
