@@ -83,6 +83,7 @@ def write_model_card(
 
     measured, trained_on = metrics.scores.overall is not None, trained_on or [metrics.dataset]
     refit = metrics.run is not None and metrics.run.refit
+    further = _further_sources(trained_on, trainer)
     data = _card_data(
         trained_on,
         vision_model,
@@ -95,9 +96,9 @@ def write_model_card(
     _write(
         folder,
         data,
-        start=_start(vision_model, text_model),
+        start=f"{_start(vision_model, text_model)}\n{_in_short(metrics, trained_on, further)}",
         source=_licences(trained_on) + (REFIT if refit else ""),
-        further_sources=_further_sources(trained_on, trainer),
+        further_sources=[_licence_sentence(name) for name in further],
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
         answers="" if trainer is None else f"{len(getattr(trainer.processing_class, 'answers', None) or [])} ",
@@ -137,7 +138,7 @@ def write_pretraining_card(
         data,
         start=f"{_start(vision_model, text_model)} {objective}",
         source=_licences(trained_on),
-        further_sources=_further_sources(trained_on, trainer),
+        further_sources=[_licence_sentence(name) for name in _further_sources(trained_on, trainer)],
         results="\n".join(["recall in %, within the split", *recalls]) if recalls else None,
         training=training_facts(trainer),
     )
@@ -218,7 +219,28 @@ def _start(vision_model: str | None, text_model: str | None) -> str:
 def _further_sources(names: Sequence[str], trainer: CardedTrainer | None) -> list[str]:
     config = None if trainer is None else getattr(trainer.model, "config", None)
     told = {Path(name).name for name in names}
-    return [_licence_sentence(other) for other in datasets_of(config) if other not in told]
+    return [other for other in datasets_of(config) if other not in told]
+
+
+def _in_short(metrics: "Metrics", trained_on: Sequence[str], further: Sequence[str]) -> str:
+    """What it learned from, how well it answers beside a guess from the question alone, and what it is bad at."""
+    sources = dict.fromkeys(Path(name).name for name in [*trained_on, *further])
+    seen = ", which are generated drawings: it has seen no real image" if set(sources) == {"phantom"} else ""
+    text = f"Learned from {', '.join(sources)}{seen}."
+    overall, alone = metrics.scores.overall, metrics.baselines.get("question_only")
+    if overall is None or (metrics.run is not None and metrics.run.ablate_image):
+        return text
+    text += (
+        f" It answers {overall.value:.1f} % ({overall.low:.1f} - {overall.high:.1f}) of the {metrics.split} questions"
+    )
+    text += f"; the question alone gives {alone.value:.1f} %." if alone else "."
+    above = metrics.above_question_only
+    if above is not None and above.low <= 0:
+        text += " **That it looks at the image is not shown.**"
+    kinds = sorted(metrics.scores.by_question_type.items(), key=lambda kind: kind[1].value)
+    if len(kinds) > 1:
+        text += " Worst at " + ", ".join(f"{name} ({result.value:.1f} %)" for name, result in kinds[:3]) + "."
+    return text
 
 
 def _licences(names: Sequence[str]) -> str:

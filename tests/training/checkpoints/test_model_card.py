@@ -207,10 +207,31 @@ def test_a_card_that_cannot_be_written_leaves_the_earlier_one(folder, monkeypatc
     assert [path.name for path in folder.iterdir()] == ["README.md"]
 
 
+def test_first_lines_say_what_it_learned_from_and_is_bad_at(folder):
+    kinds = {
+        name: Interval(value, 0.0, 100.0, 9) for name, value in {"a": 90.0, "b": 5.0, "c": 60.0, "d": 40.0}.items()
+    }
+    write_model_card(folder, replace(METRICS, scores=replace(METRICS.scores, by_question_type=kinds)), None, None)
+    first = (folder / "README.md").read_text().split("# amif-slake")[1].split("## Use")[0]
+    assert (
+        "Learned from slake. It answers 66.7 % (30.0 - 90.0) of the test questions; the question alone gives 41.0 %."
+        in first
+    )
+    assert "**That it looks at the image is not shown.**" in first
+    assert "Worst at b (5.0 %), d (40.0 %), c (60.0 %)." in first
+    shown = replace(METRICS, dataset="phantom", above_question_only=Interval(25.67, 5.0, 50.0, 3, "difference"))
+    write_model_card(folder, shown, None, None)
+    text = (folder / "README.md").read_text()
+    assert "Learned from phantom, which are generated drawings: it has seen no real image. It answers" in text
+    assert "is not shown" not in text
+    assert "Worst at" not in text
+
+
 def test_ablated_images_are_named_beside_every_figure(folder):
     write_model_card(folder, replace(METRICS, run=RunFacts("blank", refit=False)), None, None)
     data = ModelCard.load(folder / "README.md").data
     assert all("images blank" in result.metric_name for result in data.eval_results)
+    assert "It answers 66.7" not in (folder / "README.md").read_text()
 
 
 def test_card_of_a_new_model_on_own_data_without_references(folder, tmp_path):
