@@ -16,6 +16,7 @@ from typing import NoReturn
 COMMANDS = {
     "train": ("run_vqa", "fine-tune on questions about images, and evaluate"),
     "pretrain": ("run_pretraining", "pre-train on image-report pairs"),
+    "predict": ("predict_with_vlm", "answer a data set with a chat model, MedGemma, Qwen-VL or LLaVA for example"),
     "evaluate": ("evaluate_predictions", "score any system's predictions, or compare two systems"),
     "answer": ("answer", "ask a question about an image"),
     "audit": ("audit_dataset", "audit a data set before a number on it is believed"),

@@ -62,6 +62,7 @@ def test_what_needs_no_model_is_answered_without_torch(words, status, said):
         ("train paper/slake", "run_vqa", [str(RECIPES["train"]["paper/slake"])]),
         ("train --help", "run_vqa", ["--help"]),
         ("pretrain phantom_pretraining", "run_pretraining", [str(RECIPES["pretrain"]["phantom_pretraining"])]),
+        ("predict --model m", "predict_with_vlm", ["--model", "m"]),
         ("evaluate --predictions p", "evaluate_predictions", ["--predictions", "p"]),
         ("answer train what?", "answer", ["train", "what?"]),
         ("audit --dataset slake", "audit_dataset", ["--dataset", "slake"]),

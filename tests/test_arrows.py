@@ -18,7 +18,7 @@ FLOORS = (
     ("training/checkpoints",),
     ("training/pretraining",),
     ("training/fine_tuning",),
-    ("training/experiments",),
+    ("training/chat_models", "training/experiments"),
     ("amif",),
     ("examples",),
 )

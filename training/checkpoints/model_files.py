@@ -82,19 +82,20 @@ def load_checkpoint(name_or_path: str, *kinds: type[Model], **options: Any) -> t
 
 
 def load_all_weights(model_class: Any, name_or_path: str, **options: Any) -> Any:
-    """Read a model, ours or a teacher's, in float32: its weights and no others.
+    """Read a model, ours or another's: its weights and no others, in float32 and without code that stands beside them.
 
     Args:
         model_class: What has `from_pretrained`: a model's class, or `AutoModel`.
         name_or_path: Folder, or name on the Hub.
-        **options: Further ones of `from_pretrained`.
+        **options: Further ones of `from_pretrained`, which may ask for another `dtype` and for `trust_remote_code`.
 
     Raises:
         ValueError: If weights are missing, have other shapes or are not finite; of ours, if some are not its own.
     """
-    safely = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    safely = {"use_safetensors": True, "output_loading_info": True}
+    chosen = {"dtype": torch.float32, "trust_remote_code": False} | options
     try:
-        model, said = model_class.from_pretrained(name_or_path, dtype=torch.float32, **safely, **options)
+        model, said = model_class.from_pretrained(name_or_path, **chosen, **safely)
     except Exception as error:  # of other shapes, and whatever a damaged configuration leads to
         raise ValueError(
             f"The model {name_or_path} cannot be read ({_first_line(error)}): copy it again, or choose another."
@@ -126,7 +127,7 @@ def refuse_infinite_weights(model: nn.Module, where: str) -> None:
         ValueError: If one is not, naming the first.
     """
     for name, weight in model.named_parameters():
-        if not torch.isfinite(weight).all():
+        if not weight.is_meta and not torch.isfinite(weight).all():  # what is offloaded is not looked at
             raise ValueError(
                 f"{where}: the weight {name} is not finite, so it is neither saved nor used. Take an earlier "
                 "checkpoint, or train again with a lower --learning_rate."
@@ -141,23 +142,7 @@ def check_model(name_or_path: str) -> None:
         ValueError: If the model is of another type, a file of weights or the list of shards is damaged or not as the
             run saved it, or a shard lies outside of the folder.
     """
-    folder = Path(name_or_path)
-    if folder.is_file():
-        raise FileNotFoundError(f"{folder} is a file, and a model is a folder: give the one that a run wrote.")
-    if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no {CONFIG_NAME}, so no model: give the folder that save_pretrained or a run wrote."
-        )
-    try:
-        found = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
-    except (AttributeError, OSError, TypeError) as error:  # no JSON, or no object
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"There is no folder {name_or_path}, and no model of that name can be had from the Hub or is kept here."
-            ) from error
-        raise ValueError(
-            f"{CONFIG_NAME} of {name_or_path} is damaged: copy the checkpoint again, or choose another."
-        ) from error
+    folder, found = Path(name_or_path), model_type_of(name_or_path)
     if found not in MODEL_TYPES:
         raise ValueError(
             f"The model {name_or_path} has model_type {found!r}, not one of {', '.join(MODEL_TYPES)}. To start from "
@@ -175,6 +160,32 @@ def check_model(name_or_path: str) -> None:
         except SafetensorError as error:
             raise ValueError(f"{file} is damaged ({error}): copy the checkpoint again, or choose another.") from error
     check_saved_weights(folder)
+
+
+def model_type_of(name_or_path: str) -> str | None:
+    """The `model_type` of what a folder or a name of the Hub holds; None where its configuration names none.
+
+    Raises:
+        FileNotFoundError: If there is no such model, or no configuration.
+        ValueError: If the configuration is damaged.
+    """
+    folder = Path(name_or_path)
+    if folder.is_file():
+        raise FileNotFoundError(f"{folder} is a file, and a model is a folder: give the one that a run wrote.")
+    if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {CONFIG_NAME}, so no model: give the folder that save_pretrained or a run wrote."
+        )
+    try:
+        return PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
+    except (AttributeError, OSError, TypeError) as error:  # no JSON, or no object
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {name_or_path}, and no model of that name can be had from the Hub or is kept here."
+            ) from error
+        raise ValueError(
+            f"{CONFIG_NAME} of {name_or_path} is damaged: copy the checkpoint again, or choose another."
+        ) from error
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -6,9 +6,10 @@ import inspect
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 import torch
@@ -99,27 +100,41 @@ def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: i
 
 
 def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dataset: Dataset, **settings: Any) -> str:
-    """sha256 of all that predictions follow from.
+    """sha256 of all that the predictions of a model of ours follow from.
 
     Args:
         model: Its weights and buffers count, whatever their path.
         processor: Its settings and vocabulary count.
+        dataset: As for `answers_fingerprint`.
+        **settings: As for `answers_fingerprint`.
+    """
+    return answers_fingerprint(_model_parts(model, processor), dataset, **settings)
+
+
+def answers_fingerprint(model_parts: Iterable[bytes], dataset: Dataset, **settings: Any) -> str:
+    """sha256 of all that answers follow from.
+
+    Args:
+        model_parts: All that model and processor are.
         dataset: Rows of the schema; questions and images count, answers do not.
         **settings: What else changes an answer, such as candidates, or its last digit, such as the batch size.
     """
     digest = hashlib.sha256()
-    # Not its state_dict, which FSDP spreads over the processes again.
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    digest.update(processor.image_processor.to_json_string().encode())
-    digest.update(json.dumps(processor.tokenizer.get_vocab(), sort_keys=True).encode())
-    digest.update(f"{processor.max_question_length} {processor.lowercase}".encode())
-    for part in _dataset_parts(dataset):
+    for part in chain(model_parts, _dataset_parts(dataset)):
         digest.update(part)
     versions = {package: version(package) for package in ("amif", "torch", "transformers")}
     digest.update(json.dumps([settings, versions], sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _model_parts(model: torch.nn.Module, processor: AmifProcessor) -> Iterator[bytes]:
+    # Not its state_dict, which FSDP spreads over the processes again.
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    yield processor.image_processor.to_json_string().encode()
+    yield json.dumps(processor.tokenizer.get_vocab(), sort_keys=True).encode()
+    yield f"{processor.max_question_length} {processor.lowercase}".encode()
 
 
 def _dataset_parts(dataset: Dataset) -> Iterator[bytes]:

@@ -20,22 +20,27 @@ from .vqa_med import VqaMedMeasures, vqa_med_measures
 
 @dataclass(frozen=True)
 class RunFacts(Result):
-    """What a fine-tuning run did beside what its protocol says.
+    """What a run that answered did beside what its protocol says.
 
     Attributes:
         ablate_image: What stood in place of the images, "blank" or "shuffle"; None where the real ones were shown.
         refit: Whether the model was trained on the questions of the validation split too.
         training_rows: Questions that it was trained on, by data set; None where there is one, or none was.
+        model: The chat model that answered; None of models of ours.
+        prompt: What it was asked, a template.
     """
 
     ablate_image: str | None
     refit: bool
     training_rows: Mapping[str, int] | None = None
+    model: str | None = None
+    prompt: str | None = None
 
     def json_fields(self) -> Mapping[str, object]:
-        """The fields by name, without `training_rows` where there are none."""
+        """The fields by name; of the last three those that there are."""
+        optional = ("training_rows", "model", "prompt")
         return {
-            name: value for name, value in super().json_fields().items() if (name, value) != ("training_rows", None)
+            name: value for name, value in super().json_fields().items() if value is not None or name not in optional
         }
 
 

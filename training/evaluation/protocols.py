@@ -11,6 +11,7 @@ _NOTES = {
     "clean": "Candidates and knowledge come from the answers of other splits, never from those of the evaluated one.",
     "paper": "The candidates are the distinct answers of the evaluated split, so every right answer is among them: "
     "this is the published protocol, and it is easier than answering.",
+    "choices": "The candidates of a question are its own choices, as the data name them.",
     "generate": "Answers are decoded freely, without candidates.",
     "unstated": "The predictions came in a file, and what their system could choose from is not known here.",
 }
@@ -28,7 +29,7 @@ def protocol_note(protocol: str) -> str:
     """The sentence to print beside every number of `protocol`.
 
     Raises:
-        ValueError: If the protocol is not "clean", "paper", "generate" or "unstated".
+        ValueError: If the protocol is not one of `PROTOCOLS`.
     """
     if protocol not in _NOTES:
         raise ValueError(f"Unknown protocol {protocol!r}; it is one of {', '.join(_NOTES)}.")

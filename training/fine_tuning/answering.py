@@ -11,12 +11,10 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import TrainingArguments
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
 from ..data.sampler import ImageGroupedSampler
-from ..data.vqa_collator import AmifVqaCollator
 from ..data.vqa_rows import VqaRows
 from ..evaluation.partial_predictions import PartialPredictions
 from ..evaluation.prediction_rows import ScoredAnswer
@@ -83,36 +81,40 @@ def open_partial_predictions(folder: str | Path, fingerprint: str, accelerator: 
 
 def answer_rows(
     rows: VqaRows,
-    answer: Callable[[dict[str, torch.Tensor]], list[ScoredAnswer]],
-    collator: AmifVqaCollator,
-    args: TrainingArguments,
+    answer: Callable[[dict[str, Any]], list[ScoredAnswer]],
+    collator: Callable[[list[Any]], Mapping[str, Any]],
     accelerator: Accelerator,
     partial_predictions: PartialPredictions | None,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    progress: bool = True,
 ) -> dict[int, ScoredAnswer]:
     """Answer every row that has no partial prediction; the processes share the batches.
 
     Args:
         rows: The questions.
         answer: Answers a batch of the collator.
-        collator: Makes the batches.
-        args: Their size, the workers that read them, and whether progress is shown.
+        collator: Makes the batches, each with the places of its rows as `row`.
         accelerator: Tells the processes apart.
         partial_predictions: Holds what was answered before, and is told every answer; None keeps them in memory alone.
+        batch_size: Questions a batch.
+        num_workers: Processes that read them; 0 reads in this one.
+        progress: Whether a bar is shown.
 
     Returns:
         The answers of all processes by row.
     """
-    order, size = list(ImageGroupedSampler(rows.image_ids)), args.per_device_eval_batch_size
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    order = list(ImageGroupedSampler(rows.image_ids))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     before = {} if partial_predictions is None else partial_predictions.read()
     accelerator.wait_for_everyone()  # no process appends before all have read
     # Whole batches: in other company, and padded otherwise, a question's score may differ in the last digit.
     waiting = [batch for batch in batches if not before.keys() >= set(batch)]
     own = waiting[accelerator.process_index :: accelerator.num_processes]
-    loader = DataLoader(rows, batch_sampler=own, collate_fn=collator, num_workers=args.dataloader_num_workers)
+    loader = DataLoader(rows, batch_sampler=own, collate_fn=collator, num_workers=num_workers)
     question_ids, found = rows.dataset["question_id"], []
-    hidden = bool(args.disable_tqdm) or not accelerator.is_local_main_process
-    for batch in tqdm(loader, desc="Answering", disable=hidden):
+    for batch in tqdm(loader, desc="Answering", disable=not progress or not accelerator.is_local_main_process):
         places = batch["row"].tolist()
         answers = answer(batch)
         if partial_predictions is not None:

@@ -292,7 +292,16 @@ class AmifVqaTrainer(ResumableTrainer):
                 return answerer.answers(*predicted)
 
             partial_predictions = None if folder is None else self._partial_predictions(questions, folder)
-            answers = answer_rows(rows, answer, self.collator, self.args, self.accelerator, partial_predictions)
+            answers = answer_rows(
+                rows,
+                answer,
+                self.collator,
+                self.accelerator,
+                partial_predictions,
+                batch_size=self.args.per_device_eval_batch_size,
+                num_workers=self.args.dataloader_num_workers,
+                progress=not self.args.disable_tqdm,
+            )
         texts, scores = zip(*(answers[row] for row in range(len(questions))), strict=True)
         return list(texts), list(scores)
 

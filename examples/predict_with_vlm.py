@@ -1,0 +1,62 @@
+r"""Answer a data set with any image-text-to-text model of transformers: MedGemma, Qwen-VL, LLaVA and their kind.
+
+    python examples/predict_with_vlm.py --model google/medgemma-4b-it --dataset slake --data_dir DIR --output_dir OUT
+    python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions OUT/predictions.jsonl \
+        --protocol generate --output_dir OUT
+
+It leaves `predictions.jsonl` and `metrics.json`, as run_vqa.py does. `--protocol clean` compares the likelihoods of the
+answers of other splits, `--protocol choices` those of each question's own options; `--ablate_image blank` and `shuffle`
+show other images. The same command goes on where an interrupted one stopped. docs/evaluation.md says more.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from amif.training.chat_models.arguments import ChatModelArguments
+from amif.training.chat_models.evaluation import answer_and_evaluate
+from amif.training.checkpoints.model_files import local_folder
+from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.distributed import only_run_in, use_all_cpu_cores
+from amif.training.evaluation.partial_predictions import remove_partial_predictions
+from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
+from amif.training.recipes import parse_arguments
+from amif.training.reports.tables import format_table
+
+
+def main() -> None:
+    # 1. Arguments, and a folder of its own
+    args = parse_arguments(ChatModelArguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    use_all_cpu_cores()
+    try:
+        check_output_folder(args.output_dir)
+        with only_run_in(args.output_dir):
+            run(args)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(str(error))
+    except torch.OutOfMemoryError as error:
+        sys.exit(
+            f"Memory ran out ({str(error).partition('. ')[0]}): start the same command with a smaller --batch_size. "
+            "With another batch size questions are answered anew."
+        )
+
+
+def run(args: ChatModelArguments) -> None:
+    # 2. Answers and measures
+    rows, metrics = answer_and_evaluate(args)
+
+    # 3. Results, and a record of any look at a test split
+    output = Path(args.output_dir)
+    if metrics.split == "test" and metrics.scores.overall is not None:
+        append_test_evaluation(output, metrics, local_folder(args.model))
+    write_jsonl(output / "predictions.jsonl", rows)
+    write_json(output / "metrics.json", metrics)
+    print(format_table(metrics))
+    remove_partial_predictions(output)  # the last step, for until then the same command goes on from them
+
+
+if __name__ == "__main__":
+    main()
