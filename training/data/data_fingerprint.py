@@ -10,6 +10,7 @@ import pyarrow as pa
 from datasets import Dataset, IterableDataset
 
 from .images import ImageCell
+from .views import cells_of
 from .zipped_images import is_zipped
 
 # What is learned from, of questions and of image-report pairs. Ids may hold the path of an image.
@@ -32,7 +33,7 @@ def data_fingerprint(rows: Dataset | IterableDataset) -> str:
         # The stub knows of no formats: in Arrow's a batch is a table.
         for row in cast("pa.Table", batch).to_pylist():
             digest.update(json.dumps([row.get(name) for name in _LEARNED]).encode())
-            for image in [row["image"]] if "image" in row else row.get("images") or []:
+            for image in cells_of(row["image"]) if "image" in row else row.get("images") or []:
                 digest.update(_image_part(image))
     return digest.hexdigest()
 

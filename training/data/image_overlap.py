@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
-from datasets import Dataset, Image
+from datasets import Dataset
 
 from .images import decode_image
 from .shown_values import shown
+from .views import cells_of, first_shown, undecoded
 
 # A re-encoded or resized copy differs from its original in 0 to 2 of the 64 bits; unrelated images in about 32.
 MAX_HASH_DISTANCE = 4
@@ -36,7 +37,7 @@ class ImagePrints:
 
 
 def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> ImagePrints:
-    """Open every distinct image of a data set in the schema once, by `image_id`, and keep what is compared.
+    """Open every distinct image of a data set in the schema once, by its id, and keep what is compared.
 
     Args:
         dataset: Rows with `image` and `image_id`.
@@ -47,14 +48,14 @@ def image_prints(dataset: Dataset, progress: Callable[[Iterable[int]], Iterable[
     """
     import imagehash  # with scipy's transforms, which what only names sets has no use for
 
-    image_ids = list(dataset["image_id"])
-    first_rows = {image_id: row for row, image_id in reversed(list(enumerate(image_ids)))}
-    undecoded = dataset.cast_column("image", Image(decode=False))
-    ids = sorted(first_rows)
+    first, unread = first_shown(dataset), undecoded(dataset)
+    ids = sorted(first)
     pixels, hashes, thumbnails = [], np.zeros(len(ids), dtype=np.uint64), np.zeros((len(ids), 4096), dtype=np.float32)
     for place in progress(range(len(ids))):
-        row = first_rows[ids[place]]
-        image = decode_image(undecoded[row]["image"], f"row {row} (counted from 0), image id {shown(ids[place])}")
+        row, view = first[ids[place]]
+        image = decode_image(
+            cells_of(unread[row]["image"])[view], f"row {row} (counted from 0), image id {shown(ids[place])}"
+        )
         pixels.append(hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest())
         hashes[place] = int(str(imagehash.dhash(image)), 16)
         grey = image.convert("L").resize(_THUMBNAIL, PIL.Image.Resampling.BILINEAR)

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import PIL.Image
-from datasets import Dataset, Image
+from datasets import Dataset
 from transformers.utils import logging
 
 from .images import ImageCell, decode_image
 from .schema import KIND_COLUMNS, kind_columns, kind_of
 from .shown_values import shown
+from .views import cells_of, first_shown, has_views, undecoded, view_ids_of, with_images
 
 logger = logging.get_logger(__name__)
 
@@ -23,7 +24,8 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
 
     `image_id` stays too: it names the image that the QUESTION is about. Rows of one `image_id` still share one image,
     so that encoding each image once holds; but states cached by `image_id` from the untouched data are those of the
-    wrong images and must be computed anew. When shuffled, no image is shown for itself.
+    wrong images and must be computed anew. When shuffled, no image is shown for itself; of a question about several
+    each is replaced on its own.
 
     Args:
         dataset: Rows of the schema.
@@ -45,25 +47,20 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
                 "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use "
                 "shuffle."
             )
-    undecoded = dataset.cast_column("image", Image(decode=False))
-    first_rows = {image_id: row for row, image_id in reversed(list(enumerate(dataset["image_id"])))}
-    images = {image_id: undecoded[row]["image"] for image_id, row in first_rows.items()}
+    unread, first = undecoded(dataset), first_shown(dataset)
+    images = {image_id: cells_of(unread[row]["image"])[place] for image_id, (row, place) in first.items()}
     if how == "blank":
         replaced = {}
         for image_id, image in images.items():
             file = io.BytesIO()
-            where = f"row {first_rows[image_id]} (counted from 0), image id {shown(image_id)}"
+            where = f"row {first[image_id][0]} (counted from 0), image id {shown(image_id)}"
             PIL.Image.new("RGB", decode_image(image, where).size).save(file, format="PNG")
             replaced[image_id] = {"bytes": file.getvalue(), "path": None}
     else:
         groups = [list(images)] if how == "shuffle" else _alike_images(dataset)
         replaced = {image_id: other for group in groups for image_id, other in _shuffle(images, group, seed).items()}
-    column = [replaced[image_id] for image_id in dataset["image_id"]]
-    return (
-        dataset.remove_columns("image")
-        .add_column("image", column, feature=Image())
-        .select_columns(dataset.column_names)
-    )
+    column = [[replaced[image_id] for image_id in ids] for ids in view_ids_of(dataset)]
+    return with_images(dataset, column if has_views(dataset) else [image for (image,) in column])
 
 
 def rows_with_alike_images(dataset: Dataset) -> Dataset:
@@ -72,7 +69,7 @@ def rows_with_alike_images(dataset: Dataset) -> Dataset:
     How many others there are is logged; where no row is kept, nothing is.
     """
     paired = {image_id for image_ids in _alike_images(dataset) for image_id in image_ids}
-    kept = dataset.select([row for row, image_id in enumerate(dataset["image_id"]) if image_id in paired])
+    kept = dataset.select([row for row, ids in enumerate(view_ids_of(dataset)) if paired.issuperset(ids)])
     if 0 < len(kept) < len(dataset):
         left_out = f"{len(dataset) - len(kept)} of {len(dataset)} questions"
         logger.warning_once(f"{left_out} are about an image without another of its modality and organ: left out.")
@@ -82,9 +79,11 @@ def rows_with_alike_images(dataset: Dataset) -> Dataset:
 def _alike_images(dataset: Dataset) -> list[list[str]]:
     """Groups, of two at least, of images of one modality and organ."""
     named = [column for column in KIND_COLUMNS if column in dataset.column_names]
-    rows = dataset.select_columns(["image_id", *named]).to_list()
+    rows = dataset.select_columns(named).to_list()
     columns = kind_columns(rows)
-    kinds = {row["image_id"]: kind_of(row, columns) for row in rows}
+    kinds = {
+        image_id: kind_of(row, columns) for row, ids in zip(rows, view_ids_of(dataset), strict=True) for image_id in ids
+    }
     alike = defaultdict(list)
     for image_id, kind in kinds.items():
         if kind is not None:

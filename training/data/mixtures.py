@@ -17,6 +17,7 @@ from .readers.vqa_pairs import to_pairs
 from .references import AcceptableAnswers, acceptable_answers_of
 from .schema import VQA_FEATURES
 from .streams import size_of
+from .views import VIEW_SEPARATOR, alike, view_ids_of
 from .vqa_dataset import load_vqa_dataset
 
 logger = logging.get_logger(__name__)
@@ -128,7 +129,8 @@ def load_sources(
 
 
 def _joined(split: str, parts: Mapping[str, Mapping[Any, Dataset]]) -> Dataset:
-    rows = {name: splits[split] for name, splits in parts.items() if split in splits}
+    given = {name: splits[split] for name, splits in parts.items() if split in splits}
+    rows = dict(zip(given, alike(list(given.values())), strict=True))
     if without := [name for name in parts if name not in rows]:
         logger.warning(f"{split}: of {', '.join(rows)} alone, since {', '.join(without)} has no such split.")
     kinds: dict[str, dict[str, Any]] = {}
@@ -153,6 +155,8 @@ def with_set_name(rows: Dataset, name: str, id_columns: Sequence[str] = ()) -> D
     if SET_COLUMN in rows.column_names:
         raise ValueError(f"{name} has a column {SET_COLUMN}, which is this package's own: rename it.")
     columns = {column: [f"{name}/{value}" for value in rows[column]] for column in id_columns}
+    if "image_id" in columns:
+        columns["image_id"] = [VIEW_SEPARATOR.join(f"{name}/{view}" for view in views) for views in view_ids_of(rows)]
     named = rows.remove_columns(list(columns))
     for column, values in (columns | {SET_COLUMN: [name] * len(rows)}).items():
         named = named.add_column(column, values)
@@ -293,7 +297,7 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
     """
     evaluated = [_prints(split, str(name), progress) for name, split in splits.items() if name != "train"]
     added = [_rows_of(source, evaluated, progress) for source in sources]
-    return mix([_schema_rows(rows, splits["train"]) for rows in (splits["train"], *added)])
+    return mix([_schema_rows(rows, splits["train"]) for rows in alike([splits["train"], *added])])
 
 
 def leave_out_shown_images(
@@ -401,7 +405,7 @@ def _without_shown(rows: Dataset, evaluated: Sequence[ImagePrints], prints: Imag
     shown: set[str] = set()
     for other in evaluated:
         shown.update(shared_by_id(other, prints), shared_pixels(other, prints), near_duplicates(other, prints))
-    kept = [row for row, image_id in enumerate(rows["image_id"]) if image_id not in shown]
+    kept = [row for row, ids in enumerate(view_ids_of(rows)) if shown.isdisjoint(ids)]
     logger.warning(
         f"{what}: {len(kept)} questions; {len(rows) - len(kept)} about {len(shown)} images that validation or test "
         "show were left out."
@@ -422,5 +426,8 @@ def _prints(rows: Dataset, name: str, progress: bool) -> ImagePrints:
 
 def _schema_rows(rows: Dataset, like: Dataset) -> Dataset:
     """Rows with the columns of the schema, and `SET_COLUMN` where `like` has it."""
-    features = Features(VQA_FEATURES | ({SET_COLUMN: Value("string")} if SET_COLUMN in like.column_names else {}))
+    images = {"image": rows.features["image"]}
+    features = Features(
+        VQA_FEATURES | images | ({SET_COLUMN: Value("string")} if SET_COLUMN in like.column_names else {})
+    )
     return rows.select_columns(list(features)).cast(features)

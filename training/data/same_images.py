@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from datasets import Dataset, Image
+from datasets import Dataset
 from transformers.utils import logging
 
 from .images import ImageCell, image_file
 from .shown_values import shown
+from .views import cells_of, first_shown, undecoded, view_ids_of
 from .zipped_images import is_zipped
 
 logger = logging.get_logger(__name__)
@@ -37,10 +38,9 @@ def same_images(splits: Mapping[str, Dataset]) -> dict[Place, Place]:
     try:
         for split in sorted(splits, key=lambda name: (name != "train", name != "validation")):
             rows = splits[split]
-            undecoded = rows.select_columns(["image", "image_id"]).cast_column("image", Image(decode=False))
-            first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows["image_id"])))}
-            for image_id, row in sorted(first_rows.items(), key=lambda item: item[1]):
-                cell: ImageCell = undecoded[row]["image"]
+            unread = undecoded(rows.select_columns(["image", "image_id"]))
+            for image_id, (row, view) in first_shown(rows).items():
+                cell = cells_of(unread[row]["image"])[view]
                 place = (str(split), image_id)
                 by_size[_size(cell)].append((place, cell))
         for alike in by_size.values():
@@ -60,9 +60,23 @@ def same_images(splits: Mapping[str, Dataset]) -> dict[Place, Place]:
 
 
 def with_one_name_an_image(rows: Dataset, twins: Mapping[Place, Place], column: str, split: str = "train") -> Dataset:
-    """`rows` with `column`: the image id, and for an image that is another's file the id of the first."""
+    """`rows` with `column`: the image id, and for an image that is another's file the id of the first.
+
+    Rows that share one of several images have one name too, also by way of others.
+    """
     first = {image_id: original for (name, image_id), (_, original) in twins.items() if name == split}
-    return rows.add_column(column, [first.get(image_id, image_id) for image_id in rows["image_id"]])
+    ids = [[first.get(image_id, image_id) for image_id in views] for views in view_ids_of(rows)]
+    names: dict[str, str] = {}
+
+    def name_of(image_id: str) -> str:
+        while names.setdefault(image_id, image_id) != image_id:
+            image_id = names[image_id]
+        return image_id
+
+    for views in ids:
+        for image_id in views[1:]:
+            names[name_of(image_id)] = name_of(views[0])
+    return rows.add_column(column, [name_of(views[0]) for views in ids])
 
 
 def report_same_images(source: str, twins: Mapping[Place, Place]) -> None:

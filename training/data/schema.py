@@ -11,6 +11,7 @@ from transformers.utils import logging
 from ...processing_amif.answer_normalization_amif import plain_characters
 from .references import normal_form
 from .shown_values import shown
+from .views import IMAGES
 
 logger = logging.get_logger(__name__)
 
@@ -37,10 +38,11 @@ TEXTS = List(Value("string"))
 class VqaRow(TypedDict):
     """A row that a reader makes: text as in the schema, and further columns that its data set has.
 
-    `image` is a path, or what tells an embedded image from others. `question_id` is None until one is given to it.
+    `image` is a path, or what tells an embedded image from others; or a list of such. `question_id` is None until one
+    is given to it.
     """
 
-    image: str
+    image: str | list[str]
     question: str
     answer: str | list[str] | None
     answer_type: NotRequired[str | None]
@@ -149,12 +151,17 @@ def as_answer_type(value: Any) -> str | None:
 def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable[str] = ()) -> Dataset:
     """A data set in the schema's features, with `extra_columns` (text) behind them, and `choices` where a row has any.
 
-    Images given as paths are stored as paths: nothing is opened here. A column that a row lacks is None.
+    Images given as paths are stored as paths: nothing is opened here. Where a row has a list of them, all have. A
+    column that a row lacks is None.
     """
     features = Features({**VQA_FEATURES, **{name: Value("string") for name in extra_columns}})
     if any(row.get("choices") for row in rows):
         features["choices"] = TEXTS
-    return Dataset.from_dict({name: [row.get(name) for row in rows] for name in features}, features=features)
+    columns = {name: [row.get(name) for row in rows] for name in features}
+    if any(isinstance(image, list) for image in columns["image"]):
+        features["image"] = IMAGES
+        columns["image"] = [image if isinstance(image, list) else [image] for image in columns["image"]]
+    return Dataset.from_dict(columns, features=features)
 
 
 def compare_counts(reader: str, found: Mapping[str, int], published: Mapping[str, int], strict: bool) -> None:

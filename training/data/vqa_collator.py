@@ -1,15 +1,17 @@
 """Questions about images as one batch, in which each image stands once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import PIL.Image
 import torch
 
 from ...processing_amif import AmifProcessor
-from .images import decode_image
+from ...processing_amif.images_amif import view_index
+from .images import ImageCell, decode_image
 from .references import normal_form
 from .shown_values import shown
+from .views import cells_of, view_ids
 from .vqa_rows import VqaItem
 
 
@@ -31,37 +33,43 @@ class AmifVqaCollator:
 
         Returns:
             `pixel_values` (U, 3, H, W), or `image_states` (U, tokens, width) where the rows hold them; `image_index`
-            (B,), the image of each question; `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places
-            in their data set; and, if every row has an answer, `labels` (B, T): [CLS] answer [SEP] of the
-            normalised answer, -100 for padding. All but the first are int64.
+            (B,), the image of each question, or (B, V), its views and -1 behind the last, where one has several;
+            `input_ids` and `attention_mask` (B, L); `row` (B,), the questions' places in their data set; and, if every
+            row has an answer, `labels` (B, T): [CLS] answer [SEP] of the normalised answer, -100 for padding. All but
+            the first are int64.
 
         Raises:
             ValueError: If an image has vanished or is damaged; the message names its file and row.
         """
-        first_rows: dict[str, VqaItem] = {}
-        for row in rows:
-            first_rows.setdefault(row["image_id"], row)
-        places = {image_id: place for place, image_id in enumerate(first_rows)}
+        views = [cells_of(row["image"]) for row in rows]
+        ids = [view_ids(row["image_id"], len(cells)) for row, cells in zip(rows, views, strict=True)]
+        shown_first: dict[str, tuple[VqaItem, int]] = {}
+        for row, names in zip(rows, ids, strict=True):
+            for place, image_id in enumerate(names):
+                shown_first.setdefault(image_id, (row, place))
+        places = {image_id: place for place, image_id in enumerate(shown_first)}
+        image_index = view_index(list(map(len, ids)), [places[image_id] for names in ids for image_id in names])
         questions = self.processor(text=[row["question"] for row in rows])
         return {
-            **self._encode_images(first_rows),
-            "image_index": torch.tensor([places[row["image_id"]] for row in rows]),
+            **self._encode_images(list(shown_first.values())),
+            "image_index": torch.tensor(image_index),
             "input_ids": questions["input_ids"],
             "attention_mask": questions["attention_mask"],
             "row": torch.tensor([row["row"] for row in rows]),
             **self._encode_labels([row["answer"] for row in rows]),
         }
 
-    def _encode_images(self, first_rows: Mapping[str, VqaItem]) -> dict[str, torch.Tensor]:
-        states = [row["image_states"] for row in first_rows.values() if "image_states" in row]
+    def _encode_images(self, views: Sequence[tuple[VqaItem, int]]) -> dict[str, torch.Tensor]:
+        """Each image once, given as a row that shows it and its place there."""
+        states = [row["image_states"][place] for row, place in views if "image_states" in row]
         if states:
             return {"image_states": torch.stack(states)}
-        encoded = self.processor(images=[self._open(row) for row in first_rows.values()])
+        encoded = self.processor(images=[self._open(row, cells_of(row["image"])[place]) for row, place in views])
         # The processor encodes an object once, also where it is the image of two ids.
         return {"pixel_values": encoded["pixel_values"][encoded["image_index"]]}
 
-    def _open(self, row: VqaItem) -> PIL.Image.Image:
-        image = decode_image(row["image"], f"row {row['row']} (counted from 0), image id {shown(row['image_id'])}")
+    def _open(self, row: VqaItem, cell: ImageCell) -> PIL.Image.Image:
+        image = decode_image(cell, f"row {row['row']} (counted from 0), image id {shown(row['image_id'])}")
         return image if self.augmentation is None else self.augmentation(image, epoch=row["epoch"], row=row["row"])
 
     def _encode_labels(self, answers: Sequence[str | None]) -> dict[str, torch.Tensor]:

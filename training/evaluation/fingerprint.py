@@ -13,10 +13,11 @@ from itertools import chain
 from typing import Any
 
 import torch
-from datasets import Dataset, Image
+from datasets import Dataset
 
 from ...processing_amif import AmifProcessor, answer_normalization_amif
 from ...processing_amif.answer_normalization_amif import normalize_answer
+from ..data.views import cells_of, undecoded
 from ..data.zipped_images import image_file_state
 from .grouped_accuracy import CLOSED_OR_OPEN
 from .prediction_rows import Prediction
@@ -139,11 +140,9 @@ def _model_parts(model: torch.nn.Module, processor: AmifProcessor) -> Iterator[b
 
 def _dataset_parts(dataset: Dataset) -> Iterator[bytes]:
     columns = dataset.select_columns(["question_id", "image_id", "question", "image"])
-    for row in columns.cast_column("image", Image(decode=False)):
+    for row in undecoded(columns):
         cells = dict(row)
-        image = cells.pop("image")
+        images = cells_of(cells.pop("image"))
         yield json.dumps(cells).encode()
-        if image["bytes"]:
-            yield image["bytes"]
-        else:
-            yield image_file_state(image["path"]).encode()
+        for image in images:
+            yield image["bytes"] or image_file_state(str(image["path"])).encode()

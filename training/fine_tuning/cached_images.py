@@ -1,17 +1,19 @@
 """Encoder states of a data set's images, computed once where the vision encoder does not change."""
 
 from collections.abc import Callable
+from typing import Any
 
 import PIL.Image
 import torch
 from datasets import Dataset
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
+from ..data.views import cells_of, first_shown
 from ..data.vqa_collator import AmifVqaCollator
-from ..data.vqa_rows import VqaRows
+from ..data.vqa_rows import VqaItem, VqaRows
 
 
 @torch.no_grad()
@@ -36,19 +38,29 @@ def encode_unique_images(
         epoch: Of the draws.
 
     Returns:
-        By `image_id`, states (tokens, vision width) in shared memory, pooled as the configuration says.
+        By the images' ids (`view_ids`), states (tokens, vision width) in shared memory, pooled as the configuration
+        says.
     """
     rows = VqaRows(dataset)
     rows.set_epoch(epoch)
-    first_rows = {image_id: row for row, image_id in reversed(list(enumerate(rows.image_ids)))}
-    first = Subset(rows, list(first_rows.values()))
+    first, collator = first_shown(dataset), AmifVqaCollator(processor, augmentation)
+
+    def collate(shown: list[tuple[str, tuple[int, int]]]) -> dict[str, torch.Tensor]:
+        items = rows.__getitems__([row for _, (row, _) in shown])
+        alone: list[VqaItem] = [
+            {**item, "image": cells_of(item["image"])[place], "image_id": image_id}
+            for item, (image_id, (_, place)) in zip(items, shown, strict=True)
+        ]
+        return collator(alone)
+
     # A generator of its own: a resumed run, which encodes once more, must leave the global one where it was.
-    collator = AmifVqaCollator(processor, augmentation)
-    loader = DataLoader(first, batch_size=batch_size, collate_fn=collator, generator=torch.Generator())
+    # A list has places, which is all that the loader wants of a data set.
+    shown: Any = list(first.items())
+    loader = DataLoader(shown, batch_size=batch_size, collate_fn=collate, generator=torch.Generator())
     was_training = model.training
     model.eval()
     encoded = []
     for batch in tqdm(loader, desc="Encoding images", disable=not progress):
         encoded.extend(model.model.encode_images(batch["pixel_values"].to(model.device)).cpu())
     model.train(was_training)
-    return dict(zip(first_rows, torch.stack(encoded).share_memory_(), strict=True))
+    return dict(zip(first, torch.stack(encoded).share_memory_(), strict=True))

@@ -5,9 +5,10 @@ import re
 from typing import Any
 
 import datasets
-from datasets import Dataset, DatasetDict, Image
+from datasets import Dataset, DatasetDict
 
 from ..pretraining_schema import PRETRAINING_FEATURES, has_words
+from ..views import cells_of, undecoded
 from ..vqa_dataset import load_vqa_dataset
 
 _EXISTENCE = re.compile(r"(is|are|was|were) there (?:(an?|any|some|the) )?(.+)", re.IGNORECASE)
@@ -51,7 +52,7 @@ def to_statement(question: str, answer: str) -> str:
 
 
 def to_pairs(rows: Dataset) -> Dataset:
-    """One pair for each image of VQA rows, as `load_vqa_pairs` says."""
+    """One pair for each image of VQA rows, or the images of one question, as `load_vqa_pairs` says."""
     statements: dict[str, dict[str, None]] = {}
     first_rows: dict[str, int] = {}
     for row, cells in enumerate(zip(rows["image_id"], rows["question"], rows["answer"], strict=True)):
@@ -59,9 +60,9 @@ def to_pairs(rows: Dataset) -> Dataset:
         if answer is not None and has_words(answer):
             first_rows.setdefault(image_id, row)
             statements.setdefault(image_id, {})[to_statement(question, answer)] = None
-    images = rows.select(list(first_rows.values())).cast_column("image", Image(decode=False))["image"]
+    images = undecoded(rows.select(list(first_rows.values())))["image"]
     columns = {
-        "images": [[image] for image in images],
+        "images": [cells_of(image) for image in images],
         "text": [" ".join(texts) for texts in statements.values()],
         "study_id": list(statements),
     }
