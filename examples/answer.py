@@ -5,6 +5,10 @@
 IMAGE is PNG, JPEG, TIFF .. or DICOM, of which a frame and a window can be chosen:
 
     python examples/answer.py ct.dcm "is there a fracture?" --model amif-vqa --window bone --top_k 3
+
+A question may be about up to four images:
+
+    python examples/answer.py before.png after.png "did it grow?" --model amif-vqa
 """
 
 import argparse
@@ -33,11 +37,11 @@ def main() -> None:
 
 
 def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
-    image = arguments.image
+    images = arguments.images
     if arguments.frame is not None or arguments.window is not None:
-        if not is_dicom(image):
-            raise ValueError(f"--frame and --window are of DICOM files, and {image} is none: leave them out.")
-        image = read_dicom(image, arguments.frame, window_of(arguments.window))
+        if others := [image for image in images if not is_dicom(image)]:
+            raise ValueError(f"--frame and --window are of DICOM files, and {others[0]} is none: leave them out.")
+        images = [read_dicom(image, arguments.frame, window_of(arguments.window)) for image in images]
     model, processor = load_checkpoint(arguments.model, amif.AmifForVisualQuestionAnswering)
     # The stub of `pipeline` knows no registered task.
     answer = pipeline(  # pyright: ignore[reportCallIssue]
@@ -50,8 +54,7 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
             f"{arguments.model} brings no answers to choose from: name some with --candidates, or give --generate."
         )
     return answer(
-        image=image,
-        question=arguments.question,
+        {"image": images, "question": arguments.question},
         top_k=arguments.top_k,
         candidates=arguments.candidates,
         generate=arguments.generate,
@@ -61,7 +64,9 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("image", metavar="IMAGE", help="File of the image, DICOM included.")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="File of the image, DICOM included; up to four of one question."
+    )
     parser.add_argument("question", metavar="QUESTION", help="What to ask.")
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
     parser.add_argument("--top_k", type=int, default=1, help="How many answers to print, with log-likelihoods.")

@@ -31,6 +31,7 @@ from amif.training.checkpoints.resumable_files import check_output_folder, plan_
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.data.mixtures import mix_rows, places_by_set
+from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
@@ -89,6 +90,8 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     if plan.trains:
         built.warn_of_unlike(model.config)
         note_trained_on(model.config, data_args.trained_sets)
+        if data.training is not None and asks_about_several(data.training):
+            model.model.add_view_embedding()
         adapt(model, built, training_args.freeze_vision_encoder)
 
     # 5. Trainer

@@ -3,15 +3,16 @@ r"""Draw what a checkpoint does: the paper's Figures 4 and 5, and the architectu
     python examples/visualize.py transport --models without=STAGE_TWO with=STAGE_TWO2 --image IMAGE --text REPORT \
         --words "mass" "left" --output_dir figures
     python examples/visualize.py attention --models "no gate=VQA" gate=VQA2 --image IMAGE --text QUESTION --words mass
+    python examples/visualize.py attention --models VQA --image BEFORE AFTER --text QUESTION --words mass
     python examples/visualize.py architecture --models amif-vqa
     python examples/visualize.py localization --models STAGE_TWO amif-vqa
 
-`transport` is Figure 4: where the plan of equation 10 sends each chosen word, a row a checkpoint. `attention` is
-Figure 5: the chosen words' attention, and beside it the gate's own values. Both take any checkpoint, of pre-training
-with a report or of answering with a question. `--phantom N` takes the N-th generated test study with a finding in place
-of an image and a text, and draws its true box; `--phantom 0 1 2` draws several. `localization` measures, over the
-generated test studies, how much of the map of a finding's words lies in its true box, and how often its peak does,
-against chance. Figures are written as PNG and SVG, what `localization` measures as JSON.
+`transport` is Figure 4: where the plan of equation 10 sends each chosen word, a row a checkpoint. `attention` is Figure
+5: the chosen words' attention, and beside it the gate's own values. Both take any checkpoint, of pre-training with a
+report or of answering with a question, which may be about several images. `--phantom N` takes the N-th generated test
+study with a finding in place of an image and a text, and draws its true box; `--phantom 0 1 2` draws several.
+`localization` measures, over the generated test studies, how much of the map of a finding's words lies in its true box,
+and how often its peak does, against chance. Figures are written as PNG and SVG, what `localization` measures as JSON.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from amif.training.reports.architecture_figure import architecture_figure, read_
 from amif.training.reports.console import print_table
 from amif.training.reports.map_figures import MappedStudy, word_map_figure
 from amif.training.reports.tables import Table
-from amif.training.reports.word_maps import Model, word_maps
+from amif.training.reports.word_maps import Model, view_maps
 
 KINDS = ("transport", "attention", "architecture", "localization")
 
@@ -58,9 +59,11 @@ def draw_maps(arguments: argparse.Namespace) -> None:
     models = {name: load(path) for name, path in named(arguments.models).items()}
     answering = all(can_answer(model) for model, _ in models.values())
     studies = []
-    for image, text, words, box in subjects(arguments, answering):
-        maps = {name: word_maps(*loaded, image, text) for name, loaded in models.items()}
-        studies.append(MappedStudy(image, text, words, maps, box))
+    for images, text, words, box in subjects(arguments, answering):
+        maps = {name: view_maps(*loaded, images, text) for name, loaded in models.items()}
+        for view, image in enumerate(images):
+            label = text if len(images) == 1 else f"{text} (image {view + 1})"
+            studies.append(MappedStudy(image, label, words, {name: of[view] for name, of in maps.items()}, box))
     save(word_map_figure(studies, arguments.kind), arguments, arguments.kind)
 
 
@@ -123,10 +126,10 @@ def file_name(name: str) -> str:
 
 def subjects(
     arguments: argparse.Namespace, answering: bool
-) -> Iterator[tuple[Image.Image, str, list[str], list[float] | None]]:
-    """Image, text, chosen words and, if known, the box, of one's own image or of each chosen study."""
+) -> Iterator[tuple[list[Image.Image], str, list[str], list[float] | None]]:
+    """Image or images, text, chosen words and, if known, the box, of one's own image or of each chosen study."""
     if arguments.phantom is None:
-        yield to_rgb(arguments.image), arguments.text, arguments.words, arguments.box
+        yield [to_rgb(image) for image in arguments.image], arguments.text, arguments.words, arguments.box
         return
     studies = phantom_studies(arguments)
     for number in arguments.phantom:
@@ -134,7 +137,7 @@ def subjects(
             raise ValueError(f"--phantom {number}: there are {len(studies)} such studies, from 0.")
         study = studies[number]
         text = finding_question(study) if answering else study["text"]
-        yield study["images"][0], text, arguments.words or [study["finding"]], study["box"][0]
+        yield [study["images"][0]], text, arguments.words or [study["finding"]], study["box"][0]
 
 
 def phantom_studies(arguments: argparse.Namespace) -> Dataset:
@@ -155,7 +158,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS, help="What to draw or measure.")
     parser.add_argument("--models", nargs="+", required=True, help="Checkpoints, each a folder or name=folder.")
-    parser.add_argument("--image", help="File of the image, DICOM included.")
+    parser.add_argument("--image", nargs="+", help="File of the image, DICOM included; of a question up to four.")
     parser.add_argument("--text", help="Report or question.")
     parser.add_argument("--words", nargs="+", help="Words or phrases of the text; with --phantom the finding's.")
     parser.add_argument("--box", nargs=4, type=float, help="x0 y0 x1 y1 in pixels of what the words name, if known.")
@@ -174,6 +177,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("give --image, --text and --words, or --phantom N")
     if arguments.box is not None:
         left, upper, right, lower = arguments.box
+        if len(arguments.image) > 1:
+            parser.error("--box says where it is in one image: leave it out beside several")
         if not (0 <= left < right < np.inf and 0 <= upper < lower < np.inf):
             parser.error(f"--box {' '.join(map(str, arguments.box))}: give x0 y0 x1 y1, the upper left corner first")
     return arguments

@@ -20,5 +20,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:
-        Dataset.from_list([{name: str(value) for name, value in row.items()} for row in rows]).to_parquet(path)
+        # A column is of one type: numbers are texts, and lists are lists.
+        texts = [{name: v if isinstance(v, list) else str(v) for name, v in row.items()} for row in rows]
+        Dataset.from_list(texts).to_parquet(path)
     return path

@@ -79,7 +79,7 @@ def rows_with_alike_images(dataset: Dataset) -> Dataset:
 def _alike_images(dataset: Dataset) -> list[list[str]]:
     """Groups, of two at least, of images of one modality and organ."""
     named = [column for column in KIND_COLUMNS if column in dataset.column_names]
-    rows = dataset.select_columns(named).to_list()
+    rows = dataset.select_columns(["image_id", *named]).to_list()
     columns = kind_columns(rows)
     kinds = {
         image_id: kind_of(row, columns) for row, ids in zip(rows, view_ids_of(dataset), strict=True) for image_id in ids

@@ -11,7 +11,7 @@ from transformers.utils import logging
 from ...processing_amif.answer_normalization_amif import plain_characters
 from .references import normal_form
 from .shown_values import shown
-from .views import IMAGES
+from .views import IMAGES, MAX_VIEWS, VIEW_SEPARATOR
 
 logger = logging.get_logger(__name__)
 
@@ -128,6 +128,37 @@ def as_image_name(value: Any) -> str:
     if text is None or "\0" in text:
         raise ValueError(f"the image is {shown(value)}: every row needs the path of one.")
     return text
+
+
+def as_image_names(value: Any) -> list[str]:
+    """The names of the files of a question's images: a list of names, or one text with `VIEW_SEPARATOR` between them.
+
+    Raises:
+        ValueError: If one is missing, or there are more than `MAX_VIEWS`.
+    """
+    parted = isinstance(value, str) and VIEW_SEPARATOR in value
+    names = [name.strip() for name in value.split(VIEW_SEPARATOR)] if parted else value
+    if not isinstance(names, list | tuple):
+        return [as_image_name(names)]
+    if not 0 < len(names) <= MAX_VIEWS:
+        raise ValueError(f"the images are {shown(value)}: every row needs 1 to {MAX_VIEWS}.")
+    return [as_image_name(name) for name in names]
+
+
+def as_image_id(value: Any, number: int) -> str | None:
+    """The id of a row's images, where the table gives one: a text, or a list with one for each of `number` images.
+
+    Raises:
+        ValueError: If it is a list of another length, or its ids cannot be told apart once they are joined.
+    """
+    if not isinstance(value, list | tuple):
+        return as_cell(value)
+    ids = [as_cell(own) for own in value]
+    if len(ids) != number or any(own is None or VIEW_SEPARATOR in own for own in ids):
+        raise ValueError(
+            f"the image ids are {shown(value)}: give as many as the row has images, {number}, without {VIEW_SEPARATOR}."
+        )
+    return VIEW_SEPARATOR.join(map(str, ids))
 
 
 def as_answer_type(value: Any) -> str | None:

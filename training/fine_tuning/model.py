@@ -17,7 +17,7 @@ from ..processors import encoder_processor, set_image_size, small_processor
 from ..small_model import small_model
 from .arguments import FineTuningDataArguments, VqaModelArguments
 from .knowledge import knowledge_ids
-from .parameter_groups import FUSION_MODULES, NEW_AFTER_PRETRAINING
+from .parameter_groups import FUSION_MODULES, NEW_AFTER_PRETRAINING, OF_VIEWS
 
 logger = logging.get_logger(__name__)
 
@@ -98,7 +98,7 @@ def new_modules(model_args: VqaModelArguments) -> tuple[str, ...]:
         if model_args.vision_model is None:
             raise ValueError("--use_lora adapts pretrained weights: give --model_name_or_path, or both encoders.")
         return FUSION_MODULES
-    return NEW_AFTER_PRETRAINING if is_pretrained_only(name) else ()
+    return NEW_AFTER_PRETRAINING if is_pretrained_only(name) else OF_VIEWS
 
 
 def at_image_size(

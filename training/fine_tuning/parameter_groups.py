@@ -6,8 +6,19 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+# What no checkpoint of single images brings, and training on questions about several adds.
+OF_VIEWS = ("view_embedding",)
+
 # What a text encoder's checkpoint does not bring: all between encoders and decoder, and the decoder's answer head.
-FUSION_MODULES = ("_projection", "co_attention", "knowledge_fusion", "crossattention", "decoder.cls", "decoder.lm_head")
+FUSION_MODULES = (
+    "_projection",
+    "co_attention",
+    "knowledge_fusion",
+    "crossattention",
+    "decoder.cls",
+    "decoder.lm_head",
+    *OF_VIEWS,
+)
 
 # What a pre-training checkpoint does not bring; a co-attention it brings trained of AMiF's second stage alone.
 NEW_AFTER_PRETRAINING = ("decoder_projection", *FUSION_MODULES[1:])

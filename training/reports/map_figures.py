@@ -92,13 +92,21 @@ def _draw_study(part: SubFigure, study: MappedStudy, kind: str, heat: ScalarMapp
         axes[0].set_ylabel(name)
         for panel, values, phrase in zip(axes[1:], panels, phrases, strict=False):
             _draw_image(panel, study.image, study.box)
-            shares, extent = values * values.size, _extent(study.image)
-            panel.imshow(shares, cmap=heat.cmap, norm=heat.norm, extent=extent, interpolation="nearest")
+            panel.imshow(
+                values * values.size,
+                cmap=heat.cmap,
+                norm=heat.norm,
+                extent=_extent(study.image),
+                interpolation="nearest",
+            )
             title = f"“{phrase}”"
             if study.box is not None:
                 inside = patches_in_box(study.box, study.image.size, len(values))
                 share, chance = 100 * values.ravel()[inside].sum(), 100 * inside.mean()
                 title += f"\nin box {share:.0f} %, by chance {chance:.0f} %"
+            shares = [study.maps[name].shares[place] for place in phrase_places(study.maps[name].words, phrase)]
+            if kind == "attention" and min(shares) < 1:
+                title += f"\n{100 * np.mean(shares):.0f} % of its attention"
             panel.set_title(title, fontsize=9)
         if gates:
             _draw_gate(axes[-2], study.image, study.maps[name])

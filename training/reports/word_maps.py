@@ -4,7 +4,7 @@ For checkpoints of pre-training, whose text is a report, and for those that answ
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,13 +35,14 @@ class WordMaps:
     Attributes:
         words: Those of the text that the model reads, in order.
         transport: For each word, the share of its mass that the exact plan between all words and all patches brings to
-            each patch (equation 10), of sum 1. Fine-tuning on answers does not train these states to be near what a
-            word means: only the local stage of pre-training does.
+            each patch (equation 10), of sum 1, or 0 where another image gets all. Fine-tuning on answers does not train
+            these states to be near what a word means: only the local stage of pre-training does.
         attention: For each word, its attention over the patches, averaged over heads and co-attention layers, the share
             of a class token left out; of sum 1.
         text_attention: The same of all words together, or of all tokens where the text holds no word.
         gate: Mean of the gate's values over the width, of each patch; None without a gate.
         word_gates: The same of each word; None without a gate.
+        shares: Of a question about several images, the share of each word's attention that goes to this one; else 1.
     """
 
     words: list[str]
@@ -50,59 +51,85 @@ class WordMaps:
     text_attention: np.ndarray
     gate: np.ndarray | None = None
     word_gates: list[float] | None = None
+    shares: list[float] = field(default_factory=list)
 
 
 def word_maps(model: Model, processor: AmifProcessor, image: Image.Image, text: str) -> WordMaps:
-    """Maps of a text over one image.
+    """Maps of a text over one image; see `view_maps`."""
+    (maps,) = view_maps(model, processor, [image], text)
+    return maps
+
+
+def view_maps(model: Model, processor: AmifProcessor, images: Sequence[Image.Image], text: str) -> list[WordMaps]:
+    """Maps of a text over each of the images that it is about, read together.
 
     Args:
         model: In evaluation mode; its attention is eager afterwards, the only one that keeps its weights.
         processor: The model's.
-        image: The image.
+        images: The image, or of a question up to four.
         text: A report for a model of pre-training, else a question.
 
     Raises:
-        ValueError: If the text holds no word.
+        ValueError: If the text holds no word, or a report has several images.
     """
     length = None
     if isinstance(model, AmifForPreTraining):
+        if len(images) > 1:
+            raise ValueError(f"A report is matched with one image, and here are {len(images)}: give one.")
         length, text = report_length(model), normalize_report(text)
-        inputs = {**processor(images=image), **processor.encode_reports([text], length)}
+        inputs = {**processor(images=images[0]), **processor.encode_reports([text], length)}
     else:
-        inputs = processor(images=image, text=text)
+        inputs = processor(images=[list(images)], text=text)
     words = words_read(processor, text, length)
     if not words:
         raise ValueError(f"{text!r} holds no word that the model reads.")
-    names = ("pixel_values", "input_ids", "attention_mask")
-    return maps_of_words(model, {name: inputs[name].to(model.device) for name in names}, words)
+    names = ("pixel_values", "image_index", "input_ids", "attention_mask")
+    return _maps_of_views(model, {name: inputs[name].to(model.device) for name in names}, words, len(images))
 
 
-@torch.no_grad()
 def maps_of_words(model: Model, inputs: Mapping[str, torch.Tensor], words: Words) -> WordMaps:
     """Maps of a text over one image, both as the network takes them.
 
     Args:
-        model: As for `word_maps`.
+        model: As for `view_maps`.
         inputs: Of one image and one text, as the processor gives them; or `image_states` for `pixel_values`.
         words: Of the text, as `words_read` gives them.
     """
+    (maps,) = _maps_of_views(model, inputs, words, 1)
+    return maps
+
+
+@torch.no_grad()
+def _maps_of_views(model: Model, inputs: Mapping[str, torch.Tensor], words: Words, number: int) -> list[WordMaps]:
     joint = model.model(**inputs, output_attentions=True)
     length = inputs["input_ids"].shape[1]
     tokens, patches = joint.last_hidden_state[0, :length], joint.last_hidden_state[0, length:]
-    first = int(has_class_token(len(patches)))
+    of_view = len(patches) // number
+    # Places of patches among the tokens of all images, those of class tokens left out: (images, patches of one).
+    places_of = torch.arange(len(patches)).view(number, of_view)[:, int(has_class_token(of_view)) :]
     spoken = [place for _, places in words for place in places] or list(range(length))
-    plan = transport_plan(transport_cost(patches[first:].unsqueeze(0), tokens[spoken].unsqueeze(0)))[0].cpu().numpy()
+    cost = transport_cost(patches[places_of.flatten()].unsqueeze(0), tokens[spoken].unsqueeze(0))
+    plan = transport_plan(cost)[0].cpu().numpy()
     columns = {place: column for column, place in enumerate(spoken)}
-    attention = torch.stack(joint.text_to_image_attentions)[:, 0].mean(dim=(0, 1))[:, first:].cpu().numpy()
+    attention = torch.stack(joint.text_to_image_attentions)[:, 0].mean(dim=(0, 1)).cpu().numpy()
     gate = _gate(model, joint.last_hidden_state)
-    return WordMaps(
-        words=[word for word, _ in words],
-        transport=[_share(plan[:, [columns[place] for place in places]].sum(axis=1)) for _, places in words],
-        attention=[_share(attention[places].mean(axis=0)) for _, places in words],
-        text_attention=_share(attention[spoken].mean(axis=0)),
-        gate=None if gate is None else _grid(gate[length + first :]),
-        word_gates=None if gate is None else [float(gate[places].mean()) for _, places in words],
-    )
+    maps, grid = [], places_of.shape[1]
+    for view, places_here in enumerate(places_of.numpy()):
+        sent = plan[view * grid : (view + 1) * grid]
+        seen = attention[:, places_here]
+        of_all = attention[:, places_of.flatten().numpy()].sum(axis=1)
+        maps.append(
+            WordMaps(
+                words=[word for word, _ in words],
+                transport=[_share(sent[:, [columns[place] for place in places]].sum(axis=1)) for _, places in words],
+                attention=[_share(seen[places].mean(axis=0)) for _, places in words],
+                text_attention=_share(seen[spoken].mean(axis=0)),
+                gate=None if gate is None else _grid(gate[length + places_here]),
+                word_gates=None if gate is None else [float(gate[places].mean()) for _, places in words],
+                shares=[float(seen[places].sum() / of_all[places].sum()) for _, places in words],
+            )
+        )
+    return maps
 
 
 def _gate(model: Model, states: torch.Tensor) -> np.ndarray | None:
@@ -122,7 +149,8 @@ def _grid(values: np.ndarray) -> np.ndarray:
 
 
 def _share(values: np.ndarray) -> np.ndarray:
-    return _grid(values / values.sum())
+    # Of several images a word may send nothing to one.
+    return _grid(values / (values.sum() or 1))
 
 
 def words_read(processor: AmifProcessor, text: str, max_length: int | None = None) -> list[tuple[str, list[int]]]:

@@ -6,11 +6,13 @@ import torch
 from datasets import Dataset, Image, IterableDataset
 from PIL import Image as Images
 from small_models import small_model, small_processor
+from written_tables import write
 
 from amif.training.data import AmifVqaCollator, VqaRows, replace_images
 from amif.training.data.data_fingerprint import data_fingerprint
 from amif.training.data.image_overlap import image_prints, shared_pixels
 from amif.training.data.mixtures import VQA_IDS, mix, with_set_name
+from amif.training.data.readers.own_data import load_own_data, load_questions
 from amif.training.data.readers.vqa_pairs import to_pairs
 from amif.training.data.same_images import same_images, with_one_name_an_image
 from amif.training.data.schema import build_vqa_dataset
@@ -134,3 +136,75 @@ def test_sets_with_and_without_several_images_are_joined(folder, rows):
 
 def test_pairs_for_pre_training_have_all_images_of_a_question(rows):
     assert [len(images) for images in to_pairs(rows)["images"]] == list(map(len, ROWS))
+
+
+GOOD = {"image": "good.png", "question": "Is it?", "answer": "yes"}
+
+TABLE = [
+    {"image": "images/007.png", "question": "How many?", "answer": 2},
+    {"image": "images/007.png", "question": "Contrast agent?", "answer": "None"},
+    {"image": "images/8.png", "question": "Where?", "answer": "left lobe"},
+]
+
+
+@pytest.fixture
+def table_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for value, name in ((7, "good"), (3, "images/007"), (1, "images/8")):
+        Images.new("L", (4, 4), value).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_a_question_about_several_images(table_folder, suffix):
+    """A list, or names with | between; a list of one image is that image, and a split without lists gets them too."""
+    views = [["./images/007.png", "good.png"], ["good.png"], ["images/8.png", "images/007.png", "good.png"]]
+    written = [" | ".join(names) for names in views] if suffix == ".csv" else views
+    write(table_folder / f"train{suffix}", [row | {"image": image} for row, image in zip(TABLE, written, strict=True)])
+    write(table_folder / "test.csv", [GOOD])
+    splits = load_own_data(table_folder)
+    assert splits["train"]["image_id"] == [
+        "images/007.png|good.png",
+        "good.png",
+        "images/8.png|images/007.png|good.png",
+    ]
+    assert splits["train"]["question_id"][0] == "images/007.png|good.png|How many?"
+    pixels = [[image.getpixel((0, 0)) for image in images] for images in splits["train"]["image"]]
+    assert pixels == [[3, 7], [7], [1, 3, 7]]
+    assert splits["test"].features["image"] == splits["train"].features["image"]
+    assert load_questions(table_folder / "test.csv").features["image"] == Image()
+
+
+def test_several_embedded_images(table_folder):
+    cells = {name: (table_folder / f"{name}.png").read_bytes() for name in ("good", "images/007", "images/8")}
+    rows = {
+        "image": [
+            [{"bytes": cells[name], "path": None} for name in names] for names in (["good", "images/8"], ["good"])
+        ]
+    }
+    rows |= {"question": ["Is it?"] * 2, "answer": ["yes"] * 2, "image_id": ["pair", "alone"]}
+    Dataset.from_dict(rows).to_parquet(table_folder / "train.parquet")
+    train = load_own_data(table_folder / "train.parquet")["train"]
+    assert [[image.getpixel((0, 0)) for image in images] for images in train["image"]] == [[7, 1], [7]]
+    assert view_ids_of(train) == [["pair|1", "pair|2"], ["alone"]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"image": ["good.png"] * 5}, "1 to 4"),
+        ({"image": []}, "1 to 4"),
+        ({"image": "good.png|"}, "the image is ''"),
+        ({"image": "good.png | none.png"}, "none.png does not exist"),
+        ({"image": ["good.png", "broken.png"]}, "broken.png"),
+        ({"image": ["good.png", "images/8.png"], "image_id": ["g"]}, "as many as the row has images, 2"),
+        ({"image": ["good.png", "images/8.png"], "image_id": "images/007.png|g"}, "names .*good.png here and"),
+    ],
+)
+def test_bad_rows_of_several_images(table_folder, bad, message):
+    """Each is named with its row, and can be left out."""
+    (table_folder / "broken.png").write_bytes((table_folder / "good.png").read_bytes()[:40])
+    path = write(table_folder / "questions.json", [*TABLE, GOOD | bad])
+    with pytest.raises((ValueError, FileNotFoundError), match=f"row 3 .*{message}"):
+        load_own_data(path)
+    assert load_own_data(path, on_bad_row="skip")["train"]["answer"] == ["2", "None", "left lobe"]

@@ -63,7 +63,7 @@ def test_what_is_new_beside_adapters_depends_on_the_start(checkpoint, monkeypatc
     encoders = VqaModelArguments(vision_model="v", text_model="t", use_lora=True)
     assert new_modules(encoders) == FUSION_MODULES
     ours = VqaModelArguments(model_name_or_path=str(checkpoint), use_lora=True)
-    assert new_modules(ours) == ()
+    assert new_modules(ours) == ("view_embedding",)
     monkeypatch.setattr(vqa_model, "is_pretrained_only", lambda name: True)
     assert {"co_attention", "crossattention"} <= set(new_modules(ours)), "stage one leaves co-attention untrained"
     assert "_projection" not in new_modules(ours)

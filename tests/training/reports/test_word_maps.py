@@ -15,6 +15,7 @@ from amif.training.reports.word_maps import (
     maps_of_words,
     phrase_map,
     phrase_places,
+    view_maps,
     word_maps,
     words_read,
 )
@@ -205,6 +206,28 @@ def test_transport_by_pot(model, processor, inputs):
     for found, (_, places) in zip(maps.transport, words, strict=True):
         expected = plan[:, [place - 1 for place in places]].sum(axis=1)
         np.testing.assert_allclose(found.ravel(), expected / expected.sum(), atol=1e-6)
+
+
+def test_maps_over_each_of_several_images(image, processor):
+    """Without view embedding images are a set, so that their maps change places with them; shares add up."""
+    model, other = eager(small_model()), Image.effect_noise((32, 32), 90).convert("RGB")
+    first, second = view_maps(model, processor, [image, other], QUESTION)
+    for maps, moved in zip((second, first), view_maps(model, processor, [other, image], QUESTION), strict=True):
+        np.testing.assert_allclose(moved.attention, maps.attention, rtol=1e-3)
+        np.testing.assert_allclose(moved.transport, maps.transport, atol=1e-4)
+        np.testing.assert_allclose(moved.gate, maps.gate, rtol=1e-3)
+        np.testing.assert_allclose(moved.shares, maps.shares, rtol=1e-3)
+        assert all(found.sum() == pytest.approx(1) or not found.any() for found in maps.transport)
+    np.testing.assert_allclose(np.add(first.shares, second.shares), 1, rtol=1e-5)
+    inputs = processor(images=[[image, other]], text=QUESTION)
+    layers = model.model(**inputs, output_attentions=True).text_to_image_attentions
+    seen = sum(layer[0].mean(dim=0) for layer in layers).detach().numpy()  # of each, 16 patches behind a class token
+    for (_, places), share in zip(words_read(processor, QUESTION), first.shares, strict=True):
+        here, there = seen[places, 1:17].sum(), seen[places, 18:].sum()
+        assert share == pytest.approx(here / (here + there), rel=1e-4)
+    assert view_maps(model, processor, [image], QUESTION)[0].shares == pytest.approx([1] * len(first.words))
+    with pytest.raises(ValueError, match="A report is matched with one image"):
+        view_maps(AmifForPreTraining(small_config()), processor, [image, other], REPORT)
 
 
 def test_all_words_together_reach_every_patch_alike(model, processor, inputs):

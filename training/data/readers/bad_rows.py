@@ -1,21 +1,25 @@
 """Rows that cannot be used: stop at the first, or list them all and go on without."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers.utils import logging
 
 from ..images import ImageCell, path_cell, unreadable_images
 from ..schema import VqaRow
 from ..shown_values import shown
+from ..views import view_ids
+from ..zipped_images import is_zipped
 
 logger = logging.get_logger(__name__)
 
 CHOICES = ("error", "skip")
+
+_Key = TypeVar("_Key")
 
 # Converted rows by their number in the source, counted from 0.
 Rows = dict[int, VqaRow]
@@ -93,13 +97,22 @@ class RowSource:
             usable = self.with_readable_images(usable)
         return list(self.with_question_ids(usable, {}).values())
 
-    def with_present_images(self, rows: Rows) -> Rows:
-        """Rows whose image file exists. Each folder is listed once: look-ups are slow on network file systems."""
-        missing = set(missing_images({number: Path(row["image"]) for number, row in rows.items()}))
-        for number in sorted(missing):
-            message = (
-                f"the image {rows[number]['image']} does not exist ({len(missing)} of {len(rows)} rows have none)."
-            )
+    def with_present_images(self, rows: Rows, others: Collection[str] = ()) -> Rows:
+        """Rows whose image file exists, or lies in a zip.
+
+        Each folder is listed once: look-ups are slow on network file systems.
+
+        Args:
+            rows: Converted rows.
+            others: Images that are no files.
+        """
+        shown_by = [(number, image) for number, row in rows.items() for image in images_of(row)]
+        absent = missing_images(
+            {key: Path(key[1]) for key in shown_by if not is_zipped(key[1]) and key[1] not in others}
+        )
+        missing = dict(reversed(absent))  # of each row the first
+        for number, image in sorted(missing.items()):
+            message = f"the image {image} does not exist ({len(missing)} of {len(rows)} rows have none)."
             self._reject(number, FileNotFoundError(message))
         return {number: row for number, row in rows.items() if number not in missing}
 
@@ -108,13 +121,14 @@ class RowSource:
 
         Args:
             rows: Converted rows.
-            cell_of: The undecoded cell of a row's `image`.
+            cell_of: The undecoded cell of one of a row's images.
         """
-        reasons = unreadable_images(list(dict.fromkeys(row["image"] for row in rows.values())), cell_of)
-        for number, row in rows.items():
-            if row["image"] in reasons:
-                self._reject(number, ValueError(reasons[row["image"]]))
-        return {number: row for number, row in rows.items() if row["image"] not in reasons}
+        reasons = unreadable_images(list(dict.fromkeys(i for row in rows.values() for i in images_of(row))), cell_of)
+        unreadable = {number: [i for i in images_of(row) if i in reasons] for number, row in rows.items()}
+        for number, images in unreadable.items():
+            if images:
+                self._reject(number, ValueError(reasons[images[0]]))
+        return {number: row for number, row in rows.items() if not unreadable[number]}
 
     def with_one_image_an_id(self, rows: Rows, first: dict[str, str]) -> Rows:
         """Rows whose image is the only one of its id: a batch holds one image for an id, a second would not be seen.
@@ -125,12 +139,14 @@ class RowSource:
         """
         usable: Rows = {}
         for number, row in rows.items():
-            image_id, image = row["image_id"], row["image"]
-            if first.setdefault(image_id, image) == image:
+            images = images_of(row)
+            for image_id, image in zip(view_ids(row["image_id"], len(images)), images, strict=True):
+                if first.setdefault(image_id, image) != image:
+                    message = f"the image id {shown(image_id)} names {image} here and {first[image_id]} before."
+                    self._reject(number, ValueError(message))
+                    break
+            else:
                 usable[number] = row
-                continue
-            message = f"the image id {shown(image_id)} names {image} here and {first[image_id]} before."
-            self._reject(number, ValueError(message))
         return usable
 
     def with_question_ids(self, rows: Rows, taken: dict[tuple[str | None, str], str]) -> Rows:
@@ -161,7 +177,12 @@ class RowSource:
         self.bad_rows.add(self.name, number, error)
 
 
-def missing_images(paths: Mapping[int, Path]) -> list[int]:
+def images_of(row: VqaRow) -> list[str]:
+    """The images of a converted row, one or several."""
+    return row["image"] if isinstance(row["image"], list) else [row["image"]]
+
+
+def missing_images(paths: Mapping[_Key, Path]) -> list[_Key]:
     """The keys of `paths` that are no entry of their folder."""
     folders = {path.parent for path in paths.values()}
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import datasets
-from datasets import Dataset, DatasetDict, Image, Value
+from datasets import Dataset, DatasetDict, Image, List, Value
 from transformers.utils import logging
 
 from ..images import ImageCell, image_id_of, path_cell
@@ -17,12 +17,13 @@ from ..schema import (
     as_answer,
     as_answer_type,
     as_cell,
-    as_image_name,
+    as_image_id,
+    as_image_names,
     as_question,
     build_vqa_dataset,
 )
 from ..shown_values import shown
-from ..zipped_images import is_zipped
+from ..views import IMAGES, MAX_VIEWS, VIEW_SEPARATOR, alike, undecoded
 from .bad_rows import BadRows, RowSource
 from .choices import ChoiceReader, choice_columns
 from .image_places import image_finder, image_in_base64
@@ -65,7 +66,8 @@ def load_own_data(
     A folder (or its `data/`) holds files named train*, validation* (or val*, dev*) and test*; a single file is of
     the split that its name begins with, as `test_b.csv`, else "train". The image column holds images embedded by
     datasets, or paths: relative to `image_dir`, a folder or a zip, where it is given; otherwise relative to the
-    file, and those not there are looked up in the `images.zip` beside it. Columns named `answer_type`,
+    file, and those not there are looked up in the `images.zip` beside it. A question about several images has a
+    list of them, or their paths with `|` between. Columns named `answer_type`,
     `question_type`, `modality`, `organ`, `image_id` and `question_id` are used where present; otherwise the image id is
     the path in its plain form (`a.png` for `./a.png`), or a hash of the embedded image, and the question id is
     `<image id>|<question>`. A column `choices` of lists, or columns of options (`choice_columns`), are a question's own
@@ -96,7 +98,7 @@ def load_own_data(
         parts = _by_column(rows) if parted else {split or "train": rows}
         splits.update({name: part.remove_columns("split") for name, part in parts.items()})
     bad_rows.report()
-    return splits
+    return DatasetDict(zip(splits, alike(list(splits.values())), strict=True))
 
 
 def _by_column(rows: Dataset) -> dict[str, Dataset]:
@@ -191,7 +193,7 @@ class _SplitReader:
         if not any(map(len, parts)):
             names, skipped = ", ".join(str(name) for name, _ in tables), len(self.bad_rows.skipped)
             raise ValueError(f"{names}: no row is left to use. {skipped} were skipped as bad.")
-        return datasets.concatenate_datasets(parts)
+        return datasets.concatenate_datasets(alike(parts))
 
     def _read_table(self, name: Path | str, table: FileTable) -> Dataset:
         if not isinstance(table, Dataset):
@@ -219,9 +221,10 @@ class _SplitReader:
             return self._read_paths(source, table)
         table = with_class_names(table)
         feature = table.features[self.columns["image"]]
-        if isinstance(feature, Value):
+        one = feature.feature if isinstance(feature, List) else feature
+        if isinstance(one, Value):
             return self._read_paths(source, table)
-        if isinstance(feature, Image) or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"}):
+        if isinstance(one, Image) or (isinstance(one, dict) and one.keys() == {"bytes", "path"}):
             return self._read_embedded(source, table)
         raise ValueError(f"{name}: the column {self.columns['image']!r} holds {feature}, neither paths nor images.")
 
@@ -230,58 +233,69 @@ class _SplitReader:
         cells: dict[str, ImageCell] = {}
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:
-            name = as_image_name(row.get(self.columns["image"]))
+            found = [find(name) for name in as_image_names(row.get(self.columns["image"]))]
+            return self._to_schema(row, [path for path, _ in found], [name for _, name in found])
+
+        def find(name: str) -> tuple[str, str]:
             if (cell := image_in_base64(name)) is None:
-                return self._to_schema(row, *find_image(name))
+                return find_image(name)
             own = str(image_id_of(cell))
             cells[own] = cell
-            return self._to_schema(row, own, own)
+            return own, own
 
-        rows = source.convert(table, to_schema)
-        plain = {n: row for n, row in rows.items() if not is_zipped(row["image"]) and row["image"] not in cells}
-        missing = plain.keys() - source.with_present_images(plain).keys()
-        rows = {number: row for number, row in rows.items() if number not in missing}
+        def filled(image: str | list[str]) -> Any:
+            return [filled(one) for one in image] if isinstance(image, list) else cells.get(image, image)
+
+        rows = source.with_present_images(source.convert(table, to_schema), cells)
         rows = source.with_one_image_an_id(rows, self.images)
         rows = source.with_readable_images(rows, lambda image: cells.get(image) or path_cell(image))
         usable = source.with_question_ids(rows, self.question_ids).values()
-        return build_vqa_dataset([row | {"image": cells.get(row["image"], row["image"])} for row in usable], _EXTRA)
+        return build_vqa_dataset([row | {"image": filled(row["image"])} for row in usable], _EXTRA)
 
     def _read_embedded(self, source: RowSource, table: Dataset) -> Dataset:
         column = self.columns["image"]
         images = table.select_columns(column)
         if column != "image":
             images = images.rename_column(column, "image")
-        undecoded = images.cast_column("image", Image(decode=False))
-        hashes = [None if cell is None else image_id_of(cell) for cell in undecoded["image"]]
-        first = {own: number for number, own in reversed(list(enumerate(hashes)))}
+        several, unread = isinstance(images.features["image"], List), undecoded(images)
+        cells = (row if several else [row] for row in unread["image"])
+        hashes = [[None if cell is None else image_id_of(cell) for cell in of_row or []] for of_row in cells]
+        first: dict[str | None, tuple[int, int]] = {}
+        for number, of_row in enumerate(hashes):
+            for place, own in enumerate(of_row):
+                first.setdefault(own, (number, place))
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:
-            if row[column] is None:
+            own = row[column]
+            if not own or None in own:
                 raise ValueError("the image is empty: every row needs one.")
-            return self._to_schema(row, row[column], row[column])
+            if len(own) > MAX_VIEWS:
+                raise ValueError(f"there are {len(own)} images: every row needs 1 to {MAX_VIEWS}.")
+            return self._to_schema(row, own, own)
 
         def cell_of(own: str) -> ImageCell:
-            return undecoded[first[own]]["image"]
+            number, place = first[own]
+            return unread[number]["image"][place] if several else unread[number]["image"]
 
         texts = table.remove_columns(column).to_list()
         given = [row | {column: own} for row, own in zip(texts, hashes, strict=True)] if texts else []
         rows = source.with_one_image_an_id(source.convert(given, to_schema), self.images)
         rows = source.with_question_ids(source.with_readable_images(rows, cell_of), self.question_ids)
-        chosen = images.cast_column("image", Image()).select(list(rows))
+        chosen = images.cast_column("image", IMAGES if several else Image()).select(list(rows))
         others = build_vqa_dataset(list(rows.values()), _EXTRA).remove_columns("image")
         return datasets.concatenate_datasets([chosen, others], axis=1)
 
-    def _to_schema(self, row: Mapping[str, Any], image: str, image_id: str) -> VqaRow:
+    def _to_schema(self, row: Mapping[str, Any], images: list[str], ids: list[str]) -> VqaRow:
         check_named_cells(row)
         answer = as_answer(row.get(self.columns["answer"])) if "answer" in self.columns else None
         choices, answer = self.choices.read(row, answer)
         return {
-            "image": image,
+            "image": images[0] if len(images) == 1 else images,
             "question": as_question(row.get(self.columns["question"])),
             "answer": answer,
             "answer_type": as_answer_type(row.get(self.columns.get("answer_type", "answer_type"))),
             "question_type": as_cell(row.get(self.columns.get("question_type", "question_type"))),
-            "image_id": as_cell(row.get("image_id")) or image_id,
+            "image_id": as_image_id(row.get("image_id"), len(images)) or VIEW_SEPARATOR.join(ids),
             "question_id": as_cell(row.get("question_id")),
             "choices": choices,
             "modality": as_cell(row.get("modality")),

@@ -180,6 +180,8 @@ class _StreamReader:
     def _image(self, cell: Any) -> ImageCell:
         if isinstance(cell, list) and len(cell) == 1:
             (cell,) = cell
+        if isinstance(cell, list) and len(cell) > 1:
+            raise ValueError(f"it has {len(cell)} images: of several, rows are not streamed; leave out --streaming.")
         if isinstance(cell, str):
             cell = {"bytes": None, "path": cell}
         if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):

@@ -383,7 +383,7 @@ def test_a_missing_image(folder, caplog):
     assert_named_and_skipped(path, r"gone\.png does not exist \(1 of 2 rows", caplog, FileNotFoundError)
 
 
-@pytest.mark.parametrize("image", [None, "", 3.5, ["good.png"], True, "a\0b"])
+@pytest.mark.parametrize("image", [None, "", 3.5, [["good.png"]], True, "a\0b"])
 def test_an_image_that_is_no_path(folder, image, caplog):
     kind = FileNotFoundError if image == 3.5 else ValueError
     assert_named_and_skipped(own_json(folder, {**GOOD, "image": image}), "", caplog, kind)
