@@ -1,15 +1,16 @@
 """The command `amif`: scripts of examples/ under short names, and their recipes by name.
 
-It stands beside the package, whose import brings torch: help, and what is mistyped, is answered at once.
+It stands beside the package, whose import brings torch, and runs the scripts without it: help, and what is mistyped,
+is answered at once where the script itself waits with its imports until its arguments are read.
 """
 
 import sys
 from collections.abc import Collection
 from difflib import get_close_matches
-from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 # By command the script, and what it does.
@@ -54,20 +55,36 @@ def main() -> None:
             words[place] = str(recipes[word])
     sys.argv = [f"amif {command}", *words]
     try:
-        script = import_module(f"amif.examples.{COMMANDS[command][0]}")
+        load_script(COMMANDS[command][0]).main()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "amif":
             raise
         sys.exit(f'amif {command} needs {error.name}: pip install "amif[eval]"')
-    script.main()
+
+
+def examples() -> Path:
+    """The folder of the scripts, without an import of the package, which brings torch."""
+    package = find_spec("amif")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'amif'", name="amif")
+    return Path(package.submodule_search_locations[0]) / "examples"
+
+
+def load_script(name: str) -> ModuleType:
+    """A script as `import_module` gives it; what it imports itself decides how long that takes."""
+    spec = spec_from_file_location(f"amif.examples.{name}", examples() / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def recipes_of(command: str) -> dict[str, Path]:
     """Files of the recipes that a command takes, by name."""
-    package = find_spec("amif")
-    if command not in ("train", "pretrain") or package is None or not package.submodule_search_locations:
+    if command not in ("train", "pretrain"):
         return {}
-    folder = Path(package.submodule_search_locations[0]) / "examples" / "recipes"
+    folder = examples() / "recipes"
     files = {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
     return {name: file for name, file in files.items() if ("pretraining" in name) == (command == "pretrain")}
 

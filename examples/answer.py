@@ -16,17 +16,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import pipeline
-
-import amif
-from amif.processing_amif import read_dicom
-from amif.processing_amif.dicom_amif import is_dicom
-from amif.training.checkpoints.model_files import load_checkpoint
-from amif.training.distributed import only_process
-
 
 def main() -> None:
     arguments = parse_arguments()
+    # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
+    from amif.training.distributed import only_process
+
     try:
         only_process()
         answers = ask(arguments)
@@ -37,6 +32,13 @@ def main() -> None:
 
 
 def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
+    from transformers import pipeline
+
+    import amif
+    from amif.processing_amif import read_dicom
+    from amif.processing_amif.dicom_amif import is_dicom
+    from amif.training.checkpoints.model_files import load_checkpoint
+
     images = arguments.images
     if arguments.frame is not None or arguments.window is not None:
         if others := [image for image in images if not is_dicom(image)]:

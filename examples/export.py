@@ -10,15 +10,16 @@ number of images and questions of any length. docs/export.md says how to answer 
 import argparse
 import sys
 
-from amif import AmifForVisualQuestionAnswering
-from amif.training.checkpoints.exported_parts import export_parts
-from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.distributed import only_process
-
 
 def main() -> None:
     arguments = parse_arguments()
+    # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
+    from amif import AmifForVisualQuestionAnswering
+    from amif.training.checkpoints.exported_parts import export_parts
+    from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
+    from amif.training.checkpoints.resumable_files import check_output_folder
+    from amif.training.distributed import only_process
+
     try:
         only_process()
         if is_pretrained_only(arguments.model):

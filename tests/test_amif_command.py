@@ -42,6 +42,8 @@ amif_command.main()
         ),
         (["train", "slak"], 2, ["amif train: no recipe slak, and no JSON or YAML file; there are slake, "]),
         (["pretrain", "slake"], 2, ["amif pretrain: no recipe slake"]),
+        (["answer", "--help"], 0, ["usage: amif answer", "--candidates", "--window"]),
+        (["answer", "a.png", "what?", "--abstain", "--generate"], 2, ["amif answer: error: --abstain"]),
     ],
 )
 def test_what_needs_no_model_is_answered_without_torch(words, status, said):
@@ -71,11 +73,11 @@ def test_what_needs_no_model_is_answered_without_torch(words, status, said):
 def test_a_command_is_a_script_and_a_recipe_its_file(monkeypatch, words, script, handed_on):
     asked = []
     module = SimpleNamespace(main=lambda: asked.append((sys.argv, command_line())))
-    monkeypatch.setattr(amif_command, "import_module", lambda name: asked.append(name) or module)
+    monkeypatch.setattr(amif_command, "load_script", lambda name: asked.append(name) or module)
     monkeypatch.setattr(sys, "argv", ["/bin/amif", *words.split()])
     amif_command.main()
     command = words.split()[0]
-    assert asked[0] == f"amif.examples.{script}"
+    assert asked[0] == script
     assert asked[1][0] == [f"amif {command}", *handed_on]
     assert asked[1][1].startswith(f"amif {command}")
 
@@ -84,7 +86,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
     def missing(_):
         raise ModuleNotFoundError("No module named 'rich'", name="rich")
 
-    monkeypatch.setattr(amif_command, "import_module", missing)
+    monkeypatch.setattr(amif_command, "load_script", missing)
     monkeypatch.setattr(sys, "argv", ["amif", "audit"])
     with pytest.raises(SystemExit, match=r'amif audit needs rich: pip install "amif\[eval\]"'):
         amif_command.main()

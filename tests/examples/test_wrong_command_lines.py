@@ -17,7 +17,6 @@ from amif.training.experiments.runs import Experiments
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # What of the scripts takes long, by the names that they call it by.
 LONG = (
-    "export_parts",
     "embed_pairs",
     "image_features",
     "word_maps",
