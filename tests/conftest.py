@@ -11,10 +11,6 @@ if worker and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
-from our_errors import OUTCOMES  # noqa: E402
-
-from amif.training.distributed import available_cores  # noqa: E402
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 
@@ -22,19 +18,23 @@ SHARED = Path(__file__).parents[1] / ".." / "shared"
 @pytest.fixture(autouse=True)
 def _one_seed() -> None:
     """What a test draws depends on no test before it."""
+    import torch  # not above: the process that hands tests out to others would load it for seconds
+
     torch.manual_seed(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What a long run on random input has tried."""
     if "AMIF_EXAMPLES" in os.environ:
+        from our_errors import OUTCOMES
+
         terminalreporter.write_line(f"Random input: {dict(OUTCOMES)}")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process for each core; none beside this one for slow tests and a GPU's, whose timings others would disturb."""
     if config.option.markexpr == "not slow and not gpu":
-        return available_cores()
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     config.option.dist = "no"
     return 0
 
