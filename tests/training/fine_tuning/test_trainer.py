@@ -23,7 +23,7 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_learns_to_answer_from_the_image(tmp_path, processor, data, frozen):
+def test_learns_to_answer_from_the_image_and_not_without_it(tmp_path, processor, data, frozen):
     run = trainer(
         tmp_path,
         processor,
@@ -39,14 +39,8 @@ def test_learns_to_answer_from_the_image(tmp_path, processor, data, frozen):
     assert untrained < 60 < 95 <= run.evaluate()["eval_accuracy"]
     after = run.model.model.vision_model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before) == frozen
-
-
-def test_accuracy_falls_to_that_of_the_question_alone_on_blank_images(tmp_path, processor, data):
-    run = trainer(tmp_path, processor, data, num_train_epochs=60, learning_rate=3e-3, warmup_steps=0.1)
-    run.train()
-    seeing, blind = (run.evaluate(rows)["eval_accuracy"] for rows in (data, replace_images(data, "blank", 0)))
     # Of two questions about each image, the best blind answers are one colour in three and "no" in two of three.
-    assert blind <= 50 < 95 <= seeing
+    assert run.evaluate(replace_images(data, "blank", 0))["eval_accuracy"] <= 50
 
 
 def test_each_data_set_is_scored_by_its_own_answers(tmp_path, processor, data):
