@@ -1,12 +1,12 @@
 """Checkpoints where amif and what it trains with are not installed."""
 
 import os
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from started_scripts import LIBRARIES, LoadedPython
 from transformers import PreTrainedModel
 
 WITHOUT_AMIF = """
@@ -28,17 +28,17 @@ print("equal")
 """
 
 
+@cache
+def _python_without_amif() -> tuple[LoadedPython, TemporaryDirectory[str]]:
+    modules = TemporaryDirectory()
+    return LoadedPython(WITHOUT_AMIF + LIBRARIES, os.environ | {"HF_MODULES_CACHE": modules.name}), modules
+
+
 def run_without_amif(script: str, *arguments: str | Path) -> str:
     """What a script prints in a process of its own that cannot import amif, in an empty folder."""
+    python, _ = _python_without_amif()
     with TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_AMIF + script, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=os.environ | {"HF_MODULES_CACHE": f"{folder}/modules"},
-            check=False,
-        )
+        done = python.run("-c", "import sys\n" + script, *arguments, folder=Path(folder))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 from small_models import CANDIDATES, save_small_checkpoint
+from started_scripts import run_script
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "app.py"
 SWITCHES = (
@@ -304,8 +305,7 @@ def test_hosts_are_names_and_ports_numbers(script, monkeypatch, capsys, words, s
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--model", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script("app.py", "--model", tmp_path, folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("app.py: ")
     assert str(tmp_path) in done.stderr

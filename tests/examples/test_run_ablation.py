@@ -3,14 +3,11 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from started_scripts import start_script
 
-ROOT = Path(__file__).parents[2]
 SETTING = """
 description: tiny
 differences: [Far too small to say anything.]
@@ -25,8 +22,7 @@ teachers: {one_hot: {seed: 1}}
 
 
 def start(folder, *arguments):
-    command = [sys.executable, str(ROOT / "examples" / "run_ablation.py"), *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start_script("run_ablation.py", *arguments, folder=folder)
 
 
 def records(folder):

@@ -5,8 +5,6 @@ otherwise; all that follows, which is the trainer's and accelerate's own, is wha
 """
 
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from accelerate.state import AcceleratorState, DistributedType
 from safetensors.torch import load_file
 from small_models import small_model
 from small_runs import build_data, build_processor, trainer
+from started_scripts import run_two
 from torch.distributed.tensor import DTensor
 
 from amif.training.fine_tuning import trainer as fine_tuning
@@ -43,14 +42,7 @@ def test_two_processes_with_fsdp_do_what_one_does(tmp_path):
     whole.train()
     whole.save_model(str(tmp_path / "whole" / "saved"))
     answers, scores = whole.predict_answers(data)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(probe.getsockname()[1])]
-    command = [sys.executable, *launch, __file__, str(tmp_path)]
-    path = os.pathsep.join(str(Path(__file__).parents[place]) for place in (2, 1))
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_two(__file__, tmp_path)
     expected = load_file(tmp_path / "whole" / "saved" / "model.safetensors")
     for name in ("spread", "resumed"):
         for rank in (0, 1):

@@ -1,8 +1,6 @@
 """Two processes do what one does: the same gradients, each question once, and the same interrupted and resumed runs."""
 
 import os
-import socket
-import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 from pretraining_runs import pretrainer, small_studies
 from small_models import padded, small_inputs, small_model, small_processor
 from small_runs import build_data, build_processor, trainer
+from started_scripts import run_two
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
@@ -43,18 +42,9 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, data):
-    """What two processes, started by torchrun, say they did; see the end of the file."""
+    """What two processes say they did; see the end of the file."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    command = [sys.executable, *launch, __file__, str(folder), str(Path(data[0]["image"].filename).parent)]
-    # The clone that is tested, wherever amif is installed.
-    places = os.pathsep.join(str(Path(__file__).parents[above]) for above in (1, 2))
-    environment = os.environ | {"PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_two(__file__, folder, Path(data[0]["image"].filename).parent)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -1,14 +1,12 @@
 """Publishing and loading over HTTP, by huggingface_hub's own client in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hub_server import TOKEN, running_hub
 from small_models import save_small_checkpoint, small_model
+from started_scripts import python_with_amif
 
 import amif
 from amif.training.checkpoints.lora import add_lora, finish_lora
@@ -83,20 +81,21 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def client_environment(tmp_path_factory):
+def client(tmp_path_factory):
+    """A Python whose huggingface_hub has read, as it does once, of a Hub of our own."""
     with running_hub() as hub:
-        yield os.environ | {
-            "HF_ENDPOINT": hub.url,
-            "HF_TOKEN": TOKEN,
-            "HF_HOME": str(tmp_path_factory.mktemp("home")),
-            "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
+        yield python_with_amif(
+            HF_ENDPOINT=hub.url,
+            HF_TOKEN=TOKEN,
+            HF_HOME=str(tmp_path_factory.mktemp("home")),
+            HF_HUB_OFFLINE="0",
+            HF_HUB_DISABLE_XET="1",
+            HF_HUB_DISABLE_TELEMETRY="1",
+        )
 
 
 @pytest.fixture(scope="module")
-def said(client_environment, tmp_path_factory):
+def said(client, tmp_path_factory):
     folder = save_small_checkpoint(tmp_path_factory.mktemp("run") / "amif-vqa")
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["_name_or_path"] = "/home/me/encoders/bert"  # of a model that was built on it
@@ -116,8 +115,7 @@ def said(client_environment, tmp_path_factory):
     ):
         (folder / name).write_text("---\nlanguage: en\n---\n" if name == "README.md" else "{}")
     (folder / "metrics.json").write_text('{"command": "/home/me/run_vqa.py --data_dir=/data/slake out/here"}')
-    command = [sys.executable, "-c", CLIENT, str(folder), str(TESTS)]
-    done = subprocess.run(command, capture_output=True, text=True, env=client_environment, check=False)
+    done = client.run("-c", CLIENT, folder, TESTS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -173,12 +171,11 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         publish_checkpoint(tmp_path, "user/nothing")
 
 
-def test_the_run_script_publishes_what_it_made(client_environment, tmp_path):
+def test_the_run_script_publishes_what_it_made(client, tmp_path):
     script = TESTS.parent / "examples" / "run_vqa.py"
     options = "--num_studies 60 --max_train_samples 16 --max_eval_samples 8 --num_train_epochs 1 --disable_tqdm true"
     options += " --push_to_hub --hub_model_id user/from-script --hub_private_repo true --output_dir out"
-    command = [sys.executable, script, *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, env=client_environment, cwd=tmp_path, check=False)
+    done = client.run(script, *options.split(), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     check = (
         "import json, amif, huggingface_hub as hub; from transformers import AutoProcessor;"
@@ -186,9 +183,7 @@ def test_the_run_script_publishes_what_it_made(client_environment, tmp_path):
         "print(json.dumps([hub.list_repo_files(name), card.data.eval_results is not None,"
         " len(AutoProcessor.from_pretrained(name).answers), hub.model_info(name).private]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, env=client_environment, check=False
-    )
+    done = client.run("-c", check)
     assert done.returncode == 0, done.stderr
     files, measured, answers, private = json.loads(done.stdout.splitlines()[-1])
     assert {"model.safetensors", "metrics.json", "README.md", "pipeline_amif.py"} <= set(files)

@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from small_models import small_model
 from small_runs import build_data, build_processor, trainer
+from started_scripts import python_with_amif
 from transformers import EarlyStoppingCallback, HfArgumentParser, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerState
 
@@ -147,9 +147,7 @@ def test_killed_while_deleting_an_older_checkpoint(tmp_path, processor, data, wh
 
 def run_that_is_sent(send, folder, data_folder, step):
     """Run this file as a program that sends itself a signal; see the end of the file."""
-    command = [sys.executable, __file__, send, str(folder), str(data_folder), str(step)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return python_with_amif().run(__file__, send, folder, data_folder, step)
 
 
 def test_sigkill_in_the_middle_of_a_file(tmp_path, processor, data, whole):

@@ -1,12 +1,11 @@
 import hashlib
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
+from started_scripts import python_with_amif
 
 from amif.training.evaluation.metrics import RunFacts
 from amif.training.evaluation.partial_predictions import PartialPredictions
@@ -19,8 +18,6 @@ from amif.training.evaluation.result_files import (
     write_jsonl,
 )
 from amif.training.evaluation.results import Interval
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_jsonl_is_a_row_a_line(rows, tmp_path):
@@ -101,9 +98,8 @@ def check_that_nothing_is_lost(folder, reason, *limit):
     for name in FILES:
         (folder / name).write_text("earlier\n")
     before = {path.name: path.read_text() for path in folder.iterdir()}
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, folder, *limit], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = python_with_amif().run("-c", LIMITED, folder, *limit)
+    assert done.returncode == 0, done.stderr
     faults = json.loads(done.stdout)
     assert faults == {
         name: f"{folder / name} could not be written: {reason}; what the file held before is kept, and so are the "

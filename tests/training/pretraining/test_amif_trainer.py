@@ -1,8 +1,5 @@
 import math
-import os
 import string
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +8,7 @@ import pytest
 import torch
 from pretraining_runs import SCHEDULE, check_resumes, pretrainer, small_studies, spread_weights
 from small_models import small_config
+from started_scripts import run_two
 from torch.testing import assert_close
 from transformers import BertTokenizer, ViTImageProcessor
 
@@ -463,9 +461,10 @@ import os
 import sys
 import torch
 import torch.distributed as dist
+here, folder, stage = sys.argv[1:]
+sys.path.append(here)
 from test_amif_trainer import batch, small_pretraining_model, trainer
 
-folder, stage = sys.argv[1:]
 model = small_pretraining_model()
 arguments = {"freeze_encoders": False, "global_weight": 1.0, "local_contrast": "softplus"}
 pretrainer = trainer(folder, model, stage=stage, use_cpu=True, **arguments)
@@ -501,16 +500,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, stage):
     torch.save(inputs, tmp_path / "batch.pt")
     script = tmp_path / "one_of_two.py"
     script.write_text(ONE_OF_TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2]), *sys.path])
-    run = subprocess.run(
-        [*command, str(tmp_path), stage],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    run_two(script, Path(__file__).parent, tmp_path, stage)
     loss, gradients = torch.load(tmp_path / "two.pt", weights_only=True)
     model = small_pretraining_model()
     arguments = {"freeze_encoders": False, "global_weight": 1.0, "local_contrast": "softplus"}
