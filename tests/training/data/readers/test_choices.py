@@ -113,7 +113,7 @@ def test_a_table_of_options_is_read_and_its_bad_rows_named(folder, caplog):
         for place, (answer, cells) in enumerate(zip(answers, options, strict=True))
     ]
     path = write(folder / "train.csv", rows)
-    with pytest.raises(ValueError, match="row 0 .*'D' is none of the choices"):
+    with pytest.raises(ValueError, match=r"row 0 .*'D' is none of the choices"):
         load_own_data(path)
     found = load_own_data(path, on_bad_row="skip")["train"]
     assert found["choices"][:] == [["left", "right"], ["CT", "MRI"]]
