@@ -30,6 +30,7 @@ OWN = "run_vqa --output_dir out --dataset own.csv"
 PAIRS = "run_pretraining --num_studies 9 --output_dir out --dataset phantom"
 ANSWER = "answer 1.png what? --model answers"
 SCORE = "evaluate_predictions --output_dir out --dataset own.csv --split train --validation_by none"
+CHAT = "predict_with_vlm --dataset own.csv --output_dir out --model"
 AUDIT = "audit_dataset --output_dir out --dataset own.csv"
 FIND = "run_retrieval --num_studies 9 --output_dir out --model_name_or_path pretrained"
 LABEL = "run_classification --output_dir out --model_name_or_path pretrained --dataset pairs.csv --label_column label"
@@ -149,6 +150,14 @@ WRONG = [
     ("run_pretraining --dataset vqa_pairs --vqa_dataset xyz", "No data set 'xyz'"),
     ("run_pretraining --dataset pairs.csv --study_column xyz", "pairs.csv has no column 'xyz'"),
     ("run_pretraining --dataset rocov2", "rocov2 is read from a local copy"),
+    # a chat model
+    ("predict_with_vlm --dataset own.csv", "the following arguments are required: --model"),
+    (f"{CHAT} nowhere", "There is no folder nowhere, and no model of that name"),
+    (f"{CHAT} answers", "has model_type 'amif', which does not answer images and text with text"),
+    (f"{CHAT} answers --protocol xyz", "--protocol xyz: it is one of generate, choices, clean, paper"),
+    (f"{CHAT} answers --prompt what?", "must hold {question}, and no other field"),
+    (f"{CHAT} answers --batch_size 0", "--batch_size 0: give at least 1"),
+    (f"{CHAT} answers --dtype int8", "--dtype int8: it is one of float32, bfloat16, float16"),
     # one answer
     ("answer nowhere.png what? --model answers", r"answer\.py: cannot read the image nowhere\.png"),
     ("answer empty what? --model answers", r"answer\.py: cannot read the image empty"),
@@ -169,7 +178,7 @@ WRONG = [
     (f"{SCORE} --predictions nowhere.csv", "nowhere.csv"),
     (f"{SCORE} --predictions empty", "empty is a folder: give the file"),
     (f"{SCORE} --predictions own.csv", "needs one of question_id, id, qid .*and 'prediction'"),
-    (f"{SCORE} --predictions own.csv --protocol xyz", "--protocol xyz: it is one of clean, paper, generate, unstated"),
+    (f"{SCORE} --predictions own.csv --protocol xyz", "--protocol xyz: it is one of clean, paper, choices, generate, unstated"),
     (f"{SCORE} --predictions own.csv --abstention_threshold nan", "--abstention_threshold nan: give a finite number"),
     (f"{SCORE} --predictions own.csv --output_dir notes.txt", "Nothing can be written to the output folder notes.txt"),
     (f"{AUDIT} --against xyz", "No data set 'xyz'"),
