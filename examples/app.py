@@ -10,16 +10,13 @@ unless it is given:
 """
 
 import argparse
-import base64
 import html
-import io
-import math
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -45,31 +41,25 @@ from amif import AmifForVisualQuestionAnswering
 from amif.processing_amif import read_dicom, to_rgb
 from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
 from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
+from amif.training.checkpoints.provenance import datasets_of
 from amif.training.data.phantom.datasets import load_phantom_vqa
 from amif.training.distributed import only_process
-from amif.training.reports.word_maps import draw_map, maps_of_words, words_read
+from amif.training.evaluation.localization import localization, patches_in_box
+from amif.training.reports.answer_html import Answered, Checkpoint, answer_panel, map_note, viewer
+from amif.training.reports.word_maps import maps_of_words, words_read
 
 STYLE = Path(__file__).with_name("app.css")
 OWN_WINDOW = "as the file says"
 WHOLE_QUESTION = "whole question"
-SHOWN_ANSWERS, SHOWN_PIXELS = 5, 1024
+SHOWN_ANSWERS = 5
 THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 # Seconds that an upload may wait to be read, and between two looks for old ones.
 UPLOADS_KEPT, UPLOADS_SWEPT = 300, 30
-# Of the first studies of phantom's test split; whether the model is right about them played no part.
-EXAMPLES = ("what imaging modality is this?", "what region of the body is shown?", "is there ", "on which side is the ")
+# Questions of phantom's test split among which examples are looked for, and what stands below one.
+EXAMPLES_TRIED = 32
+LOOKED_THERE, RIGHT, WRONG = "right: its map points at the finding", "right", "wrong"
 Changes = dict[Component, Any]
 SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--map-opacity', value / 100); }"
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a question has led to: (answer, log-likelihood) best first, and maps (grid, grid) with their names."""
-
-    ranking: list[tuple[str, float]]
-    names: list[str]
-    maps: list[np.ndarray]
-    seconds: float
 
 
 class Answerer:
@@ -78,7 +68,6 @@ class Answerer:
     def __init__(self, name_or_path: str) -> None:
         if is_pretrained_only(name_or_path):
             raise ValueError(f"{name_or_path} is a pre-training checkpoint and cannot answer: fine-tune it first.")
-        self.name = Path(name_or_path).name
         self.model, self.processor = load_checkpoint(
             name_or_path, AmifForVisualQuestionAnswering, attn_implementation="eager"
         )
@@ -89,6 +78,12 @@ class Answerer:
             )
         self.answers = self.processor.answers
         self.candidates = self.processor.encode_candidates()
+        self.checkpoint = Checkpoint(
+            name=Path(name_or_path).name,
+            learned_from=datasets_of(self.model.config),
+            number_of_answers=len(self.answers),
+            abstention_threshold=self.processor.abstention_threshold,
+        )
 
     @torch.no_grad()
     def __call__(self, image: Image.Image, question: str) -> Answered:
@@ -134,83 +129,44 @@ def read_images(path: str) -> dict[str, Image.Image]:
     return images
 
 
-def viewer(image: Image.Image | None, weights: np.ndarray | None = None, message: str | None = None) -> str:
-    """The image in its own proportions, with a map laid over it; or a message in its place."""
-    if message is not None:
-        return f'<div class="viewer"><p role="alert">{html.escape(message)}</p></div>'
-    if image is None:
-        return '<div class="viewer"><p>Drop an image, or choose an example.</p></div>'
-    shown = image.copy()
-    shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-    layers = f'<img class="image" alt="The image" src="{data_uri(shown)}">'
-    if weights is not None:
-        grid = f"{len(weights)} x {len(weights)} patches"
-        layers += f'<img class="map" alt="Map over {grid}" src="{data_uri(draw_map(weights, shown.size))}">'
-    return f'<div class="viewer">{layers}</div>'
+@dataclass(frozen=True)
+class Example:
+    """A generated image, a question about it, and how the model answers it."""
+
+    image: Image.Image
+    question: str
+    verdict: str
 
 
-def data_uri(image: Image.Image) -> str:
-    """An image as part of a page, so that no file of it is written."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def answer_panel(answered: Answered, answerer: Answerer) -> str:
-    """Ranked answers with their probabilities, and whether the checkpoint would rather give none."""
-    (best, score), threshold = answered.ranking[0], answerer.processor.abstention_threshold
-    verdict = f'<p class="answer">{html.escape(best)}</p>'
-    if threshold is not None and score < threshold:
-        verdict = (
-            '<p class="answer withheld">would not answer</p>'
-            f"<p>The best answer is less probable than {percent(threshold)}, where this checkpoint withholds it.</p>"
-        )
-    rows = "".join(
-        f'<tr><td>{html.escape(answer)}</td><td><meter value="{math.exp(min(score, 0)):.4f}"></meter></td>'
-        f"<td>{percent(score)}</td></tr>"
-        for answer, score in answered.ranking
-    )
-    count = len(answerer.answers)
-    return (
-        f'<div class="answers">{verdict}<table>{rows}</table>'
-        f"<p>The probability that the model gives to exactly this answer; the best of the {count} answers it knows. "
-        "It is not the chance of being right: how often the model is, its model card says.</p>"
-        f"<p>{html.escape(answerer.name)}, {answered.seconds:.2f} s</p></div>"
-    )
-
-
-def percent(score: float) -> str:
-    """A log-likelihood as the probability of the answer's tokens."""
-    return f"{100 * math.exp(min(score, 0)):.1f} %"
-
-
-def map_note(word: str | None) -> str:
-    """What the map of a word, or of the whole question, shows."""
-    if word is None:
-        shown = "Attention of the question's words over the image, mean of all heads and layers of the co-attention."
-    else:
-        shown = (
-            f"Optimal transport between the word “{html.escape(word)}” and the image, by their fused states. Each word "
-            "must send all of its share somewhere, also one that names nothing to be seen."
-        )
-    return f'<p class="note">{shown} Where a patch gets no more than an even share, the map is clear.</p>'
-
-
-def phantom_examples() -> list[tuple[Image.Image, str]]:
-    """Generated images, each of another study, with one of its questions."""
+def phantom_examples(answerer: Answerer) -> list[Example]:
+    """Generated images, each of another study: the first question of each verdict, and a second that is right."""
     questions = load_phantom_vqa(num_studies=180)["test"]
-    rows = (questions[place] for place in range(len(questions)))
-    examples: dict[str, tuple[Image.Image, str]] = {}
-    for start in EXAMPLES:
-        row = next(row for row in rows if row["image_id"] not in examples and row["question"].startswith(start))
-        examples[row["image_id"]] = (row["image"], row["question"])
+    wanted, examples = [LOOKED_THERE, RIGHT, WRONG, RIGHT], dict[str, Example]()
+    for row in questions.take(EXAMPLES_TRIED):
+        if not wanted or row["image_id"] in examples:
+            continue
+        verdict = verdict_on(answerer(row["image"], row["question"]), row)
+        if verdict in wanted:
+            wanted.remove(verdict)
+            examples[row["image_id"]] = Example(row["image"], row["question"], verdict)
     return list(examples.values())
+
+
+def verdict_on(answered: Answered, row: Mapping[str, Any]) -> str:
+    """Whether phantom's answer was given, and twice an even share of the map lies in the finding's true box."""
+    if answered.ranking[0][0] != row["answer"]:
+        return WRONG
+    if row["box"] is None:
+        return RIGHT
+    weights = answered.maps[0]
+    found = localization(weights.ravel(), patches_in_box(row["box"], row["image"].size, len(weights)))
+    return LOOKED_THERE if found.mass >= 2 * found.chance else RIGHT
 
 
 class Page:
     """The page's parts, made inside `gr.Blocks`, and what happens on it: handlers return the parts that change."""
 
-    def __init__(self, answerer: Answerer, examples: list[tuple[Image.Image, str]]) -> None:
+    def __init__(self, answerer: Answerer, examples: list[Example]) -> None:
         self.answerer, self.examples = answerer, examples
         self.images, self.image, self.answered = gr.State({}), gr.State(None), gr.State(None)
         gr.HTML(
@@ -227,9 +183,9 @@ class Page:
             with gr.Column(scale=2):
                 self.file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=150, elem_id="file")
                 self.gallery = gr.Gallery(
-                    [image for image, _ in examples],
-                    label="Or an example (generated)",
-                    columns=len(examples),
+                    [(example.image, example.verdict) for example in examples],
+                    label="Or an example (generated), and how the model answers it",
+                    columns=max(len(examples), 1),
                     height=150,
                     allow_preview=False,
                     buttons=[],
@@ -246,7 +202,10 @@ class Page:
         """Call the handlers when something happens."""
         shown = [self.image, self.screen, self.answered, self.panel, self.note, self.map]
         self.file.upload(
-            self.on_upload, self.file, [*shown, self.images, self.window, self.file], api_visibility="private"
+            self.on_upload,
+            self.file,
+            [*shown, self.images, self.window, self.file, self.question],
+            api_visibility="private",
         )
         self.window.input(self.on_window, [self.window, self.images], shown, api_visibility="private")
         asking = [self.button.click, self.question.submit]
@@ -254,7 +213,7 @@ class Page:
         gr.on(
             asking,
             self.on_ask,
-            [self.image, self.question],
+            [self.image, self.question, self.images],
             shown,
             api_visibility="private",
             concurrency_id="model",
@@ -282,7 +241,7 @@ class Page:
         try:
             images = read_images(path)
         except (ImportError, ValueError) as error:
-            nothing = {self.images: {}, self.file: None, self.window: gr.Dropdown(visible=False)}
+            nothing = {self.images: {}, self.file: None, self.window: gr.Dropdown(visible=False), self.question: ""}
             return self.show(None, str(error)) | nothing
         windows = gr.Dropdown(choices=list(images), value=OWN_WINDOW, visible=len(images) > 1)
         return self.show(images[OWN_WINDOW]) | {self.images: images, self.window: windows, self.file: None}
@@ -293,12 +252,12 @@ class Page:
 
     def on_example(self, event: gr.SelectData) -> Changes:
         """An example's image, and the answers to its question."""
-        image, question = self.examples[event.index]
-        chosen = {self.images: {}, self.question: question, self.window: gr.Dropdown(visible=False)}
-        return self.show(image) | self.on_ask(image, question) | chosen
+        example = self.examples[event.index]
+        chosen = {self.images: {}, self.question: example.question, self.window: gr.Dropdown(visible=False)}
+        return self.show(example.image) | self.on_ask(example.image, example.question, {}) | chosen
 
-    def on_ask(self, image: Image.Image | None, question: str) -> Changes:
-        """The answers and the map of the whole question."""
+    def on_ask(self, image: Image.Image | None, question: str, uploaded: dict[str, Image.Image]) -> Changes:
+        """The answers and the map of the whole question; an image that was not uploaded is an example's."""
         try:
             if image is None or not question.strip():
                 raise ValueError("Choose an image first." if image is None else "Type a question first.")
@@ -308,7 +267,7 @@ class Page:
             return self.show(image) | {self.panel: message}
         return {
             self.answered: answered,
-            self.panel: answer_panel(answered, self.answerer),
+            self.panel: answer_panel(answered, self.answerer.checkpoint, generated=not uploaded),
             self.screen: viewer(image, answered.maps[0]),
             self.map: gr.Radio(choices=[(name, place) for place, name in enumerate(answered.names)], value=0),
             self.note: map_note(None),
@@ -324,8 +283,7 @@ class Page:
 
 def build_app(answerer: Answerer) -> gr.Blocks:
     """The page for a checkpoint."""
-    examples = phantom_examples()
-    answerer(*examples[0])  # the first answer takes longer than all others
+    examples = phantom_examples(answerer)
     with gr.Blocks(title="AMiF", analytics_enabled=False) as app:
         Page(answerer, examples).listen()
     return app

@@ -13,6 +13,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 from small_models import CANDIDATES, save_small_checkpoint
@@ -190,7 +191,7 @@ def test_several_people_upload_the_same_file_at_once(url, tmp_path):
 
     def open_and_ask(person):
         opened = upload_and_open(url, "doe^jane.png", content, f"person{person}")
-        return opened, happen(url, f"person{person}", "click", [None, "is there a mass?"])
+        return opened, happen(url, f"person{person}", "click", [None, "is there a mass?", None])
 
     with ThreadPoolExecutor(6) as people:
         done = list(people.map(open_and_ask, range(18)))
@@ -266,6 +267,26 @@ def test_uploads_are_deleted_after_a_while_read_or_not(script, tmp_path, monkeyp
     assert [path.exists() for path in paths] == [False, False, True]
 
 
+def test_examples_are_labelled_by_answer_and_by_where_the_map_goes(script):
+    weights = np.full((4, 4), 0.01)
+    weights[0, 0] = 1.0
+    answered = script.Answered([("yes", -0.1)], [script.WHOLE_QUESTION], [weights], 0.1)
+    row = {"answer": "yes", "box": [0, 0, 8, 8], "image": Image.new("L", (32, 32))}
+    assert script.verdict_on(answered, row) == script.LOOKED_THERE
+    assert script.verdict_on(answered, row | {"box": [24, 24, 32, 32]}) == script.RIGHT
+    assert script.verdict_on(answered, row | {"box": None}) == script.RIGHT
+    assert script.verdict_on(answered, row | {"answer": "no"}) == script.WRONG
+
+
+def test_a_file_that_cannot_be_read_takes_the_question_away_too(script, tmp_path):
+    import gradio as gr
+
+    (tmp_path / "image.png").write_bytes(b"")
+    with gr.Blocks():
+        page = script.Page(Unanswering(), [])
+    assert page.on_upload(str(tmp_path / "image.png"))[page.question] == ""
+
+
 class Unanswering:
     """A model for which a question is too much."""
 
@@ -280,7 +301,7 @@ def test_a_question_that_is_refused_takes_the_answer_before_away(script):
         page = script.Page(Unanswering(), [])
     for image, question, said in [(None, "is it?", "an image"), ("image", " ", "a question"), ("image", "x<", "x&lt;")]:
         shown = None if image is None else Image.new("L", (8, 8))
-        changes = page.on_ask(shown, question)
+        changes = page.on_ask(shown, question, {})
         assert said in changes[page.panel]
         assert changes[page.answered] is None
         assert changes[page.map].choices == [("whole question", 0)]
