@@ -51,7 +51,9 @@ class StartedProgram:
         self.pid = self._told()
 
     def _told(self) -> int:
-        return int.from_bytes(self.status.read(4), signed=True)
+        told = self.status.read(4)
+        assert len(told) == 4, "the Python that was to start it has ended"
+        return int.from_bytes(told, signed=True)
 
     def poll(self) -> int | None:
         """The exit status, or None where the program still runs."""
