@@ -109,8 +109,8 @@ def test_real_validation_by_wording_leaves_rephrasings_in_training(data_dir):
     splits = load_vqa_dataset("vqa_rad", data_dir / "vqa_rad", validation_by="wording")
     train, validation = splits["train"], splits["validation"]
     assert (len(train), len(validation)) == (2604, 460)
-    rephrased = sum(first in set(train["rephrasing_of"]) for first in validation["rephrasing_of"])
-    assert rephrased == 264
+    in_training = set(train["rephrasing_of"])
+    assert sum(first in in_training for first in validation["rephrasing_of"]) == 264
 
 
 def test_answered_test_file(tmp_path):
