@@ -86,6 +86,7 @@ def names_in(wheel: Path) -> set[str]:
 
 def expected_names() -> set[str]:
     files = [path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    files = [path for path in files if path.parts[:2] != ("examples", "space")]  # it runs where amif is installed
     return DATA | {(path if path.parts[0] == "amif" else "amif" / path).as_posix() for path in files}
 
 

@@ -178,7 +178,10 @@ WRONG = [
     (f"{SCORE} --predictions nowhere.csv", "nowhere.csv"),
     (f"{SCORE} --predictions empty", "empty is a folder: give the file"),
     (f"{SCORE} --predictions own.csv", "needs one of question_id, id, qid .*and 'prediction'"),
-    (f"{SCORE} --predictions own.csv --protocol xyz", "--protocol xyz: it is one of clean, paper, choices, generate, unstated"),
+    (
+        f"{SCORE} --predictions own.csv --protocol xyz",
+        "--protocol xyz: it is one of clean, paper, choices, generate, unstated",
+    ),
     (f"{SCORE} --predictions own.csv --abstention_threshold nan", "--abstention_threshold nan: give a finite number"),
     (f"{SCORE} --predictions own.csv --output_dir notes.txt", "Nothing can be written to the output folder notes.txt"),
     (f"{AUDIT} --against xyz", "No data set 'xyz'"),
