@@ -111,12 +111,13 @@ def main() -> None:
     )
 
     # 4. Results
-    output, tables, published = Path(args.output_dir), tables_of(metrics, args), published_table(metrics)
+    output, further, published = Path(args.output_dir), further_tables(metrics, args), published_table(metrics)
     if args.published and published is None:
         logging.warning(f"--published: not used, for the paper has no figures of {args.name}.")
     write_json(output / "metrics.json", metrics)
-    write_html_report(output / "report.html", rows, metrics, tables if published is None else [*tables, published])
-    for table in [*tables, published] if args.published and published is not None else tables:
+    folded = further if published is None else [*further, published]
+    write_html_report(output / "report.html", rows, metrics, folded, images=splits[split], blank=blank)
+    for table in [metrics_table(metrics), *(folded if args.published else further)]:
         print_table(table)
 
 
@@ -136,8 +137,8 @@ def read_rows(
     return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.name))
 
 
-def tables_of(metrics: Metrics, args: EvaluationArguments) -> list[Table]:
-    tables = [metrics_table(metrics)]
+def further_tables(metrics: Metrics, args: EvaluationArguments) -> list[Table]:
+    tables = []
     if metrics.comparison is not None and args.compare is not None:
         tables.append(comparison_table(metrics.comparison, Path(args.predictions).name, Path(args.compare).name))
     if metrics.grounding is not None:

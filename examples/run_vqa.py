@@ -12,6 +12,9 @@ With pretrained encoders on a real data set:
 Arguments may come from a JSON or YAML file, and those on the command line override it:
 
     accelerate launch examples/run_vqa.py examples/recipes/slake.yaml --data_dir DIR --output_dir OUT
+
+It leaves the checkpoint with its card, `metrics.json`, `predictions.jsonl`, and `report.html`, a page of the figures
+and of the questions with their images.
 """
 
 import os
@@ -24,23 +27,21 @@ from transformers import EarlyStoppingCallback
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
 from amif.training.checkpoints.lora import finish_lora
-from amif.training.checkpoints.model_card import write_model_card
+from amif.training.checkpoints.model_card import training_facts, write_model_card
 from amif.training.checkpoints.model_files import local_folder
-from amif.training.checkpoints.provenance import note_trained_on
+from amif.training.checkpoints.provenance import datasets_of, note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.data.mixtures import mix_rows, places_by_set
 from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
-from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
-from amif.training.evaluation.prediction_rows import Prediction
 from amif.training.evaluation.protocols import candidate_answers
 from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
 from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
-from amif.training.fine_tuning.evaluation import evaluate, set_abstention_threshold
+from amif.training.fine_tuning.evaluation import Evaluation, evaluate, set_abstention_threshold
 from amif.training.fine_tuning.model import adapt, build_model
 from amif.training.fine_tuning.splits import (
     RunData,
@@ -50,7 +51,8 @@ from amif.training.fine_tuning.splits import (
     with_readable_answers,
 )
 from amif.training.recipes import parse_with_recipe, warn_of_unused
-from amif.training.reports.tables import format_table
+from amif.training.reports.html_report import write_html_report
+from amif.training.reports.tables import Table, format_table, grounding_table, knowledge_table
 
 ARGUMENTS = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
@@ -111,7 +113,8 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
             processor.save_pretrained(folder)
 
     # 7. Evaluation
-    rows, metrics = evaluate(trainer, asked.splits, asked.eval_split, data_args, asked.name)
+    evaluation = evaluate(trainer, asked.splits, asked.eval_split, data_args, asked.name)
+    metrics = evaluation.metrics
     if data.training is not None and metrics.run is not None and (places := places_by_set(data.training)):
         counts = {name: len(rows) for name, rows in places.items()}
         metrics = replace(metrics, run=replace(metrics.run, training_rows=counts))
@@ -123,7 +126,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
         output = training_args.output_dir
         own = plan.trains or plan.has_ended or asked.name == data_args.name
         trained_on = [source.dataset for source in data_args.data_sets] if own else None
-        write_results(output, rows, metrics)
+        write_results(output, replace(evaluation, metrics=metrics), trainer)
         write_model_card(output, metrics, model_args.start, model_args.text_model, trainer, trained_on)
         remove_partial_predictions(output)  # the last step, for until then a restart goes on from them
     if training_args.push_to_hub:
@@ -165,11 +168,25 @@ def train(trainer: AmifVqaTrainer, splits: DatasetDict) -> None:
     trainer.save_state()
 
 
-def write_results(output_dir: str, rows: list[Prediction], metrics: Metrics) -> None:
-    """Write predictions and metrics, and print the table."""
-    output = Path(output_dir)
-    write_jsonl(output / "predictions.jsonl", rows)
+def write_results(output_dir: str, evaluation: Evaluation, trainer: AmifVqaTrainer) -> None:
+    """Write predictions, metrics and the page that shows them, and print the table."""
+    output, metrics = Path(output_dir), evaluation.metrics
+    write_jsonl(output / "predictions.jsonl", evaluation.rows)
     write_json(output / "metrics.json", metrics)
+    tables = [] if metrics.grounding is None else [grounding_table(metrics.grounding)]
+    if metrics.knowledge is not None:
+        tables.append(knowledge_table(metrics.knowledge))
+    if facts := training_facts(trainer):
+        tables.append(Table("Training", ("what", "how"), list(facts.items())))
+    write_html_report(
+        output / "report.html",
+        evaluation.rows,
+        metrics,
+        tables,
+        images=evaluation.shown,
+        blank=evaluation.blank,
+        trained_on=datasets_of(trainer.model.config),
+    )
     print(format_table(metrics))
 
 

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ["amif", "examples", "modeling_amif", "processing_amif", "training"]
 DATA = {
     "amif/model_cards/template.md",
+    "amif/training/reports/html_report.css",
+    "amif/training/reports/html_report.html",
+    "amif/training/reports/html_report.js",
     "amif/training/reports/published_results.json",
     "amif/py.typed",
     "amif_command.py",

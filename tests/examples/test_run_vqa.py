@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -90,11 +91,23 @@ def test_without_arguments_a_checkpoint_with_everything_beside_it(trained):
         "README.md",
         "metrics.json",
         "predictions.jsonl",
+        "report.html",
         "test_evaluations.jsonl",
     }
     assert "training_args.bin" not in written
     assert json.loads((output / "config.json").read_text())["trained_on"] == ["phantom"]
     assert "Protocol clean" in done.stdout
+
+
+def test_the_report_shows_every_question_its_image_and_the_training(trained):
+    output = trained[0] / "amif-vqa"
+    rows, text = lines(output / "predictions.jsonl"), (output / "report.html").read_text()
+    held = json.loads(re.findall(r'<script type="application/json" id="images">(.*?)</script>', text)[0])
+    assert len(held) == len({row["image_id"] for row in rows})
+    assert text.count('data-verdict="right"') == sum(row["correct"] for row in rows)
+    assert text.count("<li ") == len(rows)
+    assert "The model was trained on phantom." in text
+    assert '<th scope="row">epochs, steps</th>' in text
 
 
 def test_every_checkpoint_answers(trained):

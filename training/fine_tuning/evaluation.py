@@ -1,6 +1,6 @@
 """Answering a split and measuring the answers."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
@@ -23,10 +23,27 @@ from .trainer import AmifVqaTrainer
 logger = logging.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A split answered and measured.
+
+    Attributes:
+        rows: Those of predictions.jsonl.
+        metrics: The content of metrics.json.
+        shown: The questions with the images that the model was shown.
+        blank: The answers to the same questions on blank images; None where nobody asked.
+    """
+
+    rows: list[Prediction]
+    metrics: Metrics
+    shown: Dataset
+    blank: list[Prediction] | None
+
+
 def evaluate(
     trainer: AmifVqaTrainer, splits: DatasetDict, eval_split: str, data_args: FineTuningDataArguments, name: str
-) -> tuple[list[Prediction], Metrics]:
-    """Answer a split: the rows of predictions.jsonl and the content of metrics.json.
+) -> Evaluation:
+    """Answer a split, and measure the answers.
 
     Args:
         trainer: Whose model answers.
@@ -61,12 +78,12 @@ def evaluate(
         ),
         abstention_threshold=trainer.processing_class.abstention_threshold,
     )
+    metrics = replace(metrics, knowledge=selected, run=RunFacts(data_args.ablate_image, data_args.refit))
+    blank = None
     if data_args.grounding_shuffles is not None:
-        metrics = replace(
-            metrics,
-            grounding=measure_grounding(trainer, dataset, rows, name, data_args.grounding_shuffles),
-        )
-    return rows, replace(metrics, knowledge=selected, run=RunFacts(data_args.ablate_image, data_args.refit))
+        grounded, blank = measure_grounding(trainer, dataset, rows, name, data_args.grounding_shuffles)
+        metrics = replace(metrics, grounding=grounded)
+    return Evaluation(rows, metrics, dataset, blank)
 
 
 def evaluation_candidates(
@@ -86,8 +103,12 @@ def evaluation_candidates(
 
 def measure_grounding(
     trainer: AmifVqaTrainer, dataset: Dataset, rows: list[Prediction], dataset_name: str, shuffles: int
-) -> Grounding:
-    """The same questions on blank images and on several shuffles, beside `rows` on the real ones; it can be resumed."""
+) -> tuple[Grounding, list[Prediction]]:
+    """The same questions on blank images and on several shuffles, beside `rows` on the real ones; it can be resumed.
+
+    Returns:
+        The comparison, and the answers on blank images.
+    """
     seeds = range(trainer.args.seed, trainer.args.seed + shuffles)
     acceptable = acceptable_answers_of(dataset_name)
 
@@ -97,7 +118,8 @@ def measure_grounding(
         return prediction_rows(replaced, *trainer.predict_answers(replaced, folder), acceptable)
 
     alike = [answered("shuffle_alike", seed) for seed in seeds] if len(rows_with_alike_images(dataset)) else []
-    return grounding(rows, answered("blank"), [answered("shuffle", seed) for seed in seeds], alike)
+    blank = answered("blank")
+    return grounding(rows, blank, [answered("shuffle", seed) for seed in seeds], alike), blank
 
 
 def set_abstention_threshold(

@@ -66,9 +66,9 @@ def metrics_table(metrics: Metrics) -> Table:
         ("accuracy in %", "value", "95 % interval", "n"),
         [interval_cells(*labelled) for labelled in _labelled_results(metrics)],
         [
-            *_confidence_notes(metrics.confidence),
+            *confidence_notes(metrics.confidence),
             metrics.protocol_line,
-            *_fingerprint_notes(metrics.fingerprint),
+            *fingerprint_notes(metrics.fingerprint),
         ],
     )
 
@@ -113,7 +113,8 @@ def _labelled_results(metrics: Metrics) -> list[tuple[str, Interval | None]]:
     return labelled
 
 
-def _confidence_notes(confidence: ConfidenceMeasures | None) -> list[str]:
+def confidence_notes(confidence: ConfidenceMeasures | None) -> list[str]:
+    """Sentences on how far confidences can be trusted; none where they were not measured."""
     if confidence is None:
         return []
     notes = [
@@ -129,7 +130,8 @@ def _confidence_notes(confidence: ConfidenceMeasures | None) -> list[str]:
     return notes
 
 
-def _fingerprint_notes(fingerprint: Fingerprint) -> list[str]:
+def fingerprint_notes(fingerprint: Fingerprint) -> list[str]:
+    """What two results must share to be comparable, and the command."""
     counts = {"answer_type": fingerprint.answer_type_counts, "yes/no": fingerprint.yes_no_counts}
     spelled = [
         f"{definition} " + (", ".join(f"{count} {group}" for group, count in groups.items()) or "unknown")
