@@ -19,6 +19,7 @@ MIRROR_NO_FILE = {
     "examples/test_accelerate_configs.py",
     "examples/test_help.py",
     "examples/test_paper_recipes.py",
+    "examples/test_several_images.py",
     "examples/test_several_sets.py",
     "examples/test_wrong_command_lines.py",
     "modeling_amif/test_models.py",

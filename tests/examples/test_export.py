@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from small_models import small_config
+from small_models import small_config, small_inputs
+from small_models import small_model as small_checkpoint
 from transformers import ViTConfig
 
 from amif import AmifForPreTraining
+from amif.training.checkpoints.exported_parts import JointEncoder, export_parts
 from amif.training.data import load_vqa_dataset
 from amif.training.processors import small_processor
 from amif.training.small_model import small_model
@@ -96,3 +98,19 @@ def test_what_cannot_answer_is_refused(monkeypatch, tmp_path):
     AmifForPreTraining(small_config()).save_pretrained(tmp_path)
     with pytest.raises(SystemExit, match="cannot answer: fine-tune it first"):
         export(monkeypatch, model=tmp_path, output_dir=tmp_path / "exported")
+
+
+@pytest.mark.slow
+def test_a_model_of_several_images_takes_any_number_of_them(tmp_path):
+    """`image_index` is then a matrix, -1 behind the last image of a question."""
+    model = small_checkpoint(view_embedding=True)
+    export_parts(model, tmp_path)
+    session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "joint_encoder.onnx")
+    inputs = small_inputs(4, images=3)
+    with torch.no_grad():
+        inputs["image_states"] = model.model.encode_images(inputs.pop("pixel_values"))
+        for views in ([[2, 0, 1], [1, 2, -1], [0, -1, -1], [1, 1, -1]], [[0], [1], [2], [0]]):
+            inputs["image_index"] = torch.tensor(views)
+            found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+            for values, expected in zip(found, JointEncoder(model)(**inputs), strict=True):
+                torch.testing.assert_close(torch.from_numpy(values), expected, rtol=1e-4, atol=1e-5)

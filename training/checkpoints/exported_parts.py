@@ -36,6 +36,9 @@ AXES = {
     "past_values": {1: "sequences", 3: "past"},
 }
 
+# Of a model that learned from questions about several images; -1 stands where a question has fewer than others.
+AXES_OF_VIEWS = {"image_index": {0: "questions", 1: "views"}}
+
 # Between ONNX Runtime and PyTorch, relative to values above 1: more than rounding makes of float32.
 TOLERANCE = 1e-3
 
@@ -169,12 +172,13 @@ def export_parts(model: AmifForVisualQuestionAnswering, folder: str | Path) -> l
     model.eval()
     parts = {"image_encoder": ImageEncoder(model), "joint_encoder": JointEncoder(model)}
     parts["decoder_step"] = DecoderStep(model)
+    axes = AXES | AXES_OF_VIEWS if model.config.view_embedding else AXES
     traced, checked = _first_inputs(model, TRACED), _first_inputs(model, CHECKED)
     Path(folder).mkdir(parents=True, exist_ok=True)
     files = []
     for name, part in parts.items():
         names = list(signature(part.forward).parameters)
-        shapes = {key: dict.fromkeys(AXES[key], Dim.DYNAMIC) for key in names}
+        shapes = {key: dict.fromkeys(axes[key], Dim.DYNAMIC) for key in names}
         inputs = {key: traced[key] for key in names}
         program = torch.export.export(part, (), inputs, dynamic_shapes=shapes, strict=False)
         program_file, onnx_file = Path(folder) / f"{name}.pt2", Path(folder) / f"{name}.onnx"
@@ -187,7 +191,7 @@ def export_parts(model: AmifForVisualQuestionAnswering, folder: str | Path) -> l
                 dynamo=True,
                 input_names=names,
                 output_names=list(part.outputs),
-                dynamic_shapes={key: AXES[key] for key in names},
+                dynamic_shapes={key: axes[key] for key in names},
                 verbose=False,
             )
         files += [program_file, onnx_file]
@@ -208,11 +212,12 @@ class _Sizes(NamedTuple):
     sequences: int
     tokens: int
     past: int
+    views: int
 
 
 # What is traced has no sizes of 0 or 1, which tracing takes for fixed; what is checked has them, and other ones.
-TRACED = _Sizes(images=2, questions=3, words=5, sequences=7, tokens=4, past=6)
-CHECKED = _Sizes(images=1, questions=1, words=6, sequences=2, tokens=3, past=0)
+TRACED = _Sizes(images=2, questions=3, words=5, sequences=7, tokens=4, past=6, views=2)
+CHECKED = _Sizes(images=1, questions=1, words=6, sequences=2, tokens=3, past=0, views=1)
 
 
 def _first_inputs(model: AmifForVisualQuestionAnswering, sizes: _Sizes) -> dict[str, torch.Tensor]:
@@ -228,11 +233,15 @@ def _first_inputs(model: AmifForVisualQuestionAnswering, sizes: _Sizes) -> dict[
     def tokens(*shape: int) -> torch.Tensor:
         return torch.randint(decoder.vocab_size, shape, generator=generator)
 
+    image_index = torch.arange(sizes.questions) % sizes.images
+    if model.config.view_embedding:
+        image_index = (image_index.unsqueeze(1) + torch.arange(sizes.views)) % sizes.images
+        image_index[0, 1:] = -1
     return {
         "pixel_values": torch.randn(sizes.images, vision.num_channels, height, width, generator=generator),
         "input_ids": tokens(sizes.questions, sizes.words),
         "attention_mask": mask,
-        "image_index": torch.arange(sizes.questions) % sizes.images,
+        "image_index": image_index,
         "answer_ids": tokens(sizes.sequences, sizes.tokens),
         "question_index": torch.arange(sizes.sequences) % sizes.questions,
         "past_keys": torch.randn(past_shape, generator=generator),
