@@ -1,22 +1,25 @@
-r"""Score any system's predictions on a data set, or compare two systems.
+r"""Score any system's predictions on a data set, or compare several systems.
 
     python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions FILE --output_dir OUT
-    python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions FILE --compare FILE2 \
-        --output_dir OUT
+    python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions FILE --compare FILE2 FILE3 \
+        --extract true --output_dir OUT
 
 A file is JSON, JSON Lines or CSV with `id` and `prediction` a row, and `score` or `confidence` where there is one; the
-`predictions.jsonl` of run_vqa.py is one. Answers to the same questions on blank and exchanged images (`--blank FILE`,
-`--shuffled FILE FILE ...`, `--shuffled_alike FILE FILE ...`) tell whether the system looks at the image. It prints a
-table and writes `metrics.json` and `report.html`. docs/evaluation.md defines the measures.
+`predictions.jsonl` of run_vqa.py is one. `--extract true` takes the answers out of sentences. Answers to the same
+questions on blank and exchanged images (`--blank FILE`, `--shuffled FILE FILE ...`, `--shuffled_alike FILE FILE ...`)
+tell whether the system looks at the image. It prints a table and writes `metrics.json`, `predictions.jsonl` and
+`report.html`. docs/evaluation.md defines the measures.
 """
 
 import logging
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import DatasetDict
 
 from amif.training.argument_checks import Bounds, check_bounds, check_choices
 from amif.training.checkpoints.resumable_files import check_output_folder
@@ -24,21 +27,36 @@ from amif.training.data import rows_with_alike_images
 from amif.training.data.arguments import VqaDataArguments
 from amif.training.data.references import acceptable_answers_of
 from amif.training.data.splits import evaluated_split
-from amif.training.evaluation.baselines import baseline_rows
+from amif.training.evaluation.baselines import split_baselines
+from amif.training.evaluation.extracted_answers import (
+    Candidates,
+    as_answered,
+    extract_answers,
+    extraction_candidates,
+    measure_extraction,
+    warn_of_sentences,
+)
 from amif.training.evaluation.fingerprint import command_line, evaluation_fingerprint
 from amif.training.evaluation.grounding import grounding
 from amif.training.evaluation.judge import mean_judge_score
 from amif.training.evaluation.metrics import Metrics, build_metrics
 from amif.training.evaluation.prediction_files import match_predictions, read_judge_scores, read_predictions
 from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
-from amif.training.evaluation.protocols import PROTOCOLS, known_splits
-from amif.training.evaluation.result_files import write_json
-from amif.training.evaluation.significance import compare_predictions
+from amif.training.evaluation.protocols import PROTOCOLS
+from amif.training.evaluation.result_files import write_json, write_jsonl
+from amif.training.evaluation.system_comparison import compare_systems
 from amif.training.recipes import parse_arguments
 from amif.training.reports.console import print_table
 from amif.training.reports.html_report import write_html_report
 from amif.training.reports.published import published_table
-from amif.training.reports.tables import Table, comparison_table, grounding_table, metrics_table
+from amif.training.reports.tables import (
+    Table,
+    comparison_table,
+    grounding_table,
+    metrics_table,
+    pairs_table,
+    systems_table,
+)
 
 
 @dataclass
@@ -47,7 +65,11 @@ class EvaluationArguments(VqaDataArguments):
 
     predictions: str = field(kw_only=True, metadata={"help": "JSON, JSON Lines or CSV file with id and prediction."})
     split: str | None = field(default=None, metadata={"help": "Which split; default: test where it has answers."})
-    compare: str | None = field(default=None, metadata={"help": "Predictions of another system, to compare with."})
+    compare: list[str] | None = field(default=None, metadata={"help": "Predictions of other systems, a file each."})
+    extract: bool = field(
+        default=False,
+        metadata={"help": "Take the answers out of sentences, as chat models write them, and score them beside."},
+    )
     judge_column: str | None = field(
         default=None,
         metadata={"help": "Column of the file with scores (0 to 1) that a judge gave its answers, reported beside."},
@@ -84,46 +106,59 @@ def main() -> None:
     splits = args.load_splits()
     try:
         split = evaluated_split(splits, args.split, args.name)
-        rows = read_rows(args.predictions, args, splits, split)
+        names, acceptable = system_names(args), acceptable_answers_of(args.name)
+        candidates = extraction_candidates(splits, split, args.protocol, acceptable) if args.extract else None
+        read = partial(read_rows, args=args, splits=splits, split=split, candidates=candidates)
+        rows, *others = [read(file) for file in [args.predictions, *(args.compare or [])]]
         judged = None if args.judge_column is None else read_judge_scores(args.predictions, args.judge_column)
-        others = None if args.compare is None else read_rows(args.compare, args, splits, split)
-        blank = None if args.blank is None else read_rows(args.blank, args, splits, split)
-        shuffled = [read_rows(file, args, splits, split) for file in args.shuffled or []]
-        alike = [read_rows(file, args, splits, split, alike=True) for file in args.shuffled_alike or []]
+        blank = None if args.blank is None else as_answered(read(args.blank))
+        shuffled = [as_answered(read(file)) for file in args.shuffled or []]
+        alike = [as_answered(read(file, alike=True)) for file in args.shuffled_alike or []]
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 
     # 3. Measures
-    metrics = build_metrics(
-        rows,
-        protocol=args.protocol,
-        dataset_name=args.name,
-        split=split,
-        baselines=baselines(splits, split, args.name),
-        fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=command_line()),
-        abstention_threshold=args.abstention_threshold,
-    )
+    compared = compare_systems(dict(zip(names, [rows, *others], strict=True))) if others else None
+    looks = blank is not None or shuffled or alike
     metrics = replace(
-        metrics,
-        comparison=None if others is None else compare_predictions(rows, others),
-        judge=None if judged is None else mean_judge_score(rows, judged, args.judge_column),
-        grounding=grounding(rows, blank, shuffled, alike) if blank is not None or shuffled or alike else None,
+        measure(rows, args, splits, split, candidates),
+        comparison=compared.pairs[0].comparison if compared is not None and len(others) == 1 else None,
+        comparisons=compared,
+        judge=None if judged is None else mean_judge_score(rows, judged, str(args.judge_column)),
+        grounding=grounding(as_answered(rows), blank, shuffled, alike) if looks else None,
     )
 
     # 4. Results
-    output, further, published = Path(args.output_dir), further_tables(metrics, args), published_table(metrics)
+    output, further, published = Path(args.output_dir), further_tables(metrics), published_table(metrics)
     if args.published and published is None:
         logging.warning(f"--published: not used, for the paper has no figures of {args.name}.")
     write_json(output / "metrics.json", metrics)
+    write_jsonl(output / "predictions.jsonl", rows)
     folded = further if published is None else [*further, published]
     write_html_report(output / "report.html", rows, metrics, folded, images=splits[split], blank=blank)
     for table in [metrics_table(metrics), *(folded if args.published else further)]:
         print_table(table)
 
 
+def system_names(args: EvaluationArguments) -> list[str]:
+    """What the compared files are called: by their names, or as they were given where two have one name."""
+    files = [args.predictions, *(args.compare or [])]
+    if Path(args.output_dir, "predictions.jsonl").resolve() in [Path(file).resolve() for file in files]:
+        raise ValueError(f"--output_dir {args.output_dir} holds the predictions that are scored: give another folder.")
+    if repeated := [file for file in files if [Path(one).resolve() for one in files].count(Path(file).resolve()) > 1]:
+        raise ValueError(f"--compare: {repeated[0]} is given twice, and a system does not differ from itself.")
+    names = [Path(file).name for file in files]
+    return names if len({*names}) == len(names) else files
+
+
 def read_rows(
-    file: str, args: EvaluationArguments, splits: DatasetDict, split: str, alike: bool = False
-) -> list[Prediction]:
+    file: str,
+    args: EvaluationArguments,
+    splits: DatasetDict,
+    split: str,
+    candidates: Candidates | None,
+    alike: bool = False,
+) -> Sequence[Prediction]:
     dataset, predictions = splits[split], read_predictions(file, args.judge_column)
     if alike:
         dataset = rows_with_alike_images(dataset)
@@ -134,23 +169,51 @@ def read_rows(
         predictions = {id_: prediction for id_, prediction in predictions.items() if id_ not in alone}
     others = {str(name): rows for name, rows in splits.items() if name != split}
     answers, scores = match_predictions(dataset, predictions, file, others)
-    return prediction_rows(dataset, answers, scores, acceptable_answers_of(args.name))
+    acceptable = acceptable_answers_of(args.name)
+    rows = prediction_rows(dataset, answers, scores, acceptable)
+    if candidates is not None:
+        return extract_answers(rows, candidates, acceptable)
+    warn_of_sentences(rows, file)
+    return rows
 
 
-def further_tables(metrics: Metrics, args: EvaluationArguments) -> list[Table]:
+def measure(
+    rows: Sequence[Prediction],
+    args: EvaluationArguments,
+    splits: DatasetDict,
+    split: str,
+    candidates: Candidates | None,
+) -> Metrics:
+    learned, note = split_baselines(splits, split, acceptable_answers_of(args.name))
+    command, extracts = command_line(), candidates is not None
+    metrics = build_metrics(
+        rows,
+        protocol=args.protocol,
+        dataset_name=args.name,
+        split=split,
+        baselines=learned,
+        baselines_note=note,
+        fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=None, command=command, extracts=extracts),
+        abstention_threshold=args.abstention_threshold,
+    )
+    if candidates is None:
+        return metrics
+    logging.info(f"--extract: replies may name {candidates.source}.")
+    return replace(metrics, extraction=measure_extraction(rows, candidates))
+
+
+def further_tables(metrics: Metrics) -> list[Table]:
     tables = []
-    if metrics.comparison is not None and args.compare is not None:
-        tables.append(comparison_table(metrics.comparison, Path(args.predictions).name, Path(args.compare).name))
+    if metrics.comparisons is not None:
+        systems = metrics.comparisons.systems
+        tables.append(systems_table(metrics.comparisons))
+        if metrics.comparison is not None:
+            tables.append(comparison_table(metrics.comparison, systems[0].name, systems[1].name))
+        else:
+            tables.append(pairs_table(metrics.comparisons))
     if metrics.grounding is not None:
         tables.append(grounding_table(metrics.grounding))
     return tables
-
-
-def baselines(splits: DatasetDict, split: str, name: str) -> dict[str, list[Prediction]]:
-    if split not in ("validation", "test") or "train" not in splits:
-        return {}
-    known: Dataset = concatenate_datasets(known_splits(splits, split))
-    return baseline_rows(known, splits[split], acceptable_answers_of(name))
 
 
 if __name__ == "__main__":

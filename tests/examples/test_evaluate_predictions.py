@@ -64,6 +64,41 @@ def test_two_systems_are_scored_and_compared(files, splits):
     assert "\x1b" not in done.stdout
 
 
+def test_answers_of_chat_models_are_taken_out_of_sentences_and_compared(files, splits):
+    test = splits["test"].remove_columns("image")
+    spoken = [{"id": row["question_id"], "response": [f"The answer is {row['answer']}."], "gpt": 0.75} for row in test]
+    (files / "chat.json").write_text(json.dumps(spoken))
+    (files / "vague.json").write_text(json.dumps({row["question_id"]: "It is hard to say." for row in test}))
+    systems = ("--predictions", "chat.json", "--compare", "no.json", "vague.json")
+    done = run(files, *systems, "--extract", "true", "--judge_column", "gpt", "--output_dir", "chat")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((files / "chat" / "metrics.json").read_text())
+    share_no = 100 * splits["test"]["answer"][:].count("no") / len(test)
+    assert metrics["overall"]["accuracy"] == 0
+    assert metrics["overall_extracted"]["accuracy"] == 100
+    assert metrics["overall_extracted"].keys() == metrics["overall"].keys()
+    assert metrics["judge"]["score"] == 75
+    assert metrics["extraction"]["not_extracted"] == []
+    assert metrics["fingerprint"]["extraction"]["version"] == 1
+    compared = metrics["comparisons"]
+    assert [one["overall_extracted"]["accuracy"] for one in compared["systems"]] == [100, pytest.approx(share_no), 0]
+    assert [pair["second"] for pair in compared["pairs"]] == ["no.json", "vague.json", "vague.json"]
+    assert all(pair["permutation_p_holm"] >= pair["permutation_p"] for pair in compared["pairs"])
+    rows = [json.loads(line) for line in (files / "chat" / "predictions.jsonl").read_text().splitlines()]
+    assert all((row["correct"], row["extracted_correct"]) == (False, True) for row in rows)
+    overall = next(line for line in done.stdout.splitlines() if line.startswith("overall"))
+    assert overall.split()[1::4][:2] == ["0.00", str(len(test))]
+    assert "100.00" in overall
+    assert "Holm's correction is for the 3 pairs" in done.stdout
+    assert "distinct answers of the evaluated split" in done.stderr
+    bare = run(files, *systems[:2], "--output_dir", "bare")
+    assert f"chat.json: {len(test)} of {len(test)} answers are sentences" in bare.stderr
+    assert "overall_extracted" not in json.loads((files / "bare" / "metrics.json").read_text())
+    over = run(files, "--predictions", "bare/predictions.jsonl", "--output_dir", "bare")
+    assert over.returncode == 1
+    assert "bare holds the predictions that are scored" in over.stderr
+
+
 def test_the_page_shows_the_questions_with_their_images_and_plots(files, splits):
     done = run(files, "--predictions", "right.csv", "--blank", "no.json")
     assert done.returncode == 0, done.stderr

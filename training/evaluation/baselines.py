@@ -2,12 +2,23 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping
+from operator import itemgetter
 
-from datasets import Dataset
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers.utils import logging
 
 from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
 from ..data.schema import KIND_COLUMNS, kind_columns, kind_of
+from ..data.splits import NUM_FOLDS, split_fold
 from .prediction_rows import Prediction, prediction_rows
+from .protocols import known_splits
+
+logger = logging.get_logger(__name__)
+
+CROSS_FITTED = (
+    "Baselines: no other split is there to learn from, so each question is answered from the evaluated questions about "
+    "other images, in five folds."
+)
 
 QuestionRow = Mapping[str, str | None]
 Key = Callable[[QuestionRow], Hashable]
@@ -96,6 +107,67 @@ def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
         return None if kind is None else (kind, _question(row))
 
     return _predict(training, evaluation, [question_about_kind, _question, _first_two_words, _question_type])
+
+
+def split_baselines(
+    splits: DatasetDict, split: str, acceptable: AcceptableAnswers = acceptable_answers
+) -> tuple[dict[str, list[Prediction]], str | None]:
+    """`baseline_rows` of a split, learnt from other splits or, where none may be known, from its own other images.
+
+    Args:
+        splits: Rows of the package's schema.
+        split: The evaluated one.
+        acceptable: How its references are read.
+
+    Returns:
+        The baselines, none where there is nothing to learn from, and a sentence to print beside those that learn from
+        the evaluated split; None beside others.
+
+    Raises:
+        ValueError: If other splits may be known and have no answers.
+    """
+    known = known_splits(splits, split) if split in ("validation", "test") else []
+    if known:
+        return baseline_rows(concatenate_datasets(known), splits[split], acceptable), None
+    rows = cross_fitted_baseline_rows(splits[split], acceptable)
+    return rows, CROSS_FITTED if rows else None
+
+
+def cross_fitted_baseline_rows(
+    dataset: Dataset, acceptable: AcceptableAnswers = acceptable_answers
+) -> dict[str, list[Prediction]]:
+    """`baseline_rows` of questions about a fifth of the images, learnt from those about the others, five times over.
+
+    Args:
+        dataset: Rows of the package's schema.
+        acceptable: How the references are read.
+
+    Returns:
+        As `baseline_rows`; empty, and said why, where answers are known of fewer than five images or lie in one fold.
+    """
+    images = list(dataset["image_id"])
+    known = {image for image, answer in zip(images, dataset["answer"], strict=True) if answer is not None}
+    if not known:
+        return {}
+    parts: dict[str, list[Prediction]] = defaultdict(list)
+    places: list[int] = []
+    try:
+        for fold in range(1, NUM_FOLDS + 1):
+            training, evaluated = split_fold(dataset, fold, seed=0)
+            held_out = {*evaluated["image_id"]}
+            places += [place for place, image in enumerate(images) if image in held_out]
+            for name, rows in baseline_rows(training, evaluated, acceptable).items():
+                parts[name] += rows
+    except ValueError:
+        logger.info(f"No baselines: there is nothing else to learn them from, and {len(known)} images have answers.")
+        return {}
+    # always_no answers some questions alone, the others every one.
+    return {
+        name: [row for _, row in sorted(zip(places, rows, strict=True), key=itemgetter(0))]
+        if len(rows) == len(places)
+        else rows
+        for name, rows in parts.items()
+    }
 
 
 def baseline_rows(

@@ -19,6 +19,7 @@ from ...processing_amif import AmifProcessor, answer_normalization_amif
 from ...processing_amif.answer_normalization_amif import normalize_answer
 from ..data.views import cells_of, undecoded
 from ..data.zipped_images import image_file_state
+from . import answer_extraction, statements
 from .grouped_accuracy import CLOSED_OR_OPEN
 from .prediction_rows import Prediction
 from .results import Result
@@ -53,6 +54,14 @@ class Normalizer(Result):
 
 
 @dataclass(frozen=True)
+class ExtractionRules(Result):
+    """What takes answers out of sentences: the version of the rules, and `code_sha256` of their files."""
+
+    version: int
+    source_sha256: str
+
+
+@dataclass(frozen=True)
 class Fingerprint(Result):
     """What two results must share to be comparable.
 
@@ -65,6 +74,7 @@ class Fingerprint(Result):
         protocol: Where the candidates came from.
         seed: Of the run that made the predictions; None where nobody knows it.
         command: The command line that made the predictions, or scored them.
+        extraction: The rules by which answers were taken out of sentences; None where none were.
     """
 
     answer_type_counts: dict[str, int]
@@ -75,6 +85,7 @@ class Fingerprint(Result):
     protocol: str
     seed: int | None
     command: str
+    extraction: ExtractionRules | None = None
 
 
 def command_line() -> str:
@@ -84,10 +95,13 @@ def command_line() -> str:
     return shlex.join([*(program.split(" ") if program.startswith("amif ") else [program]), *words])
 
 
-def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: int | None, command: str) -> Fingerprint:
-    """The fingerprint of an evaluation; arguments are as in `Fingerprint`."""
+def evaluation_fingerprint(
+    rows: Sequence[Prediction], *, protocol: str, seed: int | None, command: str, extracts: bool = False
+) -> Fingerprint:
+    """The fingerprint of an evaluation; arguments as in `Fingerprint`; `extracts`: answers were taken out."""
     questions = json.dumps(sorted([row.question_id, row.question] for row in rows))
     source = inspect.getsource(answer_normalization_amif)
+    rules = inspect.getsource(answer_extraction) + inspect.getsource(statements)
     return Fingerprint(
         answer_type_counts=_counts([row.answer_type for row in rows]),
         yes_no_counts=_counts([CLOSED_OR_OPEN[row.yes_no] for row in rows]),
@@ -97,6 +111,7 @@ def evaluation_fingerprint(rows: Sequence[Prediction], *, protocol: str, seed: i
         protocol=protocol,
         seed=seed,
         command=command,
+        extraction=ExtractionRules(answer_extraction.RULES_VERSION, code_sha256(rules)) if extracts else None,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from .confidence import ConfidenceMeasures, confidence_measures
 from .consistency import Consistency, consistency
+from .extracted_answers import Extraction
 from .fingerprint import Fingerprint
 from .grounding import Grounding
 from .grouped_accuracy import Scores, accuracy_with_interval, mean_with_interval, score_rows
@@ -14,8 +15,12 @@ from .prediction_rows import Prediction
 from .protocols import protocol_note
 from .results import Interval, Result
 from .significance import Comparison
+from .system_comparison import SystemComparison
 from .text_overlap import TextOverlap, text_overlap
 from .vqa_med import VqaMedMeasures, vqa_med_measures
+
+# What stands in metrics.json only where somebody asked for it.
+_ASKED_FOR = ("comparison", "comparisons", "grounding", "knowledge", "extraction", "judge", "baselines_note")
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,17 @@ class Metrics(Result):
         confidence: None where no answer has both a score and a reference.
         consistency: None where no question has two wordings.
         baselines: Accuracy of systems that see no image.
+        baselines_note: What to print beside them where they learn from the evaluated questions; else None.
         above_question_only: Overall accuracy less that of the baseline, in percentage points with the interval of the
             paired difference; None without the baseline.
         above_question_and_kind: Likewise.
         fingerprint: What two results must share to be comparable.
-        comparison: With another system; None where there is none.
+        comparison: With another system; None where there is none, or more than one.
+        comparisons: With any number of systems; None where there is none.
         grounding: None where nobody asked about other images.
         knowledge: None where nobody asked what the model selects of its knowledge.
         run: None where the answers came in a file.
+        extraction: What taking the answers out of sentences gave; None where nobody asked for it.
         judge: Scores that somebody else's judge gave; None where there are none.
     """
 
@@ -80,19 +88,26 @@ class Metrics(Result):
     confidence: ConfidenceMeasures | None
     consistency: Consistency | None
     baselines: dict[str, Interval | None]
+    baselines_note: str | None
     above_question_only: Interval | None
     above_question_and_kind: Interval | None
     fingerprint: Fingerprint
     comparison: Comparison | None = None
+    comparisons: SystemComparison | None = None
     grounding: Grounding | None = None
     knowledge: KnowledgeSelection | None = None
     run: RunFacts | None = None
+    extraction: Extraction | None = None
     judge: JudgeScores | None = None
 
     @property
     def protocol_line(self) -> str:
         """The protocol and its note, to stand once beside the numbers."""
-        return f"Protocol {self.protocol}: {self.protocol_note}"
+        line = f"Protocol {self.protocol}: {self.protocol_note}"
+        if self.extraction is None:
+            return line
+        taken = f"Extracted: answers taken out of sentences, which may name {self.extraction.candidates}."
+        return f"{line} {taken}"
 
     def json_fields(self) -> Mapping[str, object]:
         """The fields by name; those of `scores` and `run` stand among them, what was not asked for is left out."""
@@ -100,8 +115,10 @@ class Metrics(Result):
         for name, value in super().json_fields().items():
             if name in ("scores", "run"):
                 content |= value.json_fields() if isinstance(value, Result) else {}
-            elif value is not None or name not in ("comparison", "grounding", "knowledge", "judge"):
+            elif value is not None or name not in _ASKED_FOR:
                 content[name] = value
+            if name == "scores" and self.extraction is not None:
+                content["overall_extracted"] = self.extraction.scores.overall
         return content
 
 
@@ -113,6 +130,7 @@ def build_metrics(
     split: str,
     baselines: Mapping[str, Sequence[Prediction]],
     fingerprint: Fingerprint,
+    baselines_note: str | None = None,
     abstention_threshold: float | None = None,
 ) -> Metrics:
     """Measure the answers to a split's questions.
@@ -124,6 +142,7 @@ def build_metrics(
         split: The evaluated split.
         baselines: `baseline_rows` of the same questions, empty where there is nothing to learn them from.
         fingerprint: `evaluation_fingerprint` of the same rows.
+        baselines_note: What `split_baselines` says of them.
         abstention_threshold: The score below which answers would be withheld, as chosen on validation.
 
     Raises:
@@ -139,6 +158,7 @@ def build_metrics(
         vqa_med=vqa_med_measures(rows) if dataset_name == "vqa_med_2019" else None,
         confidence=confidence_measures(rows, abstention_threshold),
         consistency=consistency(rows),
+        baselines_note=baselines_note,
         baselines={name: accuracy_with_interval(answers) for name, answers in baselines.items()},
         above_question_only=_above_baseline(rows, baselines.get("question_only")),
         above_question_and_kind=_above_baseline(rows, baselines.get("question_and_kind")),

@@ -75,6 +75,18 @@ def _scored_pairs(first: Sequence[Prediction], second: Sequence[Prediction]) -> 
     return pairs
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p corrected for their number, so that any false alarm among all of them is as rare as the p says.
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
+    """
+    order = np.argsort(p_values)
+    stepped = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(stepped))
+    return corrected.tolist()
+
+
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided p of as uneven a division of the questions that one system alone answers rightly, if chance decided.
 

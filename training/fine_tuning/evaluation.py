@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict
 from transformers.utils import logging
 
 from ..data import replace_images, rows_with_alike_images
 from ..data.references import AcceptableAnswers, acceptable_answers_of
-from ..evaluation.baselines import baseline_rows
+from ..evaluation.baselines import split_baselines
 from ..evaluation.confidence import choose_abstention_threshold
 from ..evaluation.fingerprint import command_line, evaluation_fingerprint
 from ..evaluation.grounding import Grounding, grounding
@@ -52,7 +52,7 @@ def evaluate(
         data_args: How.
         name: What the data are called.
     """
-    dataset, known = splits[eval_split], known_splits(splits, eval_split)
+    dataset = splits[eval_split]
     if data_args.ablate_image is not None:
         dataset = replace_images(dataset, data_args.ablate_image, trainer.args.seed)
     selected = None
@@ -67,12 +67,14 @@ def evaluate(
     answers, scores = trainer.predict_answers(dataset, trainer.args.output_dir)
     check_predictions_differ(answers, dataset["answer"])
     rows = prediction_rows(dataset, answers, scores, acceptable)
+    baselines, note = split_baselines(splits, eval_split, acceptable)
     metrics = build_metrics(
         rows,
         protocol=data_args.protocol,
         dataset_name=name,
         split=eval_split,
-        baselines=baseline_rows(concatenate_datasets(known), dataset, acceptable) if known else {},
+        baselines=baselines,
+        baselines_note=note,
         fingerprint=evaluation_fingerprint(
             rows, protocol=data_args.protocol, seed=trainer.args.seed, command=command_line()
         ),

@@ -8,11 +8,13 @@ from ..evaluation.classification import ClassificationMetrics
 from ..evaluation.confidence import ConfidenceMeasures
 from ..evaluation.fingerprint import Fingerprint
 from ..evaluation.grounding import Grounding
+from ..evaluation.grouped_accuracy import Scores
 from ..evaluation.knowledge_selection import KnowledgeSelection
 from ..evaluation.metrics import Metrics
 from ..evaluation.results import Interval
 from ..evaluation.retrieval import RetrievalMetrics
 from ..evaluation.significance import Comparison
+from ..evaluation.system_comparison import SystemComparison
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,24 @@ def metrics_table(metrics: Metrics) -> Table:
 
     The notes say what the protocol allows, and give the fingerprint that two results must share to be comparable.
     """
+    extraction = metrics.extraction
+    extracted = [] if extraction is None else _labelled_scores(extraction.scores)
+    beside = {label: interval_cells(label, result)[1:3] for label, result in extracted}
+    blank = () if extraction is None else ("", "")
     return Table(
         f"{metrics.dataset}, {metrics.split}: {metrics.scores.n} questions, {metrics.scores.unscored} not scored",
-        ("accuracy in %", "value", "95 % interval", "n"),
-        [interval_cells(*labelled) for labelled in _labelled_results(metrics)],
+        (
+            "accuracy in %",
+            "value",
+            "95 % interval",
+            "n",
+            *([] if extraction is None else ["extracted", "95 % interval"]),
+        ),
+        [(*interval_cells(*labelled), *beside.get(labelled[0], blank)) for labelled in _labelled_results(metrics)],
         [
             *confidence_notes(metrics.confidence),
             metrics.protocol_line,
+            *([] if metrics.baselines_note is None else [metrics.baselines_note]),
             *fingerprint_notes(metrics.fingerprint),
         ],
     )
@@ -84,17 +97,23 @@ def interval_cells(label: str, result: Interval | MeanAuroc | None) -> tuple[str
     return label, f"{result.value:.2f}", f"{low:.2f} {separator} {high:.2f}", str(result.n)
 
 
-def _labelled_results(metrics: Metrics) -> list[tuple[str, Interval | None]]:
-    scores, overlap = metrics.scores, metrics.text_overlap
-    labelled = [
+def _labelled_scores(scores: Scores) -> list[tuple[str, Interval | None]]:
+    return [
         ("overall", scores.overall),
-        *([] if metrics.judge is None else [(f"judge's scores, {metrics.judge.column}", metrics.judge.mean)]),
         *((f"data set {name}", result) for name, result in scores.by_dataset.items()),
         *((f"{name} (answer_type)", result) for name, result in scores.by_answer_type.items()),
         *((f"{name} (yes/no answer)", result) for name, result in scores.by_yes_no.items()),
         *((f"question type {name}", result) for name, result in scores.by_question_type.items()),
         *((f"modality {name}", result) for name, result in scores.by_modality.items()),
         *((f"organ {name}", result) for name, result in scores.by_organ.items()),
+    ]
+
+
+def _labelled_results(metrics: Metrics) -> list[tuple[str, Interval | None]]:
+    scores, overlap = metrics.scores, metrics.text_overlap
+    labelled = [
+        *_labelled_scores(scores),
+        *([] if metrics.judge is None else [(f"judge's scores, {metrics.judge.column}", metrics.judge.mean)]),
         ("BLEU-1", overlap.bleu1),
         ("token F1", overlap.token_f1),
     ]
@@ -138,10 +157,11 @@ def fingerprint_notes(fingerprint: Fingerprint) -> list[str]:
         for definition, groups in counts.items()
     ]
     versions = ", ".join(f"{package} {version}" for package, version in fingerprint.versions.items())
-    normalizer = fingerprint.normalizer
+    normalizer, rules = fingerprint.normalizer, fingerprint.extraction
+    extraction = "" if rules is None else f"extraction rules {rules.version} {rules.source_sha256[:12]}; "
     return [
         f"Fingerprint: questions {fingerprint.questions_sha256[:12]}; {'; '.join(spelled)}; "
-        f"{normalizer.name} {normalizer.source_sha256[:12]}; seed {fingerprint.seed}; {versions}",
+        f"{normalizer.name} {normalizer.source_sha256[:12]}; {extraction}seed {fingerprint.seed}; {versions}",
         f"Command: {fingerprint.command}",
     ]
 
@@ -164,6 +184,37 @@ def comparison_table(comparison: Comparison, first: str, second: str) -> Table:
             ("p, exact permutation, images", f"{comparison.permutation_p:.4g}"),
         ],
         ["Questions about one image are not independent: trust the permutation over images and the interval."],
+    )
+
+
+def systems_table(compared: SystemComparison) -> Table:
+    """The table of several systems: a line each."""
+    extracted = compared.answers == "extracted"
+    rows = [
+        (*interval_cells(one.name, one.overall), *(interval_cells("", one.overall_extracted)[1:3] if extracted else ()))
+        for one in compared.systems
+    ]
+    header = ("system, accuracy in %", "value", "95 % interval", "n", "extracted", "95 % interval")
+    return Table(f"{len(rows)} systems, the same questions", header[: 6 if extracted else 4], rows)
+
+
+def pairs_table(compared: SystemComparison) -> Table:
+    """The table of all pairs of systems, each tested, with p corrected for the number of pairs."""
+    rows = [
+        (
+            f"{pair.first} less {pair.second}",
+            difference_cell(pair.comparison.difference),
+            f"{pair.comparison.permutation_p:.4g}",
+            f"{pair.permutation_p_holm:.4g}",
+        )
+        for pair in compared.pairs
+    ]
+    answers = "the answers taken out of sentences" if compared.answers == "extracted" else "the answers as they stand"
+    return Table(
+        f"{len(rows)} pairs of systems, by {answers}",
+        ("paired comparison", "difference in points", "p", "p, Holm"),
+        rows,
+        [f"p: exact permutation, image by image. Holm's correction is for the {len(rows)} pairs: trust its p."],
     )
 
 

@@ -1,12 +1,15 @@
 import pytest
 import small_evaluations
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
+from amif.training.data.splits import split_fold
 from amif.training.evaluation.baselines import (
+    CROSS_FITTED,
     baseline_rows,
     most_frequent_by_question_type,
     question_and_kind,
     question_only,
+    split_baselines,
 )
 
 
@@ -109,3 +112,29 @@ def test_baselines_are_scored_by_the_same_rule(dataset):
         "question_only": [True, False, False, True, None],
         "always_no": [False, True],
     }
+
+
+def test_a_split_alone_is_answered_from_its_other_images():
+    # Questions about an image share its id as answer: what another image teaches is never right about this one.
+    rows = [(str(row), f"i{row % 7}", f"Q{row % 3}?", f"a{row % 7}", None, None) for row in range(30)]
+    dataset = small_evaluations.table(*rows, ("yes", "i1", "Is it?", "no", None, None))
+    found, note = split_baselines(DatasetDict({"test": dataset}), "test")
+    assert note == CROSS_FITTED
+    assert [row.question_id for row in found["question_only"]] == dataset["question_id"][:]
+    assert [row.correct for row in found["question_only"]] == [False] * 31
+    assert [row.question_id for row in found["always_no"]] == ["yes"]
+    training, held_out = split_fold(dataset, 2, seed=0)
+    expected = baseline_rows(training, held_out)["question_only"]
+    assert [row for row in found["question_only"] if row.image_id in {*held_out["image_id"]}] == expected
+    alike = dataset.remove_columns("answer").add_column("answer", ["yes"] * 31)
+    assert all(row.correct for row in split_baselines(DatasetDict({"train": alike}), "train")[0]["question_only"])
+
+
+def test_other_splits_come_before_the_evaluated_one_and_nothing_is_learnt_from_nothing():
+    dataset = small_evaluations.table(*((str(row), f"i{row}", "Q?", "b", None, None) for row in range(6)))
+    other = small_evaluations.table(("t", "t", "Q?", "c", None, None))
+    found, note = split_baselines(DatasetDict({"train": other, "test": dataset}), "test")
+    assert ({row.prediction for row in found["question_only"]}, note) == ({"c"}, None)
+    assert split_baselines(DatasetDict({"test": dataset.select(range(4))}), "test") == ({}, None), "four images"
+    unknown = dataset.remove_columns("answer").add_column("answer", [None] * 6)
+    assert split_baselines(DatasetDict({"test": unknown}), "test") == ({}, None)

@@ -4,6 +4,8 @@ from dataclasses import replace
 import pytest
 
 from amif.processing_amif import answer_normalization_amif
+from amif.training.evaluation import answer_extraction, statements
+from amif.training.evaluation.answer_extraction import RULES_VERSION
 from amif.training.evaluation.fingerprint import code_sha256, evaluation_fingerprint
 
 NORMALIZER = inspect.getsource(answer_normalization_amif)
@@ -54,3 +56,12 @@ def test_another_rule_is_another_normaliser(rule, changed):
 def test_the_fingerprint_names_the_normalisers_rules(rows):
     normalizer = evaluation_fingerprint(rows, protocol="clean", seed=3, command="c").normalizer
     assert (normalizer.name, normalizer.source_sha256) == ("normalize_answer", code_sha256(NORMALIZER))
+
+
+def test_the_fingerprint_names_the_rules_of_extraction_where_they_were_used(rows):
+    facts = {"protocol": "clean", "seed": 0, "command": "c"}
+    assert evaluation_fingerprint(rows, **facts).extraction is None
+    rules = evaluation_fingerprint(rows, **facts, extracts=True).extraction
+    assert rules.version == RULES_VERSION
+    source = inspect.getsource(answer_extraction) + inspect.getsource(statements)
+    assert rules.source_sha256 == code_sha256(source)

@@ -3,8 +3,9 @@ import pytest
 from scipy import stats
 from small_evaluations import prediction
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
-from amif.training.evaluation.significance import compare_predictions, image_permutation_p, mcnemar_p
+from amif.training.evaluation.significance import compare_predictions, holm, image_permutation_p, mcnemar_p
 
 
 def rows(correct, image_ids):
@@ -108,3 +109,8 @@ def test_a_false_alarm_is_as_rare_as_the_p_says():
         first, second = (generator.random(200) < 0.3 + 0.4 * shared for _ in range(2))
         small.append(image_permutation_p(first.astype(int) - second.astype(int), image_ids) <= 0.05)
     assert 0.01 <= np.mean(small) <= 0.08
+
+
+@pytest.mark.parametrize("p_values", [[0.04], [0.01, 0.04, 0.03], [0.5, 0.001, 0.5, 0.02, 1.0], [0.03] * 3])
+def test_holms_correction_is_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
