@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from transformers import PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
 
 from ..checkpoints.model_files import local_folder
@@ -43,8 +42,8 @@ class ChatAnswerer:
     """
 
     name: str
-    model: PreTrainedModel
-    processor: ProcessorMixin
+    model: Any  # stubs of models do not say that they generate, and those of processors not what they take
+    processor: Any
     protocol: str
     template: str
     candidates: Sequence[str] | None = None
@@ -90,13 +89,16 @@ class ChatAnswerer:
         }
         if self.protocol == "generate":
             return [ScoredAnswer(text, None) for text in self._generate(inputs)]
+        options, tokens, allowed = [self.candidates or []] * len(batch["row"]), self._answer_tokens, None
         if self.protocol == "choices":
-            return self._choose(inputs, batch["choices"])
-        places, scores = self._ranker.best(inputs, self._candidate_tokens)
-        assert self.candidates is not None
+            options = batch["choices"]
+            counts = torch.tensor(list(map(len, options)))
+            tokens = tokens[: int(counts.max())]
+            allowed = torch.arange(len(tokens)) < counts[:, None]
+        places, scores = self._ranker.best(inputs, tokens, allowed)
         return [
-            ScoredAnswer(self.candidates[place], score)
-            for place, score in zip(places.tolist(), scores.tolist(), strict=True)
+            ScoredAnswer(own[int(place)], score)
+            for own, place, score in zip(options, places.tolist(), scores.tolist(), strict=True)
         ]
 
     def _generate(self, inputs: dict[str, torch.Tensor]) -> list[str]:
@@ -109,16 +111,6 @@ class ChatAnswerer:
             tokens = tokens[:, asked.shape[1] :]
         return [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
-    def _choose(self, inputs: dict[str, torch.Tensor], choices: Sequence[Sequence[str]]) -> list[ScoredAnswer]:
-        """The likeliest letter, without what follows it: a model may write "A" or "A. yes"."""
-        counts = torch.tensor(list(map(len, choices)))
-        letters = self._letter_tokens[: int(counts.max())]
-        places, scores = self._ranker.best(inputs, letters, torch.arange(len(letters)) < counts[:, None])
-        return [
-            ScoredAnswer(options[place], score)
-            for options, place, score in zip(choices, places.tolist(), scores.tolist(), strict=True)
-        ]
-
     @cached_property
     def _ranker(self) -> CandidateRanker:
         ends = self.model.generation_config.eos_token_id if self.model.generation_config is not None else None
@@ -126,15 +118,12 @@ class ChatAnswerer:
         ends = [ends] if isinstance(ends, int) else ends or []
         if self.protocol != "choices" and not ends:
             logger.warning(f"{self.name} names no token that ends an answer: scores leave the end out.")
+        # Of a letter no end is asked for: a model may go on with "A. yes".
         return CandidateRanker(self.model, [] if self.protocol == "choices" else ends)
 
     @cached_property
-    def _candidate_tokens(self) -> list[list[int]]:
-        return self.prompts.answer_tokens(self.candidates or [])
-
-    @cached_property
-    def _letter_tokens(self) -> list[list[int]]:
-        return self.prompts.answer_tokens(ascii_uppercase)
+    def _answer_tokens(self) -> list[list[int]]:
+        return self.prompts.answer_tokens(ascii_uppercase if self.protocol == "choices" else self.candidates or [])
 
     def _fingerprint(self, dataset: Dataset) -> str:
         return answers_fingerprint(

@@ -98,6 +98,6 @@ def check_choices_of(dataset: Dataset, protocol: str, name: str) -> None:
         )
     for row, choices in enumerate(column):
         try:
-            lettered(choices)
+            lettered(choices or [])
         except ValueError as error:
             raise ValueError(f"{name}, row {row} (counted from 0): {error}") from None

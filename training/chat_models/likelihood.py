@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -30,7 +29,7 @@ class CandidateRanker:
         ValueError: If the model is an encoder-decoder.
     """
 
-    def __init__(self, model: PreTrainedModel, ends: Sequence[int]) -> None:
+    def __init__(self, model: Any, ends: Sequence[int]) -> None:
         if model.config.is_encoder_decoder:
             raise ValueError(
                 f"{type(model).__name__} is an encoder-decoder, whose answers do not go on from the prompt: it can "
@@ -98,10 +97,12 @@ class CandidateRanker:
         fed = torch.tensor([read], device=ids.device).expand(len(ids), -1)
         appended = {"input_ids": fed, "attention_mask": torch.ones_like(fed)}
         if cache is None:
-            # Beside ids and mask, what kind each token is of: 0 is text.
+            # Beside ids and mask, what kind each token is of: 0 is text, and 1 PaliGemma's answer, which its prompt,
+            # read in both directions, must not see.
+            kind = int(self.model.config.model_type == "paligemma")
             of_tokens = {name: value for name, value in inputs.items() if value.shape == ids.shape}
             longer = {
-                name: torch.cat([value, appended.get(name, torch.zeros_like(fed)).to(value.dtype)], dim=1)
+                name: torch.cat([value, appended.get(name, torch.full_like(fed, kind)).to(value.dtype)], dim=1)
                 for name, value in of_tokens.items()
             }
             logits, _ = self._read({**inputs, **longer}, len(read))

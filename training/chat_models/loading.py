@@ -73,7 +73,7 @@ def _processor_of(name_or_path: str, trust_remote_code: bool) -> ProcessorMixin:
             f"The processor of {name_or_path} cannot be read ({said}): it is saved beside the weights, as "
             "preprocessor_config.json or processor_config.json and the tokenizer's files."
         ) from error
-    parts = {name: getattr(processor, name, None) for name in ("image_processor", "tokenizer")}
+    parts: dict[str, Any] = {name: getattr(processor, name, None) for name in ("image_processor", "tokenizer")}
     if missing := [name.replace("_", " ") for name, part in parts.items() if part is None]:
         raise ValueError(
             f"{name_or_path} has no {' and no '.join(missing)}, so images and questions cannot be prepared: copy "

@@ -7,7 +7,6 @@ from typing import Any
 
 import PIL.Image
 import torch
-from transformers import ProcessorMixin
 from transformers.utils import logging
 
 from ..data.images import decode_image
@@ -60,7 +59,7 @@ class Prompts:
         template: The prompt with `{question}` and, where options are shown, `{choices}`.
     """
 
-    processor: ProcessorMixin
+    processor: Any  # whose stub does not say what it takes
     template: str
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -70,7 +69,11 @@ class Prompts:
             self.template.format(question=item["question"], choices=lettered(options or []))
             for item, options in zip(items, choices, strict=True)
         ]
-        images = [_images_of(item) for item in items]
+        images = [
+            [decode_image(cell, f"row {item['row']} (counted from 0)") for cell in cells]
+            for item in items
+            for cells in [item["image"] if isinstance(item["image"], list) else [item["image"]]]
+        ]
         return {
             "row": torch.tensor([item["row"] for item in items]),
             "choices": choices,
@@ -121,12 +124,6 @@ class Prompts:
         rest = str(self.processor.apply_chat_template(answered)).removeprefix(before)
         gap = rest[: len(rest) - len(rest.lstrip())]
         return before, gap if rest.lstrip().startswith(_SOME_ANSWER) else ""
-
-
-def _images_of(item: Mapping[str, Any]) -> list[PIL.Image.Image]:
-    cells = item["image"] if isinstance(item["image"], list) else [item["image"]]
-    where = f"row {item['row']} (counted from 0)"
-    return [decode_image(cell, where) for cell in cells]
 
 
 def _conversation(text: str, images: Sequence[PIL.Image.Image]) -> list[dict[str, Any]]:
