@@ -19,7 +19,7 @@ COMMANDS = {
     "pretrain": ("run_pretraining", "pre-train on image-report pairs"),
     "predict": ("predict_with_vlm", "answer a data set with a chat model, MedGemma, Qwen-VL or LLaVA for example"),
     "evaluate": ("evaluate_predictions", "score any system's predictions, or compare two systems"),
-    "answer": ("answer", "ask a question about an image"),
+    "answer": ("answer", "ask a question about an image, or about each of a folder"),
     "audit": ("audit_dataset", "audit a data set before a number on it is believed"),
 }
 RECIPE_SUFFIXES = (".json", ".yaml", ".yml")

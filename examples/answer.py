@@ -1,4 +1,4 @@
-"""Ask a question about an image.
+"""Ask a question about an image, or about each image of a folder.
 
     python examples/answer.py IMAGE QUESTION --model amif-vqa
 
@@ -9,54 +9,136 @@ IMAGE is PNG, JPEG, TIFF .. or DICOM, of which a frame and a window can be chose
 A question may be about up to four images:
 
     python examples/answer.py before.png after.png "did it grow?" --model amif-vqa
+
+Of a folder, each image in it and in the folders below is asked about, in the order of the paths. The answers are a CSV
+table: file, answer and score, and what is shown where a file has several frames. Without --output it is printed:
+
+    python examples/answer.py series/ "is there a fracture?" --model amif-vqa --output answers.csv
 """
 
 import argparse
+import csv
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import chain, tee
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# How many of the files that are passed over are named.
+NAMED = 10
+
+
+class Shown(NamedTuple):
+    """What a question is about: files, their images in RGB, and in words which frames are shown of several."""
+
+    paths: Sequence[Path]
+    images: "list[Image.Image]"
+    frames: str
+
+
+Answered = tuple[Shown, list[dict[str, str | float | None]]]
 
 
 def main() -> None:
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
+    from amif.processing_amif.dicom_amif import count_frames, is_dicom
     from amif.training.distributed import only_process
 
+    program, count = Path(sys.argv[0]).name, 0
     try:
         only_process()
-        answers = ask(arguments)
+        check_arguments(arguments)
+        asked = files_of(arguments.images)
+        several = any(is_dicom(path) and count_frames(path) > 1 for paths in asked for path in paths)
+        shown = readable(asked, arguments)
+        # An image is read before the model, which takes longer.
+        first = next(shown, None)
+        if first is not None:
+            answered = ask(chain([first], shown), load_answerer(arguments), arguments.question)
+            table = arguments.output or os.path.isdir(arguments.images[0])
+            count = write_table(answered, several, arguments) if table else print_answers(answered)
     except (ImportError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
-    for given in answers:
-        print(f"{given['score']:9.4f}  {'no answer: not sure enough' if given['answer'] is None else given['answer']}")
+        sys.exit(f"{program}: {error}")
+    if count < len(asked):
+        sys.exit(f"{program}: {len(asked) - count} of {len(asked)} images could not be read, and {count} are answered.")
 
 
-def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
+def files_of(images: Sequence[str]) -> list[list[Path]]:
+    """The files of each question: all that are given, or each image of a folder; what else it holds is named."""
+    from amif.training.data.image_folders import find_images
+
+    folders = [image for image in images if os.path.isdir(image)]
+    if folders and len(images) > 1:
+        raise ValueError(f"{folders[0]} is a folder, whose images are asked about one by one: give it alone.")
+    if not folders:
+        return [[Path(image) for image in images]]
+    found, others = find_images(Path(folders[0]))
+    if others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        print(f"No images, passed over: {', '.join(map(str, others[:NAMED]))}{more}.", file=sys.stderr)
+    if not found:
+        raise ValueError(f"{folders[0]} holds no image: give a folder of DICOM or other image files.")
+    return [[path] for path in found]
+
+
+def readable(asked: Sequence[list[Path]], arguments: argparse.Namespace) -> Iterator[Shown]:
+    """What each question is about; of several questions those whose image cannot be read are named and left out."""
+    for paths in asked:
+        try:
+            images, frames = zip(*(show(path, arguments) for path in paths), strict=True)
+            yield Shown(paths, list(images), "; ".join(filter(None, frames)))
+        except ValueError as error:
+            if len(asked) == 1:
+                raise
+            print(f"Left out: {error}", file=sys.stderr)
+
+
+def show(path: Path, arguments: argparse.Namespace) -> "tuple[Image.Image, str]":
+    """A file's image, of DICOM as the options say, and which of its frames that is.
+
+    Raises:
+        ImportError: If it is DICOM, and pydicom is not installed.
+        ValueError: If it cannot be read, or options of DICOM are given and it is none.
+    """
+    from amif.processing_amif import read_dicom, to_rgb
+    from amif.processing_amif.dicom_amif import count_frames, is_dicom
+    from amif.processing_amif.montage_amif import spaced_frames, tile
+
+    frame, montage = arguments.frame, arguments.montage
+    if not is_dicom(path):
+        if any(option is not None for option in (frame, arguments.window, montage)):
+            raise ValueError(f"--frame, --window and --montage are of DICOM files, and {path} is none: leave them out")
+        return to_rgb(path), ""
+    frames = count_frames(path)
+    places = spaced_frames(frames, montage or 1) if frame is None else [frame]
+    image = tile([read_dicom(path, place, window_of(arguments.window)).convert("RGB") for place in places])
+    kind = "frame" if len(places) == 1 else "montage of the frames"
+    return image, f"{kind} {', '.join(map(str, places))} of {frames}, from 0" if frames > 1 else ""
+
+
+def load_answerer(arguments: argparse.Namespace) -> Any:
+    """The pipeline of the checkpoint, which answers as the options say."""
     from transformers import pipeline
 
     import amif
-    from amif.processing_amif import read_dicom
-    from amif.processing_amif.dicom_amif import is_dicom
     from amif.training.checkpoints.model_files import load_checkpoint
 
-    images = arguments.images
-    if arguments.frame is not None or arguments.window is not None:
-        if others := [image for image in images if not is_dicom(image)]:
-            raise ValueError(f"--frame and --window are of DICOM files, and {others[0]} is none: leave them out.")
-        images = [read_dicom(image, arguments.frame, window_of(arguments.window)) for image in images]
     model, processor = load_checkpoint(arguments.model, amif.AmifForVisualQuestionAnswering)
-    # The stub of `pipeline` knows no registered task.
-    answer = pipeline(  # pyright: ignore[reportCallIssue]
-        "medical-vqa",  # pyright: ignore[reportArgumentType]
-        model=model,
-        processor=processor,
-    )
     if not (arguments.candidates or arguments.generate or processor.answers):
         raise ValueError(
             f"{arguments.model} brings no answers to choose from: name some with --candidates, or give --generate."
         )
-    return answer(
-        {"image": images, "question": arguments.question},
+    # The stub of `pipeline` knows no registered task.
+    return pipeline(  # pyright: ignore[reportCallIssue]
+        "medical-vqa",  # pyright: ignore[reportArgumentType]
+        model=model,
+        processor=processor,
         top_k=arguments.top_k,
         candidates=arguments.candidates,
         generate=arguments.generate,
@@ -64,31 +146,103 @@ def ask(arguments: argparse.Namespace) -> list[dict[str, str | float | None]]:
     )
 
 
+def ask(shown: Iterable[Shown], answerer: Any, question: str) -> Iterator[Answered]:
+    """Images and answers to the question about each, in batches, as they come."""
+    asked, kept = tee(shown)
+    answers = answerer(
+        {"image": one.images if len(one.images) > 1 else one.images[0], "question": question} for one in asked
+    )
+    return zip(kept, answers, strict=True)
+
+
+def print_answers(answered: Iterable[Answered]) -> int:
+    """Print the answers to one image, and return how many images that is."""
+    for shown, answers in answered:
+        for one in answers:
+            print(f"{one['score']:9.4f}  {'no answer: not sure enough' if one['answer'] is None else one['answer']}")
+        if shown.frames:
+            print(f"({shown.frames})")
+    return 1
+
+
+def write_table(answered: Iterable[Answered], several: bool, arguments: argparse.Namespace) -> int:
+    """Write the answers as they come, best first for each image, and return how many images have them."""
+    count, output = 0, arguments.output
+    folder = Path(arguments.images[0]) if os.path.isdir(arguments.images[0]) else None
+    with open(output, "w", newline="", encoding="utf-8") if output else nullcontext(sys.stdout) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["file", "answer", "score", "shown"][: 4 if several else 3])
+        for shown, answers in answered:
+            count += 1
+            name = " ".join((path.relative_to(folder) if folder else path).as_posix() for path in shown.paths)
+            for one in answers:
+                row = [name, one["answer"], f"{one['score']:.4f}", shown.frames]
+                table.writerow(row[: 4 if several else 3])
+    return count
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="File of the image, DICOM included; up to four of one question."
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="File of the image, DICOM included; up to four of one question; or a folder of images, each asked about.",
     )
     parser.add_argument("question", metavar="QUESTION", help="What to ask.")
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
-    parser.add_argument("--top_k", type=int, default=1, help="How many answers to print, with log-likelihoods.")
+    parser.add_argument("--output", metavar="FILE.csv", help="Where to write the table of answers.")
+    parser.add_argument("--top_k", type=int, default=1, help="How many answers to an image, with log-likelihoods.")
     parser.add_argument("--candidates", nargs="+", help="Answers to choose from; default: the checkpoint's.")
     parser.add_argument("--generate", action="store_true", help="Generate freely instead of choosing.")
     parser.add_argument("--abstain", action="store_true", help="Give no answer below the checkpoint's threshold.")
-    parser.add_argument("--frame", type=int, help="Frame of a DICOM file, from 0; default: the middle one.")
+    frames = parser.add_mutually_exclusive_group()
+    frames.add_argument("--frame", type=int, help="Frame of a DICOM file, from 0; default: the middle one.")
+    frames.add_argument(
+        "--montage", type=int, metavar="N", help="Show N evenly spaced frames of a DICOM file as one image."
+    )
     parser.add_argument(
         "--window",
         nargs="+",
         help="Window of a DICOM file: abdomen, bone, brain, liver, lung, mediastinum; or centre and width; or the "
         "number of one of its own windows. Default: the file's.",
     )
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Find before anything is loaded what cannot be answered or written.
+
+    Raises:
+        ValueError: If there is such.
+    """
+    from amif.processing_amif import normalize_answer
+    from amif.processing_amif.answer_normalization_amif import plain_characters
+
+    window_of(arguments.window)
+    for name, lowest in (("top_k", 1), ("montage", 1), ("frame", 0)):
+        if (given := getattr(arguments, name)) is not None and given < lowest:
+            raise ValueError(f"--{name} {given}: give at least {lowest}")
+    if not plain_characters(arguments.question).strip():
+        raise ValueError("the QUESTION is empty: type what to ask")
+    for candidate in arguments.candidates or ():
+        try:
+            normalize_answer(candidate)
+        except ValueError:
+            raise ValueError(f"--candidates {candidate!r}: it holds no word or number, leave it out") from None
+    if arguments.generate and arguments.candidates:
+        raise ValueError("--generate writes answers freely and reads no --candidates: leave out one of them")
     if arguments.generate and arguments.abstain:
-        parser.error("--abstain: the checkpoint's threshold is of ranked answers, leave it or --generate out")
-    return arguments
+        raise ValueError("--abstain: the checkpoint's threshold is of ranked answers, leave it or --generate out")
+    if arguments.output is not None:
+        output = Path(arguments.output)
+        if output.suffix.lower() != ".csv" or output.is_dir() or not output.parent.is_dir():
+            raise ValueError(f"--output {output}: give a file with the suffix .csv, in a folder that exists")
 
 
 def window_of(words: Sequence[str] | None) -> int | str | tuple[float, float] | None:
+    from amif.processing_amif.dicom_amif import WINDOW_PRESETS
+
     if words is None:
         return None
     try:
@@ -98,6 +252,8 @@ def window_of(words: Sequence[str] | None) -> int | str | tuple[float, float] | 
         pass
     if len(words) > 1:
         raise ValueError(f"--window {' '.join(words)}: give one word, or centre and width as numbers.")
+    if not (words[0] in WINDOW_PRESETS or words[0].isdecimal()):
+        raise ValueError(f"--window {words[0]}: give {', '.join(WINDOW_PRESETS)}, a number, or centre and width.")
     return int(words[0]) if words[0].isdecimal() else words[0]
 
 

@@ -1,5 +1,6 @@
 """DICOM files as 8-bit images. Only what describes the pixels is read: names and numbers of patients stay behind."""
 
+import os
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -108,13 +109,13 @@ _QUIET = _Quiet()
 
 
 def is_dicom(file: str | Path | BinaryIO) -> bool:
-    """Whether a file begins as DICOM does, or its path is named so; False where there is no file."""
+    """Whether a file begins as DICOM does, or its path is named so; False where there is none that can be opened."""
     if not isinstance(file, str | Path):
         begins = file.read(132)[128:] == b"DICM"
         file.seek(0)
         return begins
     path = Path(file)
-    if not path.is_file():
+    if not (path.is_file() and os.access(path, os.R_OK)):
         return False
     with path.open("rb") as opened:
         return is_dicom(opened) or path.suffix.lower() in _SUFFIXES
@@ -152,6 +153,23 @@ def read_dicom(
     with _QUIET:
         header, frame = _read_header(path, frame, name)
         return _show_frame(header, frame, window, name)
+
+
+def count_frames(path: str | Path) -> int:
+    """How many frames a DICOM file has; 1 also where that cannot be read, of which `read_dicom` says what is wrong.
+
+    Raises:
+        ImportError: If pydicom is not installed.
+    """
+    with _QUIET:
+        try:
+            tags = ["NumberOfFrames"]
+            header = _pydicom().dcmread(path, force=True, specific_tags=tags, stop_before_pixels=True)
+            return max(int(header.get("NumberOfFrames") or 1), 1)
+        except ImportError:
+            raise
+        except Exception:  # as in _read_header
+            return 1
 
 
 def _show_frame(header: Any, frame: int, window: Window | None, path: str) -> Image.Image:

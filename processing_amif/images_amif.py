@@ -30,6 +30,9 @@ MAX_VIEWS = 4
 # Pillow's others are rare, or call other programs (EPS), or hold more than images.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
+# Volumes without a window or a slice to show: which to ask about is the user's choice.
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
 _PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0
 
 
@@ -126,7 +129,7 @@ def _read_rgb(path: str | Path) -> Image.Image:
         dicom = content is None and is_dicom(path)
         image = None if dicom else Image.open(path if content is None else io.BytesIO(content), formats=IMAGE_FORMATS)
     except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files
-        raise _unreadable(name, error) from None
+        raise unreadable(name, error) from None
     if image is None:
         return read_dicom(path).convert("RGB")
     with image:
@@ -165,13 +168,18 @@ def _pil_to_rgb(image: Image.Image, name: str | Path) -> Image.Image:
         if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
             return _on_black(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
     except Exception as error:
-        raise _unreadable(name, error) from None
+        raise unreadable(name, error) from None
     values = _stretch(np.asarray(image), f"the image {name}")
     return Image.fromarray(255 - values if inverted else values).convert("RGB")
 
 
-def _unreadable(name: str | Path, error: Exception) -> ValueError:
-    reason = f"it is none of {', '.join(IMAGE_FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+def unreadable(name: str | Path, error: Exception) -> ValueError:
+    """The error that says why Pillow cannot open a file, and what to do."""
+    unknown = isinstance(error, UnidentifiedImageError)
+    if unknown and str(name).lower().endswith(NIFTI_SUFFIXES):
+        slices = "save the slices to ask about as PNG, for example those of nibabel.load(..).get_fdata()"
+        return ValueError(f"{name} is a NIfTI volume, which is not read: {slices}")
+    reason = f"it is none of {', '.join(IMAGE_FORMATS)}, DICOM" if unknown else error
     return ValueError(f"cannot read the image {name} ({reason}): pass a complete image file, or drop the row")
 
 

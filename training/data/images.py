@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ...processing_amif import read_dicom, to_rgb
 from ...processing_amif.dicom_amif import is_dicom
-from ...processing_amif.images_amif import IMAGE_FORMATS
+from ...processing_amif.images_amif import IMAGE_FORMATS, unreadable
 from .zipped_images import is_zipped, read_zipped
 
 
@@ -59,9 +59,7 @@ def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
     except FileNotFoundError:
         raise ValueError(f"the image {name} is not there: put it back, or leave its rows out") from None
     except Exception as error:  # the formats' plugins raise all kinds of errors for damaged files
-        none = f"it is no image of the formats {', '.join(IMAGE_FORMATS)}, DICOM"
-        reason = none if isinstance(error, PIL.UnidentifiedImageError) else error
-        raise ValueError(f"cannot read the image {name} ({reason}): give a complete image file") from None
+        raise unreadable(name, error) from None
     if image is None:
         return read_dicom(file, name=name)
     image.filename = name  # for messages about its pixels
