@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -61,6 +61,7 @@ class Question:
         blank: The answer on a blank image; None where nobody asked.
         kinds: Numbers of what it can be filtered by.
         images: Places of its images among those of the page; None for one that cannot be read.
+        choices: Its own candidates, where it has some.
     """
 
     row: Prediction
@@ -68,7 +69,8 @@ class Question:
     confidence: float | None
     blank: str | None
     kinds: Sequence[int]
-    images: Sequence[int | None]
+    images: Sequence[int | None] = ()
+    choices: Sequence[str] = ()
 
 
 def write_html_report(
@@ -96,9 +98,8 @@ def write_html_report(
         OSError: As `replace_file`.
     """
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["clipped"] = _clipped
     kinds = _kinds(rows)
     order = sorted(range(len(rows)), key=lambda place: _badness(rows[place]))[:MOST_QUESTIONS]
@@ -106,17 +107,19 @@ def write_html_report(
     small = {} if asked is None else thumbnails(asked)
     readable = {image_id: content for image_id, content in small.items() if content is not None}
     numbers = {image_id: number for number, image_id in enumerate(readable)}
-    shown = [[]] * len(order) if asked is None else view_ids_of(asked)
-    places = [[numbers.get(image_id) for image_id in image_ids] for image_ids in shown]
-    questions = _questions([rows[place] for place in order], kinds, places, blank and [blank[place] for place in order])
+    questions = _questions([rows[place] for place in order], kinds, blank and [blank[place] for place in order])
+    if asked is not None:
+        places = [[numbers.get(image_id) for image_id in image_ids] for image_ids in view_ids_of(asked)]
+        choices = asked["choices"] if "choices" in asked.column_names else [None] * len(asked)
+        parts = zip(questions, places, choices, strict=True)
+        questions = [replace(one, images=images, choices=options or ()) for one, images, options in parts]
     verdicts = Counter(question.verdict for question in questions)
-    encoded = [base64.b64encode(content).decode() for content in readable.values()]
     page = environment.get_template(f"{Path(__file__).stem}.html").render(
         # Ours, and base64 too holds nothing that could end its element: what is marked so is not escaped.
         style=Markup(Path(__file__).with_suffix(".css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        images=Markup(json.dumps(encoded)) if encoded else None,
+        images=Markup(json.dumps([base64.b64encode(content).decode() for content in readable.values()])),
         unreadable=len(small) - len(readable),
         metrics=metrics,
         images_asked=len({row.image_id for row in rows}),
@@ -133,12 +136,9 @@ def write_html_report(
 
 
 def _questions(
-    rows: Sequence[Prediction],
-    kinds: Mapping[str, Mapping[str, int]],
-    images: Sequence[Sequence[int | None]],
-    blank: Sequence[Prediction] | None,
+    rows: Sequence[Prediction], kinds: Mapping[str, Mapping[str, int]], blank: Sequence[Prediction] | None
 ) -> list[Question]:
-    """The questions in the order of the rows; the other arguments are as in `_kinds`, `Question` and the page."""
+    """The questions in the order of the rows; the other arguments are as in `_kinds` and the page."""
     return [
         Question(
             row=row,
@@ -146,9 +146,8 @@ def _questions(
             confidence=None if row.score is None else math.exp(min(row.score, 0.0)),
             blank=None if other is None else "withheld" if other.prediction is None else other.prediction,
             kinds=[kinds[name][value] for name, of in _KINDS.items() if (value := getattr(row, of))],
-            images=places,
         )
-        for row, other, places in zip(rows, [None] * len(rows) if blank is None else blank, images, strict=True)
+        for row, other in zip(rows, [None] * len(rows) if blank is None else blank, strict=True)
     ]
 
 

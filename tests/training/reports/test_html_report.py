@@ -183,6 +183,15 @@ def test_answers_on_blank_images_stand_beside(tmp_path):
     assert "blank image" not in written(tmp_path / "report.html", rows).questions[0]["text"]
 
 
+def test_a_questions_own_choices_stand_beside(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    row = {"image": str(tmp_path / "a.png"), "image_id": "a"}
+    data = build_vqa_dataset([{**row, "choices": ["<b>", "left"]}, row])
+    page = written(tmp_path / "report.html", [asked("first"), asked("second")], images=data)
+    assert re.search(r"choices\s+<b> · left\s", page.questions[0]["text"])
+    assert "choices" not in page.questions[1]["text"]
+
+
 def test_questions_without_references_are_neither_right_nor_wrong(tmp_path):
     rows = [asked("first", prediction="yes", score=-0.1), asked("second", prediction=None)]
     page = written(tmp_path / "report.html", rows)
