@@ -34,11 +34,12 @@ from amif.training.checkpoints.resumable_files import check_output_folder, plan_
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.data.mixtures import mix_rows, places_by_set
+from amif.training.data.schema import INPUT_COLUMNS
 from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.protocols import candidate_answers
-from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
+from amif.training.evaluation.result_files import append_test_evaluation, write_answers_csv, write_json, write_jsonl
 from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import Evaluation, evaluate, set_abstention_threshold
@@ -173,6 +174,8 @@ def write_results(output_dir: str, evaluation: Evaluation, trainer: AmifVqaTrain
     output, metrics = Path(output_dir), evaluation.metrics
     write_jsonl(output / "predictions.jsonl", evaluation.rows)
     write_json(output / "metrics.json", metrics)
+    if INPUT_COLUMNS in evaluation.shown.column_names:
+        write_answers_csv(output / "predictions.csv", evaluation.rows, evaluation.shown[INPUT_COLUMNS][:])
     tables = [] if metrics.grounding is None else [grounding_table(metrics.grounding)]
     if metrics.knowledge is not None:
         tables.append(knowledge_table(metrics.knowledge))

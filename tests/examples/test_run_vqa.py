@@ -1,5 +1,6 @@
 """The run script, as a user starts it, on a small phantom."""
 
+import csv
 import json
 import os
 import re
@@ -308,7 +309,8 @@ def test_validation_made_in_another_way_is_refused(trained, tmp_path):
 
 def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path):
     Image.new("L", (96, 96), 90).save(tmp_path / "one.png")
-    (tmp_path / "questions.csv").write_text("image,question\none.png,is there a mass?\none.png,what organ is this?\n")
+    text = 'image,question,patient\none.png,is there a mass?,007\none.png,what organ is this?,"=1, b"\n'
+    (tmp_path / "questions.csv").write_text(text)
     arguments = ["--model_name_or_path", trained[0] / "amif-vqa", "--do_train", "false", *SMALL]
     done = run(*arguments, "--predict_file", "questions.csv", "--output_dir", "o", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -320,6 +322,10 @@ def test_questions_without_answers_are_answered_and_not_scored(trained, tmp_path
     assert all(row["prediction"] and row["correct"] is None for row in rows)
     assert metrics["overall"] is None
     assert metrics["unscored"] == 2
+    with (tmp_path / "o" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [row["patient"] for row in table] == ["007", "=1, b"]
+    assert [row["prediction"] for row in table] == [row["prediction"] for row in rows]
     assert {row["prediction"] for row in rows} <= set(AutoProcessor.from_pretrained(trained[0] / "amif-vqa").answers)
     assert "phantom" not in done.stderr, "no data set is needed to answer"
 

@@ -15,6 +15,9 @@ from .views import IMAGES, MAX_VIEWS, VIEW_SEPARATOR
 
 logger = logging.get_logger(__name__)
 
+# What a file of questions holds beside what is read, as JSON, to stand beside their answers.
+INPUT_COLUMNS = "input_columns"
+
 KIND_COLUMNS = ("modality", "organ")
 
 ANSWER_TYPES = ("open", "closed")
@@ -54,6 +57,7 @@ class VqaRow(TypedDict):
     organ: NotRequired[str | None]
     split: NotRequired[str | None]
     language: NotRequired[str | None]
+    input_columns: NotRequired[str | None]
     phrase_type: NotRequired[str | None]
     rephrasing_of: NotRequired[str | None]
 

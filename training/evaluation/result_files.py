@@ -1,6 +1,8 @@
 """Results as JSON and JSON Lines that a killed run never leaves half written."""
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -14,6 +16,7 @@ from .results import Result
 
 if TYPE_CHECKING:
     from .metrics import Metrics
+    from .prediction_rows import Prediction
 
 # Begins the name of all that an unfinished evaluation keeps.
 PARTIAL_NAME = "predictions.partial-"
@@ -117,6 +120,33 @@ def write_json(path: str | Path, content: object) -> None:
 def write_jsonl(path: str | Path, rows: Sequence[object]) -> None:
     """Write `to_json` of each row, one a line; errors are those of `to_json` and `replace_file`."""
     replace_file(path, "".join(to_json(row) + "\n" for row in rows))
+
+
+def write_answers_csv(path: str | Path, rows: Sequence["Prediction"], input_columns: Sequence[str]) -> None:
+    """Write the answers to new questions as CSV, in UTF-8, with what else the questions' file holds.
+
+    Nothing is changed for spreadsheets, which take a cell that begins with `=`, `+`, `-` or `@` for a formula.
+
+    Args:
+        path: The file to write.
+        rows: N answers.
+        input_columns: N rows' further cells by name, as JSON; a name that is ours gets "input_" before it.
+
+    Raises:
+        OSError: As `replace_file`.
+    """
+    own = ("question_id", "image_id", "question", "prediction", "score")
+    answered = [{name: getattr(row, name) for name in own} for row in rows]
+    further = [
+        {f"input_{name}" if name in own else name: cell for name, cell in json.loads(cells).items()}
+        for cells in input_columns
+    ]
+    text = io.StringIO()
+    names = dict.fromkeys(name for cells in further for name in cells)
+    writer = csv.DictWriter(text, [*own, *names], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells | row for cells, row in zip(further, answered, strict=True))
+    replace_file(path, text.getvalue())
 
 
 def checkpoint_sha256(folder: str | Path) -> str:

@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import json
 import subprocess
@@ -5,15 +6,18 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from small_evaluations import prediction
 from started_scripts import python_with_amif
 
 from amif.training.evaluation.metrics import RunFacts
 from amif.training.evaluation.partial_predictions import PartialPredictions
+from amif.training.evaluation.prediction_files import read_predictions
 from amif.training.evaluation.prediction_rows import read_prediction_rows
 from amif.training.evaluation.result_files import (
     append_lines,
     append_test_evaluation,
     checkpoint_sha256,
+    write_answers_csv,
     write_json,
     write_jsonl,
 )
@@ -157,3 +161,19 @@ def test_every_shard_counts_in_the_checkpoints_hash(tmp_path):
     (tmp_path / "model-00002-of-00002.safetensors").write_bytes(b"two")
     (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"one")
     assert checkpoint_sha256(tmp_path) == hashlib.sha256(b"onetwo").hexdigest()
+
+
+def test_answers_as_csv_keep_what_the_questions_file_holds(tmp_path):
+    rows = [
+        prediction("1", "a.png", prediction='left, "upper" lobe', score=-0.5),
+        prediction("2", "b.png", prediction="=1+1"),
+    ]
+    cells = [{"patient": "007", "prediction": "none", "note": "a\nb"}, {"accession": 3, "patient": None}]
+    write_answers_csv(tmp_path / "p.csv", rows, list(map(json.dumps, cells)))
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    asked = {"question": "?", "image_id": "a.png", "question_id": "1"}
+    own = {"prediction": 'left, "upper" lobe', "score": "-0.5"}
+    assert first == asked | own | {"patient": "007", "input_prediction": "none", "note": "a\nb", "accession": ""}
+    assert (second["prediction"], second["patient"], second["accession"], second["score"]) == ("=1+1", "", "3", "")
+    assert read_predictions(tmp_path / "p.csv")["1"].answer == 'left, "upper" lobe'

@@ -1,5 +1,6 @@
 """The user's own questions: a table of images, questions and answers on disk or on the Hub."""
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from transformers.utils import logging
 
 from ..images import ImageCell, image_id_of, path_cell
 from ..schema import (
+    INPUT_COLUMNS,
     KIND_COLUMNS,
     VqaRow,
     as_answer,
@@ -44,10 +46,10 @@ from .table_files import (
 
 logger = logging.get_logger(__name__)
 
-_EXTRA = (*KIND_COLUMNS, "split")
+_EXTRA = (*KIND_COLUMNS, "split", INPUT_COLUMNS)
 
 # Columns that are used where present; answers of questions that are only asked are left out on purpose.
-_KNOWN = ("answer", "answer_type", "question_type", "image_id", "question_id", *_EXTRA)
+_KNOWN = ("answer", "answer_type", "question_type", "image_id", "question_id", *KIND_COLUMNS, "split")
 
 
 def load_own_data(
@@ -96,7 +98,7 @@ def load_own_data(
         rows = _SplitReader(columns, image_dir, bad_rows, split).read(tables)
         parted = split is None and "split" in column_names(tables[0][1])
         parts = _by_column(rows) if parted else {split or "train": rows}
-        splits.update({name: part.remove_columns("split") for name, part in parts.items()})
+        splits.update({name: part.remove_columns(["split", INPUT_COLUMNS]) for name, part in parts.items()})
     bad_rows.report()
     return DatasetDict(zip(splits, alike(list(splits.values())), strict=True))
 
@@ -130,6 +132,8 @@ def load_questions(
     ignore_columns: Sequence[str] = (),
 ) -> Dataset:
     """Rows to be answered, in the order of the file or files; whatever answers they have are left out.
+
+    What else a row holds, such as a patient's number, is kept as JSON in the column `input_columns`.
 
     Takes and raises what `load_own_data` does.
     """
@@ -185,6 +189,7 @@ class _SplitReader:
     question_ids: dict[tuple[str | None, str], str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     choices: ChoiceReader = field(default_factory=lambda: ChoiceReader(()))
+    further: list[str] = field(default_factory=list)
 
     def read(self, tables: Iterable[tuple[Path | str, FileTable]]) -> Dataset:
         """The rows of all tables, each given with its name for messages."""
@@ -209,8 +214,13 @@ class _SplitReader:
             self.choices = ChoiceReader(choice_columns(present, known))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        if unused := [repr(column) for column in present if column not in {*known, *self.choices.columns}]:
-            logger.warning(f"{name}: columns that are not used: {', '.join(unused)[:500]}.")
+        self.further = [column for column in present if column not in {*known, *self.choices.columns}]
+        if self.further:
+            listed = ", ".join(map(repr, self.further))[:500]
+            if "answer" in self.columns:
+                logger.warning(f"{name}: columns that are not used: {listed}.")
+            else:
+                logger.info(f"{name}: kept beside the answers in predictions.csv: {listed}.")
         rows = self._read_images(name, table)
         self.choices.report(name)
         return rows
@@ -301,6 +311,10 @@ class _SplitReader:
             "modality": as_cell(row.get("modality")),
             "organ": as_cell(row.get("organ")),
             "split": self._split_of(row) if "answer" in self.columns else None,
+            # Times and the like are of no kind that JSON has.
+            "input_columns": json.dumps(
+                {name: row.get(name) for name in self.further}, ensure_ascii=False, default=str
+            ),
         }
 
     def _split_of(self, row: Mapping[str, Any]) -> str | None:

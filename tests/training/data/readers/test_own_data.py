@@ -515,3 +515,12 @@ def test_questions_to_answer_keep_their_order_and_need_no_answers(folder):
     assert set(load_questions(csv_of(folder / "own.csv", names))["answer"]) == {None}
     with pytest.raises(ValueError, match="no column 'text'"):
         load_questions(folder / "ask.csv", question_column="text")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_further_columns_of_questions_are_kept_as_they_are(folder, suffix):
+    rows = [row | {"patient": name, "accession": "1e5"} for row, name in zip(ROWS, ["007", "b, c", ""], strict=True)]
+    path = write(folder / f"ask{suffix}", rows)
+    kept = [json.loads(cells) for cells in load_questions(path)["input_columns"]]
+    assert kept == [{"patient": name, "accession": "1e5"} for name in ("007", "b, c", "")]
+    assert "input_columns" not in load_own_data(path)["train"].column_names
