@@ -184,7 +184,7 @@ class AmifModel(AmifEncoders):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if self.view_embedding is not None and module is self.view_embedding:
-            init.zeros_(module.weight)
+            init.zeros_(self.view_embedding.weight)
 
     def add_view_embedding(self) -> None:
         """Have the images of one question told apart from now on, where they are not; outputs stay as they are.

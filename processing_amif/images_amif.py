@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -98,7 +99,8 @@ def views_of(images: AmifImage | Sequence[AmifImage]) -> list[AmifImage]:
     Raises:
         ValueError: If there are none, or more than `MAX_VIEWS`.
     """
-    views = list(images) if isinstance(images, list | tuple) else [images]
+    # Of a union that holds sequences of itself the checker keeps the whole behind the branch.
+    views = cast(list[AmifImage], list(images) if isinstance(images, list | tuple) else [images])
     if not 0 < len(views) <= MAX_VIEWS:
         raise ValueError(f"a question has {len(views)} images: give it 1 to {MAX_VIEWS}")
     return views
