@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image as Images
 
-from amif.training.data.readers import medicat, vqa_med_2019
+from amif.training.data.readers import medicat, vqa_med_2019, vqa_med_2020
 
 # Of the release of PathVQA.
 PATH_VQA_SPLITS = ("train", "val", "test")
@@ -147,4 +147,24 @@ def write_vqa_med_2019(folder: Path, training: Sequence[str], validation: Sequen
     for line in test:
         Images.new("L", (4, 4)).save(images / f"{line.split('|')[0]}.jpg")
     (folder / vqa_med_2019.TEST / "VQAMed2019_Test_Questions.txt").write_text("".join(f"{line}\n" for line in test))
+    return folder
+
+
+def write_lines(file: Path, lines: Sequence[str], images: Path) -> None:
+    """Lines of VQA-Med, and an image for each."""
+    images.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines))
+    for place, line in enumerate(lines):
+        Images.new("L", (4, 4), place).save(images / f"{line.split('|')[0]}.jpg")
+
+
+def write_vqa_med_2020(folder: Path, training: Sequence[str], validation: Sequence[str]) -> Path:
+    """The organisers' folders of training and validation, of lines image|question|answer."""
+    around = folder / vqa_med_2020.AROUND
+    for name, stem, pairs, lines in (
+        (vqa_med_2020.TRAINING, "VQAnswering_2020_Train", "QA_pairs", training),
+        (vqa_med_2020.VALIDATION, "VQAnswering_2020_Val", "QA_Pairs", validation),
+    ):
+        write_lines(around / name / f"{stem}_{pairs}.txt", lines, around / name / f"{stem}_images")
     return folder

@@ -140,6 +140,9 @@ class VqaDataArguments(VqaSourceArguments):
     """Which questions to read, and how a missing validation split is made."""
 
     language: str | None = field(default=None, metadata={"help": "Language of SLAKE's questions: en (default) or zh."})
+    variant: str | None = field(
+        default=None, metadata={"help": "Which of PMC-VQA's sets: 1 (default), clean (test_clean.csv) or 2."}
+    )
     validation_by: str = field(
         default="image",
         metadata={
@@ -161,8 +164,8 @@ class VqaDataArguments(VqaSourceArguments):
 
     @property
     def reader_options(self) -> dict[str, Option]:
-        """As of any source, and the language."""
-        return super().reader_options | self._given("language")
+        """As of any source, and the language and variant."""
+        return super().reader_options | self._given("language", "variant")
 
     @property
     def validation_made_by(self) -> str:

@@ -2,8 +2,8 @@
 
 `normalize_answer` alone says what the normal form of an answer is. `normal_form` is the same for whatever a model may
 say: it is empty where `normalize_answer` finds nothing to compare and raises. VQA-Med-2019 writes several right answers
-as one reference, `#` between alternatives and optional parts in `(...)`; how that is read is said here alone, and holds
-for no other data set: elsewhere "tooth #14" is one answer.
+as one reference, `#` between alternatives and optional parts in `(...)`, VQA-Med-2021 `|` between them; how that is
+read is said here alone, and holds for no other data set: elsewhere "tooth #14" is one answer.
 """
 
 import itertools
@@ -54,9 +54,15 @@ def acceptable_vqa_med_answers(reference: Answer | None) -> list[str]:
     return list(dict.fromkeys(answer for answer in normalized if answer))
 
 
+def acceptable_vqa_med_2021_answers(reference: Answer | None) -> list[str]:
+    """The normalised answers that a reference of VQA-Med-2021 accepts, "mass|nodule"; none for None."""
+    return [answer for part in str(reference or "").split("|") for answer in acceptable_answers(part)]
+
+
 def acceptable_answers_of(dataset_name: str) -> AcceptableAnswers:
-    """The rule by which a data set's references are read: VQA-Med-2019's own for it, the package's for all others."""
-    return acceptable_vqa_med_answers if dataset_name == "vqa_med_2019" else acceptable_answers
+    """The rule by which a data set's references are read: VQA-Med's own for its sets, the package's for all others."""
+    own = {"vqa_med_2019": acceptable_vqa_med_answers, "vqa_med_2021": acceptable_vqa_med_2021_answers}
+    return own.get(dataset_name, acceptable_answers)
 
 
 def _with_and_without_options(text: str) -> list[str]:

@@ -11,11 +11,17 @@ from typing import Any
 from datasets import DatasetDict
 
 from .phantom.datasets import load_phantom_vqa
+from .readers.kvasir_vqa import load_kvasir_vqa
+from .readers.mimic_cxr_vqa import load_mimic_cxr_vqa
+from .readers.omni_med_vqa import load_omni_med_vqa
 from .readers.own_data import load_own_data
 from .readers.path_vqa import load_path_vqa
+from .readers.pmc_vqa import load_pmc_vqa
 from .readers.slake import load_slake
 from .readers.table_files import SUFFIXES, may_be_hub_id
 from .readers.vqa_med_2019 import load_vqa_med_2019
+from .readers.vqa_med_2020 import load_vqa_med_2020
+from .readers.vqa_med_2021 import load_vqa_med_2021
 from .readers.vqa_rad import load_vqa_rad
 from .same_images import report_same_images, same_images, with_one_name_an_image
 from .splits import add_validation
@@ -27,6 +33,12 @@ READERS: dict[str, Callable[..., DatasetDict]] = {
     "slake": load_slake,
     "path_vqa": load_path_vqa,
     "vqa_med_2019": load_vqa_med_2019,
+    "vqa_med_2020": load_vqa_med_2020,
+    "vqa_med_2021": load_vqa_med_2021,
+    "pmc_vqa": load_pmc_vqa,
+    "omni_med_vqa": load_omni_med_vqa,
+    "kvasir_vqa": load_kvasir_vqa,
+    "mimic_cxr_vqa": load_mimic_cxr_vqa,
 }
 
 # The data sets that are known by name.
@@ -54,8 +66,9 @@ def load_vqa_dataset(
     """Load a data set in the common schema: image, question, answer, answer_type, question_type, image_id, question_id.
 
     Args:
-        name_or_path: "phantom" (generated), "vqa_rad", "slake", "path_vqa", "vqa_med_2019", or one's own: a Hub id, a
-            CSV, JSON, JSON Lines or Parquet file, or a folder of such files.
+        name_or_path: "phantom" (generated), "vqa_rad", "slake", "path_vqa", "vqa_med_2019", "vqa_med_2020",
+            "vqa_med_2021", "pmc_vqa", "omni_med_vqa", "kvasir_vqa", "mimic_cxr_vqa", or one's own: a Hub id, a CSV,
+            TSV, JSON, JSON Lines or Parquet file, or a folder of such files.
         data_dir: The local copy, for the readers that need one.
         strict: Raise where the rows are not as many as published; otherwise the difference is logged.
         validation_by: How a missing validation split is made from the training rows: of whole images ("image"); of
@@ -66,8 +79,9 @@ def load_vqa_dataset(
             15 % is. The fifths are made of whole images, or as `validation_by` says.
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
-        **column_names: `image_column`, `question_column`, `answer_column` and `image_dir` for one's own data; for the
-            named ones what their reader takes: slake's `language`, phantom's `num_studies`, `image_size` and `seed`.
+        **column_names: `image_column`, `question_column`, `ignore_columns` and others of `load_own_data` for one's own
+            data; for the named ones what their reader takes: slake's `language`, pmc_vqa's `variant`, phantom's
+            `num_studies`, `image_size` and `seed`.
 
     Returns:
         Splits "train", "validation" and "test", as far as the source has them, and validation as `validation_by` says.

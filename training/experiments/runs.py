@@ -33,7 +33,7 @@ RECORD_NAME, LOG_NAME = "record.json", "log.txt"
 _OF_ROWS = (
     *("dataset", "data_dir", "image_dir", "reports_dir", "vqa_dataset", "num_studies", "language", "on_bad_row"),
     *("image_column", "question_column", "answer_column", "text_column", "study_column", "max_train_samples", "refit"),
-    *("answer_type_column", "question_type_column", "ignore_columns"),
+    *("answer_type_column", "question_type_column", "ignore_columns", "variant"),
     *("validation_by", "validation_fold", "train_question_types", "also_train_on", "leave_out_images_of"),
     "add_vqa_pairs",
     "mixing",

@@ -5,15 +5,16 @@ from PIL import Image as Images
 
 from amif.training.data import load_vqa_dataset
 from amif.training.data.schema import VQA_FEATURES
+from amif.training.data.vqa_dataset import READERS
 
 
 @pytest.mark.parametrize("name", ["vqa_radd", "nowhere.csv", "data/nowhere.csv", "/no/such/folder", "../nowhere"])
 def test_unknown_names_list_the_readers(name):
-    with pytest.raises(ValueError, match=r"phantom, vqa_rad, slake, path_vqa, vqa_med_2019\. For your own data"):
+    with pytest.raises(ValueError, match=r"phantom, vqa_rad, slake, path_vqa, .*mimic_cxr_vqa\. For your own data"):
         load_vqa_dataset(name)
 
 
-@pytest.mark.parametrize("name", ["vqa_rad", "slake", "vqa_med_2019"])
+@pytest.mark.parametrize("name", READERS)
 def test_readers_ask_for_their_folder(name):
     with pytest.raises(ValueError, match=f"{name} is read from a local copy: give data_dir"):
         load_vqa_dataset(name)
@@ -64,7 +65,7 @@ def test_a_fold_that_cannot_be_made_is_not_left_out_silently(tmp_path):
             load_vqa_dataset(tmp_path / name, validation_fold=2)
 
 
-@pytest.mark.parametrize("name", ["vqa_rad", "slake", "vqa_med_2019"])
+@pytest.mark.parametrize("name", READERS)
 def test_real_sets_share_the_schema(name, data_dir):
     splits = load_vqa_dataset(name, data_dir / name, strict=True)
     assert list(splits) == ["train", "validation", "test"]
@@ -90,7 +91,11 @@ def test_phantom_takes_its_size():
         ("vqa_rad", "language", "vqa_rad takes no language; it takes no such option"),
         ("slake", "num_studies", "slake takes no num_studies; it takes language"),
         ("phantom", "image_column", "phantom takes no image_column; it takes image_size, num_studies, seed"),
-        ("own.csv", "language", "own.csv takes no language; it takes answer_column, image_column, image_dir"),
+        (
+            "own.csv",
+            "language",
+            "own.csv takes no language; it takes answer_column, answer_type_column, ignore_columns",
+        ),
     ],
 )
 def test_options_that_do_not_apply_are_refused(tmp_path, monkeypatch, name, option, message):

@@ -86,8 +86,13 @@ class RowSource:
                 self._reject(number, error)
         return usable
 
-    def convert_files(self, rows: Iterable[Any], to_schema: Callable[[Mapping[str, Any]], VqaRow]) -> list[VqaRow]:
-        """All steps for a published data set, whose images are files.
+    def convert_files(
+        self,
+        rows: Iterable[Any],
+        to_schema: Callable[[Mapping[str, Any]], VqaRow],
+        taken: dict[tuple[str | None, str], str] | None = None,
+    ) -> list[VqaRow]:
+        """All steps for a published data set, whose images are files; `taken` knows the ids of its split's other files.
 
         Where bad rows are skipped, every image is decoded, for only so is it known which these are. Otherwise an image
         is opened when it is first used: published copies are checked by their counts.
@@ -95,7 +100,7 @@ class RowSource:
         usable = self.with_present_images(self.convert(rows, to_schema))
         if self.bad_rows.skip:
             usable = self.with_readable_images(usable)
-        return list(self.with_question_ids(usable, {}).values())
+        return list(self.with_question_ids(usable, {} if taken is None else taken).values())
 
     def with_present_images(self, rows: Rows, others: Collection[str] = ()) -> Rows:
         """Rows whose image file exists, or lies in a zip.
