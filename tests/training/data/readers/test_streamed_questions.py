@@ -96,3 +96,17 @@ def test_evaluated_questions_have_ids_of_their_own(tmp_path):
         write(tmp_path / f"{split}.parquet", [(png(1), "is it?", "yes"), (png(1), "is it?", "no")])
     with pytest.raises(ValueError, match="two validation questions have the id"):
         load_streamed_questions(tmp_path)
+
+
+def test_columns_of_a_stream_are_named_or_left_out(tmp_path):
+    rows = {"image": [png(1)], "question": ["a?"], "answer": ["yes"], "kind": ["OPEN"], "topic": ["size"]}
+    others = {"answer_type": ["number"], "question_type": ["other"], "A": ["yes"], "B": ["no"]}
+    Dataset.from_dict(rows | others).to_parquet(tmp_path / "train.parquet")
+    training, splits = load_streamed_questions(
+        tmp_path, answer_type_column="kind", question_type_column="topic", ignore_columns=["A", "B"]
+    )
+    (row,) = training
+    assert (row["answer_type"], row["question_type"], row.get("choices")) == ("open", "size", None)
+    assert splits["train"][0]["answer_type"] == "open"
+    with pytest.raises(ValueError, match=r"no column 'form'.*answer_type_column"):
+        load_streamed_questions(tmp_path, answer_type_column="form")
