@@ -119,6 +119,9 @@ class _StreamReader:
         choices = self._choices(features)
         schema = Features(_FEATURES | ({"choices": TEXTS} if choices.columns else {}))
         left_out = [name for name in features if name not in schema]
+        used = {*self.columns.values(), *choices.columns}
+        if unused := [repr(name) for name in left_out if name not in used]:
+            logger.warning_once(f"{self.name}: columns that are not used: {', '.join(unused)[:500]}.")
 
         def convert(table: pa.Table) -> pa.Table:
             made = [self._row(_with_class_names(row, features), choices) for row in table.to_pylist()]

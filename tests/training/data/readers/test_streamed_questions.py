@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value
 
+from amif.training.data.readers import streamed_questions
 from amif.training.data.readers.streamed_questions import load_streamed_questions
 from amif.training.data.vqa_rows import VqaStream
 
@@ -98,9 +99,11 @@ def test_evaluated_questions_have_ids_of_their_own(tmp_path):
         load_streamed_questions(tmp_path)
 
 
-def test_columns_of_a_stream_are_named_or_left_out(tmp_path):
+def test_columns_of_a_stream_are_named_or_left_out(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(streamed_questions.logger, "warning_once", said.append)
     rows = {"image": [png(1)], "question": ["a?"], "answer": ["yes"], "kind": ["OPEN"], "topic": ["size"]}
-    others = {"answer_type": ["number"], "question_type": ["other"], "A": ["yes"], "B": ["no"]}
+    others = {"answer_type": ["number"], "question_type": ["other"], "A": ["yes"], "B": ["no"], "extra": ["x"]}
     Dataset.from_dict(rows | others).to_parquet(tmp_path / "train.parquet")
     training, splits = load_streamed_questions(
         tmp_path, answer_type_column="kind", question_type_column="topic", ignore_columns=["A", "B"]
@@ -108,5 +111,6 @@ def test_columns_of_a_stream_are_named_or_left_out(tmp_path):
     (row,) = training
     assert (row["answer_type"], row["question_type"], row.get("choices")) == ("open", "size", None)
     assert splits["train"][0]["answer_type"] == "open"
+    assert said == [f"{tmp_path}: columns that are not used: 'extra'."]
     with pytest.raises(ValueError, match=r"no column 'form'.*answer_type_column"):
         load_streamed_questions(tmp_path, answer_type_column="form")
