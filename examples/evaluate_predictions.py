@@ -42,7 +42,7 @@ from amif.training.evaluation.judge import mean_judge_score
 from amif.training.evaluation.metrics import Metrics, build_metrics
 from amif.training.evaluation.prediction_files import match_predictions, read_judge_scores, read_predictions
 from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
-from amif.training.evaluation.protocols import PROTOCOLS
+from amif.training.evaluation.protocols import PROTOCOLS, check_choices_given
 from amif.training.evaluation.result_files import write_json, write_jsonl
 from amif.training.evaluation.system_comparison import compare_systems
 from amif.training.recipes import parse_arguments
@@ -82,7 +82,8 @@ class EvaluationArguments(VqaDataArguments):
         default=None, metadata={"help": "Likewise, exchanged among images of one modality and organ."}
     )
     protocol: str = field(
-        default="unstated", metadata={"help": "What the system could choose from: clean, paper, generate or unstated."}
+        default="unstated",
+        metadata={"help": "What the system could choose from: clean, paper, choices, generate or unstated."},
     )
     abstention_threshold: float | None = field(
         default=None, metadata={"help": "Score below which answers would be withheld, as chosen on validation."}
@@ -106,6 +107,8 @@ def main() -> None:
     splits = args.load_splits()
     try:
         split = evaluated_split(splits, args.split, args.name)
+        if args.protocol == "choices":
+            check_choices_given(splits[split], split)
         names, acceptable = system_names(args), acceptable_answers_of(args.name)
         candidates = extraction_candidates(splits, split, args.protocol, acceptable) if args.extract else None
         read = partial(read_rows, args=args, splits=splits, split=split, candidates=candidates)

@@ -38,7 +38,7 @@ from amif.training.data.schema import INPUT_COLUMNS
 from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
-from amif.training.evaluation.protocols import candidate_answers
+from amif.training.evaluation.protocols import candidate_answers, check_choices_given
 from amif.training.evaluation.result_files import append_test_evaluation, write_answers_csv, write_json, write_jsonl
 from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
@@ -89,6 +89,8 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     model, processor = build_model(built, data_args, data.splits, plan.trains)
     data = with_readable_answers(data, model, processor, data_args.on_bad_row)
     asked = with_new_questions(data, data_args)
+    if data_args.protocol == "choices":
+        check_choices_given(asked.splits[asked.eval_split], asked.eval_split)
     note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
         built.warn_of_unlike(model.config)
@@ -143,7 +145,8 @@ def build_trainer(
     trains: bool,
 ) -> AmifVqaTrainer:
     """The trainer, which chooses among checkpoints on the validation split alone."""
-    chooses = trains and data_args.protocol != "generate"
+    chooses = trains and data_args.protocol != "generate" and "validation" in data.splits
+    protocol = "choices" if data_args.protocol == "choices" else "clean"
     training = data.training if trains else None
     if isinstance(training, Dataset):  # a stream is of one set
         training = mix_rows(training, data_args.mixing, args.seed)
@@ -153,7 +156,8 @@ def build_trainer(
         train_dataset=training,
         eval_dataset=data.splits.get("validation"),
         processing_class=processor,
-        candidates=candidate_answers("clean", data.splits, "validation") if chooses else None,
+        candidates=candidate_answers(protocol, data.splits, "validation") if chooses else None,
+        choices=chooses and protocol == "choices",
     )
     if data_args.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(data_args.early_stopping_patience))

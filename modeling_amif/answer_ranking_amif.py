@@ -4,7 +4,7 @@ An answer is "[CLS] a1 .. an [SEP]"; its score is log p(a1) + .. + log p(an) + l
 once per question; keys and values of the question's states are computed then and shared by all candidates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import cast
@@ -26,8 +26,10 @@ class AmifRankingOutput(ModelOutput):
     """The best candidates of each question.
 
     Args:
-        indices: (B, top_k) int64, positions in the list of candidates, best first.
-        scores: (B, top_k) float32, their log-likelihoods (nats), divided by the number of tokens for score="mean".
+        indices: (B, top_k) int64, positions in the list of candidates, best first; -1 where a question has no more
+            candidates of its own.
+        scores: (B, top_k) float32, their log-likelihoods (nats), divided by the number of tokens for score="mean";
+            minus infinity for index -1.
     """
 
     indices: torch.Tensor = ALWAYS_SET
@@ -150,25 +152,44 @@ class AnswerScorer:
         return log_probs
 
 
-def rank_exhaustively(scorer: AnswerScorer, candidates: list[list[int]], top_k: int, score: str) -> AmifRankingOutput:
-    """Score every candidate for every question; ties keep the candidates' order.
+def rank_exhaustively(
+    scorer: AnswerScorer,
+    candidates: list[list[int]],
+    top_k: int,
+    score: str,
+    own: Sequence[Sequence[int]] | None = None,
+) -> AmifRankingOutput:
+    """Score every candidate for every question, or each question's own; ties keep the candidates' order.
 
     Args:
         scorer: The decoder over B questions.
         candidates: Token ids after [CLS] of each candidate, the closing token included.
         top_k: How many to return; at most all.
         score: "sum" or "mean" over an answer's tokens.
+        own: The places of each question's candidates; None stands for all of them.
     """
-    # Equal candidates are scored once: two rows of one batch may differ in the last digit, and ties must not.
-    distinct = {tokens: place for place, tokens in enumerate(dict.fromkeys(map(tuple, candidates)))}
-    answers = [list(tokens) for tokens in distinct]
-    scores = torch.stack([_score_all(scorer, question, answers) for question in range(len(scorer.states))])
-    scores = scores[:, [distinct[tuple(tokens)] for tokens in candidates]]
-    if score == "mean":
-        scores = scores / torch.tensor([len(tokens) for tokens in candidates])
-    top = scores.sort(dim=-1, descending=True, stable=True)
-    device = scorer.states.device
-    return AmifRankingOutput(top.indices[:, :top_k].to(device), top.values[:, :top_k].float().to(device))
+    best = []
+    for question, places in enumerate(own or [range(len(candidates))] * len(scorer.states)):
+        answers = [candidates[place] for place in places]
+        # Equal candidates are scored once: two rows of one batch may differ in the last digit, and ties must not.
+        distinct = {tokens: place for place, tokens in enumerate(dict.fromkeys(map(tuple, answers)))}
+        scores = _score_all(scorer, question, list(map(list, distinct)))[[distinct[tuple(one)] for one in answers]]
+        if score == "mean":
+            scores = scores / torch.tensor([len(tokens) for tokens in answers])
+        top = scores.sort(descending=True, stable=True)
+        order = zip(top.indices[:top_k].tolist(), top.values[:top_k].tolist(), strict=True)
+        best.append([(places[index], value) for index, value in order])
+    return ranking_of(best, scorer.states.device)
+
+
+def ranking_of(best: Sequence[Sequence[tuple[int, float]]], device: torch.device) -> AmifRankingOutput:
+    """Candidates and scores of each question, best first, as tensors; -1 and minus infinity fill up shorter rows."""
+    width = max(map(len, best))
+    filled = [[*row, *[(-1, float("-inf"))] * (width - len(row))] for row in best]
+    return AmifRankingOutput(
+        indices=torch.tensor([[index for index, _ in row] for row in filled], device=device),
+        scores=torch.tensor([[value for _, value in row] for row in filled], device=device),
+    )
 
 
 def _score_all(scorer: AnswerScorer, question: int, candidates: list[list[int]]) -> torch.Tensor:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from .answer_ranking_amif import AmifRankingOutput, AnswerScorer
+from .answer_ranking_amif import AmifRankingOutput, AnswerScorer, ranking_of
 
 FIRST_WAVE, LARGEST_WAVE = 32, 512  # tokens of a pass, over all questions
 TOKENS_PER_HEAD_PASS = 256
@@ -96,16 +96,29 @@ class CandidateTrie:
 _trie_of = lru_cache(maxsize=4)(CandidateTrie)
 
 
-def rank_by_search(scorer: AnswerScorer, candidates: list[list[int]], top_k: int, score: str) -> AmifRankingOutput:
+def rank_by_search(
+    scorer: AnswerScorer,
+    candidates: list[list[int]],
+    top_k: int,
+    score: str,
+    own: Sequence[Sequence[int]] | None = None,
+) -> AmifRankingOutput:
     """The result of `rank_exhaustively`; arguments as there.
 
     Scores agree to rounding. Candidates whose scores differ by less than the rounding of the decoder's number format
     (about 1e-6 in float32, 0.05 in bfloat16) may change places.
     """
-    trie = _trie_of(tuple(map(tuple, candidates)))
-    roots = scorer.first_log_probs[:, trie.step_tokens[ROOT]].tolist()
-    searches = [_Search(trie, log_probs, top_k, score) for log_probs in roots]
-    reader, wave = _TreeReader(scorer, trie), FIRST_WAVE
+    paths = list(map(tuple, candidates))
+    lists = own or [range(len(paths))] * len(scorer.states)
+    tries = [_trie_of(tuple(paths[place] for place in places)) for places in own or lists[:1]]
+    tries = tries if own else tries * len(lists)
+    steps = [(row, token) for row, trie in enumerate(tries) for token in trie.step_tokens[ROOT]]
+    roots = iter(scorer.first_log_probs[[row for row, _ in steps], [token for _, token in steps]].tolist())
+    searches = [
+        _Search(trie, list(islice(roots, len(trie.step_tokens[ROOT]))), min(top_k, len(places)), score)
+        for trie, places in zip(tries, lists, strict=True)
+    ]
+    reader, wave = _TreeReader(scorer), FIRST_WAVE
     rows = list(range(len(searches)))  # the question of each of the reader's rows
     while active := [row for row in rows if not searches[row].finished]:
         if len(active) <= len(rows) / 2:
@@ -115,11 +128,10 @@ def rank_by_search(scorer: AnswerScorer, candidates: list[list[int]], top_k: int
             searches[row].choose(max(1, wave // len(active)))
         reader.read([searches[row] for row in rows])
         wave = min(2 * wave, LARGEST_WAVE)
-    device = scorer.states.device
-    return AmifRankingOutput(
-        indices=torch.tensor([[index for index, _ in search.best] for search in searches], device=device),
-        scores=torch.tensor([[value for _, value in search.best] for search in searches], device=device),
-    )
+    found = [
+        [(places[index], value) for index, value in search.best] for search, places in zip(searches, lists, strict=True)
+    ]
+    return ranking_of(found, scorer.states.device)
 
 
 class _Search:
@@ -194,8 +206,8 @@ class _Search:
 class _TreeReader:
     """Reads prefixes of several questions in one pass of the decoder, each question's as a tree in a row of its own."""
 
-    def __init__(self, scorer: AnswerScorer, trie: CandidateTrie) -> None:
-        self.scorer, self.trie = scorer, trie
+    def __init__(self, scorer: AnswerScorer) -> None:
+        self.scorer = scorer
         self.device = scorer.states.device
         # RoBERTa's positions begin after the one of padding.
         padding = getattr(scorer.decoder.base_model.embeddings, "padding_idx", None)
@@ -212,10 +224,11 @@ class _TreeReader:
         hidden = self.scorer.read_tree(ids, positions, visible)[valid.to(self.device)]
         # Branches read to their ends are never looked back at.
         self.scorer.forget(length - max(len(search.kept) for search in searches))
-        values = self._step_log_probs(hidden, [prefix for search in searches for prefix in search.chosen])
+        steps = [search.trie.step_tokens[prefix] for search in searches for prefix in search.chosen]
+        values = self._step_log_probs(hidden, steps)
         for search in searches:
             if search.chosen:
-                search.expand(list(islice(values, sum(len(self.trie.steps[prefix]) for prefix in search.chosen))))
+                search.expand(list(islice(values, sum(len(search.trie.steps[prefix]) for prefix in search.chosen))))
 
     def _lay_out(self, searches: list[_Search], length: int) -> tuple[torch.Tensor, ...]:
         """Arguments of `AnswerScorer.read_tree`, a row a search, and which of the (rows, length) tokens are read."""
@@ -225,19 +238,20 @@ class _TreeReader:
         visible = torch.zeros(len(searches), length, past + length, dtype=torch.bool)
         visible[:, :, ROOT] = True
         for row, search in enumerate(searches):
-            chosen = search.chosen
-            ids[row, : len(chosen)] = torch.tensor([self.trie.tokens[prefix] for prefix in chosen], dtype=torch.long)
-            positions[row, : len(chosen)] = torch.tensor([self.trie.depths[prefix] for prefix in chosen])
+            chosen, trie = search.chosen, search.trie
+            ids[row, : len(chosen)] = torch.tensor([trie.tokens[prefix] for prefix in chosen], dtype=torch.long)
+            positions[row, : len(chosen)] = torch.tensor([trie.depths[prefix] for prefix in chosen])
             valid[row, : len(chosen)] = True
             for column, prefix in enumerate(chosen):
-                search.slots[prefix] = [*search.slots[self.trie.parents[prefix]], past + column]
+                search.slots[prefix] = [*search.slots[trie.parents[prefix]], past + column]
             columns = [column for column, prefix in enumerate(chosen) for _ in search.slots[prefix]]
             visible[row, columns, [slot for prefix in chosen for slot in search.slots[prefix]]] = True
         return ids, positions + self.first_position, visible, valid
 
-    def _step_log_probs(self, hidden: torch.Tensor, prefixes: list[int]) -> Iterator[float]:
-        for start in range(0, len(prefixes), TOKENS_PER_HEAD_PASS):
-            steps = [self.trie.step_tokens[prefix] for prefix in prefixes[start : start + TOKENS_PER_HEAD_PASS]]
-            rows = [row for row, tokens in enumerate(steps) for _ in tokens]
+    def _step_log_probs(self, hidden: torch.Tensor, steps: Sequence[Sequence[int]]) -> Iterator[float]:
+        """Log-probabilities of the tokens that may follow each of the decoder's states."""
+        for start in range(0, len(steps), TOKENS_PER_HEAD_PASS):
+            chunk = steps[start : start + TOKENS_PER_HEAD_PASS]
+            rows = [row for row, tokens in enumerate(chunk) for _ in tokens]
             log_probs = self.scorer.log_probs(hidden[start : start + TOKENS_PER_HEAD_PASS])
-            yield from log_probs[rows, [token for tokens in steps for token in tokens]].tolist()
+            yield from log_probs[rows, [token for tokens in chunk for token in tokens]].tolist()

@@ -264,6 +264,24 @@ def check_candidates(answers: Any, decoder: PreTrainedModel, config: PreTrainedC
     return {"input_ids": ids, "attention_mask": mask}
 
 
+def check_answer_mask(mask: Any, num_texts: int, num_candidates: int) -> None:
+    """Refuse what is not (B, N) bool with one True a row at least.
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If its shape or dtype is another, or a question has no candidate.
+    """
+    _check_tensor("answer_mask", mask, FLAGS, "(texts, candidates)", None)
+    if mask.shape != (num_texts, num_candidates) or mask.dtype != torch.bool:
+        raise ValueError(
+            f"answer_mask is {tuple(mask.shape)} {mask.dtype}, and there are {num_texts} texts and {num_candidates} "
+            "candidates: give a bool for each text and candidate, as processor.encode_choices does."
+        )
+    if not mask.any(dim=1).all():
+        row = int((~mask.any(dim=1)).nonzero()[0])
+        raise ValueError(f"Row {row} of answer_mask leaves its question no candidate: give it one at least.")
+
+
 def position_limit(model: nn.Module) -> int | None:
     """How many tokens a BERT-like model has positions for; None where it has no table of them."""
     embeddings = getattr(getattr(model, "base_model", model), "embeddings", None)

@@ -1,6 +1,5 @@
 """Answers in three lines: the pipeline of the task "medical-vqa"."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat, zip_longest
 from typing import Any, NotRequired, TypedDict
@@ -16,7 +15,7 @@ logger = logging.get_logger(__name__)
 
 TASK = "medical-vqa"
 QUESTIONS_PER_BATCH = 16
-PARAMETERS = ("top_k", "candidates", "generate", "generate_kwargs", "max_new_tokens", "abstain")
+PARAMETERS = ("top_k", "candidates", "choices", "generate", "generate_kwargs", "max_new_tokens", "abstain")
 
 Answers = list[dict[str, str | float | None]]
 
@@ -27,6 +26,7 @@ class AmifVqaRow(TypedDict):
     image: Any
     question: str
     candidates: NotRequired[Sequence[str] | None]
+    choices: NotRequired[Sequence[str] | None]
 
 
 class AmifVqaPipeline(Pipeline):
@@ -38,6 +38,7 @@ class AmifVqaPipeline(Pipeline):
         top_k: How many answers to return for a question, best first; at most all candidates.
         candidates: Answers to choose from, scored in their normalised form and returned as written; None means the
             processor's own. A row's own "candidates" come before these.
+        choices: Another name of these, which data sets have; rows too may use either.
         generate: Generate freely instead, by beam search of `top_k` beams; there are no candidates then.
         generate_kwargs: Further options of transformers' `generate`.
         max_new_tokens: The one of these that is asked for most: how many tokens are generated at most.
@@ -87,9 +88,10 @@ class AmifVqaPipeline(Pipeline):
         Args:
             image: An image as the processor accepts it, or several as a list, a data set of images, such as
                 transformers' `KeyDataset`, or a generator. Without `question`: a row with the keys "image", "question"
-                and, where it has its own, "candidates", or several rows in the same ways. What else rows hold is not
-                read, and named once; parameters are refused there. Of a question about several images, four at most,
-                a list stands for the image: `[[before, after]]` beside one question, `[before, after]` in a row.
+                and, where it has its own, "candidates" or "choices", or several rows in the same ways. What else rows
+                hold is not read, and named once; parameters are refused there. Of a question about several images,
+                four at most, a list stands for the image: `[[before, after]]` beside one question, `[before, after]` in
+                a row.
             question: A question, or several in the same ways. Equally many pair up, a single image goes with every
                 question and a single question with every image.
             batch_size: Questions answered at a time.
@@ -140,6 +142,10 @@ class AmifVqaPipeline(Pipeline):
         options = parameters.get("generate_kwargs")
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(f"generate_kwargs is a {type(options).__name__}: give a dictionary of generate's options.")
+        if "choices" in parameters:
+            if parameters.get("candidates") is not None:
+                raise TypeError("candidates and choices are two names of one thing: give one of them.")
+            parameters["candidates"] = parameters.pop("choices")
         if "max_new_tokens" in parameters:
             if options and "max_new_tokens" in options:
                 raise TypeError("max_new_tokens is given twice: leave it out of generate_kwargs.")
@@ -151,7 +157,9 @@ class AmifVqaPipeline(Pipeline):
     def preprocess(self, rows: Sequence[AmifVqaRow]) -> BatchFeature:
         """Tensors of a batch, one row of `pixel_values` for each of its images, and each question's own candidates."""
         inputs = self.processor(images=[row["image"] for row in rows], text=[row["question"] for row in rows])
-        inputs["candidates"] = [row.get("candidates") for row in rows]
+        inputs["candidates"] = [
+            row.get("choices") if row.get("candidates") is None else row.get("candidates") for row in rows
+        ]
         return inputs
 
     def _forward(
@@ -175,24 +183,23 @@ class AmifVqaPipeline(Pipeline):
         return self._rank(inputs, [candidates if given is None else given for given in own], top_k)
 
     def _rank(self, inputs: dict[str, torch.Tensor], given: list[Sequence[str] | None], top_k: int) -> ModelOutput:
-        """Rank each question's candidates, those that share a list together; each image is encoded once."""
+        """Rank each question's candidates in one call; each image is encoded once."""
         states = self.model.model.encode_images(inputs.pop("pixel_values"))
-        questions = defaultdict(list)
-        for place, candidates in enumerate(given):
-            candidates = self.processor.answers if candidates is None else candidates
-            if candidates is None or len(candidates) == 0:
-                raise ValueError(
-                    "there are no candidates: pass candidates=, set processor.answers, or pass generate=True"
-                )
-            questions[candidates if isinstance(candidates, str) else tuple(candidates)].append(place)
-        answers, scores = [[] for _ in given], [[] for _ in given]
-        for candidates, places in questions.items():
-            encoded = self.processor.encode_candidates(candidates)
-            rows = {name: tensor[places] for name, tensor in inputs.items()}
-            ranking = self.model.rank_answers(**rows, image_states=states, answers=encoded, top_k=top_k)
-            for place, indices, row in zip(places, ranking.indices.tolist(), ranking.scores.tolist(), strict=True):
-                answers[place], scores[place] = [candidates[index] for index in indices], row
-        return ModelOutput(answers=answers, scores=scores)
+        lists = [self.processor.answers if own is None else own for own in given]
+        if any(own is None or len(own) == 0 for own in lists):
+            raise ValueError("there are no candidates: pass candidates=, set processor.answers, or pass generate=True")
+        if all(own is lists[0] for own in lists):
+            texts, encoded, mask = lists[0], self.processor.encode_candidates(lists[0]), None
+        else:
+            texts, encoded, mask = self.processor.encode_choices(lists)
+        ranking = self.model.rank_answers(**inputs, image_states=states, answers=encoded, answer_mask=mask, top_k=top_k)
+        found = [
+            [(texts[index], score) for index, score in zip(*row, strict=True) if index >= 0]
+            for row in zip(ranking.indices.tolist(), ranking.scores.tolist(), strict=True)
+        ]
+        return ModelOutput(
+            answers=[[text for text, _ in row] for row in found], scores=[[score for _, score in row] for row in found]
+        )
 
     def _generate(self, inputs: dict[str, torch.Tensor], top_k: int, options: Mapping[str, Any]) -> ModelOutput:
         """Generate, and score what came as candidates are scored."""
@@ -277,7 +284,9 @@ def _batches(rows: Iterable[Any], size: int) -> Iterator[list[AmifVqaRow]]:
         for place, row in batch:
             if not isinstance(row, Mapping) or row.get("image") is None or row.get("question") is None:
                 raise ValueError(f'row {place} needs "image" and "question"; it is a {type(row).__name__} without')
-            misplaced = sorted(row.keys() & (set(PARAMETERS) - {"candidates"} | {"batch_size"}))
+            misplaced = sorted(row.keys() & (set(PARAMETERS) - {"candidates", "choices"} | {"batch_size"}))
+            if row.get("candidates") is not None and row.get("choices") is not None:
+                raise ValueError(f"row {place} has candidates and choices, two names of one thing: give one of them.")
             if misplaced:
                 raise ValueError(f"row {place} holds {', '.join(misplaced)}: give parameters to the call, for all rows")
             unread = sorted(map(str, row.keys() - AmifVqaRow.__annotations__.keys()))

@@ -23,7 +23,7 @@ from .encoder_loading_amif import (
     matching_decoder_config,
 )
 from .encoders_amif import build_decoder, cache_option
-from .input_checks_amif import check_candidates, check_count, check_finite, check_labels
+from .input_checks_amif import check_answer_mask, check_candidates, check_count, check_finite, check_labels
 from .knowledge_amif import AmifWithKnowledge
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .model_outputs_amif import AmifVisualQuestionAnsweringOutput, Kept, answer_loss
@@ -366,6 +366,7 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
         interpolate_pos_encoding: bool = False,
         *,
         answers: Mapping[str, torch.Tensor],
+        answer_mask: torch.Tensor | None = None,
         top_k: int = 1,
         method: str = "search",
         score: str = "sum",
@@ -382,13 +383,15 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
             token_type_ids: (B, t) int64.
             interpolate_pos_encoding: Read images of any size.
             answers: `processor.encode_candidates(list_of_strings)`: `input_ids` and `attention_mask`, (N, T).
+            answer_mask: (B, N) bool, True where a candidate is one of the question's own, as those of
+                `processor.encode_choices`; None means that all are every question's.
             top_k: How many candidates to return; at most all N of them.
             method: "exhaustive" scores every candidate, "search" finds the same result with less work.
             score: "sum" of the tokens' log-likelihoods, or their "mean".
 
         Returns:
             `indices` into the candidates and `scores` (nats), both (B, min(top_k, N)), best first; ties keep the
-            candidates' order.
+            candidates' order. With `answer_mask` N is the most that a question has; -1 fills up those with fewer.
 
         Raises:
             TypeError: If what should be a tensor or a mapping is none.
@@ -402,16 +405,20 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
                 f"{SCORES}."
             )
         check_count("top_k", top_k)
+        own = None
         candidates = candidate_tokens(check_candidates(answers, self.decoder, self.config))
         texts = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
         options = {**texts, "interpolate_pos_encoding": interpolate_pos_encoding}
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, **options)
         check_finite(encoded.joint_states, "joint states", self)
+        if answer_mask is not None:
+            check_answer_mask(answer_mask, len(encoded.joint_states), len(candidates))
+            own = [row.nonzero().flatten().tolist() for row in answer_mask.cpu()]
         start = self.config.decoder_start_token_id
         scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
         if self.decoder.config._attn_implementation not in ("eager", "sdpa"):
             method = "exhaustive"  # the search reads trees of tokens, whose masks other implementations do not take
-        return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score)
+        return RANKING_METHODS[method](scorer, candidates, min(top_k, len(candidates)), score, own)
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

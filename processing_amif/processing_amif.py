@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
+import torch
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ImagesKwargs, ProcessingKwargs, ProcessorMixin, TextKwargs
 from transformers.tokenization_utils_base import BatchEncoding
@@ -24,6 +25,20 @@ _CALL_OPTIONS = frozenset({*TextKwargs.__annotations__, *ImagesKwargs.__annotati
 
 # Tokens of a report, [CLS] and [SEP] included.
 MAX_REPORT_LENGTH = 120
+
+
+class AmifChoices(NamedTuple):
+    """The own candidates of B questions, as `rank_answers` takes them: N different `texts`, encoded, and whose each is.
+
+    Args:
+        texts: The different texts of all questions, as given.
+        answers: `input_ids` and `attention_mask` (N, T) of their normal forms.
+        answer_mask: (B, N) bool, True where a text is one of the question's own.
+    """
+
+    texts: list[str]
+    answers: BatchEncoding
+    answer_mask: torch.Tensor
 
 
 class AmifProcessor(ProcessorMixin):
@@ -208,6 +223,34 @@ class AmifProcessor(ProcessorMixin):
         # Copies, so that a caller who changes them changes no later call's.
         return BatchEncoding({name: tensor.clone() for name, tensor in encoded.items()})
 
+    def encode_choices(self, choices: Sequence[Sequence[str]]) -> AmifChoices:
+        """Tokenize the own candidates of several questions, normalised as by `encode_candidates`, to be ranked at once.
+
+        Args:
+            choices: B lists of strings in any wording.
+
+        Returns:
+            What `rank_answers` takes as `answers` and `answer_mask`, and the texts that its indices stand for.
+
+        Raises:
+            ValueError: If a question has no choices, or one is not a string or holds no word or number.
+        """
+        lists = [_checked_texts(own, "choice") for own in choices]
+        texts = list(dict.fromkeys(chain.from_iterable(lists)))
+        words = [normalize_answer(text) for text in texts]
+        encoded = _tokenize(self.tokenizer, words, "pt", truncation=False)
+        forms = {
+            text: (tuple(ids), word)
+            for text, word, ids in zip(texts, words, encoded["input_ids"].tolist(), strict=True)
+        }
+        for own in dict.fromkeys(map(tuple, lists)):
+            _warn_of_alike(self.tokenizer, [(text, *forms[text]) for text in own])
+        places = {text: place for place, text in enumerate(texts)}
+        answer_mask = torch.zeros(len(lists), len(texts), dtype=torch.bool)
+        for row, own in enumerate(lists):
+            answer_mask[row, [places[text] for text in own]] = True
+        return AmifChoices(texts, encoded, answer_mask)
+
     def _given_or_own(self, answers: Sequence[str] | None) -> list[str]:
         answers = self.answers if answers is None else answers
         if answers is None:
@@ -248,9 +291,15 @@ def _encode_candidates(tokenizer: Any, size: int, pad_token_id: int, answers: tu
     """Normalised and tokenized answers; `size` and `pad_token_id` tell apart what a tokenizer was and has become."""
     words = [normalize_answer(answer) for answer in answers]
     encoded = _tokenize(tokenizer, words, "pt", truncation=False)
+    _warn_of_alike(tokenizer, list(zip(answers, map(tuple, encoded["input_ids"].tolist()), words, strict=True)))
+    return encoded
+
+
+def _warn_of_alike(tokenizer: Any, candidates: Sequence[tuple[str, tuple[int, ...], str]]) -> None:
+    """Name candidates, each with its tokens and normal form, that a tokenizer writes alike or knows no word of."""
     written = defaultdict(dict)
-    for answer, word, tokens in zip(answers, words, encoded["input_ids"].tolist(), strict=True):
-        written[tuple(tokens)][word] = answer
+    for answer, tokens, word in candidates:
+        written[tokens][word] = answer
     alike = ["=".join(map(repr, group.values())) for group in written.values() if len(group) > 1]
     if alike:
         more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
@@ -267,7 +316,6 @@ def _encode_candidates(tokenizer: Any, size: int, pad_token_id: int, answers: tu
     ]
     if unknown:
         logger.warning(f"Of {len(unknown)} candidates the tokenizer knows no word: {', '.join(unknown[:5])}.")
-    return encoded
 
 
 def _check_length(name: str, length: Any) -> None:

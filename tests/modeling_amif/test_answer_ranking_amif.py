@@ -37,6 +37,42 @@ def test_equals_naive_scores_with_stable_order(model, method, score):
 
 
 @pytest.mark.parametrize("method", ["exhaustive", "search"])
+@pytest.mark.parametrize("score", ["sum", "mean"])
+def test_own_candidates_are_ranked_as_each_question_alone(method, score):
+    model, inputs = small_model(seed=3), small_inputs(questions=6, images=2)
+    own = [[0, 3, 9], [5], [4, 1, 2], list(range(len(ANSWERS))), [7, 10], [1, 4]]
+    mask = torch.zeros(6, len(ANSWERS), dtype=torch.bool)
+    for question, places in enumerate(own):
+        mask[question, places] = True
+    options = {"top_k": 4, "method": method, "score": score}
+    together = model.rank_answers(**inputs, answers=padded(ANSWERS), answer_mask=mask, **options)
+    assert together.indices.shape == together.scores.shape == (6, 4)
+    for question, places in enumerate(map(sorted, own)):
+        text = {name: inputs[name][[question]] for name in ("input_ids", "attention_mask", "image_index")}
+        answers = padded([ANSWERS[place] for place in places])
+        alone = model.rank_answers(inputs["pixel_values"], **text, answers=answers, **options)
+        number = alone.indices.shape[1]
+        assert number == min(4, len(places))
+        assert together.indices[question, :number].tolist() == [places[index] for index in alone.indices[0]]
+        torch.testing.assert_close(together.scores[question, :number], alone.scores[0], rtol=0, atol=1e-5)
+        assert together.indices[question, number:].tolist() == [-1] * (4 - number)
+        assert together.scores[question, number:].tolist() == [-torch.inf] * (4 - number)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (torch.ones(3, 2, dtype=torch.bool), r"\(3, 2\) torch.bool, and there are 4 texts and 2 candidates"),
+        (torch.ones(4, 2, dtype=torch.long), "give a bool"),
+        (torch.tensor([[True, True]] * 3 + [[False, False]]), "Row 3 .* no candidate"),
+    ],
+)
+def test_a_mask_that_fits_no_question_is_refused(model, mask, said):
+    with pytest.raises(ValueError, match=said):
+        model.rank_answers(**small_inputs(), answers=padded([[5], [6]]), answer_mask=mask)
+
+
+@pytest.mark.parametrize("method", ["exhaustive", "search"])
 def test_score_is_minus_the_loss(model, method):
     inputs, answers = small_inputs(questions=1, images=1), padded([[7, 8, 9]])
     ranking = model.rank_answers(**inputs, answers=answers, method=method)

@@ -194,6 +194,20 @@ def test_own_candidates_and_parameters_of_the_whole_pipeline(answer, checkpoint)
     assert len(always_two(random_image(0), QUESTIONS[0], top_k=1)) == 1
 
 
+def test_choices_are_candidates_by_another_name(answer):
+    """Rows of data sets have a column `choices`, which is None where a question has none of its own."""
+    row = {"image": random_image(0), "question": QUESTIONS[0]}
+    own = answer([row | {"choices": ["mass", "Lung."]}, row | {"choices": None}], top_k=9)
+    assert own[0] == answer(row["image"], row["question"], choices=["mass", "Lung."], top_k=9)
+    assert own[0] == answer(row["image"], row["question"], candidates=["mass", "Lung."], top_k=9)
+    for found, expected in zip(own[1], answer(row["image"], row["question"], top_k=9), strict=True):
+        assert (found["answer"], found["score"]) == (expected["answer"], pytest.approx(expected["score"]))
+    with pytest.raises(ValueError, match="two names of one thing"):
+        answer([row | {"choices": ["mass"], "candidates": ["lung"]}])
+    with pytest.raises(TypeError, match="two names of one thing"):
+        answer(row["image"], row["question"], choices=["mass"], candidates=["lung"])
+
+
 def test_own_candidates_are_scored_in_the_form_that_training_taught(answer):
     written, plain = ["Left, lung.", "MASS", "right lung"], ["left lung", "mass", "right lung"]
     as_written = answer(random_image(0), QUESTIONS[0], candidates=written, top_k=3)
@@ -336,10 +350,10 @@ def test_what_rows_hold_and_nothing_reads_is_named(answer, caplog):
     monkeyed = logging.get_logger("transformers")
     monkeyed.addHandler(caplog.handler)
     try:
-        answer([{"image": random_image(0), "question": QUESTIONS[0], "organ": "lung", "choices": ["a"]}])
+        answer([{"image": random_image(0), "question": QUESTIONS[0], "organ": "lung", "option": ["a"]}])
     finally:
         monkeyed.removeHandler(caplog.handler)
-    assert "choices, organ are not read" in caplog.text
+    assert "option, organ are not read" in caplog.text
 
 
 @pytest.mark.parametrize("part", ["image_projection", "decoder.bert.encoder", "decoder.cls"])

@@ -467,3 +467,14 @@ def test_what_is_saved_equals_what_is_in_memory(processor, tmp_path):
         assert settings["image_processor"].pop("auto_map") == before["auto_map"]
     assert saved == after == before
     assert before["auto_map"] == {"AutoProcessor": "processing_amif.AmifProcessor"}
+
+
+def test_choices_of_several_questions_are_encoded_once_and_told_apart(processor):
+    choices = [["YES", "no"], ["mass", "lung", "no"]]
+    texts, answers, mask = processor.encode_choices(choices)
+    assert texts == ["YES", "no", "mass", "lung"]
+    assert mask.tolist() == [[True, True, False, False], [False, True, True, True]]
+    assert answers["input_ids"].tolist() == processor.encode_candidates(texts)["input_ids"].tolist()
+    for wrong in ("yes", [], ["yes", "!"], [""]):
+        with pytest.raises(ValueError, match=r"single string|list of choices is empty|no word|not empty"):
+            processor.encode_choices([["yes"], wrong])

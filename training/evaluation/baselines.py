@@ -1,7 +1,7 @@
 """What a system scores that never sees an image: the numbers to print beside every result."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from operator import itemgetter
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -10,8 +10,10 @@ from transformers.utils import logging
 from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
 from ..data.schema import KIND_COLUMNS, kind_columns, kind_of
 from ..data.splits import NUM_FOLDS, split_fold
+from .grouped_accuracy import mean_with_interval
 from .prediction_rows import Prediction, prediction_rows
 from .protocols import known_splits
+from .results import Interval
 
 logger = logging.get_logger(__name__)
 
@@ -195,3 +197,13 @@ def baseline_rows(
     rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
     rows["always_no"] = [row for row in rows["always_no"] if row.yes_no]
     return rows
+
+
+def chance(rows: Sequence[Prediction]) -> Interval | None:
+    """Accuracy in percent of drawing one of each question's own choices, normalised: the mean of 1 / their number."""
+    forms = [{normal_form(choice) for choice in row.choices or ()} for row in rows]
+    shares = [
+        None if row.correct is None or not own else len(own.intersection(acceptable_answers(row.answer))) / len(own)
+        for row, own in zip(rows, forms, strict=True)
+    ]
+    return mean_with_interval(rows, shares, "accuracy")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .baselines import chance
 from .confidence import ConfidenceMeasures, confidence_measures
 from .consistency import Consistency, consistency
 from .extracted_answers import Extraction
@@ -54,7 +55,7 @@ class Metrics(Result):
     """What was evaluated and how, every measure of it, and the fingerprint.
 
     Attributes:
-        protocol: "clean", "paper", "generate" or "unstated".
+        protocol: "clean", "paper", "choices", "generate" or "unstated".
         protocol_note: The sentence to print beside every number of the protocol.
         dataset: Name or path of the data.
         split: The evaluated split.
@@ -137,7 +138,8 @@ def build_metrics(
 
     Args:
         rows: The answers.
-        protocol: "clean", "paper", "generate" or "unstated"; its note stands beside it.
+        protocol: "clean", "paper", "choices", "generate" or "unstated"; its note stands beside it. Of "choices" chance
+            is one of the baselines.
         dataset_name: Name or path of the data.
         split: The evaluated split.
         baselines: `baseline_rows` of the same questions, empty where there is nothing to learn them from.
@@ -159,7 +161,10 @@ def build_metrics(
         confidence=confidence_measures(rows, abstention_threshold),
         consistency=consistency(rows),
         baselines_note=baselines_note,
-        baselines={name: accuracy_with_interval(answers) for name, answers in baselines.items()},
+        baselines={
+            **({"chance": chance(rows)} if protocol == "choices" else {}),
+            **{name: accuracy_with_interval(answers) for name, answers in baselines.items()},
+        },
         above_question_only=_above_baseline(rows, baselines.get("question_only")),
         above_question_and_kind=_above_baseline(rows, baselines.get("question_and_kind")),
         fingerprint=fingerprint,

@@ -31,6 +31,7 @@ _READ = {
     "confidence",
     *COLUMNS,
     *COLUMNS_OF_SOME,
+    "choices",
     "correct",
     "yes_no",
     "extracted",

@@ -42,6 +42,7 @@ class Prediction(Result):
         yes_no: Whether the normalised reference is exactly yes or no; None without a reference.
         further: Of `modality`, `organ`, `template`, `rephrasing_of` and `dataset_name` those that the data have as
             columns.
+        choices: The question's own candidates; None where it has none.
     """
 
     question_id: str
@@ -55,6 +56,7 @@ class Prediction(Result):
     correct: bool | None
     yes_no: bool | None
     further: Mapping[str, str | None] = field(default_factory=dict)
+    choices: list[str] | None = None
 
     @property
     def modality(self) -> str | None:
@@ -79,6 +81,7 @@ class Prediction(Result):
     def json_fields(self) -> Mapping[str, object]:
         """The data's columns, then what was answered and whether that is right."""
         columns = {name: getattr(self, name) for name in COLUMNS}
+        columns |= {} if self.choices is None else {"choices": self.choices}
         answered = {name: getattr(self, name) for name in ("prediction", "score", "correct", "yes_no")}
         return {**columns, **self.further, **answered}
 
@@ -102,6 +105,7 @@ class Prediction(Result):
             correct=line["correct"],
             yes_no=line["yes_no"],
             further={name: line[name] for name in COLUMNS_OF_SOME if name in line},
+            choices=line.get("choices"),
         )
 
 
@@ -127,7 +131,7 @@ def prediction_rows(
         ValueError: If the lengths differ, or a score is not finite.
     """
     scores = [None] * len(dataset) if scores is None else scores
-    further = [name for name in COLUMNS_OF_SOME if name in dataset.column_names]
+    further = [name for name in (*COLUMNS_OF_SOME, "choices") if name in dataset.column_names]
     # A data set gives its rows as dictionaries, which its stub does not say.
     rows = cast(Iterator[dict[str, str | None]], iter(dataset.select_columns([*COLUMNS, *further])))
     return [

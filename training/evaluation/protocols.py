@@ -11,7 +11,8 @@ _NOTES = {
     "clean": "Candidates and knowledge come from the answers of other splits, never from those of the evaluated one.",
     "paper": "The candidates are the distinct answers of the evaluated split, so every right answer is among them: "
     "this is the published protocol, and it is easier than answering.",
-    "choices": "The candidates of a question are its own choices, as the data name them.",
+    "choices": "The candidates of a question are its own choices, as the data name them; chance is the mean of 1 / their "
+    "number.",
     "generate": "Answers are decoded freely, without candidates.",
     "unstated": "The predictions came in a file, and what their system could choose from is not known here.",
 }
@@ -19,7 +20,7 @@ _NOTES = {
 PROTOCOLS = tuple(_NOTES)
 
 # Under these answers are made; under "unstated" they can only be scored.
-ANSWERING_PROTOCOLS = ("clean", "paper", "generate")
+ANSWERING_PROTOCOLS = ("clean", "paper", "choices", "generate")
 
 # On validation a checkpoint is chosen, so validation answers stay unseen; on test they may be used.
 _KNOWN_SPLITS = {"validation": ("train",), "test": ("train", "validation")}
@@ -76,11 +77,11 @@ def knowledge_answers(splits: DatasetDict, eval_split: str) -> list[str]:
 def candidate_answers(
     protocol: str, splits: DatasetDict, eval_split: str, acceptable: AcceptableAnswers = acceptable_answers
 ) -> list[str] | None:
-    """Candidates for ranking under a protocol, in the order of `distinct_answers`, or None to decode freely.
+    """Candidates of all questions under a protocol, in the order of `distinct_answers`; None where there are none.
 
     Args:
-        protocol: "clean" (the answers of `knowledge_answers`), "paper" (the evaluated split's own answers) or
-            "generate" (none).
+        protocol: "clean" (the answers of `knowledge_answers`), "paper" (the evaluated split's own answers), "choices"
+            (each question's own, so that there is no list of all) or "generate" (none).
         splits: Rows of the package's schema.
         eval_split: "validation" or "test".
         acceptable: How the references of the evaluated split are read, as for `prediction_rows`.
@@ -90,7 +91,9 @@ def candidate_answers(
     """
     if protocol not in ANSWERING_PROTOCOLS:
         raise ValueError(f"Answer under one of the protocols {', '.join(ANSWERING_PROTOCOLS)}, not {protocol!r}.")
-    if protocol == "generate":
+    if protocol == "choices":
+        check_choices_given(splits[eval_split], eval_split)
+    if protocol in ("choices", "generate"):
         return None
     if protocol == "clean":
         return knowledge_answers(splits, eval_split)
@@ -101,3 +104,17 @@ def candidate_answers(
             "available. Use the clean protocol."
         )
     return answers
+
+
+def check_choices_given(rows: Dataset, split: str) -> None:
+    """Make sure that each question has choices of its own, as the protocol "choices" needs.
+
+    Raises:
+        ValueError: If some have none.
+    """
+    choices = rows["choices"] if "choices" in rows.column_names else [None] * len(rows)
+    if without := sum(own is None for own in choices):
+        raise ValueError(
+            f"The protocol choices ranks each question's own, and {without} of {len(rows)} {split} questions have "
+            "none: give them in a column choices, or in columns A, B and so on, or take another protocol."
+        )

@@ -27,38 +27,48 @@ class Answerer:
     Args:
         processor: Encodes the candidates and decodes what is generated.
         candidates: Answers to choose from; None generates.
+        choices: Each question's own candidates, which come before those of all; None where there are none.
     """
 
     processor: AmifProcessor
     candidates: Sequence[str] | None
+    choices: Sequence[Sequence[str]] | None = None
 
     def predict(
-        self, model: AmifForVisualQuestionAnswering, inputs: Mapping[str, Any]
+        self, model: AmifForVisualQuestionAnswering, inputs: Mapping[str, Any], rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Answer B questions; inputs as for the model's `forward`.
+        """Answer B questions, `rows` (B,) of the data; inputs as for the model's `forward`.
 
         Returns:
-            The best candidates' indices (B, 1) int64 and log-likelihoods (B,) float32 in nats; of generated answers the
-            tokens (B, length) int64, and NaN.
+            The best candidates' indices (B, 1) int64, of own choices those in the question's list, and log-likelihoods
+            (B,) float32 in nats; of generated answers the tokens (B, length) int64, and NaN.
         """
+        if self.choices is not None:
+            lists = [self.choices[row] for row in rows.tolist()]
+            texts, encoded, mask = self.processor.encode_choices(lists)
+            ranking = model.rank_answers(**inputs, answers=encoded, answer_mask=mask)
+            best = [[own.index(texts[i])] for own, (i,) in zip(lists, ranking.indices.tolist(), strict=True)]
+            return torch.tensor(best, device=ranking.indices.device), ranking.scores[:, 0]
         if self.candidates is None:
             tokens = model.generate(**inputs)
             return tokens, torch.full((len(tokens),), torch.nan, device=tokens.device)
         ranking = model.rank_answers(**inputs, answers=self.processor.encode_candidates(self.candidates))
         return ranking.indices, ranking.scores[:, 0]
 
-    def texts(self, predictions: np.ndarray) -> list[str]:
+    def texts(self, predictions: np.ndarray, rows: Sequence[int]) -> list[str]:
         """The answers that the first result of `predict` stands for; -100 fills up batches of unequal length."""
+        if self.choices is not None:
+            return [self.choices[row][int(index)] for row, index in zip(rows, predictions[:, 0], strict=True)]
         if self.candidates is not None:
             return [self.candidates[int(index)] for index in predictions[:, 0]]
         tokenizer = self.processor.tokenizer
         tokens = np.where(predictions == -100, tokenizer.pad_token_id, predictions)
         return tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
-    def answers(self, predictions: torch.Tensor, scores: torch.Tensor) -> list[ScoredAnswer]:
+    def answers(self, predictions: torch.Tensor, scores: torch.Tensor, rows: Sequence[int]) -> list[ScoredAnswer]:
         """Texts and scores of what `predict` returned; no score for what was generated."""
-        texts = self.texts(predictions.cpu().numpy())
-        values = [None] * len(texts) if self.candidates is None else scores.tolist()
+        texts = self.texts(predictions.cpu().numpy(), rows)
+        values = [None] * len(texts) if self.choices is None and self.candidates is None else scores.tolist()
         return list(map(ScoredAnswer, texts, values))
 
 

@@ -162,7 +162,9 @@ class FineTuningDataArguments(VqaDataArguments):
     eval_split: str | None = field(
         default=None, metadata={"help": "validation or test; default: test where it has answers, else validation."}
     )
-    protocol: str = field(default="clean", metadata={"help": "Where candidates come from: clean, paper or generate."})
+    protocol: str = field(
+        default="clean", metadata={"help": "Where candidates come from: clean, paper, choices or generate."}
+    )
     ablate_image: str | None = field(
         default=None,
         metadata={
@@ -214,10 +216,10 @@ class FineTuningDataArguments(VqaDataArguments):
         )
         counts = ("max_train_samples", "max_eval_samples", "early_stopping_patience", "grounding_shuffles")
         check_bounds(self, {**dict.fromkeys(counts, COUNT), "abstention_error_rate": SHARE})
-        if self.protocol == "generate" and self.abstention_error_rate is not None:
+        if self.protocol in ("choices", "generate") and self.abstention_error_rate is not None:
             raise ValueError(
-                "--abstention_error_rate chooses a threshold for the scores of ranked answers, which --protocol "
-                "generate does not give: leave out one of them."
+                "--abstention_error_rate chooses a threshold for the scores of the candidates that the checkpoint "
+                f"brings, which --protocol {self.protocol} does not rank: leave out one of them."
             )
         if self.measure_knowledge and self.knowledge != "answers":
             raise ValueError(

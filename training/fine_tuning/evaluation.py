@@ -53,6 +53,7 @@ def evaluate(
         name: What the data are called.
     """
     dataset = splits[eval_split]
+    protocol = protocol_of(dataset, data_args)
     if data_args.ablate_image is not None:
         dataset = replace_images(dataset, data_args.ablate_image, trainer.args.seed)
     selected = None
@@ -61,7 +62,8 @@ def evaluate(
         batch_size = trainer.args.per_device_eval_batch_size
         selected = measure_knowledge(model, trainer.processing_class, dataset, batch_size)
     acceptable = acceptable_answers_of(name)
-    trainer.candidates = evaluation_candidates(trainer, splits, eval_split, data_args.protocol, acceptable)
+    trainer.choices = protocol == "choices"
+    trainer.candidates = evaluation_candidates(trainer, splits, eval_split, protocol, acceptable)
     if trainer.candidates is not None:
         count_unreachable(dataset, trainer.candidates, acceptable)
     answers, scores = trainer.predict_answers(dataset, trainer.args.output_dir)
@@ -70,14 +72,12 @@ def evaluate(
     baselines, note = split_baselines(splits, eval_split, acceptable)
     metrics = build_metrics(
         rows,
-        protocol=data_args.protocol,
+        protocol=protocol,
         dataset_name=name,
         split=eval_split,
         baselines=baselines,
         baselines_note=note,
-        fingerprint=evaluation_fingerprint(
-            rows, protocol=data_args.protocol, seed=trainer.args.seed, command=command_line()
-        ),
+        fingerprint=evaluation_fingerprint(rows, protocol=protocol, seed=trainer.args.seed, command=command_line()),
         abstention_threshold=trainer.processing_class.abstention_threshold,
     )
     metrics = replace(metrics, knowledge=selected, run=RunFacts(data_args.ablate_image, data_args.refit))
@@ -86,6 +86,21 @@ def evaluate(
         grounded, blank = measure_grounding(trainer, dataset, rows, name, data_args.grounding_shuffles)
         metrics = replace(metrics, grounding=grounded)
     return Evaluation(rows, metrics, dataset, blank)
+
+
+def protocol_of(dataset: Dataset, data_args: FineTuningDataArguments) -> str:
+    """--protocol; but new questions that all bring choices are answered from these where it asks for nothing else."""
+    choices = [own for own in dataset["choices"] if own] if "choices" in dataset.column_names else []
+    if not choices or data_args.protocol != "clean":
+        return data_args.protocol
+    if data_args.predict_file is not None and len(choices) == len(dataset):
+        logger.warning(f"{data_args.predict_file}: each question is answered from its own choices.")
+        return "choices"
+    logger.warning(
+        f"{len(choices)} of {len(dataset)} questions have choices of their own, which --protocol clean does not read: "
+        "give --protocol choices to answer from them."
+    )
+    return data_args.protocol
 
 
 def evaluation_candidates(

@@ -132,6 +132,7 @@ class AmifVqaTrainer(ResumableTrainer):
         eval_dataset: Rows of the validation split; a stream is read to its end and kept.
         processing_class: The processor of images, questions and answers.
         candidates: Answers to choose from when evaluating; None generates freely.
+        choices: Whether to choose among each row's own `choices` instead.
         compute_metrics: Gives further metrics from an `EvalPrediction` of texts, the answers given as `predictions` and
             those of the rows as `label_ids`, in the order of the rows.
         **kwargs: As for `transformers.Trainer`.
@@ -158,6 +159,7 @@ class AmifVqaTrainer(ResumableTrainer):
         eval_dataset: VqaData | dict[str, VqaData] | None = None,
         processing_class: AmifProcessor | None = None,
         candidates: Sequence[str] | None = None,
+        choices: bool = False,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -183,7 +185,7 @@ class AmifVqaTrainer(ResumableTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        self.candidates = candidates
+        self.candidates, self.choices = candidates, choices
         self.further_metrics = compute_metrics
         self._train_sampler: ImageGroupedSampler | LengthGroupedSampler | None = None
         self.add_callback(_StartEpoch(self))
@@ -261,6 +263,7 @@ class AmifVqaTrainer(ResumableTrainer):
     @contextmanager
     def _measuring(self, dataset: Dataset) -> Iterator[None]:
         self.compute_metrics = partial(self._accuracy, list(dataset["answer"]))
+        self._answerer = self._answerer_of(dataset)
         try:
             with unsharded(self.model):
                 yield
@@ -285,11 +288,11 @@ class AmifVqaTrainer(ResumableTrainer):
         # Before, for a model that FSDP spread is spread again by it.
         model.to(self.args.device)  # pyright: ignore[reportArgumentType]  # transformers wraps the method
         with unsharded(self.model):
-            rows, answerer = self._rows(questions), self._answerer()
+            rows, self._answerer = self._rows(questions), self._answerer_of(questions)
 
             def answer(batch: dict[str, torch.Tensor]) -> list[ScoredAnswer]:
-                _, predicted, _ = self.prediction_step(model, batch, prediction_loss_only=False)
-                return answerer.answers(*predicted)
+                _, predicted, places = self.prediction_step(model, batch, prediction_loss_only=False)
+                return self._answerer.answers(*predicted, places.tolist())
 
             partial_predictions = None if folder is None else self._partial_predictions(questions, folder)
             answers = answer_rows(
@@ -310,7 +313,7 @@ class AmifVqaTrainer(ResumableTrainer):
             self._unwrapped(),
             self.processing_class,
             dataset,
-            candidates=self.candidates,
+            candidates=dataset["choices"][:] if self.choices else self.candidates,
             batch_size=self.args.per_device_eval_batch_size,
             precision=self.accelerator.mixed_precision,
             attention=self.model.config._attn_implementation,
@@ -330,16 +333,17 @@ class AmifVqaTrainer(ResumableTrainer):
         rows = inputs.pop("row")
         inputs.pop("labels", None)
         with torch.no_grad(), self.accelerator.autocast():
-            return None, self._answerer().predict(self.accelerator.unwrap_model(model), inputs), rows
+            return None, self._answerer.predict(self.accelerator.unwrap_model(model), inputs, rows), rows
 
-    def _answerer(self) -> Answerer:
-        return Answerer(self.processing_class, self.candidates)
+    def _answerer_of(self, dataset: Dataset) -> Answerer:
+        return Answerer(self.processing_class, self.candidates, dataset["choices"][:] if self.choices else None)
 
     def _unwrapped(self) -> AmifForVisualQuestionAnswering:
         return self.accelerator.unwrap_model(self.model)
 
     def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:
-        answers = self._answerer().texts(prediction.predictions[0][np.asarray(prediction.label_ids).argsort()])
+        order = np.asarray(prediction.label_ids).argsort()
+        answers = self._answerer.texts(prediction.predictions[0][order], range(len(order)))
         check_predictions_differ(answers, references)
         # In memory: a file in the user's cache folder would be one for all processes.
         measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
