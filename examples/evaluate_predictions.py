@@ -162,7 +162,7 @@ def read_rows(
     candidates: Candidates | None,
     alike: bool = False,
 ) -> Sequence[Prediction]:
-    dataset, predictions = splits[split], read_predictions(file, args.judge_column)
+    dataset, predictions = splits[split], read_predictions(file, args.judge_column, args.answers)
     if alike:
         dataset = rows_with_alike_images(dataset)
         if not len(dataset):

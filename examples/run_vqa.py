@@ -87,8 +87,11 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     # 4. Model and processor
     built = replace(model_args, model_name_or_path=plan.start)
     model, processor = build_model(built, data_args, data.splits, plan.trains)
-    data = with_readable_answers(data, model, processor, data_args.on_bad_row)
+    data = with_readable_answers(data, model, processor, data_args.on_bad_row, data_args.max_answer_length)
     asked = with_new_questions(data, data_args)
+    if asked is not data:  # of new questions the choices
+        limits = (processor, data_args.on_bad_row, data_args.max_answer_length)
+        asked = with_readable_answers(replace(asked, training=None), model, *limits)
     if data_args.protocol == "choices":
         check_choices_given(asked.splits[asked.eval_split], asked.eval_split)
     note_validation(model, data_args, plan.trains, data.eval_split)

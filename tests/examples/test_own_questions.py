@@ -73,3 +73,18 @@ def test_a_set_without_choices_is_refused(trained):
     options = ("--dataset", bare, "--predictions", predictions, "--protocol", "choices")
     done = run_script("evaluate_predictions.py", *options, folder=folder)
     assert "3 of 3 test questions have none" in done.stderr
+
+
+@pytest.mark.parametrize(("answers", "right"), [("any", 3), ("all", 2)])
+def test_several_right_answers_are_scored_as_any_or_as_a_set(tmp_path, answers, right):
+    references = [["Effusion", "mass"], ["mass", "effusion."], ["mass", "effusion"], "tooth #14"]
+    said = ["mass", "effusion | Mass" if answers == "all" else "effusion", "lung", "Tooth 14"]
+    own = {"choices": lambda _: None, "answer": lambda _: references.pop(0)}
+    path = write_questions(tmp_path / "test.jsonl", range(4), **own)
+    rows = [{"id": f"{number}.png|how is it? {number}", "prediction": text} for number, text in enumerate(said)]
+    (tmp_path / "said.json").write_text(json.dumps(rows))
+    options = ("--dataset", path, "--predictions", "said.json", "--answers", answers, "--output_dir", "out")
+    done = run_script("evaluate_predictions.py", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["overall"]["accuracy"] == 25 * right

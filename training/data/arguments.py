@@ -9,6 +9,7 @@ from datasets import DatasetDict
 from ..argument_checks import COUNT, Bounds, check_bounds, check_choices
 from .mixtures import VQA_IDS, Source, load_sources, sources_of
 from .readers import bad_rows
+from .references import ANSWERS
 from .splits import NUM_FOLDS
 from .vqa_dataset import NAMED, READERS, VALIDATION_BY, load_vqa_dataset, vqa_reader_of
 
@@ -81,6 +82,10 @@ class VqaSourceArguments(SourceArguments):
     on_bad_row: str = field(
         default="error", metadata={"help": "error stops at an unusable row; skip lists such rows and goes on."}
     )
+    answers: str = field(
+        default="any",
+        metadata={"help": "Where several answers are right: any of them is enough, or all are one answer together."},
+    )
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
 
     with_folder: ClassVar[Sequence[str]] = tuple(READERS)
@@ -88,7 +93,7 @@ class VqaSourceArguments(SourceArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, {"num_studies": COUNT})
-        check_choices(self, {"on_bad_row": bad_rows.CHOICES})
+        check_choices(self, {"on_bad_row": bad_rows.CHOICES, "answers": ANSWERS})
 
     @property
     def column_names(self) -> dict[str, Option]:
@@ -129,6 +134,7 @@ class VqaSourceArguments(SourceArguments):
             validation_by=validation_by,
             validation_fold=validation_fold,
             on_bad_row=self.on_bad_row,
+            answers=self.answers,
         )
 
     def _given(self, *names: str) -> dict[str, Option]:

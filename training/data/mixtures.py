@@ -15,7 +15,7 @@ from .image_overlap import ImagePrints, image_prints, near_duplicates, shared_by
 from .pretraining_schema import PRETRAINING_FEATURES
 from .readers.vqa_pairs import to_pairs
 from .references import AcceptableAnswers, acceptable_answers_of
-from .schema import VQA_FEATURES
+from .schema import VQA_FEATURES, with_alike_answers
 from .streams import size_of
 from .views import VIEW_SEPARATOR, alike, view_ids_of
 from .vqa_dataset import load_vqa_dataset
@@ -130,7 +130,7 @@ def load_sources(
 
 def _joined(split: str, parts: Mapping[str, Mapping[Any, Dataset]]) -> Dataset:
     given = {name: splits[split] for name, splits in parts.items() if split in splits}
-    rows = dict(zip(given, alike(list(given.values())), strict=True))
+    rows = dict(zip(given, with_alike_answers(alike(list(given.values()))), strict=True))
     if without := [name for name in parts if name not in rows]:
         logger.warning(f"{split}: of {', '.join(rows)} alone, since {', '.join(without)} has no such split.")
     kinds: dict[str, dict[str, Any]] = {}
@@ -297,7 +297,8 @@ def add_training_sets(splits: DatasetDict, sources: Sequence[str], progress: boo
     """
     evaluated = [_prints(split, str(name), progress) for name, split in splits.items() if name != "train"]
     added = [_rows_of(source, evaluated, progress) for source in sources]
-    return mix([_schema_rows(rows, splits["train"]) for rows in alike([splits["train"], *added])])
+    parts = with_alike_answers(alike([splits["train"], *added]))
+    return mix([_schema_rows(rows, splits["train"]) for rows in parts])
 
 
 def leave_out_shown_images(
@@ -426,8 +427,7 @@ def _prints(rows: Dataset, name: str, progress: bool) -> ImagePrints:
 
 def _schema_rows(rows: Dataset, like: Dataset) -> Dataset:
     """Rows with the columns of the schema, and `SET_COLUMN` where `like` has it."""
-    images = {"image": rows.features["image"]}
-    features = Features(
-        VQA_FEATURES | images | ({SET_COLUMN: Value("string")} if SET_COLUMN in like.column_names else {})
-    )
+    # One image or answer, or lists of them where a question has several.
+    own = {name: rows.features[name] for name in ("image", "answer")}
+    features = Features(VQA_FEATURES | own | ({SET_COLUMN: Value("string")} if SET_COLUMN in like.column_names else {}))
     return rows.select_columns(list(features)).cast(features)

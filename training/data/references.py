@@ -8,45 +8,78 @@ read is said here alone, and holds for no other data set: elsewhere "tooth #14" 
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...processing_amif.answer_normalization_amif import normalize_answer
 
 Answer = str | int | float
 
+# What the data say is right: one answer, or several of which any is.
+Reference = Answer | Sequence[Answer]
+
+# Between the parts of one text that is a set of answers; the normaliser keeps it, unlike commas.
+ANSWER_SEPARATOR = " | "
+
+# Whether any of several right answers is enough, or they are one answer together.
+ANSWERS = ("any", "all")
+
 # From a reference to the normalised answers of which any is right.
-AcceptableAnswers = Callable[[Answer | None], list[str]]
+AcceptableAnswers = Callable[[Reference | None], list[str]]
 
 _OPTIONAL_PART = re.compile(r"\(([^()]*)\)")
 
 
-def normal_form(text: Answer | None) -> str:
-    """`normalize_answer`, but empty where no word or number is left, as in a decoded ".", and for a withheld answer."""
+def normal_form(text: Reference | None) -> str:
+    """`normalize_answer`, but empty where no word or number is left, as in a decoded ".", and for a withheld answer.
+
+    Of several right answers it is that of the first, the one that is learned.
+    """
     if text is None:
         return ""
     try:
-        return normalize_answer(text)
+        return normalize_answer(first_answer(text))
     except ValueError:
         return ""
 
 
-def acceptable_answers(reference: Answer | None) -> list[str]:
-    """The normalised answer, the only one that is right; none for `None` and where normalising leaves nothing."""
-    answer = normal_form(reference)
-    return [answer] if answer else []
+def first_answer(reference: Reference) -> Answer:
+    """The one answer, or of several right ones the first: what training teaches, and pre-training pairs say."""
+    return reference if isinstance(reference, Answer) else reference[0]
 
 
-def answer_alternatives(reference: Answer) -> list[str]:
+def answers_of(reference: Reference | None) -> Sequence[Answer]:
+    """The right answers as the data have them, mostly one; none where it is unknown."""
+    if reference is None:
+        return []
+    return [reference] if isinstance(reference, Answer) else reference
+
+
+def joined_answers(reference: Reference) -> str:
+    """Several answers that are right together as one text, which a text that holds them already stands for too.
+
+    Their normal forms in alphabetical order, each once and `ANSWER_SEPARATOR` between them; empty where there is none.
+    """
+    parts = (part for answer in answers_of(reference) for part in str(answer).split(ANSWER_SEPARATOR.strip()))
+    return ANSWER_SEPARATOR.join(sorted({form for part in parts if (form := normal_form(part))}))
+
+
+def acceptable_answers(reference: Reference | None) -> list[str]:
+    """The normalised right answers, mostly one; none for `None` and where normalising leaves nothing."""
+    return list(dict.fromkeys(form for answer in answers_of(reference) if (form := normal_form(answer))))
+
+
+def answer_alternatives(reference: Reference) -> list[str]:
     """The answers that a reference of VQA-Med-2019 accepts, as the file writes them, with and without optional parts.
 
     "cta (with contrast)#ct" gives "cta with contrast", "cta" and "ct". Each of several optional parts may be left out
     on its own.
     """
-    spellings = (spelling for part in str(reference).split("#") for spelling in _with_and_without_options(part))
+    parts = (part for answer in answers_of(reference) for part in str(answer).split("#"))
+    spellings = (spelling for part in parts for spelling in _with_and_without_options(part))
     return list(dict.fromkeys(spelling for spelling in spellings if spelling))
 
 
-def acceptable_vqa_med_answers(reference: Answer | None) -> list[str]:
+def acceptable_vqa_med_answers(reference: Reference | None) -> list[str]:
     """`answer_alternatives`, normalised; none for None."""
     if reference is None:
         return []
@@ -54,9 +87,10 @@ def acceptable_vqa_med_answers(reference: Answer | None) -> list[str]:
     return list(dict.fromkeys(answer for answer in normalized if answer))
 
 
-def acceptable_vqa_med_2021_answers(reference: Answer | None) -> list[str]:
+def acceptable_vqa_med_2021_answers(reference: Reference | None) -> list[str]:
     """The normalised answers that a reference of VQA-Med-2021 accepts, "mass|nodule"; none for None."""
-    return [answer for part in str(reference or "").split("|") for answer in acceptable_answers(part)]
+    parts = (part for answer in answers_of(reference) for part in str(answer).split("|"))
+    return [answer for part in parts for answer in acceptable_answers(part)]
 
 
 def acceptable_answers_of(dataset_name: str) -> AcceptableAnswers:

@@ -9,7 +9,7 @@ from datasets import Dataset, Features, Image, List, Value
 from transformers.utils import logging
 
 from ...processing_amif.answer_normalization_amif import plain_characters
-from .references import normal_form
+from .references import ANSWER_SEPARATOR, joined_answers, normal_form
 from .shown_values import shown
 from .views import IMAGES, MAX_VIEWS, VIEW_SEPARATOR
 
@@ -34,7 +34,7 @@ VQA_FEATURES = Features(
     }
 )
 
-# Of `choices`, which a data set has where any of its questions has some.
+# Of `choices`, which a data set has where any of its questions has some, and of `answer` where any has several.
 TEXTS = List(Value("string"))
 
 
@@ -110,12 +110,19 @@ def as_question(value: Any) -> str:
     return text
 
 
-def as_answer(value: Any) -> str | None:
-    """The text of an answer as the file writes it, None where it is unknown.
+def as_answer(value: Any) -> str | list[str] | None:
+    """The text of an answer as the file writes it, None where it is unknown; a list where several are right.
+
+    A list of one answer is that answer; what is written twice or is empty in a list counts for nothing.
 
     Raises:
-        ValueError: If it is a list, or holds no word or number, so that nothing could be learned or compared.
+        ValueError: If one holds no word or number, so that nothing could be learned or compared, or is a list itself.
     """
+    if (several := as_texts(value)) is not None:
+        answers = list(dict.fromkeys(text for text in several if text is not None))
+        if wordless := [text for text in answers if not normal_form(text)]:
+            raise ValueError(f"the answer {shown(wordless[0])} holds no word or number: leave it out of the list.")
+        return answers if len(answers) > 1 else next(iter(answers), None)
     text = as_cell(value)
     if text is not None and not normal_form(text):
         raise ValueError(f"the answer {shown(text)} holds no word or number: leave it empty if it is unknown.")
@@ -186,8 +193,8 @@ def as_answer_type(value: Any) -> str | None:
 def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable[str] = ()) -> Dataset:
     """A data set in the schema's features, with `extra_columns` (text) behind them, and `choices` where a row has any.
 
-    Images given as paths are stored as paths: nothing is opened here. Where a row has a list of them, all have. A
-    column that a row lacks is None.
+    Where a row has several right answers, or a list of images, those of all rows are lists. Images given as paths are
+    stored as paths: nothing is opened here. A column that a row lacks is None.
     """
     features = Features({**VQA_FEATURES, **{name: Value("string") for name in extra_columns}})
     if any(row.get("choices") for row in rows):
@@ -196,7 +203,41 @@ def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable
     if any(isinstance(image, list) for image in columns["image"]):
         features["image"] = IMAGES
         columns["image"] = [image if isinstance(image, list) else [image] for image in columns["image"]]
+    if any(isinstance(answer, list) for answer in columns["answer"]):
+        features["answer"], columns["answer"] = TEXTS, list(map(as_list, columns["answer"]))
     return Dataset.from_dict(columns, features=features)
+
+
+def as_list(answer: str | list[str] | None) -> list[str] | None:
+    """One right answer as the list that several are; None where it is unknown."""
+    return [answer] if isinstance(answer, str) else answer
+
+
+def as_one(answer: str | list[str] | None) -> str | list[str] | None:
+    """A list of one right answer as that answer."""
+    return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+
+
+def with_joined_answers(rows: Dataset) -> Dataset:
+    """Rows whose several right answers are one text, `joined_answers`; a single answer stays as it is written."""
+    columns, answers = rows.column_names, [as_one(answer) for answer in rows["answer"]]
+    sets = [isinstance(answer, list) or ANSWER_SEPARATOR.strip() in (answer or "") for answer in answers]
+    texts = [joined_answers(answer or "") if several else answer for answer, several in zip(answers, sets, strict=True)]
+    joined = rows.remove_columns("answer").add_column("answer", texts, feature=Value("string"))
+    return joined.select_columns(columns)
+
+
+def with_alike_answers(parts: Sequence[Dataset]) -> list[Dataset]:
+    """Rows whose answers are lists in all parts where they are in one, so that the parts can be joined."""
+    if not any(part.features.get("answer") == TEXTS for part in parts):
+        return list(parts)
+    alike = []
+    for part in parts:
+        if part.features.get("answer") not in (None, TEXTS):
+            columns, answers = part.column_names, list(map(as_list, part["answer"]))
+            part = part.remove_columns("answer").add_column("answer", answers, feature=TEXTS).select_columns(columns)
+        alike.append(part)
+    return alike
 
 
 def compare_counts(reader: str, found: Mapping[str, int], published: Mapping[str, int], strict: bool) -> None:

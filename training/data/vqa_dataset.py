@@ -23,7 +23,9 @@ from .readers.vqa_med_2019 import load_vqa_med_2019
 from .readers.vqa_med_2020 import load_vqa_med_2020
 from .readers.vqa_med_2021 import load_vqa_med_2021
 from .readers.vqa_rad import load_vqa_rad
+from .references import ANSWERS
 from .same_images import report_same_images, same_images, with_one_name_an_image
+from .schema import with_joined_answers
 from .splits import add_validation
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ def load_vqa_dataset(
     validation_by: str | None = "image",
     validation_fold: int | None = None,
     on_bad_row: str = "error",
+    answers: str = "any",
     **column_names: Any,
 ) -> DatasetDict:
     """Load a data set in the common schema: image, question, answer, answer_type, question_type, image_id, question_id.
@@ -79,6 +82,8 @@ def load_vqa_dataset(
             15 % is. The fifths are made of whole images, or as `validation_by` says.
         on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
             such rows out, and logs their number and each of them.
+        answers: Where a question has several right answers, whether "any" is enough, or "all" are one answer together:
+            `joined_answers`, which is then learned, chosen from and compared as one text.
         **column_names: `image_column`, `question_column`, `ignore_columns` and others of `load_own_data` for one's own
             data; for the named ones what their reader takes: slake's `language`, pmc_vqa's `variant`, phantom's
             `num_studies`, `image_size` and `seed`.
@@ -95,6 +100,11 @@ def load_vqa_dataset(
     if validation_by not in (*VALIDATION_BY, None):
         raise ValueError(f"validation_by {validation_by!r} is none of {', '.join(VALIDATION_BY)} and None.")
     name = str(name_or_path)
+    if answers not in ANSWERS or (answers == "all" and name in NAMED):
+        raise ValueError(
+            f"answers {answers!r}: give any, or all for sets of answers in your own data. Those of {name} are single "
+            "or alternatives."
+        )
     if name == "phantom":
         check_options(name, load_phantom_vqa, column_names)
         return _with_validation(DatasetDict(_generate_phantom(**column_names)), validation_by, validation_fold)
@@ -107,6 +117,8 @@ def load_vqa_dataset(
         raise ValueError(f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give {own}.")
     check_options(name, load_own_data, column_names)
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
+    if answers == "all":
+        splits = DatasetDict({split: with_joined_answers(rows) for split, rows in splits.items()})
     twins = same_images({str(split): rows for split, rows in splits.items()})
     report_same_images(name, twins)
     if "train" in splits:

@@ -1,8 +1,11 @@
 """Exact-match accuracy of answers, both sides normalised."""
 
+from typing import Any
+
 import datasets
 import evaluate
 
+from ..data.references import Reference, first_answer
 from .correctness import is_correct
 
 _DESCRIPTION = "Percentage of predicted answers that equal their reference after both are normalised."
@@ -10,7 +13,8 @@ _DESCRIPTION = "Percentage of predicted answers that equal their reference after
 _INPUTS = """
 Args:
     predictions (`list` of `str`): one answer a question.
-    references (`list` of `str`, number or `None`): `None` where the answer is unknown; such a question is not scored.
+    references (`list` of `str`, number, list of right answers or `None`): `None` where the answer is unknown; such a
+        question is not scored.
 Returns:
     `{"accuracy": percent, or None where nothing could be scored, "n": number of scored questions}`.
 """
@@ -27,6 +31,17 @@ class VqaAccuracy(evaluate.Metric):
     def _enforce_nested_string_type(self, schema: object, obj: object) -> None:
         # The base class refuses None and numbers, and VQA-RAD's answers hold numbers, a test split's may all be None.
         pass
+
+    def compute(
+        self, *, predictions: list[str] | None = None, references: list[Reference | None] | None = None, **kwargs: Any
+    ) -> dict[str, Any] | None:
+        """As of the base class, which keeps texts: of several right answers the one that was given, else the first."""
+        if predictions is not None and references is not None and len(predictions) == len(references):
+            references = [
+                None if several is None else answer if is_correct(answer, several) else first_answer(several)
+                for answer, several in zip(predictions, references, strict=True)
+            ]
+        return super().compute(predictions=predictions, references=references, **kwargs)
 
     def _compute(self, predictions: list[str], references: list[str | None]) -> dict[str, float | int | None]:
         verdicts = [is_correct(*pair) for pair in zip(predictions, references, strict=True)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datasets import DatasetDict
 
 from ..data.mixtures import rule_of_row
-from ..data.references import AcceptableAnswers, Answer, acceptable_answers
+from ..data.references import AcceptableAnswers, Reference, acceptable_answers
 from .answer_extraction import extract_answer, is_sentence, quantity
 from .correctness import is_correct
 from .grouped_accuracy import Scores, score_rows
@@ -125,7 +125,7 @@ def extract_answers(
     return found
 
 
-def _is_correct(answer: str | None, reference: Answer | None, acceptable: AcceptableAnswers) -> bool | None:
+def _is_correct(answer: str | None, reference: Reference | None, acceptable: AcceptableAnswers) -> bool | None:
     right = is_correct(answer, reference, acceptable)
     if right is not False or answer is None or (measured := quantity(answer)) is None:
         return right

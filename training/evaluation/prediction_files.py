@@ -13,7 +13,8 @@ from transformers.utils import logging
 
 from ..data.readers.csv_files import read_csv
 from ..data.readers.table_files import check_named_cells, read_json_content, read_json_lines
-from ..data.schema import as_cell
+from ..data.references import joined_answers
+from ..data.schema import as_cell, as_texts
 from ..data.shown_values import MAX_SHOWN, shown
 from .prediction_rows import COLUMNS, COLUMNS_OF_SOME, ScoredAnswer
 
@@ -39,14 +40,17 @@ _READ = {
 }
 
 
-def read_predictions(path: str | os.PathLike[str], judge_column: str | None = None) -> dict[str, ScoredAnswer]:
+def read_predictions(
+    path: str | os.PathLike[str], judge_column: str | None = None, answers: str = "any"
+) -> dict[str, ScoredAnswer]:
     """Read a JSON, JSON Lines or CSV file with an id and a `prediction` a row.
 
     The id is the column `question_id`, `id` or `qid`; the prediction may be called `text`, `response` or `output` too.
     Optional are `score`, a log-likelihood (at most 0), or `confidence`, a probability, of which the logarithm becomes
     the score; where a row has both, the score counts. JSON is a list of rows, or one object from ids to predictions. A
-    prediction that is null, or an empty CSV cell, is a withheld answer; a list of one is that one. Columns that are not
-    read are named in a warning, but for those of our own files and `judge_column`, which `read_judge_scores` reads.
+    prediction that is null, or an empty CSV cell, is a withheld answer; a list of one is that one, and with `answers`
+    "all" a longer list is one text, `joined_answers`. Columns that are not read are named in a warning, but for those
+    of our own files and `judge_column`, which `read_judge_scores` reads.
 
     Returns:
         Predictions by id, in the file's order. Ids are text, so that 7 and "7" are the same.
@@ -60,7 +64,10 @@ def read_predictions(path: str | os.PathLike[str], judge_column: str | None = No
     """
     rows = _read_rows(Path(path))
     column = _answer_column(rows, path)
-    found = [_id_and_answer(row, column, f"{path}: row {number} (counted from 0)") for number, row in enumerate(rows)]
+    found = [
+        _id_and_answer(row, column, f"{path}: row {number} (counted from 0)", answers == "all")
+        for number, row in enumerate(rows)
+    ]
     if repeated := [id_ for id_, count in Counter(id_ for id_, _ in found).items() if count > 1]:
         raise ValueError(f"{path}: {len(repeated)} ids come more than once: {_listed(repeated)}. Keep one row of each.")
     if unread := {name: None for row in rows for name in row if name not in {*_READ, column, judge_column}}:
@@ -159,7 +166,7 @@ def _answer_column(rows: list[Any], path: str | os.PathLike[str]) -> str:
     return present[0]
 
 
-def _id_and_answer(row: Any, column: str, place: str) -> tuple[str, ScoredAnswer]:
+def _id_and_answer(row: Any, column: str, place: str, several: bool) -> tuple[str, ScoredAnswer]:
     """What a row says; `place` names the row in messages."""
     if not isinstance(row, dict):
         raise ValueError(f"{place} is {shown(row)}, not an object with id and prediction.")
@@ -174,8 +181,11 @@ def _id_and_answer(row: Any, column: str, place: str) -> tuple[str, ScoredAnswer
         place, answer = f"{place}, id {_shortened(id_)}", row[column]
         if isinstance(answer, list) and len(answer) == 1:
             (answer,) = answer
+        if isinstance(answer, list) and several:
+            answer = joined_answers([text for text in as_texts(answer) or () if text is not None]) or None
         if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
-            raise ValueError(f"it predicts {shown(answer)}, which is no text or number.")
+            cure = " Lists are scored with --answers all." if isinstance(answer, list) else ""
+            raise ValueError(f"it predicts {shown(answer)}, which is no text or number.{cure}")
         # Numbers are spelled as the data's readers spell answers: 3.0 is 3, and NaN is an empty cell.
         text = as_cell(answer)
         return id_, ScoredAnswer(answer if isinstance(answer, str) else text, _score(row))

@@ -10,6 +10,7 @@ from datasets import Dataset
 from ..data.mixtures import SET_COLUMN, rule_of_row
 from ..data.readers.table_files import read_json_lines
 from ..data.references import AcceptableAnswers, acceptable_answers
+from ..data.schema import as_one
 from .correctness import is_correct, is_yes_no
 from .finite import check_score
 from .results import Result
@@ -33,7 +34,7 @@ class Prediction(Result):
         question_id: The data's own id.
         image_id: Of the image that the question is about.
         question: Its text.
-        answer: The reference as the data have it; None where it is unknown.
+        answer: The reference as the data have it, a list where any of several is right; None where it is unknown.
         answer_type: "open", "closed" or None, the file's own.
         question_type: The file's own; None where it has none.
         prediction: The answer given; None where it was withheld.
@@ -48,7 +49,7 @@ class Prediction(Result):
     question_id: str
     image_id: str
     question: str
-    answer: str | None
+    answer: str | list[str] | None
     answer_type: str | None
     question_type: str | None
     prediction: str | None
@@ -133,11 +134,12 @@ def prediction_rows(
     scores = [None] * len(dataset) if scores is None else scores
     further = [name for name in (*COLUMNS_OF_SOME, "choices") if name in dataset.column_names]
     # A data set gives its rows as dictionaries, which its stub does not say.
-    rows = cast(Iterator[dict[str, str | None]], iter(dataset.select_columns([*COLUMNS, *further])))
+    rows = cast(Iterator[dict[str, Any]], iter(dataset.select_columns([*COLUMNS, *further])))
     return [
         Prediction.from_json(
             {
                 **row,
+                "answer": as_one(row["answer"]),
                 "prediction": prediction,
                 "score": score,
                 "correct": is_correct(prediction, row["answer"], rule_of_row(row, acceptable)),

@@ -11,8 +11,8 @@ _NOTES = {
     "clean": "Candidates and knowledge come from the answers of other splits, never from those of the evaluated one.",
     "paper": "The candidates are the distinct answers of the evaluated split, so every right answer is among them: "
     "this is the published protocol, and it is easier than answering.",
-    "choices": "The candidates of a question are its own choices, as the data name them; chance is the mean of 1 / their "
-    "number.",
+    "choices": "The candidates of a question are its own choices, as the data name them; chance is the mean of 1 / "
+    "their number.",
     "generate": "Answers are decoded freely, without candidates.",
     "unstated": "The predictions came in a file, and what their system could choose from is not known here.",
 }

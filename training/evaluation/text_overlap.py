@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..data.references import AcceptableAnswers, Answer, acceptable_answers, acceptable_answers_of, normal_form
+from ..data.references import (
+    AcceptableAnswers,
+    Answer,
+    Reference,
+    acceptable_answers,
+    acceptable_answers_of,
+    normal_form,
+)
 from .grouped_accuracy import mean_with_interval
 from .prediction_rows import Prediction
 from .results import Interval, Result
@@ -32,7 +39,7 @@ def text_overlap(rows: Sequence[Prediction], dataset_name: str) -> TextOverlap:
 
 
 def bleu1(
-    prediction: Answer | None, reference: Answer | None, acceptable: AcceptableAnswers = acceptable_answers
+    prediction: Answer | None, reference: Reference | None, acceptable: AcceptableAnswers = acceptable_answers
 ) -> float | None:
     """Clipped precision of the answer's words times the brevity penalty, for the acceptable answer that fits best.
 
@@ -53,7 +60,7 @@ def bleu1(
 
 
 def token_f1(
-    prediction: Answer | None, reference: Answer | None, acceptable: AcceptableAnswers = acceptable_answers
+    prediction: Answer | None, reference: Reference | None, acceptable: AcceptableAnswers = acceptable_answers
 ) -> float | None:
     """Harmonic mean of the precision and recall of words, of the acceptable answer that fits best.
 
@@ -67,7 +74,7 @@ def token_f1(
 def _best(
     overlap: Callable[[str, str], float],
     prediction: Answer | None,
-    reference: Answer | None,
+    reference: Reference | None,
     acceptable: AcceptableAnswers,
 ) -> float | None:
     if reference is None:

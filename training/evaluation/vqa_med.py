@@ -4,7 +4,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..data.references import Answer, answer_alternatives
+from ..data.references import Answer, Reference, answer_alternatives
 from .grouped_accuracy import mean_with_interval
 from .prediction_rows import Prediction
 from .results import Interval, Result
@@ -28,14 +28,14 @@ def vqa_med_measures(rows: Sequence[Prediction]) -> VqaMedMeasures:
     return VqaMedMeasures(mean_with_interval(rows, strict, "accuracy"), mean_with_interval(rows, bleu, "score"))
 
 
-def strict_match(prediction: Answer | None, reference: Answer | None) -> bool | None:
+def strict_match(prediction: Answer | None, reference: Reference | None) -> bool | None:
     """Whether the words are those of one alternative, in lower case and without punctuation; None without reference."""
     if reference is None:
         return None
     return _plain_words(prediction) in [_plain_words(alternative) for alternative in answer_alternatives(reference)]
 
 
-def task_bleu(prediction: Answer | None, reference: Answer | None) -> float | None:
+def task_bleu(prediction: Answer | None, reference: Reference | None) -> float | None:
     """BLEU of the words, in lower case and without punctuation, against the alternative that fits best.
 
     N-grams up to four words, as far as the answer has so many, without smoothing. The organisers' script also drops

@@ -6,7 +6,7 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ..data.mixtures import right_answers
-from ..data.references import AcceptableAnswers, acceptable_answers
+from ..data.references import AcceptableAnswers, Reference, acceptable_answers, normal_form
 from ..evaluation.protocols import distinct_answers
 
 logger = logging.get_logger(__name__)
@@ -64,9 +64,9 @@ def count_unreachable(
     return len(unreachable)
 
 
-def check_predictions_differ(predictions: Sequence[str], references: Sequence[str | None]) -> None:
+def check_predictions_differ(predictions: Sequence[str], references: Sequence[Reference | None]) -> None:
     """Warn where questions of different answers all got the same one."""
-    if len(set(predictions)) == 1 and len(set(references) - {None}) > 1:
+    if len(set(predictions)) == 1 and len(set(map(normal_form, references)) - {""}) > 1:
         logger.warning(
             f"All {len(predictions)} questions got the answer {predictions[0]!r}: the model has learned which answer "
             "is frequent and nothing else. Early in training that passes; if it stays, lower the learning rate, or "

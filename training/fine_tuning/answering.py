@@ -44,7 +44,7 @@ class Answerer:
             (B,) float32 in nats; of generated answers the tokens (B, length) int64, and NaN.
         """
         if self.choices is not None:
-            lists = [self.choices[row] for row in rows.tolist()]
+            lists = [self.choices[int(row)] for row in rows.tolist()]
             texts, encoded, mask = self.processor.encode_choices(lists)
             ranking = model.rank_answers(**inputs, answers=encoded, answer_mask=mask)
             best = [[own.index(texts[i])] for own, (i,) in zip(lists, ranking.indices.tolist(), strict=True)]

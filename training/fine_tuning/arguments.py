@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
-from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
+from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, Bounds, check_bounds, check_choices
 from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import MIXING_HELP, VqaDataArguments
 from ..data.mixtures import read_mixing
@@ -193,6 +193,13 @@ class FineTuningDataArguments(VqaDataArguments):
             "withheld, so that at most this share of the answers given is wrong (0 to 1)."
         },
     )
+    max_answer_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Take longer answers and choices, in tokens with [CLS] and [SEP], for bad rows, and generate no "
+            "longer ones; default: the decoder's positions, and the longest training answer."
+        },
+    )
     predict_file: str | None = field(default=None, metadata={"help": "File of questions to answer; none is scored."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training questions."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated questions."})
@@ -215,7 +222,10 @@ class FineTuningDataArguments(VqaDataArguments):
             },
         )
         counts = ("max_train_samples", "max_eval_samples", "early_stopping_patience", "grounding_shuffles")
-        check_bounds(self, {**dict.fromkeys(counts, COUNT), "abstention_error_rate": SHARE})
+        own = {"abstention_error_rate": SHARE, "max_answer_length": Bounds(3)}
+        check_bounds(self, {**dict.fromkeys(counts, COUNT), **own})
+        if self.protocol == "choices" and self.answers == "all":
+            raise ValueError("--answers all asks for sets, and --protocol choices ranks one choice: drop one of them.")
         if self.protocol in ("choices", "generate") and self.abstention_error_rate is not None:
             raise ValueError(
                 "--abstention_error_rate chooses a threshold for the scores of the candidates that the checkpoint "
@@ -241,6 +251,8 @@ class FineTuningDataArguments(VqaDataArguments):
                 "own: leave out --streaming."
             )
         counting = ("also_train_on", "leave_out_images_of", "train_question_types", "max_train_samples", "refit")
+        if self.answers == "all":
+            raise ValueError("--answers all joins the answers of whole splits: leave it out, or --streaming.")
         if given := [f"--{name}" for name in (*counting, "validation_fold", "image_dir") if getattr(self, name)]:
             raise ValueError(
                 f"{', '.join(given)}: this takes the training rows as a whole, which a stream is not: leave it out, or "

@@ -12,6 +12,7 @@ from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
 from ..checkpoints.lora import add_lora
 from ..checkpoints.model_files import is_pretrained_only, load_checkpoint
+from ..data.references import answers_of
 from ..pretraining.objectives import objective_of
 from ..processors import encoder_processor, set_image_size, small_processor
 from ..small_model import small_model
@@ -161,7 +162,8 @@ def build_small_model(
     """A small model from random initialisation, whose tokenizer is trained on the training questions and answers."""
     image_size = model_args.image_size or 96
     training = splits["train"]
-    processor = small_processor([*training["question"], *filter(None, training["answer"])], image_size)
+    answers = [str(answer) for several in training["answer"] for answer in answers_of(several)]
+    processor = small_processor([*training["question"], *answers], image_size)
     config = {"num_co_attention_layers": 6} | config  # as on encoders
     return small_model(processor, image_size, model_args.hidden_size, **config), processor
 

@@ -1,6 +1,7 @@
 """Which questions a run trains on and which it evaluates, and that a checkpoint is never chosen by what it has seen."""
 
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
 from ..checkpoints.stream_progress import go_without_validation
 from ..data import load_questions
-from ..data.answer_lengths import check_answer_lengths
+from ..data.answer_lengths import answer_lengths, check_answer_lengths
 from ..data.mixtures import (
     add_training_sets,
     count_rows,
@@ -22,6 +23,7 @@ from ..data.mixtures import (
     with_set_name,
 )
 from ..data.readers.streamed_questions import load_streamed_questions
+from ..data.references import normal_form
 from ..data.splits import evaluated_split
 from .answer_checks import check_training_answers
 from .arguments import FineTuningDataArguments
@@ -102,31 +104,48 @@ def with_new_questions(data: RunData, data_args: FineTuningDataArguments) -> Run
 
 
 def with_readable_answers(
-    data: RunData, model: AmifForVisualQuestionAnswering, processor: AmifProcessor, on_bad_row: str
+    data: RunData,
+    model: AmifForVisualQuestionAnswering,
+    processor: AmifProcessor,
+    on_bad_row: str,
+    max_length: int | None = None,
 ) -> RunData:
-    """The rows whose answers, which are learned from and ranked, the model's decoder has positions for.
+    """The rows whose answers and choices, which are learned from and ranked, the model's decoder has positions for.
+
+    Where `max_length` or training answers say how long answers are, the model keeps that as what it generates at most.
 
     Args:
         data: The questions of a run.
         model: What answers them.
         processor: Its processor.
         on_bad_row: As for `check_answer_lengths`.
+        max_length: Leave out those with more tokens than so many too, [CLS] and [SEP] included.
 
     Raises:
         ValueError: If an answer is longer and rows are not skipped.
     """
-    limit = position_limit(model.decoder)
-    if limit is None:
-        return data
+    limits = [limit for limit in (position_limit(model.decoder), max_length) if limit is not None]
+    limit = min(limits, default=sys.maxsize)
     splits = {str(name): rows for name, rows in data.splits.items()}
     training = data.training
-    streamed = isinstance(training, IterableDataset)
-    # Of a stream no row can be taken out here.
-    kept = check_answer_lengths(splits, processor.encode_answers, limit, "error" if streamed else on_bad_row)
+
+    def short(row: Mapping[str, Any]) -> bool:
+        form = normal_form(row["answer"])
+        return not form or answer_lengths([form], processor.encode_answers)[form] <= limit
+
+    kept = check_answer_lengths(splits, processor.encode_answers, limit, on_bad_row)
+    if isinstance(training, IterableDataset) and len(kept["train"]) < len(splits["train"]):
+        training = training.filter(short)
     if training is not None and training is data.splits["train"]:
         training = kept["train"]
     elif training is not None and not isinstance(training, IterableDataset):
         training = check_answer_lengths({"training": training}, processor.encode_answers, limit, on_bad_row)["training"]
+    longest = None if max_length is None else limit
+    if data.training is not None and max_length is None:
+        forms = filter(None, map(normal_form, kept["train"]["answer"]))
+        longest = max(answer_lengths(forms, processor.encode_answers).values(), default=None)
+    if longest is not None:
+        model.generation_config.max_new_tokens = longest - 1  # [CLS] is given
     return replace(data, splits=kept, training=training)
 
 

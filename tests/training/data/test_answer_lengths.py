@@ -25,7 +25,7 @@ def test_an_answer_longer_than_the_decoder_is_a_bad_row(monkeypatch):
     with pytest.raises(
         ValueError,
         match=r"^split train: row 2 \(counted from 0\): the answer 'word .* to '2\?' \(question id 'q2'\) has 602 "
-        r"tokens, and the decoder has 512 positions\. Correct the row, or .*on_bad_row='skip'",
+        r"tokens, and 512 is the most: the decoder's positions, or --max_answer_length\. Correct the row, or .*'skip'",
     ) as error:
         check_answer_lengths(splits, encode, 512)
     assert len(str(error.value)) < 400
@@ -34,8 +34,16 @@ def test_an_answer_longer_than_the_decoder_is_a_bad_row(monkeypatch):
     kept = check_answer_lengths(splits, encode, 512, on_bad_row="skip")
     assert {name: rows["question_id"][:] for name, rows in kept.items()} == {"train": ["q0", "q1"], "test": ["q0"]}
     assert said[0].startswith("1 bad rows are left out:\nsplit train: row 2")
-    with pytest.raises(ValueError, match="split test: every answer has more tokens than the decoder has positions, 4"):
+    with pytest.raises(ValueError, match="split test: every answer has more tokens than 4, the most"):
         check_answer_lengths(splits, encode, 4, on_bad_row="skip")
+
+
+def test_a_choice_longer_than_the_decoder_is_a_bad_row():
+    rows = [{"question": "q", "answer": "a", "choices": own} for own in (["a", "b c"], ["a", "b c d"], None)]
+    splits = {"test": build_vqa_dataset(rows)}
+    with pytest.raises(ValueError, match=r"row 1 .*the choice 'b c d' to 'q' .* has 5 tokens, and 4 is the most"):
+        check_answer_lengths(splits, encode, 4)
+    assert check_answer_lengths(splits, encode, 4, "skip")["test"]["choices"][:] == [["a", "b c"], None]
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(5, True), (4, False)])

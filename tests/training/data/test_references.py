@@ -6,6 +6,7 @@ from amif.training.data.references import (
     acceptable_answers_of,
     acceptable_vqa_med_answers,
     answer_alternatives,
+    joined_answers,
     normal_form,
 )
 from amif.training.evaluation.correctness import is_correct
@@ -57,3 +58,15 @@ def test_the_rule_belongs_to_this_data_set_alone():
     assert is_correct("ct w/contrast", "CT w/contrast (IV)", acceptable_answers_of("vqa_med_2019"))
     assert not is_correct("ct w/contrast", "CT w/contrast (IV)", acceptable_answers_of("vqa_rad"))
     assert acceptable_vqa_med_answers(None) == []
+
+
+def test_a_set_of_answers_is_one_text_in_one_order():
+    assert joined_answers(["Mass.", "effusion", "MASS"]) == "effusion | mass"
+    assert joined_answers("mass|effusion") == normal_form("effusion | mass") == "effusion | mass"
+    assert joined_answers("tooth #14") == "tooth 14"
+    assert joined_answers([]) == joined_answers("|") == ""
+
+
+def test_any_of_several_answers_is_right_and_the_first_is_learned():
+    assert acceptable_answers(["Computed tomography", "CT", "ct"]) == ["computed tomography", "ct"]
+    assert normal_form(["CT", "mri"]) == "ct"

@@ -1,9 +1,18 @@
 import math
 
 import pytest
+from datasets import concatenate_datasets
 
 from amif.training.data import schema as counts
-from amif.training.data.schema import VQA_FEATURES, as_answer_type, as_cell, as_text, build_vqa_dataset
+from amif.training.data.schema import (
+    VQA_FEATURES,
+    as_answer,
+    as_answer_type,
+    as_cell,
+    as_text,
+    build_vqa_dataset,
+    with_alike_answers,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +59,23 @@ def test_differences_are_logged_or_raised(monkeypatch):
     assert said == ["vqa_rad train: 2999 rows, published 3064", "vqa_rad test: 0 rows, published 451"]
     with pytest.raises(ValueError, match="2999 rows, published 3064; vqa_rad test: 0 rows"):
         counts.compare_counts("vqa_rad", found, published, strict=True)
+
+
+def test_several_right_answers_are_a_list_and_one_is_itself():
+    assert as_answer(["CT", "ct scan", None, "CT"]) == ["CT", "ct scan"]
+    assert as_answer('["CT", "ct scan"]') == as_answer("['CT', 'ct scan']") == ["CT", "ct scan"]
+    assert (as_answer(["CT"]), as_answer([]), as_answer([None, ""])) == ("CT", None, None)
+    assert as_answer("tooth #14") == "tooth #14"
+    for wrong in (["yes", "?"], [["yes"], "no"], ["yes", True]):
+        with pytest.raises(ValueError, match=r"no word or number|neither text nor a number"):
+            as_answer(wrong)
+
+
+def test_answers_are_lists_in_all_parts_where_they_are_in_one():
+    several = build_vqa_dataset([{"question": "q", "answer": ["a", "b"]}, {"answer": "c"}, {"answer": None}])
+    plain = build_vqa_dataset([{"question": "r", "answer": "d"}])
+    assert several["answer"][:] == [["a", "b"], ["c"], None]
+    assert with_alike_answers([plain])[0] is plain
+    joined = concatenate_datasets(with_alike_answers([plain, several]))
+    assert joined["answer"][:] == [["d"], ["a", "b"], ["c"], None]
+    assert joined["question"][:2] == ["r", "q"]

@@ -22,6 +22,12 @@ def test_metric_leaves_questions_without_a_reference_out():
     assert result == {"accuracy": 50.0, "n": 2}
 
 
+def test_any_of_several_right_answers_counts():
+    references = [["CT", "computed tomography"], ["no", "none"], [2], None]
+    result = VqaAccuracy().compute(predictions=["Computed tomography.", "yes", "2", "x"], references=references)
+    assert result == {"accuracy": pytest.approx(200 / 3), "n": 3}
+
+
 def test_metric_without_any_reference_has_no_accuracy():
     assert VqaAccuracy().compute(predictions=["yes", "ct"], references=[None, None]) == {"accuracy": None, "n": 0}
 

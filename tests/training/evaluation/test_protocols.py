@@ -71,7 +71,7 @@ def test_known_splits_are_in_order_and_training_is_not_evaluated(splits):
 
 
 def test_unknown_protocol_is_refused(splits):
-    with pytest.raises(ValueError, match="clean, paper, generate"):
+    with pytest.raises(ValueError, match="clean, paper, choices, generate"):
         candidate_answers("oracle", splits, "test")
     with pytest.raises(ValueError, match="oracle"):
         protocol_note("oracle")

@@ -2,6 +2,7 @@
 
 import datasets
 import pytest
+import torch
 from datasets import DatasetDict
 from PIL import Image
 from small_models import small_model
@@ -80,6 +81,22 @@ def test_an_answer_longer_than_the_decoder_is_a_bad_row_of_whatever_is_learned_o
         assert sum(map(len, (*kept.splits.values(), kept.training))) == before - sum(
             "dark " * 600 in part["answer"][:] for part in (*data.splits.values(), data.training)
         )
+
+
+def test_answers_are_generated_as_long_as_training_or_the_option_says(splits):
+    model, processor, rows = small_model(), build_processor(), splits["train"]
+    long = rows.remove_columns("answer").add_column("answer", ["dark " * 40, *rows["answer"][1:]])
+    data = RunData("own", DatasetDict({"train": long, "test": rows}), long, "test")
+    with_readable_answers(data, model, processor, "error")
+    assert model.generation_config.max_new_tokens == 41, "40 words and [SEP]"
+    kept = with_readable_answers(data, model, processor, "skip", max_length=12)
+    assert (len(kept.training), model.generation_config.max_new_tokens) == (len(long) - 1, 11)
+    with_readable_answers(RunData("own", data.splits, None, "test"), model, processor, "error")
+    assert model.generation_config.max_new_tokens == 11, "what the checkpoint says stands where nothing is trained"
+    stream = RunData("own", data.splits, long.to_iterable_dataset(), "test")
+    assert len(list(with_readable_answers(stream, model, processor, "skip", max_length=12).training)) == len(long) - 1
+    inputs = {"input_ids": torch.tensor([[101, 3, 102]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    assert model.generate(torch.zeros(1, 3, 32, 32), **inputs, eos_token_id=-1).shape == (1, 12)
 
 
 def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch):

@@ -1,7 +1,7 @@
 """A question's own candidates, as tables write them: one column of lists, or a column for each option."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
@@ -70,7 +70,11 @@ class ChoiceReader:
         Raises:
             ValueError: If they are no texts, fewer than two of them differ, or an answer is none of them.
         """
-        texts = self._texts(row)
+        cell, listed = row.get(LIST_COLUMN), self.columns == (LIST_COLUMN,)
+        texts = as_texts(cell) if listed else [as_cell(row.get(column)) for column in self.columns]
+        if texts is None and as_cell(cell) is not None:
+            raise ValueError(f"the choices are {shown(cell)}: give a list, or a column for each, A, B, C and so on.")
+        texts = texts or []
         by_letter = {letter: text for letter, text in zip(ascii_uppercase, texts, strict=False) if text is not None}
         choices = [text for text in texts if text is not None]
         if not choices:
@@ -94,15 +98,6 @@ class ChoiceReader:
         letters = f" Letters before {self.labelled} rows' choices were taken off." if self.labelled else ""
         named = f" {self.named} answers were the letter of a choice and became its text." if self.named else ""
         logger.warning(f"{source}: each question's choices are read from {', '.join(self.columns)}.{letters}{named}")
-
-    def _texts(self, row: Mapping[str, Any]) -> Sequence[str | None]:
-        if self.columns != (LIST_COLUMN,):
-            return [as_cell(row.get(column)) for column in self.columns]
-        cell = row.get(LIST_COLUMN)
-        texts = as_texts(cell)
-        if texts is None and as_cell(cell) is not None:
-            raise ValueError(f"the choices are {shown(cell)}: give a list, or a column for each, A, B, C and so on.")
-        return texts or []
 
     def _among(self, answer: str, by_letter: Mapping[str, str], forms: Collection[str]) -> str:
         """The answer where it is one of the choices, or the choice that its letter names.

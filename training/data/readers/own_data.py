@@ -23,6 +23,7 @@ from ..schema import (
     as_image_names,
     as_question,
     build_vqa_dataset,
+    with_alike_answers,
 )
 from ..shown_values import shown
 from ..views import IMAGES, MAX_VIEWS, VIEW_SEPARATOR, alike, undecoded
@@ -100,7 +101,7 @@ def load_own_data(
         parts = _by_column(rows) if parted else {split or "train": rows}
         splits.update({name: part.remove_columns(["split", INPUT_COLUMNS]) for name, part in parts.items()})
     bad_rows.report()
-    return DatasetDict(zip(splits, alike(list(splits.values())), strict=True))
+    return DatasetDict(zip(splits, with_alike_answers(alike(list(splits.values()))), strict=True))
 
 
 def _by_column(rows: Dataset) -> dict[str, Dataset]:
@@ -198,7 +199,7 @@ class _SplitReader:
         if not any(map(len, parts)):
             names, skipped = ", ".join(str(name) for name, _ in tables), len(self.bad_rows.skipped)
             raise ValueError(f"{names}: no row is left to use. {skipped} were skipped as bad.")
-        return datasets.concatenate_datasets(alike(parts))
+        return datasets.concatenate_datasets(with_alike_answers(alike(parts)))
 
     def _read_table(self, name: Path | str, table: FileTable) -> Dataset:
         if not isinstance(table, Dataset):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
 from transformers.utils import logging
 
 from ..images import ImageCell, image_id_of
-from ..schema import KIND_COLUMNS, TEXTS, VQA_FEATURES, as_answer, as_answer_type, as_cell, as_question
+from ..schema import KIND_COLUMNS, TEXTS, VQA_FEATURES, as_answer, as_answer_type, as_cell, as_list, as_question
 from ..shown_values import shown
 from ..streams import with_read_evaluation
 from .choices import ChoiceReader, choice_columns
@@ -117,7 +117,8 @@ class _StreamReader:
         features = cast(Features, rows.features)
         check_columns(features, self.columns.values(), self.name, "image_column, question_column and answer_column")
         choices = self._choices(features)
-        schema = Features(_FEATURES | ({"choices": TEXTS} if choices.columns else {}))
+        several = {"answer": TEXTS} if isinstance(features[self.columns["answer"]], List) else {}
+        schema = Features(_FEATURES | several | ({"choices": TEXTS} if choices.columns else {}))
         left_out = [name for name in features if name not in schema]
         used = {*self.columns.values(), *choices.columns}
         if unused := [repr(name) for name in left_out if name not in used]:
@@ -125,7 +126,8 @@ class _StreamReader:
 
         def convert(table: pa.Table) -> pa.Table:
             made = [self._row(_with_class_names(row, features), choices) for row in table.to_pylist()]
-            return pa.Table.from_pylist([row for row in made if row is not None], schema=schema.arrow_schema)
+            kept = [row | {"answer": as_list(row["answer"])} if several else row for row in made if row is not None]
+            return pa.Table.from_pylist(kept, schema=schema.arrow_schema)
 
         return (
             rows.with_format("arrow")
@@ -146,18 +148,25 @@ class _StreamReader:
         features = cast(Features, rows.features)
         choices = self._choices(features)
         kept = rows.select_columns([name for name in (*names, *choices.columns) if name in features])
-        made: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
+        made: dict[str, list[Any]] = {name: [] for name in _TEXTS}
         for table in kept.with_format("arrow").iter(1_000):
             for row in cast(pa.Table, table).to_pylist():
                 if (converted := self._row(_with_class_names(row, features), choices, with_image=False)) is not None:
                     for name in _TEXTS:
                         made[name].append(converted[name])
         choices.report(self.name)
-        return Dataset.from_dict(made, features=Features({name: Value("string") for name in _TEXTS}))
+        several = isinstance(features[self.columns["answer"]], List)
+        if several:
+            made["answer"] = list(map(as_list, made["answer"]))
+        kinds = {name: TEXTS if several and name == "answer" else Value("string") for name in _TEXTS}
+        return Dataset.from_dict(made, features=Features(kinds))
 
     def _row(self, row: Mapping[str, Any], choices: ChoiceReader, with_image: bool = True) -> dict[str, Any] | None:
         try:
-            own, answer = choices.read(row, as_answer(row.get(self.columns["answer"])))
+            given = row.get(self.columns["answer"])
+            own, answer = choices.read(row, as_answer(given))
+            if isinstance(answer, list) and not isinstance(given, list):
+                raise ValueError(f"the answers {shown(given)} are a text: write a column of lists, to be streamed.")
             made = {
                 "question": as_question(row.get(self.columns["question"])),
                 "answer": answer,

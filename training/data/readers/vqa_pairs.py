@@ -8,6 +8,7 @@ import datasets
 from datasets import Dataset, DatasetDict
 
 from ..pretraining_schema import PRETRAINING_FEATURES, has_words
+from ..references import first_answer
 from ..views import cells_of, undecoded
 from ..vqa_dataset import load_vqa_dataset
 
@@ -56,7 +57,8 @@ def to_pairs(rows: Dataset) -> Dataset:
     statements: dict[str, dict[str, None]] = {}
     first_rows: dict[str, int] = {}
     for row, cells in enumerate(zip(rows["image_id"], rows["question"], rows["answer"], strict=True)):
-        image_id, question, answer = cells
+        image_id, question, reference = cells
+        answer = None if reference is None else first_answer(reference)
         if answer is not None and has_words(answer):
             first_rows.setdefault(image_id, row)
             statements.setdefault(image_id, {})[to_statement(question, answer)] = None
