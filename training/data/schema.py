@@ -116,13 +116,16 @@ def as_answer(value: Any) -> str | list[str] | None:
     A list of one answer is that answer; what is written twice or is empty in a list counts for nothing.
 
     Raises:
-        ValueError: If one holds no word or number, so that nothing could be learned or compared, or is a list itself.
+        ValueError: If one holds no word or number, so that nothing could be learned or compared, or is a list itself,
+            or a list has none.
     """
     if (several := as_texts(value)) is not None:
         answers = list(dict.fromkeys(text for text in several if text is not None))
         if wordless := [text for text in answers if not normal_form(text)]:
             raise ValueError(f"the answer {shown(wordless[0])} holds no word or number: leave it out of the list.")
-        return answers if len(answers) > 1 else next(iter(answers), None)
+        if not answers:
+            raise ValueError("the list of answers is empty: leave the cell empty, or write null, if none is known.")
+        return answers if len(answers) > 1 else answers[0]
     text = as_cell(value)
     if text is not None and not normal_form(text):
         raise ValueError(f"the answer {shown(text)} holds no word or number: leave it empty if it is unknown.")

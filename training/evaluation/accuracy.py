@@ -1,5 +1,6 @@
 """Exact-match accuracy of answers, both sides normalised."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -33,7 +34,11 @@ class VqaAccuracy(evaluate.Metric):
         pass
 
     def compute(
-        self, *, predictions: list[str] | None = None, references: list[Reference | None] | None = None, **kwargs: Any
+        self,
+        *,
+        predictions: list[str] | None = None,
+        references: Sequence[Reference | None] | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any] | None:
         """As of the base class, which keeps texts: of several right answers the one that was given, else the first."""
         if predictions is not None and references is not None and len(predictions) == len(references):

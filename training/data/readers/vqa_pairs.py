@@ -58,7 +58,7 @@ def to_pairs(rows: Dataset) -> Dataset:
     first_rows: dict[str, int] = {}
     for row, cells in enumerate(zip(rows["image_id"], rows["question"], rows["answer"], strict=True)):
         image_id, question, reference = cells
-        answer = None if reference is None else first_answer(reference)
+        answer = None if reference is None else str(first_answer(reference))
         if answer is not None and has_words(answer):
             first_rows.setdefault(image_id, row)
             statements.setdefault(image_id, {})[to_statement(question, answer)] = None

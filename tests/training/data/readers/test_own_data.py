@@ -401,7 +401,7 @@ def test_questions_that_are_none(folder, question, caplog):
     assert_named_and_skipped(own_json(folder, {**GOOD, "question": question}), "", caplog)
 
 
-@pytest.mark.parametrize("answer", [["yes", "no"], [], {"a": 1}, True, "...", "?", float("inf")])
+@pytest.mark.parametrize("answer", [["yes", ["no"]], [], {"a": 1}, True, "...", "?", float("inf")])
 def test_answers_that_are_none(folder, answer, caplog):
     assert_named_and_skipped(own_json(folder, {**GOOD, "answer": answer}), "", caplog)
 
