@@ -19,8 +19,9 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical ba
 
 _USUAL = {".tsv": "\t"}
 
-# Tables separated by tabs hold images in base64; elsewhere so long a cell is an unclosed quote.
-_LONGEST_CELL = {"\t": 1 << 28}
+# An image in base64 may be long. Any other cell that is longer than Python's limit comes of an unclosed quote.
+_LONGEST_CELL = 1 << 28
+_BASE64 = re.compile(r"(data:[^,]*,)?[a-z0-9+/=\r\n]*", re.IGNORECASE)
 
 
 def read_text(file: Path) -> str:
@@ -93,17 +94,18 @@ def _records(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     # The limit is Python's own for all readers.
     usual = csv.field_size_limit()
-    limit = _LONGEST_CELL.get(separator, usual)
     while True:
         line = reader.line_num + 1
-        csv.field_size_limit(limit)
+        csv.field_size_limit(_LONGEST_CELL)
         try:
             record = next(reader)
+            if any(len(cell) > usual and not _BASE64.fullmatch(cell) for cell in record):
+                raise csv.Error("field limit")
         except StopIteration:
             return
         except csv.Error as error:
             if "field limit" in str(error):
-                reason = f"a cell is longer than {limit:,} characters"
+                reason = f"a cell is longer than {usual:,} characters, and no image in base64"
             elif "unexpected end" in str(error):
                 reason = "a quote is opened and never closed"
             else:

@@ -22,7 +22,7 @@ def file_of(folder, content):
         (HEADER + 'a.png,"Is it,yes\nb.png,Is it,no\n', "begins on line 2, a quote is opened and never closed"),
         (HEADER + 'a.png,q,yes\na.png,"Is it,yes\nb.png,"Is it",no\n', "begins on line 3, ',' expected.* on line 4"),
         (HEADER + 'a.png,"Is" it,yes\n', "begins on line 2, ',' expected after"),
-        (HEADER + f"a.png,q,{'a' * 140_000}\n", "line 2, a cell is longer than 131,072 characters"),
+        (HEADER + f"a.png,q,{'a ' * 70_000}\n", "line 2, a cell is longer than 131,072 characters, and no image"),
         ('image;question;answer\na.png;"q;yes\n', "begins on line 2, a quote is opened and never closed"),
         (HEADER, "a header .* and no rows"),
         ("\n\n", "is empty"),
@@ -112,10 +112,14 @@ def test_rows_of_semicolons_that_do_not_fit_the_header(tmp_path):
     ]
 
 
-def test_only_tables_of_tabs_hold_cells_as_long_as_images(tmp_path):
-    long = "a" * 140_000
-    path = tmp_path / "own.tsv"
-    path.write_text(f"image\tquestion\n{long}\tq\n")
-    assert read_csv(path) == [{"image": long, "question": "q"}]
-    with pytest.raises(ValueError, match="longer than 131,072"):
-        read_csv(file_of(tmp_path, f"image,question\n{long},q\n"))
+@pytest.mark.parametrize(("name", "separator"), [("own.csv", ","), ("own.csv", ";"), ("own.tsv", "\t")])
+def test_images_in_base64_may_be_longer_than_any_other_cell(tmp_path, name, separator):
+    """A radiograph of 100 KB is; an unclosed quote takes in what is no base64."""
+    path, long = tmp_path / name, "aB+/" * 35_000
+    rows = [[long, "q"], [f'"data:image/png;base64,{long}"', "q2"]]
+    path.write_text("\n".join(map(separator.join, [["image", "question"], *rows])))
+    assert [row["image"].removeprefix("data:image/png;base64,") for row in read_csv(path)] == [long, long]
+    swallowed = "\n".join(separator.join(("a.png", "q")) for _ in range(20_000))
+    path.write_text(f'image{separator}question\n"{swallowed}"{separator}q\n')
+    with pytest.raises(ValueError, match="line 2, a cell is longer than 131,072"):
+        read_csv(path)
