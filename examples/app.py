@@ -142,7 +142,8 @@ def phantom_examples(answerer: Answerer) -> list[Example]:
     """Generated images, each of another study: the first question of each verdict, and a second that is right."""
     questions = load_phantom_vqa(num_studies=180)["test"]
     wanted, examples = [LOOKED_THERE, RIGHT, WRONG, RIGHT], dict[str, Example]()
-    for row in questions.take(EXAMPLES_TRIED):
+    for place in range(EXAMPLES_TRIED):
+        row = questions[place]
         if not wanted or row["image_id"] in examples:
             continue
         verdict = verdict_on(answerer(row["image"], row["question"]), row)

@@ -21,6 +21,7 @@ from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, check_bounds
 from ..checkpoints.resumable_arguments import ResumableArguments
 from ..checkpoints.resumable_trainer import ResumableTrainer
 from ..data.augmentation import LateralitySafeAugmentation
+from ..data.references import Reference
 from ..data.sampler import ImageGroupedSampler, LengthGroupedSampler
 from ..data.vqa_collator import AmifVqaCollator, vqa_lengths
 from ..data.vqa_rows import VqaRows, VqaStream, read_stream
@@ -341,7 +342,7 @@ class AmifVqaTrainer(ResumableTrainer):
     def _unwrapped(self) -> AmifForVisualQuestionAnswering:
         return self.accelerator.unwrap_model(self.model)
 
-    def _accuracy(self, references: list[str | None], prediction: EvalPrediction) -> dict[str, float | None]:
+    def _accuracy(self, references: list[Reference | None], prediction: EvalPrediction) -> dict[str, float | None]:
         order = np.asarray(prediction.label_ids).argsort()
         answers = self._answerer.texts(prediction.predictions[0][order], range(len(order)))
         check_predictions_differ(answers, references)

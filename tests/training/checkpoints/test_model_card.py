@@ -41,6 +41,7 @@ METRICS = Metrics(
     confidence=None,
     consistency=None,
     baselines={"question_only": Interval(41.0, 30.0, 50.0, 3)},
+    baselines_note=None,
     above_question_only=Interval(25.67, -5.0, 50.0, 3, "difference"),
     above_question_and_kind=None,
     fingerprint=Fingerprint(

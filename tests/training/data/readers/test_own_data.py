@@ -365,8 +365,8 @@ def with_number(path, number):
     ("name", "make", "message"),
     [
         ("truncated.jpg", truncated, "truncated.jpg.*truncated"),
-        ("zero.jpg", lambda path: path.touch(), "zero.jpg.*no image"),
-        ("text.jpg", lambda path: path.write_text("This is no image."), "text.jpg.*no image"),
+        ("zero.jpg", lambda path: path.touch(), "zero.jpg.*none of BMP"),
+        ("text.jpg", lambda path: path.write_text("This is no image."), "text.jpg.*none of BMP"),
         ("folder.jpg", lambda path: path.mkdir(), "folder.jpg"),
         ("bomb.tiff", bomb, "bomb.tiff.*exceeds limit"),
         ("nan.tiff", lambda path: with_number(path, np.nan), "nan.tiff holds NaN or infinity: replace"),
