@@ -18,6 +18,7 @@ SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
 MIRROR_NO_FILE = {
     "examples/test_accelerate_configs.py",
     "examples/test_help.py",
+    "examples/test_notebooks.py",
     "examples/test_own_questions.py",
     "examples/test_paper_recipes.py",
     "examples/test_several_images.py",

@@ -67,6 +67,8 @@ def test_a_fold_that_cannot_be_made_is_not_left_out_silently(tmp_path):
 
 @pytest.mark.parametrize("name", READERS)
 def test_real_sets_share_the_schema(name, data_dir):
+    if not (data_dir / name).is_dir():
+        pytest.skip(f"{data_dir / name} is absent")
     splits = load_vqa_dataset(name, data_dir / name, strict=True)
     assert list(splits) == ["train", "validation", "test"]
     for split in splits.values():
