@@ -83,6 +83,7 @@ CSV = {
     "id,prediction\n1,left lung, upper lobe\n": "line 2 has 3 cells and the header 2: .*quote texts",
     "id,prediction\n1,yes\n2\n": "line 3 has 1 cells and the header 2: write an empty cell",
     'id,prediction\n1,"yes\n2,no\n': "a quote is opened and never closed",
+    "id,prediction\n1," + "a " * 100_000: "longer than 131,072 characters",
     "id,prediction\n1,y\0es\n": "line 2 holds a zero byte",
     f"{HEADER}\n1,yes,3.5,\n": r"row 0 .*id 1: score 3\.5 is no log-likelihood",
     f"{HEADER}\n1,yes,nan,\n": "row 0 .*id 1: score nan is no log-likelihood",
