@@ -12,7 +12,7 @@ from datasets.packaged_modules.webdataset.webdataset import base_plus_ext
 from transformers.utils import logging
 
 from ..shown_values import shown
-from .table_files import SPLIT_NAMES, split_of
+from .table_files import SPLIT_NAMES, check_parts, split_of
 
 logger = logging.get_logger(__name__)
 
@@ -33,7 +33,8 @@ def find_shards(path: Path) -> dict[str, list[Path]]:
     name or of its folder's; where no name says one, all are "train".
 
     Raises:
-        ValueError: If there are Parquet and tar files, or some names say a split and others none.
+        ValueError: If there are Parquet and tar files, some names say a split and others none, or several files are of
+            one split by their names and no numbered parts of it.
     """
     files = (
         [path] if path.is_file() else sorted(file for file in (*path.glob("*"), *path.glob("*/*")) if file.is_file())
@@ -56,6 +57,8 @@ def find_shards(path: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file, split in splits.items():
         found.setdefault(str(split), []).append(file)
+    for split, several in found.items():
+        check_parts(split, [file for file in several if split_of(file)])
     return found
 
 

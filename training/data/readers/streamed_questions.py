@@ -116,6 +116,11 @@ class _StreamReader:
         rows = rows if rows.features is not None else rows._resolve_features()
         features = cast(Features, rows.features)
         check_columns(features, self.columns.values(), self.name, "image_column, question_column and answer_column")
+        if "split" in features:
+            raise ValueError(
+                f"{self.name}: a stream is not parted by its column 'split', and test rows would be trained on: keep "
+                "each split in files of its name and give ignore_columns split, or leave out --streaming."
+            )
         choices = self._choices(features)
         several = {"answer": TEXTS} if isinstance(features[self.columns["answer"]], List) else {}
         schema = Features(_FEATURES | several | ({"choices": TEXTS} if choices.columns else {}))

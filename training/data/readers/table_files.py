@@ -132,18 +132,22 @@ def split_files(path: Path) -> dict[str, list[Path]]:
     if not found:
         raise FileNotFoundError(f"{path} holds no train*, validation* or test* file of {', '.join(SUFFIXES)}.")
     if not files:
-        _check_parts("of no split", found)
+        check_parts("of no split", found)
         logger.warning(f"{path}: no name says a split, so that all are training: {', '.join(_shortened(found))}.")
         return {"train": found}
     for split, several in files.items():
-        _check_parts(split, several)
+        check_parts(split, several)
     if ignored := [file.name for file in found if split_of(file) is None]:
         logger.warning(f"{path}: not read, since their names begin with no split: {', '.join(ignored)}.")
     return files
 
 
-def _check_parts(split: str, files: list[Path]) -> None:
-    """Check that files of one split are its numbered parts: test and test_clean are two sets, and no one is meant."""
+def check_parts(split: str, files: list[Path]) -> None:
+    """Check that files of one split are its numbered parts: test and test_clean are two sets, and no one is meant.
+
+    Raises:
+        ValueError: If they are not.
+    """
     patterns = {re.sub(r"\d+", "0", file.name.lower()) for file in files}
     if len(files) > 1 and (len(patterns) > 1 or "0" not in patterns.pop()):
         raise ValueError(

@@ -91,6 +91,15 @@ def test_shards_are_of_the_split_that_their_name_or_folder_says(tmp_path):
     assert find_shards(tmp_path) == {}, "a folder of tables"
 
 
+def test_sets_that_stand_by_themselves_are_not_joined(tmp_path):
+    for name in ("test-00000.parquet", "test-00001.parquet", "train.parquet"):
+        Dataset.from_dict({"text": ["one"]}).to_parquet(tmp_path / name)
+    assert len(find_shards(tmp_path)["test"]) == 2
+    (tmp_path / "test-00001.parquet").rename(tmp_path / "test_clean.parquet")
+    with pytest.raises(ValueError, match=r"test-00000\.parquet, test_clean\.parquet are all test by their names"):
+        find_shards(tmp_path)
+
+
 def test_what_is_evaluated_is_read_into_memory(tmp_path):
     for split, number in (("train", 3), ("validation", 5)):
         rows = {"image": [{"bytes": png(i), "path": None} for i in range(number)], "text": ["one"] * number}

@@ -114,3 +114,11 @@ def test_columns_of_a_stream_are_named_or_left_out(tmp_path, monkeypatch):
     assert said == [f"{tmp_path}: columns that are not used: 'extra'."]
     with pytest.raises(ValueError, match=r"no column 'form'.*answer_type_column"):
         load_streamed_questions(tmp_path, answer_type_column="form")
+
+
+def test_rows_of_several_splits_are_not_streamed_as_training(tmp_path):
+    rows = {"image": [png(1), png(2)], "question": ["a?", "b?"], "answer": ["yes", "no"], "split": ["train", "test"]}
+    Dataset.from_dict(rows).to_parquet(tmp_path / "questions.parquet")
+    with pytest.raises(ValueError, match=r"not parted by its column 'split'.*ignore_columns split"):
+        load_streamed_questions(tmp_path)
+    assert len(load_streamed_questions(tmp_path, ignore_columns=["split"])[1]["train"]) == 2
