@@ -8,18 +8,28 @@ or in `statements.py` that changes an answer.
 import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
+from string import ascii_uppercase
 
 from ...processing_amif.answer_normalization_amif import plain_characters
 from ..data.references import normal_form
-from .statements import VERBS, asks_yes_or_no, fragments, names_alternatives, said_yes_or_no, sentences
+from .statements import (
+    VERBS,
+    asks_yes_or_no,
+    fragments,
+    names_alternatives,
+    said_yes_or_no,
+    sentences,
+    uncontracted,
+)
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 _YES_NO = frozenset(("yes", "no"))
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|$)", re.S | re.I)
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_MARKUP = re.compile(r"\*\*|__|`|^#+ |^\s*[-*•] |</?(?:answer|b|i)>", re.M | re.I)
-_MARKER = re.compile(r"\banswer(?: to (?:the|this|your) question)?\s*(?:is|would be|:|=|\n)\s*[:\s]*", re.I)
+# Some chat templates open the thought themselves, so that the reply only closes it.
+_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|$)|\A(?:(?!<think).)*</think(?:ing)?>", re.S | re.I)
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]*)\}")
+_MARKUP = re.compile(r"\*\*|__|[`{}]|^#+ |^\s*[-*•] |</?(?:answer|b|i)>", re.M | re.I)
+_MARKER = re.compile(r"\banswer(?: to (?:the|this|your) question)?[\"']?\s*(?:is|would be|:|=|\n)\s*[:\s]*", re.I)
 
 _COUNTED = re.compile(r"\bhow many\b|\bnumber of\b")
 _MEASURED = re.compile(
@@ -52,7 +62,10 @@ _NUMBER = (
     rf"(?<![\w.])(\d+(?:\.\d+)?|{'|'.join(_NUMBER_WORDS)})(?:[ -]?({'|'.join(sorted(_UNITS, reverse=True))}))?(?!\w)"
 )
 _QUANTITY = re.compile(_NUMBER)
-_RANGE = re.compile(r"\d(?:\s?[a-z%]{1,11})?\s?(?:x|×|-|to|by|and|or)\s?\d|\b(?:least|most|than|between|several)\b")
+# "3,4 cm" too, whose comma may be a decimal point, and is a space in the normal form.
+_RANGE = re.compile(
+    r"\d(?:\s?[a-z%]{1,11})?\s?(?:x|×|-|to|by|and|or)\s?\d|\d \d|\b(?:least|most|than|between|several)\b"
+)
 
 Quantity = tuple[Fraction, str]
 
@@ -86,8 +99,8 @@ def extract_answer(
 
 def is_sentence(reply: str) -> bool:
     """Whether a reply says more than an answer: a verb among three words or more, an answer after yes or no."""
-    words = normal_form(reply).split()
-    spoken = words and (words[0] in _YES_NO or not (VERBS | {"am", "cannot", "may", "might"}).isdisjoint(words))
+    words = normal_form(uncontracted(reply)).split()
+    spoken = words and (words[0] in _YES_NO or not (VERBS | {"am", "im", "may", "might"}).isdisjoint(words))
     return len(words) > 2 and (bool(spoken) or len(words) > 15)
 
 
@@ -107,29 +120,44 @@ def _chosen(part: str, question: str, choices: Sequence[str]) -> str | None:
     forms = [normal_form(choice) for choice in choices]
     if normal_form(part) in forms:
         return choices[forms.index(normal_form(part))]
-    named = _named(part, forms)
-    letters = _letters(part, len(choices))
+    lines = _lettered_lines(part, len(choices))
+    letters = {*lines} or _letters(part, len(choices))
     if letters:
-        at = ord(letters.pop()) - ord("A")
+        letter = letters.pop()
+        at, named = ord(letter) - ord("A"), _named(lines.get(letter, part), forms)
         # "B: right lung" is B, unless B is another and "right lung" is among the choices.
-        return choices[at] if not letters and named <= {forms[at]} else None
+        return choices[at] if not letters and (not named or forms[at] in named) else None
     if _YES_NO & {*forms} and (said := said_yes_or_no(part, question)):
         return choices[forms.index(said)] if said in forms else None
+    named = _named(part, forms)
     return choices[forms.index(named.pop())] if len(named) == 1 else None
 
 
+def _letter(number: int) -> str:
+    """A pattern, with one group, of the letters of so many options."""
+    return f"([A-{ascii_uppercase[min(number, len(ascii_uppercase)) - 1]}])"
+
+
+def _lettered_lines(part: str, number: int) -> dict[str, str]:
+    """The lines that begin with an option's letter, by their letters: what follows in other lines explains."""
+    letter = _letter(number)
+    ahead = re.compile(rf"\(?{letter}(?:\s*[.:)\]]|\s[-–—])\s*\S")
+    alone = re.compile(rf"\W*{letter}(?:\W*$|[)\]]\s*\S)", re.I)
+    found = [(ahead.match(line) or alone.match(line), line) for line in part.splitlines()]
+    return {match[1].upper(): line for match, line in found if match}
+
+
 def _letters(part: str, number: int) -> set[str]:
-    """The letters of options, from A on, that a part of a reply takes."""
-    letter = f"([A-{chr(ord('A') + number - 1)}])"
+    """The letters of options that a part of a reply takes within a sentence."""
+    letter = _letter(number)
     part = re.sub(rf"\bnot (?:option )?\(?{letter}\)?,? but (?:rather )?", "", part)
-    alone = re.fullmatch(rf"\W*{letter}\W*", part, re.I)
-    ahead = re.match(rf"\(?{letter}\s*(?:[.:)\]]|\s[-–—])\s*\S", part) or re.match(
-        rf"\(?{letter}[)\]]\s*\S", part, re.I
+    part = re.sub(rf"\b(?i:option |choice )?\(?{letter}\)? is (?:not|wrong|incorrect)\b", "", part)
+    taken = (
+        rf"(?<!not )(?:(?i:\b(?:option|choice|answer|letter|choose|select|pick)s?(?: is)?:? )\(?{letter}\b(?!')\)?"
+        rf"(?:(?:,| or| and|/) ?(?:option )?\(?{letter}\b)?|\({letter}\)"
+        rf"|\b{letter} is (?:the )?(?:right|correct|best)\b)"
     )
-    if alone or ahead:
-        return {(alone or ahead)[1].upper()}  # type: ignore[index]
-    taken = rf"(?<!not )(?:(?i:\b(?:option|choice|answer|letter))(?: is)?:? \(?{letter}\b(?!')|\({letter}\))"
-    return {first or second for first, second in re.findall(taken, part)}
+    return {one for found in re.findall(taken, part) for one in found if one}
 
 
 def _found(part: str, question: str, candidates: Collection[str]) -> str | None:

@@ -47,7 +47,10 @@ _HEDGE = re.compile(
     r"suggest\w*|questionable|equivocal|uncertain\w*|indeterminate)\b"
 )
 
-_NEGATED_VERB = re.compile(r"\b(?:cannot|(?:is|are|was|were|do|does|did|has|have|can|could|wo|should)nt)\b")
+_NOT_JOINED = re.compile(
+    r"\b(?:(can)(?:not|['’´]?t)|(is|are|was|were|do|does|did|has|have|had|could|would|wo|should)n['’´]?t)\b", re.I
+)
+_IS_JOINED = re.compile(r"\b(it|there|that|this|here|he|she)['’´]s\b", re.I)
 _TURNS = re.compile(
     r"[,;:()]|\b(?:but|however|although|though|while|whereas|yet|except)\b"
     r"|\band(?=\s+(?:there|the|it|this|shows?|has|have|is|are)\b)"
@@ -99,13 +102,18 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
 
 
+def uncontracted(text: str) -> str:
+    """A text in which "can't" is "can not", with or without its apostrophe, and "there's" is "there is"."""
+    return _IS_JOINED.sub(r"\1 is", _NOT_JOINED.sub(lambda found: f"{found[1] or found[2]} not", text))
+
+
 def fragments(sentence: str) -> list[Fragment]:
     """The parts between commas and words such as "but"; a list after "no" is denied to its end."""
     found: list[Fragment] = []
-    parts = _TURNS.split(sentence.lower())
-    turns = [""] + [turn.strip() for turn in _TURNS.findall(sentence.lower())]
+    sentence = uncontracted(sentence.lower())
+    parts, turns = _TURNS.split(sentence), ["", *(turn.strip() for turn in _TURNS.findall(sentence))]
     for turn, part in zip(turns, parts, strict=True):
-        words = _NEGATED_VERB.sub("not", normal_form(part)).split()
+        words = normal_form(part).split()
         goes_on = turn == "," and bool(found) and not VERBS & {*words} and not _BEFORE & {*words}
         if words:
             found.append(Fragment(words, goes_on and (found[-1].negated or bool(_BEFORE & {*found[-1].words}))))
@@ -169,7 +177,7 @@ class _Asked:
     """What a yes/no question asks for: its words, the one that they turn on, and whether that is to be there or so."""
 
     def __init__(self, question: str) -> None:
-        text = _NEGATED_VERB.sub("not", _IMAGE_NAMED.sub("", normal_form(question)))
+        text = uncontracted(_IMAGE_NAMED.sub("", normal_form(question)))
         exists = _EXISTENCE.match(text)
         self.exists = exists is not None
         asked = text[exists.end() :].split() if exists else text.split()[1:]
@@ -196,9 +204,12 @@ def _verdict(fragment: Fragment, sentence: list[str], asked: _Asked) -> tuple[st
     others = {stem for stem in _content(words) if not stem.endswith("ly")} - asked.words
     if asked.turns_on == "normal" and (denied or abnormal) and not others:
         return answer, False
+    # "It is enlarged" is of what was asked about, "the liver is enlarged" of the liver.
+    pronoun = not {"it", "they", "this", "these"}.isdisjoint(words)
     if not denied:
         spoken = bool(VERBS & {*words}) or not {"present", "seen", "visible"}.isdisjoint(words)
-        return (answer if spoken and asked.words <= said else None), False
+        of_it = asked.words <= said or (pronoun and not asked.exists and not others)
+        return (answer if spoken and of_it else None), False
     # Denying a pericardial effusion says nothing of a pleural one, denying a thing on the right nothing of the left.
     before = place
     while before and (words[before - 1] not in _EMPTY or words[before - 1].endswith("ly")):
@@ -206,8 +217,7 @@ def _verdict(fragment: Fragment, sentence: list[str], asked: _Asked) -> tuple[st
     kinds = {stem for stem in stems[before:place] if not stem.endswith("ly")}
     if asked.turns_on == "normal" or not kinds <= asked.words or (asked.words & _SIDES and others & _SIDES):
         return None, False
-    # "It is not enlarged" is of what was asked about, "the liver is not enlarged" of the liver.
-    of_it = asked.exists or asked.subject <= said or not {"it", "they", "this", "these"}.isdisjoint(words)
+    of_it = asked.exists or asked.subject <= said or pronoun
     return (answer if of_it else None), bool(others)
 
 

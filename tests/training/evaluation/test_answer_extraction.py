@@ -154,6 +154,16 @@ REPLIES = [
     ("Yes, the heart is not enlarged.", "Is the heart enlarged?", None),
     ("No. The cardiac silhouette is enlarged? It is not enlarged.", "Is the heart enlarged?", "no"),
     ("This is not a CT; it is an MRI.", "What modality is this?", "mri"),
+    ("I can't see a fracture.", "Is there a fracture?", "no"),
+    ("The spleen isn't visible.", "Is the spleen visible?", "no"),
+    ("There's a fracture.", "Is there a fracture?", "yes"),
+    ("It's enlarged.", "Is the heart enlarged?", "yes"),
+    ("It is an enlarged liver.", "Is the heart enlarged?", None),
+    ("It shows a fracture.", "Is there a fracture of the left rib?", None),
+    ("I'm sorry, but I can’t help with that.", "What organ is this?", None),
+    ("Perhaps a mass, yes.</think>\n\nNo.", "Is there a mass?", "no"),
+    ('```json\n{"answer": "liver", "confidence": 0.9}\n```', "What organ is this?", "liver"),
+    ("The mass measures about 3,4 cm.", "How large is the mass?", None),
 ]
 OPTIONS = [
     ("B", "Right lung", SITES),
@@ -181,6 +191,16 @@ OPTIONS = [
     ("Spleen (D)", "Spleen", SITES),
     ("Not the heart; the spleen.", "Spleen", SITES),
     ("I think the answer is C: heart.", "Heart", SITES),
+    ("B\n\nExplanation: option A would need a mass in the left lung.", "Right lung", SITES),
+    ("B. Right lung\n\nThe left lung and the heart are clear.", "Right lung", SITES),
+    ("B. The right lung is opaque, the left lung is clear.", "Right lung", SITES),
+    ("A. Left lung\nB. Right lung\nC. Heart\nD. Spleen", None, SITES),
+    ("Answer: A or B", None, SITES),
+    ("Option A is incorrect. Option B is correct.", "Right lung", SITES),
+    ("I choose B, for the opacity is there.", "Right lung", SITES),
+    ("\\boxed{\\text{C}}", "Heart", SITES),
+    ("AA", None, [f"finding {number}" for number in range(30)]),
+    ("Z", "finding 25", [f"finding {number}" for number in range(30)]),
 ]
 
 
