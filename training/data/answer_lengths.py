@@ -37,10 +37,10 @@ def check_answer_lengths(
     bad_rows = BadRows(on_bad_row)
     kept = DatasetDict()
     for split, rows in splits.items():
-        choices = rows["choices"] if "choices" in rows.column_names else [None] * len(rows)
+        choices = rows["choices"][:] if "choices" in rows.column_names else [None] * len(rows)
         forms = [
             [normal_form(text) for text in (answer, *(own or ()))]
-            for answer, own in zip(rows["answer"], choices, strict=True)
+            for answer, own in zip(rows["answer"][:], choices, strict=True)
         ]
         lengths = answer_lengths((form for own in forms for form in own if form), encode) | {"": 0}
         longest = [max(lengths[form] for form in own) for own in forms]

@@ -24,7 +24,7 @@ def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
-    image_ids = list(dataset[column])
+    image_ids = dataset[column][:]
     chosen = _choose_images(Counter(image_ids), fraction, seed)
     return _select_images(dataset, image_ids, chosen, False), _select_images(dataset, image_ids, chosen, True)
 
@@ -40,7 +40,7 @@ def split_fold(dataset: Dataset, fold: int, seed: int, column: str = "image_id")
     """
     if fold not in range(1, NUM_FOLDS + 1):
         raise ValueError(f"validation_fold must lie between 1 and {NUM_FOLDS}, got {fold}.")
-    image_ids = list(dataset[column])
+    image_ids = dataset[column][:]
     chosen = _images_of_fold(Counter(image_ids), fold, seed)
     return _select_images(dataset, image_ids, chosen, False), _select_images(dataset, image_ids, chosen, True)
 
@@ -61,7 +61,7 @@ def add_validation(
     """
     if "validation" in splits or "train" not in splits:
         return splits
-    if fold is None and len(set(splits["train"][column])) < 2:
+    if fold is None and len(set(splits["train"][column][:])) < 2:
         logger.warning(f"No validation split: the training rows have a single {column}, and splits are made by it.")
         return splits
     if fold is None:

@@ -57,7 +57,7 @@ def view_ids(image_id: str, number: int) -> list[str]:
 def view_ids_of(rows: Dataset) -> list[list[str]]:
     """`view_ids` of every row."""
     numbers = _numbers_of_views(rows)
-    return [view_ids(image_id, number) for image_id, number in zip(rows["image_id"], numbers, strict=True)]
+    return [view_ids(image_id, number) for image_id, number in zip(rows["image_id"][:], numbers, strict=True)]
 
 
 def first_shown(rows: Dataset) -> dict[str, tuple[int, int]]:

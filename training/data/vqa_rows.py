@@ -48,7 +48,7 @@ class VqaRows(torch.utils.data.Dataset):
     @property
     def image_ids(self) -> list[str]:
         """The image of each row, or its images in one id, as `ImageGroupedSampler` takes it."""
-        return list(self.dataset["image_id"])
+        return self.dataset["image_id"][:]
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch that rows carry from now on, in every worker."""

@@ -147,8 +147,8 @@ def cross_fitted_baseline_rows(
     Returns:
         As `baseline_rows`; empty, and said why, where answers are known of fewer than five images or lie in one fold.
     """
-    images = list(dataset["image_id"])
-    known = {image for image, answer in zip(images, dataset["answer"], strict=True) if answer is not None}
+    images = dataset["image_id"][:]
+    known = {image for image, answer in zip(images, dataset["answer"][:], strict=True) if answer is not None}
     if not known:
         return {}
     parts: dict[str, list[Prediction]] = defaultdict(list)
@@ -156,7 +156,7 @@ def cross_fitted_baseline_rows(
     try:
         for fold in range(1, NUM_FOLDS + 1):
             training, evaluated = split_fold(dataset, fold, seed=0)
-            held_out = {*evaluated["image_id"]}
+            held_out = {*evaluated["image_id"][:]}
             places += [place for place, image in enumerate(images) if image in held_out]
             for name, rows in baseline_rows(training, evaluated, acceptable).items():
                 parts[name] += rows

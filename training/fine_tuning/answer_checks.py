@@ -52,7 +52,7 @@ def count_unreachable(
 ) -> int:
     """How many answered rows have no acceptable answer among the candidates; logged, for they all count as wrong."""
     known = set(candidates)
-    answers = zip(dataset["answer"], right_answers(dataset, acceptable), strict=True)
+    answers = zip(dataset["answer"][:], right_answers(dataset, acceptable), strict=True)
     references = [right for answer, right in answers if answer is not None]
     unreachable = [answers for answers in references if not known.intersection(answers)]
     if unreachable:

@@ -123,7 +123,7 @@ def answer_rows(
     waiting = [batch for batch in batches if not before.keys() >= set(batch)]
     own = waiting[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(rows, batch_sampler=own, collate_fn=collator, num_workers=num_workers)
-    question_ids, found = rows.dataset["question_id"], []
+    question_ids, found = rows.dataset["question_id"][:], []
     for batch in tqdm(loader, desc="Answering", disable=not progress or not accelerator.is_local_main_process):
         places = batch["row"].tolist()
         answers = answer(batch)

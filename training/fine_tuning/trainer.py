@@ -263,7 +263,7 @@ class AmifVqaTrainer(ResumableTrainer):
 
     @contextmanager
     def _measuring(self, dataset: Dataset) -> Iterator[None]:
-        self.compute_metrics = partial(self._accuracy, list(dataset["answer"]))
+        self.compute_metrics = partial(self._accuracy, dataset["answer"][:])
         self._answerer = self._answerer_of(dataset)
         try:
             with unsharded(self.model):
@@ -436,7 +436,7 @@ def _kept(data: Any) -> Any:
 def _answered(dataset: VqaData) -> VqaData:
     if isinstance(dataset, IterableDataset):  # whose unanswered rows are left out as they come
         return dataset
-    rows = [row for row, answer in enumerate(dataset["answer"]) if answer is not None]
+    rows = [row for row, answer in enumerate(dataset["answer"][:]) if answer is not None]
     if len(rows) < len(dataset):
         logger.warning(f"{len(dataset) - len(rows)} of {len(dataset)} training questions have no answer: left out.")
     return dataset.select(rows) if len(rows) < len(dataset) else dataset

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from datasets import Dataset
 from PIL import Image as Images
+from written_tables import write
 
-from amif.training.data import load_vqa_dataset
+from amif.training.data import images, load_vqa_dataset
 from amif.training.data.schema import VQA_FEATURES
 from amif.training.data.vqa_dataset import READERS
 
@@ -28,6 +30,22 @@ def test_own_data_gets_a_validation_split_by_image(tmp_path):
     splits = load_vqa_dataset(tmp_path / "own.json", image_column="scan")
     assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 8}
     assert list(splits["train"].features) == [*VQA_FEATURES, "modality", "organ"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_own_data_decodes_each_image_once_and_reads_columns_at_once(tmp_path, monkeypatch, suffix):
+    """A row at a time costs as much as a thousand do together."""
+    rows = [{"image": f"{row % 4}.png", "question": f"{row}?", "answer": str(row)} for row in range(24)]
+    for row in range(4):
+        Images.new("L", (4, 4), row).save(tmp_path / f"{row}.png")
+    write(tmp_path / f"own{suffix}", rows)
+    decoded, of_rows, one_by_one = [], [], Dataset.__iter__
+    monkeypatch.setattr(images, "to_rgb", lambda image: decoded.append(image.filename))
+    monkeypatch.setattr(Dataset, "__iter__", lambda self: map(lambda row: of_rows.append(row) or row, one_by_one(self)))
+    splits = load_vqa_dataset(tmp_path / f"own{suffix}")
+    assert sum(map(len, splits.values())) == 24
+    assert sorted(decoded) == [str(tmp_path / f"{row}.png") for row in range(4)]
+    assert len(of_rows) == (24 if suffix == ".parquet" else 0)  # a file of Arrow's kind gives its rows once
 
 
 def test_a_way_to_make_validation_where_there_is_one_is_named(caplog):

@@ -1,9 +1,10 @@
 """Rows that cannot be used: stop at the first, or list them all and go on without."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,14 +166,18 @@ class RowSource:
             taken: Ids given so far, each behind its split, with where; this method adds to it.
         """
         usable: Rows = {}
+        # Each goes on where it stopped: a question that is asked thousands of times is not counted from 2 each time.
+        repetitions: dict[tuple[str | None, str], Iterator[int]] = defaultdict(lambda: count(2))
         for number, row in rows.items():
             own, split = row["question_id"], row.get("split")
             if own is not None and (split, own) in taken:
                 self._reject(number, ValueError(f"the question id {shown(own)} is also that of {taken[split, own]}."))
                 continue
             wanted = f"{row['image_id']}|{row['question']}"
-            names = chain([own or wanted], (f"{wanted}|{repetition}" for repetition in count(2)))
-            question_id = next(name for name in names if (split, name) not in taken)
+            question_id = own or wanted
+            if (split, question_id) in taken:
+                names = (f"{wanted}|{repetition}" for repetition in repetitions[split, wanted])
+                question_id = next(name for name in names if (split, name) not in taken)
             row["question_id"] = question_id
             taken[split, question_id] = f"row {number} of {self.name}"
             usable[number] = row

@@ -56,7 +56,7 @@ def to_pairs(rows: Dataset) -> Dataset:
     """One pair for each image of VQA rows, or the images of one question, as `load_vqa_pairs` says."""
     statements: dict[str, dict[str, None]] = {}
     first_rows: dict[str, int] = {}
-    for row, cells in enumerate(zip(rows["image_id"], rows["question"], rows["answer"], strict=True)):
+    for row, cells in enumerate(zip(rows["image_id"][:], rows["question"][:], rows["answer"][:], strict=True)):
         image_id, question, reference = cells
         answer = None if reference is None else str(first_answer(reference))
         if answer is not None and has_words(answer):

@@ -1,6 +1,7 @@
 """Rows that cannot be used, as they come in people's own files: each is named, or skipped and listed."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -64,3 +65,43 @@ def test_missing_images_are_counted_and_folders_listed_once(tmp_path, monkeypatc
     monkeypatch.setattr(bad_rows_module.os, "listdir", lambda folder: listed.append(folder) or ["a.jpg"])
     assert missing_images(dict(enumerate([tmp_path / "a.jpg"] * 50))) == []
     assert listed == [tmp_path]
+
+
+class CountedIds(dict):
+    """Ids that count how often one is looked up."""
+
+    lookups = 0
+
+    def __contains__(self, key):
+        self.lookups += 1
+        return super().__contains__(key)
+
+
+def repeated_rows(seed):
+    """Few questions about few images: some end as the ids of repetitions do, some have ids of their own."""
+    chance = random.Random(seed)
+    rows = {}
+    for number in range(300):
+        question = chance.choice(["Is it?", "Is it?|2", "Is it?|3", "Where?"])
+        own = f"own {number}" if chance.random() < 0.1 else None
+        rows[number] = {"image_id": chance.choice("ab"), "question": question, "question_id": own}
+        rows[number]["split"] = chance.choice(["train", None])
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_repetitions_are_numbered_as_by_counting_from_two_each_time(seed):
+    expected = []
+    for row in repeated_rows(seed).values():
+        wanted = f"{row['image_id']}|{row['question']}"
+        names = [row["question_id"] or wanted, *(f"{wanted}|{number}" for number in range(2, 400))]
+        expected.append(next((row["split"], name) for name in names if (row["split"], name) not in expected))
+    found = RowSource("own.csv", BadRows()).with_question_ids(repeated_rows(seed), {})
+    assert [(row["split"], row["question_id"]) for row in found.values()] == expected
+
+
+def test_a_question_asked_again_and_again_costs_a_few_lookups_each_time():
+    rows = {number: {"image_id": "a", "question": "Is it?", "question_id": None} for number in range(2_000)}
+    taken = CountedIds()
+    RowSource("own.csv", BadRows()).with_question_ids(rows, taken)
+    assert taken.lookups < 3 * len(rows)
