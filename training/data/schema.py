@@ -1,7 +1,11 @@
 """The one form that every visual question answering reader gives, and the checks that readers share."""
 
 import ast
+import io
+import itertools
+import json
 import math
+import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -88,14 +92,28 @@ def as_texts(value: Any) -> list[str | None] | None:
     """`as_cell` of each value of a list, also one that a table of texts holds as JSON or Python write it; else None.
 
     Raises:
-        ValueError: If one of them is neither text nor a number.
+        ValueError: If one of them is neither text nor a number, or no commas part them.
     """
     if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
-        try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            return None
+        value = _written_list(value.strip())
     return [as_cell(one) for one in value] if isinstance(value, list | tuple) else None
+
+
+def _written_list(text: str) -> Any:
+    """What JSON or Python read in a text; None where it is a text like any other, such as "[18F]FDG-PET [late]"."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    # Python joins texts that stand side by side, and so does numpy write a list.
+    tokens = [token.type for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type != tokenize.NL]
+    if any(one == other == tokenize.STRING for one, other in itertools.pairwise(tokens)):
+        raise ValueError(f"{shown(text)} is a list without commas: write it as ['one', 'two'].")
+    return found
 
 
 def as_question(value: Any) -> str:
@@ -119,7 +137,9 @@ def as_answer(value: Any) -> str | list[str] | None:
         ValueError: If one holds no word or number, so that nothing could be learned or compared, or is a list itself,
             or a list has none.
     """
-    if (several := as_texts(value)) is not None:
+    # Numbers in brackets, as of a box, are a text like any other.
+    in_brackets = isinstance(value, str) and not {"'", '"'} & set(value)
+    if not in_brackets and (several := as_texts(value)) is not None:
         answers = list(dict.fromkeys(text for text in several if text is not None))
         if wordless := [text for text in answers if not normal_form(text)]:
             raise ValueError(f"the answer {shown(wordless[0])} holds no word or number: leave it out of the list.")

@@ -66,6 +66,11 @@ def test_several_right_answers_are_a_list_and_one_is_itself():
     assert as_answer('["CT", "ct scan"]') == as_answer("['CT', 'ct scan']") == ["CT", "ct scan"]
     assert as_answer(["CT"]) == as_answer([None, "CT", ""]) == "CT"
     assert as_answer("tooth #14") == "tooth #14"
+    assert as_answer('["CT", null]') == "CT"
+    for text in ("[120, 45, 200, 90]", "[18F]FDG PET ['late']", "[{[]: 'a'}]", "[" * 9999 + "'a'" + "]" * 9999):
+        assert as_answer(text) == text
+    with pytest.raises(ValueError, match="is a list without commas"):
+        as_answer("['ct' 'ct scan'\n 'cta']")  # as numpy writes one, of which Python would make "ctct scancta"
     for wrong in (["yes", "?"], [["yes"], "no"], ["yes", True], [], [None]):
         with pytest.raises(ValueError, match=r"no word or number|is empty|neither text nor a number"):
             as_answer(wrong)

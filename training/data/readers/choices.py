@@ -79,6 +79,10 @@ class ChoiceReader:
         choices = [text for text in texts if text is not None]
         if not choices:
             return None, answer
+        # A list that was shuffled with its letters: these say which is which, not the places.
+        own = {match[1]: text for text in choices if (match := re.match(r"\s*\(?([A-Z])\s*[:.)]", text))}
+        if listed and own.keys() == by_letter.keys():
+            by_letter = own
         if len(plain := _without_letters(by_letter)) == len(choices):
             choices, by_letter = list(plain.values()), plain
             self.labelled += 1

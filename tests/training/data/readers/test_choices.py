@@ -51,6 +51,7 @@ def test_an_answer_is_a_choice_or_its_letter():
 def test_letters_before_choices_are_taken_off_where_all_have_their_own():
     assert read((" A:CT scan", "B: MRI ", "C:X-ray"), "B: MRI") == (["CT scan", "MRI", "X-ray"], "MRI", (1, 1))
     assert read(("A) 1", "(B) 2", None), "2") == (["1", "2"], "2", (1, 0))
+    assert read(["B: lung", "A: liver"], "A") == (["lung", "liver"], "liver", (1, 1))
     assert read(("A: 1", "2", "3"), "2")[0] == ["A: 1", "2", "3"]
     assert read(("lung", None, "liver"), "C") == (["lung", "liver"], "liver", (0, 1))
 
