@@ -215,13 +215,14 @@ class _SplitReader:
             self.choices = ChoiceReader(choice_columns(present, known))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        self.further = [column for column in present if column not in {*known, *self.choices.columns}]
-        if self.further:
-            listed = ", ".join(map(repr, self.further))[:500]
-            if "answer" in self.columns:
-                logger.warning(f"{name}: columns that are not used: {listed}.")
-            else:
-                logger.info(f"{name}: kept beside the answers in predictions.csv: {listed}.")
+        if "answer" in self.columns:
+            unused = [repr(column) for column in present if column not in {*known, *self.choices.columns}]
+            if unused:
+                logger.warning(f"{name}: columns that are not used: {', '.join(unused)[:500]}.")
+        else:
+            # What predictions.csv has of itself; answers are left out on purpose.
+            written = {*self.columns.values(), "answer", "image_id", "question_id"}
+            self.further = [column for column in present if column not in written]
         rows = self._read_images(name, table)
         self.choices.report(name)
         return rows
@@ -313,9 +314,9 @@ class _SplitReader:
             "organ": as_cell(row.get("organ")),
             "split": self._split_of(row) if "answer" in self.columns else None,
             # Times and the like are of no kind that JSON has.
-            "input_columns": json.dumps(
-                {name: row.get(name) for name in self.further}, ensure_ascii=False, default=str
-            ),
+            "input_columns": None
+            if "answer" in self.columns
+            else json.dumps({name: row.get(name) for name in self.further}, ensure_ascii=False, default=str),
         }
 
     def _split_of(self, row: Mapping[str, Any]) -> str | None:

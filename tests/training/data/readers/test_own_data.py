@@ -519,8 +519,15 @@ def test_questions_to_answer_keep_their_order_and_need_no_answers(folder):
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
 def test_further_columns_of_questions_are_kept_as_they_are(folder, suffix):
-    rows = [row | {"patient": name, "accession": "1e5"} for row, name in zip(ROWS, ["007", "b, c", ""], strict=True)]
-    path = write(folder / f"ask{suffix}", rows)
-    kept = [json.loads(cells) for cells in load_questions(path)["input_columns"]]
-    assert kept == [{"patient": name, "accession": "1e5"} for name in ("007", "b, c", "")]
-    assert "input_columns" not in load_own_data(path)["train"].column_names
+    """Those too that are read, but for the ones that predictions.csv has of itself."""
+    names, others = ("007", "b, c", ""), {"accession": "1e5", "modality": "CT", "A": "yes", "B": "no"}
+    path = write(
+        folder / f"ask{suffix}", [row | {"patient": name} | others for row, name in zip(ROWS, names, strict=True)]
+    )
+    asked = load_questions(path)
+    kept = [json.loads(cells) for cells in asked["input_columns"]]
+    assert [cells | others for cells in kept] == kept
+    assert [cells["patient"] for cells in kept] == list(names)
+    assert not {"image", "question", "answer"} & kept[0].keys()
+    assert (asked["modality"][0], asked["choices"][0]) == ("CT", ["yes", "no"])
+    assert "input_columns" not in load_own_data(path, ignore_columns=["A"])["train"].column_names
