@@ -2,8 +2,8 @@
 
 `normalize_answer` alone says what the normal form of an answer is. `normal_form` is the same for whatever a model may
 say: it is empty where `normalize_answer` finds nothing to compare and raises. VQA-Med-2019 writes several right answers
-as one reference, `#` between alternatives and optional parts in `(...)`, VQA-Med-2021 `|` between them; how that is
-read is said here alone, and holds for no other data set: elsewhere "tooth #14" is one answer.
+as one reference, `#` between alternatives and optional parts in `(...)`, VQA-Med-2020 and 2021 `|` between them; how
+that is read is said here alone, and holds for no other data set: elsewhere "tooth #14" is one answer.
 """
 
 import itertools
@@ -95,7 +95,8 @@ def acceptable_vqa_med_2021_answers(reference: Reference | None) -> list[str]:
 
 def acceptable_answers_of(dataset_name: str) -> AcceptableAnswers:
     """The rule by which a data set's references are read: VQA-Med's own for its sets, the package's for all others."""
-    own = {"vqa_med_2019": acceptable_vqa_med_answers, "vqa_med_2021": acceptable_vqa_med_2021_answers}
+    own = {"vqa_med_2019": acceptable_vqa_med_answers}
+    own |= dict.fromkeys(("vqa_med_2020", "vqa_med_2021"), acceptable_vqa_med_2021_answers)
     return own.get(dataset_name, acceptable_answers)
 
 

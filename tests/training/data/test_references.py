@@ -55,6 +55,8 @@ def test_alternatives_and_optional_parts(reference, alternatives):
 def test_the_rule_belongs_to_this_data_set_alone():
     assert acceptable_answers_of("vqa_med_2019") is acceptable_vqa_med_answers
     assert acceptable_answers_of("vqa_rad") is acceptable_answers
+    for year in (2020, 2021):  # whose test files are of one form
+        assert acceptable_answers_of(f"vqa_med_{year}")("Mass|nodule") == ["mass", "nodule"]
     assert is_correct("ct w/contrast", "CT w/contrast (IV)", acceptable_answers_of("vqa_med_2019"))
     assert not is_correct("ct w/contrast", "CT w/contrast (IV)", acceptable_answers_of("vqa_rad"))
     assert acceptable_vqa_med_answers(None) == []
