@@ -165,13 +165,14 @@ def as_image_name(value: Any) -> str:
 
 
 def as_image_names(value: Any) -> list[str]:
-    """The names of the files of a question's images: a list of names, or one text with `VIEW_SEPARATOR` between them.
+    """The names of the files of a question's images: a list (`as_texts`), or a text with `VIEW_SEPARATOR` between them.
 
     Raises:
         ValueError: If one is missing, or there are more than `MAX_VIEWS`.
     """
-    parted = isinstance(value, str) and VIEW_SEPARATOR in value
-    names = [name.strip() for name in value.split(VIEW_SEPARATOR)] if parted else value
+    names = as_texts(value) or value
+    if isinstance(names, str) and VIEW_SEPARATOR in names:
+        names = [name.strip() for name in names.split(VIEW_SEPARATOR)]
     if not isinstance(names, list | tuple):
         return [as_image_name(names)]
     if not 0 < len(names) <= MAX_VIEWS:

@@ -9,6 +9,7 @@ from amif.training.data.schema import (
     as_answer,
     as_answer_type,
     as_cell,
+    as_image_names,
     as_text,
     build_vqa_dataset,
     with_alike_answers,
@@ -59,6 +60,12 @@ def test_differences_are_logged_or_raised(monkeypatch):
     assert said == ["vqa_rad train: 2999 rows, published 3064", "vqa_rad test: 0 rows, published 451"]
     with pytest.raises(ValueError, match="2999 rows, published 3064; vqa_rad test: 0 rows"):
         counts.compare_counts("vqa_rad", found, published, strict=True)
+
+
+@pytest.mark.parametrize("cell", [["a.png", "b.png"], '["a.png", "b.png"]', "['a.png', 'b.png']", "a.png | b.png"])
+def test_images_of_a_question_are_a_list_or_parted_by_bars(cell):
+    assert as_image_names(cell) == ["a.png", "b.png"]
+    assert as_image_names("[old] a.png") == ["[old] a.png"]
 
 
 def test_several_right_answers_are_a_list_and_one_is_itself():

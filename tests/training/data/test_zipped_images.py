@@ -94,7 +94,8 @@ def test_the_state_of_an_image_in_a_zip_is_that_of_the_zip(folder):
 )
 def test_files_that_all_lie_in_one_folder_of_a_zip_are_found_without_it(folder, inside, name):
     Images.new("L", (4, 4), 9).save(folder / "other.png")
-    files = {inside: (folder / "other.png").read_bytes(), "deep/": b"", "__MACOSX/deep/._a.png": b"x"}
+    content, hidden = (folder / "other.png").read_bytes(), {"__MACOSX/deep/._a.png": b"x", ".DS_Store": b"x"}
+    files = {inside: content, "deep/": b"", **hidden}
     zipped(folder / "images.zip", **files, **{inside.replace("sub/", "").replace("a.png", "b.png"): b"x"})
     dataset = load_own_data(csv_file(folder / "own.csv", [name, inside]))["train"]
     assert [image.getpixel((0, 0)) for image in dataset["image"]] == [9, 9]

@@ -58,7 +58,8 @@ def image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Call
     if place.is_dir() and (image_dir is not None or not archive.is_file()):
         return on_disk
     names = list_zip(archive)
-    common = posixpath.commonpath([posixpath.dirname(name) for name in names]) if names else ""
+    folders = [posixpath.dirname(name) for name in names if not posixpath.basename(name).startswith(".")]
+    common = posixpath.commonpath(folders) if folders else ""
 
     def find(name: str) -> tuple[str, str]:
         path, plain = on_disk(name)

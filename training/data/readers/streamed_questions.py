@@ -15,7 +15,9 @@ from ..images import ImageCell, image_id_of
 from ..schema import KIND_COLUMNS, TEXTS, VQA_FEATURES, as_answer, as_answer_type, as_cell, as_list, as_question
 from ..shown_values import shown
 from ..streams import with_read_evaluation
+from ..views import VIEW_SEPARATOR
 from .choices import ChoiceReader, choice_columns
+from .image_places import image_in_base64
 from .shards import find_shards, stream_shards
 from .table_files import SPLIT_NAMES, check_columns, load_from_hub
 
@@ -197,10 +199,12 @@ class _StreamReader:
     def _image(self, cell: Any) -> ImageCell:
         if isinstance(cell, list) and len(cell) == 1:
             (cell,) = cell
+        if isinstance(cell, str) and VIEW_SEPARATOR in cell:
+            cell = cell.split(VIEW_SEPARATOR)
         if isinstance(cell, list) and len(cell) > 1:
             raise ValueError(f"it has {len(cell)} images: of several, rows are not streamed; leave out --streaming.")
         if isinstance(cell, str):
-            cell = {"bytes": None, "path": cell}
+            cell = image_in_base64(cell) or {"bytes": None, "path": cell}
         if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
             raise ValueError(f"the image is {shown(cell)}: every row needs one; name its column with image_column.")
         if not cell.get("bytes") and self.folder is not None:

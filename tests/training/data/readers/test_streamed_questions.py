@@ -1,5 +1,6 @@
 """Questions of shards: training rows as a stream in the schema, their texts in a first pass, evaluation in memory."""
 
+import base64
 import io
 import json
 import tarfile
@@ -122,3 +123,15 @@ def test_rows_of_several_splits_are_not_streamed_as_training(tmp_path):
     with pytest.raises(ValueError, match=r"not parted by its column 'split'.*ignore_columns split"):
         load_streamed_questions(tmp_path)
     assert len(load_streamed_questions(tmp_path, ignore_columns=["split"])[1]["train"]) == 2
+
+
+def test_texts_in_place_of_images_are_base64_or_one_path(tmp_path):
+    """A path that cannot be read would stop a training that runs already."""
+    texts = [base64.b64encode(png(7)["bytes"]).decode(), "a.png | b.png"]
+    Dataset.from_dict({"image": texts, "question": ["a?", "b?"], "answer": ["yes", "no"]}).to_parquet(
+        tmp_path / "train.parquet"
+    )
+    (row,) = load_streamed_questions(tmp_path, on_bad_row="skip")[0]
+    assert row["image"].getpixel((0, 0)) == 7
+    with pytest.raises(ValueError, match="it has 2 images: of several, rows are not streamed"):
+        list(load_streamed_questions(tmp_path)[0])
