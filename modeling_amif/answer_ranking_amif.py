@@ -6,7 +6,6 @@ once per question; keys and values of the question's states are computed then an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import cast
 
 import torch
@@ -36,18 +35,16 @@ class AmifRankingOutput(ModelOutput):
     scores: torch.Tensor = ALWAYS_SET
 
 
-def candidate_tokens(answers: Mapping[str, torch.Tensor]) -> list[list[int]]:
-    """Unpad encoded answers to the tokens that are scored: a1 .. an [SEP], without the leading [CLS].
+def candidate_tokens(answers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The tokens of encoded answers that are scored: (N, T) int64, a1 .. an [SEP] without the leading [CLS], then -1.
 
     Raises:
         ValueError: If there are no answers, or one has no token after [CLS].
     """
-    mask = answers["attention_mask"].bool()
-    valid = iter(answers["input_ids"][mask].tolist())
-    tokens = [list(islice(valid, length))[1:] for length in mask.sum(dim=1).tolist()]
-    if not tokens or not all(tokens):
+    valid = answers["attention_mask"][:, 1:].bool()
+    if not len(valid) or not valid.any(dim=1).all():
         raise ValueError("Every candidate needs at least one token after [CLS], and there must be one candidate.")
-    return tokens
+    return answers["input_ids"][:, 1:].long().masked_fill(~valid, -1)
 
 
 class AnswerScorer:
@@ -154,7 +151,7 @@ class AnswerScorer:
 
 def rank_exhaustively(
     scorer: AnswerScorer,
-    candidates: list[list[int]],
+    candidates: torch.Tensor,
     top_k: int,
     score: str,
     own: Sequence[Sequence[int]] | None = None,
@@ -163,17 +160,17 @@ def rank_exhaustively(
 
     Args:
         scorer: The decoder over B questions.
-        candidates: Token ids after [CLS] of each candidate, the closing token included.
+        candidates: (N, T) int64, as of `candidate_tokens`.
         top_k: How many to return; at most all.
         score: "sum" or "mean" over an answer's tokens.
         own: The places of each question's candidates; None stands for all of them.
     """
-    best = []
-    for question, places in enumerate(own or [range(len(candidates))] * len(scorer.states)):
-        answers = [candidates[place] for place in places]
+    best, paths = [], [tuple(token for token in row if token >= 0) for row in candidates.tolist()]
+    for question, places in enumerate(own or [range(len(paths))] * len(scorer.states)):
+        answers = [paths[place] for place in places]
         # Equal candidates are scored once: two rows of one batch may differ in the last digit, and ties must not.
-        distinct = {tokens: place for place, tokens in enumerate(dict.fromkeys(map(tuple, answers)))}
-        scores = _score_all(scorer, question, list(map(list, distinct)))[[distinct[tuple(one)] for one in answers]]
+        distinct = {tokens: place for place, tokens in enumerate(dict.fromkeys(answers))}
+        scores = _score_all(scorer, question, list(map(list, distinct)))[[distinct[one] for one in answers]]
         if score == "mean":
             scores = scores / torch.tensor([len(tokens) for tokens in answers])
         top = scores.sort(descending=True, stable=True)

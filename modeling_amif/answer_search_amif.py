@@ -10,11 +10,10 @@ as in an untrained model, the last waves read whole branches, and the trie is sc
 """
 
 import heapq
-from collections import defaultdict
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 
@@ -25,62 +24,85 @@ TOKENS_PER_HEAD_PASS = 256
 ROOT = 0
 
 
-class _Step(NamedTuple):
-    """A token that may follow a prefix.
-
-    Args:
-        prefix: The longer prefix that it leads to; None where every candidate is complete.
-        complete: Candidates that end with this token.
-        length: Tokens up to this one.
-        longest: Tokens of the longest candidate that goes on.
-        first: The first in order of the candidates that go on.
-    """
-
-    prefix: int | None
-    complete: tuple[int, ...]
-    length: int
-    longest: int
-    first: int
-
-
 class CandidateTrie:
     """The prefixes of all candidates, numbered depth first: a branch is a range. Number 0 is the empty prefix.
 
+    A step is a token that may follow a prefix. All attributes are flat arrays of int64: 100,000 candidates may have
+    half a million prefixes, too many for an object each.
+
     Args:
-        candidates: Token ids after [CLS] of each candidate, the closing token included.
+        candidates: (N, T) int64, the token ids after [CLS] of each, the closing token included, then -1.
 
     Attributes:
         tokens: The last token of each prefix.
         depths: The number of tokens of each prefix.
         parents: The prefix without its last token.
         sizes: Prefixes in the branch that begins with each, itself included.
-        steps: What may follow each prefix.
-        step_tokens: The tokens of `steps`.
+        longest: Tokens of the longest candidate that goes on from each prefix.
+        first: The first in order of the candidates that go on from each prefix.
+        step_tokens: The token of each step, those of a prefix in a row (`steps`).
+        step_prefixes: The longer prefix that a step leads to; -1 where every candidate is complete.
     """
 
-    def __init__(self, candidates: Sequence[tuple[int, ...]]) -> None:
-        complete, longest, first = defaultdict(list), {}, {}
-        for index, path in enumerate(candidates):
-            complete[path].append(index)
-            for length in range(1, len(path)):
-                prefix = path[:length]
-                first.setdefault(prefix, index)
-                longest[prefix] = max(longest.get(prefix, 0), len(path))
-        prefixes = [(), *sorted(longest)]  # tuples sort depth first
-        numbers = {prefix: number for number, prefix in enumerate(prefixes)}
-        self.tokens = [prefix[-1] if prefix else 0 for prefix in prefixes]
-        self.depths = [len(prefix) for prefix in prefixes]
-        self.parents = [numbers[prefix[:-1]] for prefix in prefixes]
-        self.sizes = [1] * len(prefixes)
-        for number in range(len(prefixes) - 1, ROOT, -1):
-            self.sizes[self.parents[number]] += self.sizes[number]
-        self.steps: list[list[_Step]] = [[] for _ in prefixes]
-        self.step_tokens: list[list[int]] = [[] for _ in prefixes]
-        for path in longest | complete:
-            ended = tuple(complete.get(path, ()))
-            step = _Step(numbers.get(path), ended, len(path), longest.get(path, 0), first.get(path, -1))
-            self.steps[numbers[path[:-1]]].append(step)
-            self.step_tokens[numbers[path[:-1]]].append(path[-1])
+    def __init__(self, candidates: torch.Tensor) -> None:
+        order = _path_order(candidates)
+        rows = candidates[order]
+        alike = (rows[1:] == rows[:-1]).cumprod(dim=1, dtype=torch.int8).sum(dim=1)  # tokens shared with the row before
+        starts = torch.cat([torch.zeros(1, dtype=torch.long), 1 + (alike < rows.shape[1]).nonzero().flatten()])
+        rows, alike, ends = rows[starts], alike[starts[1:] - 1], torch.cat([starts[1:], torch.tensor([len(rows)])])
+        lengths = (rows >= 0).sum(dim=1)
+        # Of the prefixes of a row, those that the rows before it have: a row that is one is no prefix of itself.
+        known = torch.cat([torch.zeros(1, dtype=torch.long), alike.minimum(lengths[:-1] - 1)]).unsqueeze(1)
+        columns, last = torch.arange(rows.shape[1]), lengths.unsqueeze(1) - 1
+        new = (columns >= known) & (columns < last)
+        numbers = (new.flatten().cumsum(dim=0).view_as(new) * new).cummax(dim=0).values
+        numbers = torch.cat([torch.zeros_like(last), numbers], dim=1)  # (rows, T + 1), of beginnings by their length
+        row, column = new.nonzero(as_tuple=True)
+        tokens, parents, depths = rows[row, column], numbers[row, column], column + 1
+        self._set_prefixes(tokens, parents, depths)
+        going = columns < last
+        below, number = numbers[:, 1:][going], len(self.tokens)
+        of_rows = [values.unsqueeze(1).expand_as(going)[going] for values in (lengths, order[starts])]
+        self.longest = _flat(torch.zeros(number, dtype=torch.long).scatter_reduce(0, below, of_rows[0], "amax"))
+        self.first = _flat(torch.full((number,), len(order)).scatter_reduce(0, below, of_rows[1], "amin"))
+        # A row that the next one goes on from is a prefix, the others are complete where they end.
+        goes_on = torch.cat([alike == lengths[:-1], torch.tensor([False])])
+        own, leaves = goes_on.nonzero().flatten(), (~goes_on).nonzero().flatten()
+        row_of = torch.full((number,), -1).scatter(0, numbers[own + 1, lengths[own]], own)[1:]
+        leaf_parents, leaf_tokens = (part.gather(1, last)[leaves, 0] for part in (numbers, rows))
+        follow = torch.cat([parents, leaf_parents])
+        by_prefix = follow.argsort(stable=True)
+        row_of = torch.cat([row_of, leaves])[by_prefix]
+        self.step_tokens = _flat(torch.cat([tokens, leaf_tokens])[by_prefix])
+        self.step_prefixes = _flat(torch.cat([torch.arange(1, number), torch.full_like(leaves, -1)])[by_prefix])
+        counts = follow.bincount(minlength=number)
+        self._step_starts = _flat(torch.cat([counts.new_zeros(1), counts.cumsum(dim=0)]))
+        self._order = _flat(order)
+        self._complete_from, self._complete_to = (
+            _flat(torch.where(row_of < 0, 0, places[row_of])) for places in (starts, ends)
+        )
+
+    def _set_prefixes(self, tokens: torch.Tensor, parents: torch.Tensor, depths: torch.Tensor) -> None:
+        root = torch.zeros(1, dtype=torch.long)
+        parents, depths = torch.cat([root, parents]), torch.cat([root, depths])
+        sizes = torch.ones_like(depths)
+        for depth in range(int(depths.max()), 0, -1):
+            level = (depths == depth).nonzero().flatten()
+            sizes.index_add_(0, parents[level], sizes[level])
+        self.tokens, self.parents = _flat(torch.cat([root, tokens])), _flat(parents)
+        self.depths, self.sizes = _flat(depths), _flat(sizes)
+
+    def steps(self, prefix: int) -> range:
+        """The numbers of the steps from a prefix."""
+        return range(self._step_starts[prefix], self._step_starts[prefix + 1])
+
+    def following(self, prefix: int) -> Sequence[int]:
+        """The tokens of the steps from a prefix."""
+        return self.step_tokens[self._step_starts[prefix] : self._step_starts[prefix + 1]]
+
+    def complete(self, step: int) -> Sequence[int]:
+        """The candidates that end with a step, in their order."""
+        return self._order[self._complete_from[step] : self._complete_to[step]]
 
     def branch(self, prefix: int, room: int) -> range:
         """The whole branch that begins with a prefix, where there is room for it; else as far as it has one way on."""
@@ -92,13 +114,42 @@ class CandidateTrie:
         return range(prefix, last + 1)
 
 
+def _path_order(candidates: torch.Tensor) -> torch.Tensor:
+    """The places of candidates sorted token by token, the end first; equal ones keep their order."""
+    order = torch.arange(len(candidates))
+    for column in reversed(range(candidates.shape[1])):
+        tokens = candidates[order, column]
+        longer = tokens >= 0  # few, in the columns that the longest candidates alone reach
+        order = torch.cat([order[~longer], order[longer][tokens[longer].argsort(stable=True)]])
+    return order
+
+
+def _flat(values: torch.Tensor) -> array:
+    return array("q", values.tolist())
+
+
+class _CandidateList:
+    """Candidates as a key: lists of the same tokens in the same order are one."""
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        self.tokens = tokens
+
+    def __hash__(self) -> int:
+        return hash((*self.tokens.shape, int(self.tokens.sum())))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _CandidateList) and torch.equal(self.tokens, other.tokens)
+
+
 # A data set's questions are ranked batch by batch over the same candidates.
-_trie_of = lru_cache(maxsize=4)(CandidateTrie)
+@lru_cache(maxsize=4)
+def _trie_of(candidates: _CandidateList) -> CandidateTrie:
+    return CandidateTrie(candidates.tokens)
 
 
 def rank_by_search(
     scorer: AnswerScorer,
-    candidates: list[list[int]],
+    candidates: torch.Tensor,
     top_k: int,
     score: str,
     own: Sequence[Sequence[int]] | None = None,
@@ -108,14 +159,15 @@ def rank_by_search(
     Scores agree to rounding. Candidates whose scores differ by less than the rounding of the decoder's number format
     (about 1e-6 in float32, 0.05 in bfloat16) may change places.
     """
-    paths = list(map(tuple, candidates))
-    lists = own or [range(len(paths))] * len(scorer.states)
-    tries = [_trie_of(tuple(paths[place] for place in places)) for places in own or lists[:1]]
-    tries = tries if own else tries * len(lists)
-    steps = [(row, token) for row, trie in enumerate(tries) for token in trie.step_tokens[ROOT]]
+    lists = own or [range(len(candidates))] * len(scorer.states)
+    if own is None:
+        tries = [_trie_of(_CandidateList(candidates))] * len(lists)
+    else:
+        tries = [_trie_of(_CandidateList(candidates[list(places)])) for places in own]
+    steps = [(row, token) for row, trie in enumerate(tries) for token in trie.following(ROOT)]
     roots = iter(scorer.first_log_probs[[row for row, _ in steps], [token for _, token in steps]].tolist())
     searches = [
-        _Search(trie, list(islice(roots, len(trie.step_tokens[ROOT]))), min(top_k, len(places)), score)
+        _Search(trie, list(islice(roots, len(trie.steps(ROOT)))), min(top_k, len(places)), score)
         for trie, places in zip(tries, lists, strict=True)
     ]
     reader, wave = _TreeReader(scorer), FIRST_WAVE
@@ -181,15 +233,17 @@ class _Search:
         """Go on from the chosen prefixes, given the log-probability of every step from each, in their order."""
         chosen, values = self.chosen, iter(log_probs)
         reading = set(chosen)
+        trie = self.trie
         for prefix in chosen:
-            for step, value in zip(self.trie.steps[prefix], values):  # noqa: B905 - each prefix takes its share
-                total = self.sums[prefix] + value
-                for candidate in step.complete:
-                    self._push(total, step.length, candidate, None)
-                if step.prefix in reading:
-                    self.sums[step.prefix] = total
-                elif step.prefix is not None:
-                    self._push(total, step.longest, step.first, step.prefix)
+            length = trie.depths[prefix] + 1
+            for step, value in zip(trie.steps(prefix), values):  # noqa: B905 - each prefix takes its share
+                total, longer = self.sums[prefix] + value, trie.step_prefixes[step]
+                for candidate in trie.complete(step):
+                    self._push(total, length, candidate, None)
+                if longer in reading:
+                    self.sums[longer] = total
+                elif longer >= 0:
+                    self._push(total, trie.longest[longer], trie.first[longer], longer)
         for prefix in self.passing:
             self.slots.pop(prefix)
         self.kept, self.passing, self.sums = [], [], {}
@@ -224,11 +278,11 @@ class _TreeReader:
         hidden = self.scorer.read_tree(ids, positions, visible)[valid.to(self.device)]
         # Branches read to their ends are never looked back at.
         self.scorer.forget(length - max(len(search.kept) for search in searches))
-        steps = [search.trie.step_tokens[prefix] for search in searches for prefix in search.chosen]
+        steps = [search.trie.following(prefix) for search in searches for prefix in search.chosen]
         values = self._step_log_probs(hidden, steps)
         for search in searches:
             if search.chosen:
-                search.expand(list(islice(values, sum(len(search.trie.steps[prefix]) for prefix in search.chosen))))
+                search.expand(list(islice(values, sum(len(search.trie.steps(prefix)) for prefix in search.chosen))))
 
     def _lay_out(self, searches: list[_Search], length: int) -> tuple[torch.Tensor, ...]:
         """Arguments of `AnswerScorer.read_tree`, a row a search, and which of the (rows, length) tokens are read."""

@@ -21,7 +21,7 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer, BertConfig
 
 from amif import AmifConfig, AmifForVisualQuestionAnswering, AmifVqaArguments, AmifVqaTrainer
-from amif.modeling_amif.answer_ranking_amif import AnswerScorer, rank_exhaustively
+from amif.modeling_amif.answer_ranking_amif import AnswerScorer, candidate_tokens, rank_exhaustively
 from amif.modeling_amif.answer_search_amif import rank_by_search
 from amif.modeling_amif.encoders_amif import build_decoder
 from amif.modeling_amif.vqa_amif import answer_loss
@@ -132,7 +132,7 @@ def untrained_states(request, tokenizer):
 
 
 @torch.no_grad()
-def run(ranker: Callable, states: tuple, candidates: list[list[int]], score: str) -> Run:
+def run(ranker: Callable, states: tuple, candidates: torch.Tensor, score: str) -> Run:
     """Rank once, the first reading of each question's states included."""
     decoder, joint_states, mask = states
     tokens = []
@@ -159,7 +159,7 @@ def peak_memory() -> float:
 
 def compare(states: tuple, answers: list[str], tokenizer, score: str = "sum", rounds: int = 2) -> tuple[float, float]:
     """Rank by both methods in turns; the median ratios of CPU time and of decoder tokens, exhaustive to search."""
-    candidates = [ids[1:] for ids in tokenizer(answers)["input_ids"]]
+    candidates = candidate_tokens(tokenizer(answers, padding=True, return_tensors="pt"))
     pairs = []
     for _ in range(rounds):
         pairs.append([run(rank, states, candidates, score) for rank in (rank_exhaustively, rank_by_search)])

@@ -3,10 +3,11 @@ import random
 import pytest
 import torch
 from small_models import VOCABULARY, WIDTH, padded, small_inputs, small_model
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, RobertaConfig
 
 from amif.modeling_amif import answer_search_amif
-from amif.modeling_amif.answer_ranking_amif import AnswerScorer, rank_exhaustively
+from amif.modeling_amif.answer_ranking_amif import AnswerScorer, candidate_tokens, rank_exhaustively
 from amif.modeling_amif.answer_search_amif import CandidateTrie, rank_by_search
 
 
@@ -21,6 +22,11 @@ def random_answers(seed: int) -> list[list[int]]:
     answers += [[chance.choice(alphabet) for _ in range(40)] for _ in range(chance.randint(0, 2))]
     answers += chance.choices(answers, k=chance.randint(0, 3))
     return chance.sample(answers, len(answers))
+
+
+def tokens_of(candidates) -> torch.Tensor:
+    """Lists of token ids as `candidate_tokens` gives them."""
+    return pad_sequence([torch.tensor(tokens) for tokens in candidates], batch_first=True, padding_value=-1)
 
 
 def sharpened(factor: float, seed: int = 0):
@@ -85,8 +91,9 @@ def test_candidates_that_begin_others_without_a_closing_token(models, score):
     candidates = [[5, 6, 7], [5], [5, 6], [5, 6, 7], [8], [5, 6, 7, 9, 9, 9], [8, 8]]
     states, mask = torch.randn(3, 9, WIDTH["hidden_size"]), torch.ones(3, 9)
     scorers = (AnswerScorer(models[1].decoder, states, mask, 101) for _ in range(2))
-    expected = rank_exhaustively(next(scorers), candidates, 7, score)
-    found = rank_by_search(next(scorers), candidates, 7, score)
+    tokens = tokens_of(candidates)
+    expected = rank_exhaustively(next(scorers), tokens, 7, score)
+    found = rank_by_search(next(scorers), tokens, 7, score)
     torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)
     assert torch.equal(found.indices, expected.indices)
 
@@ -157,9 +164,11 @@ def test_neither_a_pass_nor_what_is_remembered_grows_with_the_candidates(monkeyp
     assert max(passes.remembered) < prefixes / 10
 
 
-def test_prefixes_are_numbered_so_that_a_branch_is_a_range():
-    answers = [(*answer, 102) for answer in random_answers(2)]
-    trie = CandidateTrie(answers)
+@pytest.mark.parametrize(("seed", "closing"), [(2, (102,)), (2, ()), (0, (102,)), (5, ()), (8, ())])
+def test_prefixes_are_numbered_so_that_a_branch_is_a_range(seed, closing):
+    """Without the closing token candidates begin each other."""
+    answers = [(*answer, *closing) for answer in random_answers(seed) if answer or closing]
+    trie = CandidateTrie(tokens_of(answers))
     paths = [()]
     for number in range(1, len(trie.tokens)):
         paths.append((*paths[trie.parents[number]], trie.tokens[number]))
@@ -169,18 +178,24 @@ def test_prefixes_are_numbered_so_that_a_branch_is_a_range():
         below = [other for other, longer in enumerate(paths) if longer[: len(path)] == path]
         assert below == list(range(number, number + trie.sizes[number]))
         assert list(trie.branch(number, trie.sizes[number])) == below
-        for step, token in zip(trie.steps[number], trie.step_tokens[number], strict=True):
-            ends = [i for i, answer in enumerate(answers) if answer == (*path, token)]
-            on = [i for i, answer in enumerate(answers) if answer[: len(path) + 1] == (*path, token) and i not in ends]
-            assert step.complete == tuple(ends)
-            assert (step.prefix is not None) == bool(on)
+        following = {longer[len(path)] for longer in answers if longer[: len(path)] == path and len(longer) > len(path)}
+        assert sorted(trie.following(number)) == sorted(following)
+        for step in trie.steps(number):
+            longer = (*path, trie.step_tokens[step])
+            ends = [i for i, answer in enumerate(answers) if answer == longer]
+            on = [i for i, answer in enumerate(answers) if answer[: len(longer)] == longer and i not in ends]
+            assert list(trie.complete(step)) == ends
+            prefix = trie.step_prefixes[step]
+            assert (prefix >= 0) == bool(on)
             if on:
-                assert paths[step.prefix] == (*path, token)
-                assert (step.first, step.longest) == (min(on), max(len(answers[i]) for i in on))
+                assert paths[prefix] == longer
+                assert (trie.first[prefix], trie.longest[prefix]) == (min(on), max(len(answers[i]) for i in on))
 
 
 def test_a_branch_without_room_is_read_as_far_as_it_has_one_way_on():
-    trie = CandidateTrie([(5, 6, 7, 8, 102), (5, 6, 7, 9, 102), (10, 102)])  # numbers: 5, 56, 567, 5678, 5679, 10
+    trie = CandidateTrie(
+        tokens_of([(5, 6, 7, 8, 102), (5, 6, 7, 9, 102), (10, 102)])
+    )  # numbers: 5, 56, 567, 5678, 5679, 10
     assert list(trie.branch(1, 2)) == [1, 2]
     assert list(trie.branch(1, 4)) == [1, 2, 3]
     assert list(trie.branch(1, 5)) == [1, 2, 3, 4, 5]
@@ -201,3 +216,32 @@ def test_questions_that_go_on_keep_their_states_and_what_was_read(models):
     some.select(rows)
     torch.testing.assert_close(some.read_tree(ids[rows], positions[rows], visible[rows]), expected[rows])
     assert not torch.allclose(expected[2], expected[0], atol=1e-3)
+
+
+@torch.no_grad()
+def test_the_trie_of_a_list_is_made_once_and_of_another_order_anew(models, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        answer_search_amif, "CandidateTrie", lambda tokens: made.append(tokens) or CandidateTrie(tokens)
+    )
+    answers, options = [[61, 62], [61], [63, 64, 65]], {"top_k": 3}
+    first, again = (models[1].rank_answers(**small_inputs(), answers=padded(answers), **options) for _ in range(2))
+    turned = models[1].rank_answers(**small_inputs(), answers=padded(answers[::-1]), **options)
+    assert len(made) == 2
+    assert torch.equal(first.indices, again.indices)
+    assert torch.equal(first.indices, 2 - turned.indices)
+
+
+def test_hundreds_of_answers_that_begin_each_other_are_ranked_as_one_by_one(models):
+    chance = random.Random(3)
+    answers = [[chance.randrange(3, 12) for _ in range(chance.choice([0, 1, 1, 2, 3, 5]))] for _ in range(400)]
+    assert len(set(map(tuple, answers))) < len(answers)
+    assert_same_ranking(models[2], small_inputs(questions=2), answers, 1, "sum")
+
+
+def test_an_empty_list_or_answer_is_refused():
+    nothing = {"input_ids": torch.zeros(0, 3, dtype=torch.long), "attention_mask": torch.zeros(0, 3)}
+    alone = {"input_ids": torch.tensor([[101, 5], [101, 0]]), "attention_mask": torch.tensor([[1, 1], [1, 0]])}
+    for answers in (nothing, alone):
+        with pytest.raises(ValueError, match=r"at least one token after .*there must be one candidate"):
+            candidate_tokens(answers)
