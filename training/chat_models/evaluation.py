@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, DatasetDict
 from transformers.utils import logging
 
 from ..data import replace_images
 from ..data.mixtures import first_rows
 from ..data.references import acceptable_answers_of
 from ..data.splits import evaluated_split
-from ..evaluation.baselines import baseline_rows
+from ..evaluation.baselines import split_baselines
 from ..evaluation.fingerprint import command_line, evaluation_fingerprint
 from ..evaluation.metrics import Metrics, RunFacts, build_metrics
 from ..evaluation.prediction_rows import Prediction, prediction_rows
-from ..evaluation.protocols import candidate_answers, known_splits
+from ..evaluation.protocols import candidate_answers
 from ..fine_tuning.answer_checks import count_unreachable
 from .answering import ChatAnswerer
 from .arguments import ChatModelArguments
@@ -59,13 +59,14 @@ def answer_and_evaluate(args: ChatModelArguments) -> tuple[list[Prediction], Met
         batch_size=args.batch_size,
     )
     rows = prediction_rows(dataset, *answerer.answer_rows(dataset, args.output_dir), acceptable)
-    known = known_splits(splits, split) if split in ("validation", "test") else []
+    baselines, note = split_baselines(DatasetDict({**splits, split: dataset}), split, acceptable)
     metrics = build_metrics(
         rows,
         protocol=args.protocol,
         dataset_name=args.name,
         split=split,
-        baselines=baseline_rows(concatenate_datasets(known), dataset, acceptable) if known else {},
+        baselines=baselines,
+        baselines_note=note,
         fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=args.seed, command=command_line()),
     )
     return rows, replace(metrics, run=RunFacts(args.ablate_image, refit=False, model=args.model, prompt=args.template))

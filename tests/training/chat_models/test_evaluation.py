@@ -1,10 +1,16 @@
-"""Choices that are missing, or not shown, are said."""
+"""Choices that are missing, or not shown, are said, and a lone labelled file has baselines too."""
 
+import csv
 import logging
+from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
-from amif.training.chat_models.evaluation import check_choices_of
+from amif.training.chat_models import evaluation
+from amif.training.chat_models.arguments import ChatModelArguments
+from amif.training.chat_models.evaluation import answer_and_evaluate, check_choices_of
+from amif.training.evaluation.baselines import CROSS_FITTED
 
 
 def test_each_question_needs_choices(questions, monkeypatch, caplog):
@@ -23,3 +29,21 @@ def test_each_question_needs_choices(questions, monkeypatch, caplog):
     assert not caplog.text
     check_choices_of(questions, "generate", "set")
     assert "5 of 5 questions of set have choices, which are not shown under --protocol generate" in caplog.text
+
+
+def test_a_lone_labelled_file_has_baselines_that_say_what_they_learn_from(tmp_path, monkeypatch):
+    with (tmp_path / "test.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "question", "answer"])
+        for row in range(10):
+            Image.new("L", (8, 8), 20 * row).save(tmp_path / f"{row}.png")
+            writer.writerow([f"{row}.png", "Is it?", "yes"])
+    monkeypatch.setattr(evaluation, "check_chat_model", lambda *_: None)
+    monkeypatch.setattr(evaluation, "load_chat_model", lambda *_: (None, None))
+    answered = SimpleNamespace(answer_rows=lambda dataset, _: (["no"] * len(dataset), [None] * len(dataset)))
+    monkeypatch.setattr(evaluation, "ChatAnswerer", lambda *_, **__: answered)
+    args = ChatModelArguments(model="m", dataset=str(tmp_path / "test.csv"), max_eval_samples=9)
+    rows, metrics = answer_and_evaluate(args)
+    assert (len(rows), metrics.scores.overall.value) == (9, 0)
+    assert (metrics.baselines["question_only"].value, metrics.baselines["question_only"].n) == (100, 9)
+    assert metrics.baselines_note == CROSS_FITTED

@@ -138,3 +138,5 @@ def test_other_splits_come_before_the_evaluated_one_and_nothing_is_learnt_from_n
     assert split_baselines(DatasetDict({"test": dataset.select(range(4))}), "test") == ({}, None), "four images"
     unknown = dataset.remove_columns("answer").add_column("answer", [None] * 6)
     assert split_baselines(DatasetDict({"test": unknown}), "test") == ({}, None)
+    bare = DatasetDict({"train": unknown, "test": dataset})
+    assert split_baselines(bare, "test")[1] == CROSS_FITTED, "training questions without answers teach nothing"
