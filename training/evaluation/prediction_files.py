@@ -50,7 +50,8 @@ def read_predictions(
     the score; where a row has both, the score counts. JSON is a list of rows, or one object from ids to predictions. A
     prediction that is null, or an empty CSV cell, is a withheld answer; a list of one is that one, and with `answers`
     "all" a longer list is one text, `joined_answers`. Columns that are not read are named in a warning, but for those
-    of our own files and `judge_column`, which `read_judge_scores` reads.
+    of our own files and `judge_column`, which `read_judge_scores` reads: whatever it is called, it says nothing of a
+    system's own confidence.
 
     Returns:
         Predictions by id, in the file's order. Ids are text, so that 7 and "7" are the same.
@@ -63,6 +64,11 @@ def read_predictions(
             rows or ids.
     """
     rows = _read_rows(Path(path))
+    if judge_column is not None:
+        rows = [
+            {name: cell for name, cell in row.items() if name != judge_column} if isinstance(row, dict) else row
+            for row in rows
+        ]
     column = _answer_column(rows, path)
     found = [
         _id_and_answer(row, column, f"{path}: row {number} (counted from 0)", answers == "all")
@@ -70,7 +76,7 @@ def read_predictions(
     ]
     if repeated := [id_ for id_, count in Counter(id_ for id_, _ in found).items() if count > 1]:
         raise ValueError(f"{path}: {len(repeated)} ids come more than once: {_listed(repeated)}. Keep one row of each.")
-    if unread := {name: None for row in rows for name in row if name not in {*_READ, column, judge_column}}:
+    if unread := {name: None for row in rows for name in row if name not in {*_READ, column}}:
         logger.warning(f"{path}: not read: the columns {', '.join(map(shown, unread))}.")
     return dict(found)
 

@@ -218,6 +218,10 @@ def test_a_judges_scores_lie_between_0_and_1_in_every_row(tmp_path, monkeypatch)
     assert read_judge_scores(path, "gpt") == {"1": 0.5, "2": 1.0, "3": 0.0}
     read_predictions(path, "gpt")
     assert not told, "the judge's column is read"
+    for name in ("score", "confidence"):
+        write(path, f"id,prediction,{name}\n1,a,0.5\n")
+        assert read_predictions(path, name)["1"] == ("a", None), "the judge's confidence is not the system's"
+    write(path, "id,prediction,gpt\n1,a,0.5\n2,b,1\n3,,0\n")
     for cell, shown in {"": "None", "1.01": "'1.01'", "-0.1": "'-0.1'", "nan": "'nan'", "good": "'good'"}.items():
         write(path, f"id,prediction,gpt\n1,a,0.5\n2,b,{cell}\n3,c,7\n")
         with pytest.raises(ValueError, match=f"row 1 .*id 2: gpt is {shown}, not from 0 to 1; likewise 1 more"):
