@@ -114,7 +114,7 @@ def main() -> None:
         read = partial(read_rows, args=args, splits=splits, split=split, candidates=candidates)
         rows, *others = [read(file) for file in [args.predictions, *(args.compare or [])]]
         judged = None if args.judge_column is None else read_judge_scores(args.predictions, args.judge_column)
-        blank = None if args.blank is None else as_answered(read(args.blank))
+        blank = None if args.blank is None else read(args.blank)
         shuffled = [as_answered(read(file)) for file in args.shuffled or []]
         alike = [as_answered(read(file, alike=True)) for file in args.shuffled_alike or []]
     except (ValueError, OSError) as error:
@@ -128,7 +128,7 @@ def main() -> None:
         comparison=compared.pairs[0].comparison if compared is not None and len(others) == 1 else None,
         comparisons=compared,
         judge=None if judged is None else mean_judge_score(rows, judged, str(args.judge_column)),
-        grounding=grounding(as_answered(rows), blank, shuffled, alike) if looks else None,
+        grounding=grounding(as_answered(rows), blank and as_answered(blank), shuffled, alike) if looks else None,
     )
 
     # 4. Results

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from ..data.views import view_ids_of
 from ..evaluation.confidence import confidences_and_verdicts, reliability, risk_coverage_curve
+from ..evaluation.extracted_answers import ExtractedPrediction, as_answered
 from ..evaluation.metrics import Metrics
 from ..evaluation.prediction_rows import Prediction
 from ..evaluation.result_files import replace_file
@@ -56,12 +57,13 @@ class Question:
 
     Attributes:
         row: What was asked and answered.
-        verdict: "right", "wrong" or "not scored".
+        verdict: "right", "wrong" or "not scored"; of the answer taken out of a sentence, where that was asked for.
         confidence: Probability of the answer, 0 to 1; None without a score.
         blank: The answer on a blank image; None where nobody asked.
         kinds: Numbers of what it can be filtered by.
+        extracted: The answer taken out of the sentence, empty where none was found; None where nobody asked
+            for it, or the answer was withheld.
         images: Places of its images among those of the page; None for one that cannot be read.
-        choices: Its own candidates, where it has some.
     """
 
     row: Prediction
@@ -69,8 +71,8 @@ class Question:
     confidence: float | None
     blank: str | None
     kinds: Sequence[int]
+    extracted: str | None = None
     images: Sequence[int | None] = ()
-    choices: Sequence[str] = ()
 
 
 def write_html_report(
@@ -102,7 +104,8 @@ def write_html_report(
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["clipped"] = _clipped
     kinds = _kinds(rows)
-    order = sorted(range(len(rows)), key=lambda place: _badness(rows[place]))[:MOST_QUESTIONS]
+    judged = as_answered(rows)
+    order = sorted(range(len(rows)), key=lambda place: _badness(judged[place]))[:MOST_QUESTIONS]
     asked = None if images is None else images.select(order)
     small = {} if asked is None else thumbnails(asked)
     readable = {image_id: content for image_id, content in small.items() if content is not None}
@@ -110,9 +113,7 @@ def write_html_report(
     questions = _questions([rows[place] for place in order], kinds, blank and [blank[place] for place in order])
     if asked is not None:
         places = [[numbers.get(image_id) for image_id in image_ids] for image_ids in view_ids_of(asked)]
-        choices = asked["choices"] if "choices" in asked.column_names else [None] * len(asked)
-        parts = zip(questions, places, choices, strict=True)
-        questions = [replace(one, images=images, choices=options or ()) for one, images, options in parts]
+        questions = [replace(one, images=images) for one, images in zip(questions, places, strict=True)]
     verdicts = Counter(question.verdict for question in questions)
     page = environment.get_template(f"{Path(__file__).stem}.html").render(
         # Ours, and base64 too holds nothing that could end its element: what is marked so is not escaped.
@@ -142,12 +143,13 @@ def _questions(
     return [
         Question(
             row=row,
-            verdict=_VERDICTS[row.correct],
+            verdict=_VERDICTS[answered.correct],
             confidence=None if row.score is None else math.exp(min(row.score, 0.0)),
+            extracted=row.extracted or "" if isinstance(row, ExtractedPrediction) and row.prediction else None,
             blank=None if other is None else "withheld" if other.prediction is None else other.prediction,
             kinds=[kinds[name][value] for name, of in _KINDS.items() if (value := getattr(row, of))],
         )
-        for row, other in zip(rows, [None] * len(rows) if blank is None else blank, strict=True)
+        for row, answered, other in zip(rows, as_answered(rows), blank or [None] * len(rows), strict=True)
     ]
 
 
@@ -196,6 +198,9 @@ def _groups(metrics: Metrics) -> dict[str, Mapping[str, Interval | None]]:
         return {}
     baselines = {f"no image: {name.replace('_', ' ')}": result for name, result in metrics.baselines.items()}
     above = {"question only": metrics.above_question_only, "question and kind": metrics.above_question_and_kind}
+    extraction = (
+        {} if metrics.extraction is None else {"answers taken out of sentences": metrics.extraction.scores.overall}
+    )
     judged = {} if metrics.judge is None else {f"judge's scores, {metrics.judge.column}": metrics.judge.mean}
     points = {f"points above {name}": result for name, result in above.items() if result is not None}
     further = {"BLEU-1": metrics.text_overlap.bleu1, "token F1": metrics.text_overlap.token_f1}
@@ -216,6 +221,7 @@ def _groups(metrics: Metrics) -> dict[str, Mapping[str, Interval | None]]:
     groups = {
         "Right answers, and those of systems that see no image": {
             "this result": scores.overall,
+            **extraction,
             **judged,
             **baselines,
             **points,

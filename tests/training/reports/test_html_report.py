@@ -15,6 +15,7 @@ from PIL import Image
 from small_evaluations import prediction
 
 from amif.training.data.schema import build_vqa_dataset
+from amif.training.evaluation.extracted_answers import Candidates, extract_answers, measure_extraction
 from amif.training.evaluation.fingerprint import evaluation_fingerprint
 from amif.training.evaluation.metrics import RunFacts, build_metrics
 from amif.training.reports.html_report import __file__ as SOURCE
@@ -184,12 +185,30 @@ def test_answers_on_blank_images_stand_beside(tmp_path):
 
 
 def test_a_questions_own_choices_stand_beside(tmp_path):
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
-    row = {"image": str(tmp_path / "a.png"), "image_id": "a"}
-    data = build_vqa_dataset([{**row, "choices": ["<b>", "left"]}, row])
-    page = written(tmp_path / "report.html", [asked("first"), asked("second")], images=data)
+    page = written(tmp_path / "report.html", [replace(asked("first"), choices=["<b>", "left"]), asked("second")])
     assert re.search(r"choices\s+<b> · left\s", page.questions[0]["text"])
     assert "choices" not in page.questions[1]["text"]
+
+
+def test_the_answer_taken_out_of_a_sentence_stands_beside_and_says_what_is_right(tmp_path):
+    replies = ["Yes, it is.", "It is unclear.", "No.", None]
+    rows = [asked(text, answer="yes", prediction=text, correct=False, score=-0.1) for text in map(str, replies[:3])]
+    rows += [asked("None", answer="yes", prediction=None, correct=False)]
+    rows = [replace(row, question=f"Is it? {row.question}") for row in rows]
+    found = extract_answers(rows, Candidates({}, frozenset(), "those"))
+    page = written(
+        tmp_path / "report.html", found, facts={"extraction": measure_extraction(found, Candidates({}, (), "those"))}
+    )
+    shown = {
+        name: (one["data-verdict"], one["text"]) for name, one in zip(questions(page), page.questions, strict=True)
+    }
+    assert [verdict for verdict, _ in shown.values()] == ["wrong", "wrong", "wrong", "right"]
+    assert re.search(r"answer\s+Yes, it is\.\s+extracted\s+yes\s+✓ right", shown["Is it? Yes, it is."][1])
+    assert re.search(r"extracted\s+none\s+✗ wrong", shown["Is it? It is unclear."][1])
+    assert re.search(r"answer\s+withheld\s+✗ wrong", shown["Is it? None"][1])
+    assert "extracted" not in shown["Is it? None"][1]
+    assert "answers taken out of sentences" in page.text
+    assert "extracted" not in written(tmp_path / "report.html", rows).text
 
 
 def test_questions_without_references_are_neither_right_nor_wrong(tmp_path):
