@@ -9,6 +9,7 @@ import pytest
 from started_scripts import run_script
 
 from amif.training.data import load_vqa_dataset, rows_with_alike_images
+from amif.training.evaluation.answer_extraction import RULES_VERSION
 from amif.training.evaluation.protocols import protocol_note
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "evaluate_predictions.py"
@@ -79,7 +80,7 @@ def test_answers_of_chat_models_are_taken_out_of_sentences_and_compared(files, s
     assert metrics["overall_extracted"].keys() == metrics["overall"].keys()
     assert metrics["judge"]["score"] == 75
     assert metrics["extraction"]["not_extracted"] == []
-    assert metrics["fingerprint"]["extraction"]["version"] == 1
+    assert metrics["fingerprint"]["extraction"]["version"] == RULES_VERSION
     compared = metrics["comparisons"]
     assert [one["overall_extracted"]["accuracy"] for one in compared["systems"]] == [100, pytest.approx(share_no), 0]
     assert [pair["second"] for pair in compared["pairs"]] == ["no.json", "vague.json", "vague.json"]
