@@ -44,7 +44,6 @@ from amif.training.checkpoints.model_files import is_pretrained_only, load_check
 from amif.training.checkpoints.provenance import datasets_of
 from amif.training.data.phantom.datasets import load_phantom_vqa
 from amif.training.distributed import only_process
-from amif.training.evaluation.localization import localization, patches_in_box
 from amif.training.reports.answer_html import Answered, Checkpoint, answer_panel, map_note, viewer
 from amif.training.reports.word_maps import maps_of_words, words_read
 
@@ -56,8 +55,9 @@ THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 # Seconds that an upload may wait to be read, and between two looks for old ones.
 UPLOADS_KEPT, UPLOADS_SWEPT = 300, 30
 # Questions of phantom's test split among which examples are looked for, and what stands below one.
-EXAMPLES_TRIED = 32
-LOOKED_THERE, RIGHT, WRONG = "right: its map points at the finding", "right", "wrong"
+EXAMPLES_TRIED = 64
+LOOKED_THERE, RIGHT, WRONG = "right, map on it", "right", "wrong"
+ABOUT_THE_FINDING = ("abnormality", "presence", "position", "size")
 Changes = dict[Component, Any]
 SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--map-opacity', value / 100); }"
 
@@ -125,7 +125,13 @@ def read_images(path: str) -> dict[str, Image.Image]:
             raise ValueError(f"the file was deleted after {UPLOADS_KEPT} seconds: drop it again.") from None
         except (OSError, TypeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)  # an OSError's own words name the upload
-            raise ValueError(reason.replace(str(neutral), "the file")) from None
+            for words, ours in (
+                (f"the image {neutral}", "the file"),
+                (str(neutral), "the file"),
+                (", or drop the row", ""),
+            ):
+                reason = reason.replace(words, ours)
+            raise ValueError(reason) from None
     return images
 
 
@@ -154,14 +160,15 @@ def phantom_examples(answerer: Answerer) -> list[Example]:
 
 
 def verdict_on(answered: Answered, row: Mapping[str, Any]) -> str:
-    """Whether phantom's answer was given, and twice an even share of the map lies in the finding's true box."""
+    """Whether phantom's answer was given, and the map of a question on the finding is heaviest where its middle is."""
     if answered.ranking[0][0] != row["answer"]:
         return WRONG
-    if row["box"] is None:
+    if row["box"] is None or row["question_type"] not in ABOUT_THE_FINDING:
         return RIGHT
-    weights = answered.maps[0]
-    found = localization(weights.ravel(), patches_in_box(row["box"], row["image"].size, len(weights)))
-    return LOOKED_THERE if found.mass >= 2 * found.chance else RIGHT
+    (x0, y0, x1, y1), (width, height), weights = row["box"], row["image"].size, answered.maps[0]
+    rows, columns = weights.shape
+    middle = int((y0 + y1) / 2 / height * rows), int((x0 + x1) / 2 / width * columns)
+    return LOOKED_THERE if divmod(int(weights.argmax()), columns) == middle else RIGHT
 
 
 class Page:
@@ -182,21 +189,24 @@ class Page:
                     self.opacity = gr.Slider(0, 100, 50, step=1, label="Opacity, %", scale=2, elem_id="opacity")
                 self.note = gr.HTML()
             with gr.Column(scale=2):
-                self.file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=150, elem_id="file")
+                self.file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=104, elem_id="file")
+                gr.HTML('<p class="hint">Or an example (generated), and how the model answers it:</p>')
                 self.gallery = gr.Gallery(
                     [(example.image, example.verdict) for example in examples],
-                    label="Or an example (generated), and how the model answers it",
+                    label="Examples",
+                    show_label=False,
                     columns=max(len(examples), 1),
-                    height=150,
+                    height=104,
                     allow_preview=False,
                     buttons=[],
                     elem_id="examples",
                 )
                 self.window = gr.Dropdown([OWN_WINDOW], value=OWN_WINDOW, label="CT window", visible=False)
-                self.question = gr.Textbox(
-                    label="Question", placeholder="is there a mass?", max_lines=2, elem_id="question"
-                )
-                self.button = gr.Button("Ask", variant="primary", elem_id="ask")
+                with gr.Row(equal_height=True):
+                    self.question = gr.Textbox(
+                        label="Question", placeholder="is there a mass?", max_lines=2, scale=4, elem_id="question"
+                    )
+                    self.button = gr.Button("Ask", variant="primary", scale=1, min_width=80, elem_id="ask")
                 self.panel = gr.HTML()
 
     def listen(self) -> None:

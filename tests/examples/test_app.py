@@ -271,10 +271,11 @@ def test_examples_are_labelled_by_answer_and_by_where_the_map_goes(script):
     weights = np.full((4, 4), 0.01)
     weights[0, 0] = 1.0
     answered = script.Answered([("yes", -0.1)], [script.WHOLE_QUESTION], [weights], 0.1)
-    row = {"answer": "yes", "box": [0, 0, 8, 8], "image": Image.new("L", (32, 32))}
+    row = {"answer": "yes", "question_type": "presence", "box": [0, 0, 8, 8], "image": Image.new("L", (32, 32))}
     assert script.verdict_on(answered, row) == script.LOOKED_THERE
     assert script.verdict_on(answered, row | {"box": [24, 24, 32, 32]}) == script.RIGHT
     assert script.verdict_on(answered, row | {"box": None}) == script.RIGHT
+    assert script.verdict_on(answered, row | {"question_type": "modality"}) == script.RIGHT
     assert script.verdict_on(answered, row | {"answer": "no"}) == script.WRONG
 
 
