@@ -4,6 +4,7 @@ It stands beside the package, whose import brings torch, and runs the scripts wi
 is answered at once where the script itself waits with its imports until its arguments are read.
 """
 
+import re
 import sys
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -77,6 +78,10 @@ def load_script(name: str) -> ModuleType:
     assert spec.loader is not None
     script = sys.modules[spec.name] = module_from_spec(spec)
     spec.loader.exec_module(script)
+    # Its help says how to call it: here by this command.
+    script.__doc__ = re.sub(r"examples/recipes/(\S+)\.yaml", r"\1", script.__doc__ or "")
+    for command, (file, _) in COMMANDS.items():
+        script.__doc__ = re.sub(rf"(accelerate launch|python) examples/{file}\.py", f"amif {command}", script.__doc__)
     return script
 
 

@@ -48,10 +48,11 @@ def main() -> None:
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
     from amif.processing_amif.dicom_amif import count_frames, is_dicom
+    from amif.training.command_line import plain_errors
     from amif.training.distributed import only_process
 
-    program, count = Path(sys.argv[0]).name, 0
-    try:
+    count = 0
+    with plain_errors():
         only_process()
         check_arguments(arguments)
         asked = files_of(arguments.images)
@@ -63,10 +64,9 @@ def main() -> None:
             answered = ask(chain([first], shown), load_answerer(arguments), arguments.question)
             table = arguments.output or os.path.isdir(arguments.images[0])
             count = write_table(answered, several, arguments) if table else print_answers(answered)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"{program}: {error}")
-    if count < len(asked):
-        sys.exit(f"{program}: {len(asked) - count} of {len(asked)} images could not be read, and {count} are answered.")
+        if count < len(asked):
+            left_out = len(asked) - count
+            raise ValueError(f"{left_out} of {len(asked)} images could not be read, and {count} are answered.")
 
 
 def files_of(images: Sequence[str]) -> list[list[Path]]:
@@ -207,7 +207,13 @@ def parse_arguments() -> argparse.Namespace:
         help="Window of a DICOM file: abdomen, bone, brain, liver, lung, mediastinum; or centre and width; or the "
         "number of one of its own windows. Default: the file's.",
     )
-    return parser.parse_args()
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    arguments = parser.parse_args()
+    if arguments.generate and arguments.candidates:
+        parser.error("--generate writes answers freely and reads no --candidates: leave out one of them")
+    if arguments.generate and arguments.abstain:
+        parser.error("--abstain: the checkpoint's threshold is of ranked answers, leave it or --generate out")
+    return arguments
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
@@ -230,10 +236,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             normalize_answer(candidate)
         except ValueError:
             raise ValueError(f"--candidates {candidate!r}: it holds no word or number, leave it out") from None
-    if arguments.generate and arguments.candidates:
-        raise ValueError("--generate writes answers freely and reads no --candidates: leave out one of them")
-    if arguments.generate and arguments.abstain:
-        raise ValueError("--abstain: the checkpoint's threshold is of ranked answers, leave it or --generate out")
     if arguments.output is not None:
         output = Path(arguments.output)
         if output.suffix.lower() != ".csv" or output.is_dir() or not output.parent.is_dir():

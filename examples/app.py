@@ -42,6 +42,7 @@ from amif.processing_amif import read_dicom, to_rgb
 from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
 from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
 from amif.training.checkpoints.provenance import datasets_of
+from amif.training.command_line import plain_errors
 from amif.training.data.phantom.datasets import load_phantom_vqa
 from amif.training.distributed import only_process
 from amif.training.reports.answer_html import Answered, Checkpoint, answer_panel, map_note, viewer
@@ -389,6 +390,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="Further name under which the page may be opened: a proxy's, a Space's. Can be given several times.",
     )
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     arguments = parser.parse_args()
     if not 0 < arguments.port < 2**16:
         parser.error(f"--port {arguments.port}: give one from 1 to 65535")
@@ -402,13 +404,11 @@ def host_name(text: str) -> str:
     return text.lower()
 
 
+@plain_errors()
 def main() -> None:
     arguments = parse_arguments()
-    try:
-        only_process()
-        serve(arguments)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"app.py: {error}")
+    only_process()
+    serve(arguments)
 
 
 if __name__ == "__main__":

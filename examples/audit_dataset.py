@@ -18,6 +18,7 @@ from datasets import DatasetDict, concatenate_datasets
 from tqdm import tqdm
 
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.data import load_vqa_dataset
 from amif.training.data.arguments import VqaSourceArguments
 from amif.training.data.image_overlap import ImagePrints, image_prints
@@ -44,9 +45,10 @@ class AuditArguments(VqaSourceArguments):
             raise ValueError(f"--against_dir {self.against_dir}: name the data set that lies there as --against.")
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(AuditArguments)
+    args = parse_arguments(AuditArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.evaluation.result_files import replace_file, write_json
 from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
 from amif.training.experiments.runs import Experiments
@@ -51,9 +52,10 @@ class ComparisonArguments:
             raise ValueError(f"--fine_tuning {' '.join(self.fine_tuning)}: --retrieval_only does not fine-tune.")
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(ComparisonArguments)
+    args = parse_arguments(ComparisonArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
     pretraining = absolute_paths(read_recipe(args.pretraining_recipe)) | given(args.pretraining)

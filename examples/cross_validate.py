@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.evaluation.result_files import write_json, write_jsonl
 from amif.training.experiments.cross_validation import cross_validate
 from amif.training.experiments.runs import Experiments
@@ -36,9 +37,10 @@ class CrossValidationArguments:
     output_dir: str = field(default="folds", metadata={"help": "Folder of the runs and the results."})
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(CrossValidationArguments)
+    args = parse_arguments(CrossValidationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
     arguments = absolute_paths(read_recipe(args.recipe)) | given(args.arguments)

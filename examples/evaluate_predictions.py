@@ -13,7 +13,6 @@ tell whether the system looks at the image. It prints a table and writes `metric
 
 import logging
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +22,7 @@ from datasets import DatasetDict
 
 from amif.training.argument_checks import Bounds, check_bounds, check_choices
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.data import rows_with_alike_images
 from amif.training.data.arguments import VqaDataArguments
 from amif.training.data.references import acceptable_answers_of
@@ -97,28 +97,26 @@ class EvaluationArguments(VqaDataArguments):
         check_bounds(self, {"abstention_threshold": Bounds(-math.inf)})
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(EvaluationArguments)
+    args = parse_arguments(EvaluationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
 
     # 2. Data and predictions
     splits = args.load_splits()
-    try:
-        split = evaluated_split(splits, args.split, args.name)
-        if args.protocol == "choices":
-            check_choices_given(splits[split], split)
-        names, acceptable = system_names(args), acceptable_answers_of(args.name)
-        candidates = extraction_candidates(splits, split, args.protocol, acceptable) if args.extract else None
-        read = partial(read_rows, args=args, splits=splits, split=split, candidates=candidates)
-        rows, *others = [read(file) for file in [args.predictions, *(args.compare or [])]]
-        judged = None if args.judge_column is None else read_judge_scores(args.predictions, args.judge_column)
-        blank = None if args.blank is None else read(args.blank)
-        shuffled = [as_answered(read(file)) for file in args.shuffled or []]
-        alike = [as_answered(read(file, alike=True)) for file in args.shuffled_alike or []]
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    split = evaluated_split(splits, args.split, args.name)
+    if args.protocol == "choices":
+        check_choices_given(splits[split], split)
+    names, acceptable = system_names(args), acceptable_answers_of(args.name)
+    candidates = extraction_candidates(splits, split, args.protocol, acceptable) if args.extract else None
+    read = partial(read_rows, args=args, splits=splits, split=split, candidates=candidates)
+    rows, *others = [read(file) for file in [args.predictions, *(args.compare or [])]]
+    judged = None if args.judge_column is None else read_judge_scores(args.predictions, args.judge_column)
+    blank = None if args.blank is None else read(args.blank)
+    shuffled = [as_answered(read(file)) for file in args.shuffled or []]
+    alike = [as_answered(read(file, alike=True)) for file in args.shuffled_alike or []]
 
     # 3. Measures
     compared = compare_systems(dict(zip(names, [rows, *others], strict=True))) if others else None

@@ -8,7 +8,6 @@ number of images and questions of any length. docs/export.md says how to answer 
 """
 
 import argparse
-import sys
 
 
 def main() -> None:
@@ -18,9 +17,10 @@ def main() -> None:
     from amif.training.checkpoints.exported_parts import export_parts
     from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
     from amif.training.checkpoints.resumable_files import check_output_folder
+    from amif.training.command_line import plain_errors
     from amif.training.distributed import only_process
 
-    try:
+    with plain_errors():
         only_process()
         if is_pretrained_only(arguments.model):
             raise ValueError(f"{arguments.model} comes from pre-training and cannot answer: fine-tune it first.")
@@ -29,14 +29,13 @@ def main() -> None:
         for file in export_parts(model, arguments.output_dir):
             print(file)
         processor.save_pretrained(arguments.output_dir)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"export.py: {error}")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
     parser.add_argument("--output_dir", default="exported", help="Folder of the files and the processor.")
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     return parser.parse_args()
 
 

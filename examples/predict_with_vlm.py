@@ -19,6 +19,7 @@ from amif.training.chat_models.arguments import ChatModelArguments
 from amif.training.chat_models.evaluation import answer_and_evaluate
 from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.distributed import only_run_in, use_all_cpu_cores
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
@@ -26,17 +27,16 @@ from amif.training.recipes import parse_arguments
 from amif.training.reports.tables import format_table
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments, and a folder of its own
-    args = parse_arguments(ChatModelArguments)
+    args = parse_arguments(ChatModelArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     use_all_cpu_cores()
     try:
         check_output_folder(args.output_dir)
         with only_run_in(args.output_dir):
             run(args)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(str(error))
     except torch.OutOfMemoryError as error:
         sys.exit(
             f"Memory ran out ({str(error).partition('. ')[0]}): start the same command with a smaller --batch_size. "

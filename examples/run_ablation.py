@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.data import load_pretraining_dataset, load_vqa_dataset
 from amif.training.evaluation.result_files import replace_file, write_json
 from amif.training.experiments.ablation import Setting, chains, load_ablation, load_setting, run_chains
@@ -82,9 +83,10 @@ class AblationArguments:
         )
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(AblationArguments)
+    args = parse_arguments(AblationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     check_output_folder(args.output_dir)
     setting = args.load_setting()

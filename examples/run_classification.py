@@ -20,6 +20,7 @@ import torch
 from datasets import Dataset
 
 from amif.training.argument_checks import COUNT, check_bounds
+from amif.training.command_line import plain_errors
 from amif.training.data.labels import LabelColumn, find_labels
 from amif.training.evaluation.classification import (
     ClassificationMetrics,
@@ -81,9 +82,10 @@ class ClassificationArguments(TrialArguments):
         return super().reader_options | ({"text_column": None} if needless else {})
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(ClassificationArguments)
+    args = parse_arguments(ClassificationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     prompts = None if args.prompts is None else read_prompts(args.prompts)

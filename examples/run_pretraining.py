@@ -33,6 +33,7 @@ from amif.training.checkpoints.model_card import write_pretraining_card
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
+from amif.training.command_line import plain_errors
 from amif.training.data import StrongAugmentation
 from amif.training.data.mixtures import count_rows, mix_rows, places_by_set, rows_by_set
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
@@ -54,11 +55,12 @@ DEFAULTS = {"do_train": True, "do_eval": True, "do_predict": True}
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom_pretraining.yaml"
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
     objective = OBJECTIVES[choice_ahead(sys.argv[1:], "objective", list(OBJECTIVES))]
     types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)
-    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, **DEFAULTS)
+    model_args, data_args, training_args = parse_with_recipe(types, sys.argv[1:], DEFAULT_RECIPE, __doc__, **DEFAULTS)
     check_arguments(model_args, data_args, training_args)
 
     # 2. Logging, threads, seed, and a folder of its own

@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amif.training.command_line import plain_errors
 from amif.training.data.pretraining_collator import report_groups
 from amif.training.evaluation.result_files import write_json
 from amif.training.evaluation.retrieval import retrieval_metrics
@@ -30,9 +31,10 @@ class RetrievalArguments(TrialArguments):
     output_dir: str = field(default="retrieval", metadata={"help": "Folder of metrics.json."})
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(RetrievalArguments)
+    args = parse_arguments(RetrievalArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     # 2. Model and pairs

@@ -33,6 +33,7 @@ from amif.training.checkpoints.provenance import datasets_of, note_trained_on
 from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
+from amif.training.command_line import plain_errors
 from amif.training.data.mixtures import mix_rows, places_by_set
 from amif.training.data.schema import INPUT_COLUMNS
 from amif.training.data.views import asks_about_several
@@ -59,9 +60,12 @@ ARGUMENTS = (VqaModelArguments, FineTuningDataArguments, AmifVqaArguments)
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
 
 
+@plain_errors()
 def main() -> None:
     # 1. Arguments
-    model_args, data_args, training_args = parse_with_recipe(ARGUMENTS, sys.argv[1:], DEFAULT_RECIPE, do_train=True)
+    model_args, data_args, training_args = parse_with_recipe(
+        ARGUMENTS, sys.argv[1:], DEFAULT_RECIPE, __doc__, do_train=True
+    )
     check_arguments(model_args, data_args, training_args)
 
     # 2. Logging, threads, seed, and a folder of its own

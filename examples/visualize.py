@@ -16,7 +16,6 @@ and how often its peak does, against chance. Figures are written as PNG and SVG,
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +29,7 @@ import amif
 from amif.processing_amif import to_rgb
 from amif.training.checkpoints.model_files import load_checkpoint
 from amif.training.checkpoints.resumable_files import check_output_folder
+from amif.training.command_line import plain_errors
 from amif.training.data import load_pretraining_dataset
 from amif.training.distributed import only_process
 from amif.training.evaluation.result_files import write_json
@@ -43,15 +43,13 @@ from amif.training.reports.word_maps import Model, view_maps
 KINDS = ("transport", "attention", "architecture", "localization")
 
 
+@plain_errors()
 def main() -> None:
     arguments = parse_arguments()
-    try:
-        only_process()
-        check_output_folder(arguments.output_dir)
-        draw = {"architecture": draw_architectures, "localization": measure_localization}
-        draw.get(arguments.kind, draw_maps)(arguments)
-    except (OSError, ValueError) as error:
-        sys.exit(f"visualize.py: {error}")
+    only_process()
+    check_output_folder(arguments.output_dir)
+    draw = {"architecture": draw_architectures, "localization": measure_localization}
+    draw.get(arguments.kind, draw_maps)(arguments)
 
 
 def draw_maps(arguments: argparse.Namespace) -> None:
@@ -167,6 +165,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--num_studies", type=int, default=600, help="How many studies phantom generates.")
     parser.add_argument("--output_dir", default="figures", help="Folder of the figures.")
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     arguments = parser.parse_args()
     idle = () if arguments.phantom is None else ("image", "text", "box")
     if arguments.kind in ("architecture", "localization"):

@@ -42,7 +42,7 @@ amif_command.main()
         ),
         (["train", "slak"], 2, ["amif train: no recipe slak, and no JSON or YAML file; there are slake, "]),
         (["pretrain", "slake"], 2, ["amif pretrain: no recipe slake"]),
-        (["answer", "--help"], 0, ["usage: amif answer", "--candidates", "--window"]),
+        (["answer", "--help"], 0, ["usage: amif answer", "\n    amif answer IMAGE QUESTION", "--window"]),
         (["answer", "a.png", "what?", "--abstain", "--generate"], 2, ["amif answer: error: --abstain"]),
     ],
 )

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A room imports itself and the floors below it, here above it; rooms of one floor do not know each other.
 FLOORS = (
-    ("modeling_amif", "processing_amif", "training/losses", "training/distributed.py", "training/argument_checks.py"),
+    (
+        *("modeling_amif", "processing_amif", "training/losses"),
+        *("training/argument_checks.py", "training/command_line.py", "training/distributed.py"),
+    ),
     ("training/data", "training/model_arguments.py", "training/processors.py", "training/small_model.py"),
     ("training/evaluation", "training/recipes.py"),
     ("training/reports",),

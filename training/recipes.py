@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from types import NoneType, SimpleNamespace
-from typing import Any, NamedTuple, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser
 
+from .command_line import DataclassParser, end_with
 from .data import NAMED
 from .data.pretraining_dataset import PAIR_READERS
 from .distributed import only_process
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Arguments whose values hold a path behind a name.
 PATH_AFTER = {"teacher": ":", "dataset": "=", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
 
+# Words beside which the default recipe is not read.
+NO_DEFAULT_RECIPE = ("--dataset", "--help", "-h", "--help_all", "--help-all")
 
 Arguments = TypeVar("Arguments")
 
@@ -32,26 +35,28 @@ Arguments = TypeVar("Arguments")
 _OF_ARGUMENTS = (ImportError, OSError, TypeError, ValueError)
 
 
-class _Parser(HfArgumentParser):
-    """A parser that raises its errors, for the caller to name where the words come from."""
+def parse_arguments(dataclass_type: type[Arguments], description: str | None) -> Arguments:
+    """The command line of a script that runs in one process; what is wrong with it ends the script with one line.
 
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def parse_arguments(dataclass_type: type[Arguments]) -> Arguments:
-    """The command line of a script that runs in one process; what is wrong with it ends the script with one line."""
-    parser = _Parser([dataclass_type])  # pyright: ignore[reportArgumentType]  # its stub takes a NewType alone
+    Args:
+        dataclass_type: Its fields are the arguments.
+        description: What the script does, for its help.
+    """
+    parser = DataclassParser([dataclass_type], description)
     try:
         only_process()
         (parsed,) = _instances(parser, None)
     except _OF_ARGUMENTS as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+        end_with(error, 2)
     return parsed
 
 
 def parse_with_recipe(
-    dataclass_types: Sequence[Any], arguments: Sequence[str], default_recipe: str | Path, **defaults: Any
+    dataclass_types: Sequence[Any],
+    arguments: Sequence[str],
+    default_recipe: str | Path,
+    description: str | None = None,
+    **defaults: Any,
 ) -> tuple[Any, ...]:
     """One instance of each dataclass; what is wrong with recipe or command line ends the script with one line.
 
@@ -60,12 +65,13 @@ def parse_with_recipe(
         arguments: The command line; first words that end in .json, .yaml or .yml name recipes, of which each overrides
             those before it.
         default_recipe: The recipe where none is named and no `--dataset` is given; help tells the plain defaults.
+        description: What the script does, for its help.
         **defaults: Defaults other than the dataclasses'.
     """
-    parser = _Parser(dataclass_types)
+    parser = DataclassParser(dataclass_types, description, takes_recipes=True)
     recipes: list[str | Path] = [*_recipes_of(arguments)]
     words = arguments[len(recipes) :]
-    if not recipes and not any(word.split("=")[0] in ("--dataset", "--help", "-h") for word in words):
+    if not recipes and not any(word.split("=")[0] in NO_DEFAULT_RECIPE for word in words):
         recipes = [default_recipe]
     parser.set_defaults(**defaults)
     try:
@@ -73,7 +79,7 @@ def parse_with_recipe(
             _set_defaults(parser, read_recipe(recipe), str(recipe))
         return _instances(parser, words)
     except _OF_ARGUMENTS as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+        end_with(error, 2)
 
 
 def arguments_of(dataclass_types: Sequence[Any], values: Mapping[str, Any], source: str) -> tuple[Any, ...]:
@@ -82,7 +88,7 @@ def arguments_of(dataclass_types: Sequence[Any], values: Mapping[str, Any], sour
     Raises:
         ValueError: If a name is unknown or a value is not what it may be; it begins with `source`.
     """
-    parser = _Parser(dataclass_types)
+    parser = DataclassParser(dataclass_types)
     _set_defaults(parser, values, source)
     try:
         return _instances(parser, [])

@@ -329,5 +329,5 @@ def test_hosts_are_names_and_ports_numbers(script, monkeypatch, capsys, words, s
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
     done = run_script("app.py", "--model", tmp_path, folder=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("app.py: ")
+    assert done.stderr.splitlines()[-1].startswith("app.py: error: ")
     assert str(tmp_path) in done.stderr

@@ -101,7 +101,9 @@ def test_a_killed_one_loses_nothing_and_ends_as_one_that_was_not(folder):
     first.send_signal(signal.SIGSTOP)  # so that it is at work, however long another one takes to start
     second = cross_validate(folder)
     assert second.returncode == 1
-    assert "RuntimeError: Another run is at work in the output folder out: wait until it has ended" in second.stderr
+    assert (
+        "cross_validate.py: error: Another run is at work in the output folder out: wait until it has" in second.stderr
+    )
     first.kill()
     first.wait()
     done = records(folder)

@@ -93,7 +93,7 @@ def test_a_run_is_not_gone_on_with_by_other_settings(stages, tmp_path, ended):
     other = ["--pooling_mode", "mean", "--max_train_samples", "30", "--logging_steps", "3"]
     done = run(*SMALL, *other, "--output_dir", "one", "--resume_from_checkpoint", folder=tmp_path)
     assert done.returncode == 1
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("ValueError")]
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("run_pretraining.py: error: ")]
     assert "--max_train_samples is 30 here and null there; --pooling_mode is mean here and cls there" in error
     assert "training data is 30 rows" in error
 

@@ -154,7 +154,7 @@ def test_a_run_is_not_gone_on_with_by_other_settings(trained, tmp_path, ended):
     other = ["--learning_rate", "0.5", "--seed", "7", "--max_train_samples", "32"]
     done = run(*SMALL, *other, "--resume_from_checkpoint", folder=tmp_path)
     assert done.returncode == 1
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("ValueError")]
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("run_vqa.py: error: ")]
     assert f"amif-vqa{'' if ended else '/checkpoint-1'} was trained by other settings" in error
     assert "--learning_rate is 0.5 here and 0.00015 there; --max_train_samples is 32 here and 64 there" in error
     assert "--seed is 7 here and 42 there; training data is 32 rows" in error
@@ -168,7 +168,7 @@ def test_a_second_run_in_one_output_folder_is_refused(trained, tmp_path):
     with only_run_in(output):
         done = run(*SMALL, folder=tmp_path)
     assert done.returncode == 1
-    assert "RuntimeError: Another run is at work in the output folder amif-vqa: wait until it has ended" in done.stderr
+    assert "run_vqa.py: error: Another run is at work in the output folder amif-vqa: wait until it" in done.stderr
     assert {path.name for path in output.iterdir()} == {LOCK_NAME}
 
 
@@ -186,7 +186,7 @@ def test_a_killed_reader_of_data_is_told_and_the_run_goes_on_from_its_checkpoint
     os.kill(int(readers[0]), signal.SIGKILL)
     _, error = first.communicate()
     assert first.returncode == 1
-    assert "RuntimeError: A process that reads data was killed, most often because memory ran out" in error
+    assert "run_vqa.py: error: A process that reads data was killed, most often because memory ran out" in error
     resumed = run(*longer, "--dataloader_num_workers", "0", "--resume_from_checkpoint", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "Training goes on from amif-vqa/checkpoint-" in resumed.stderr
