@@ -131,7 +131,10 @@ def test_installed_command_runs_scripts_with_recipes_by_name(environment, built,
     words = [command, "train", "slake", "--data_dir", "nowhere", "--protocol", "xyz"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "amif train: error: --protocol xyz: it is one of clean, paper, generate."
+    assert (
+        done.stderr.splitlines()[-1]
+        == "amif train: error: --protocol xyz: it is one of clean, paper, choices, generate."
+    )
 
 
 def test_changelog_and_citation_say_the_version_of_the_package(built):

@@ -73,7 +73,7 @@ WRONG = [
     ("run_vqa --dataset phantom --num_studies 1", "phantom needs at least 3 studies"),
     ("run_vqa --dataset phantom --num_studies -5", "--num_studies -5: give at least 1"),
     # words that there are not
-    (f"{VQA} --protocol xyz", "--protocol xyz: it is one of clean, paper, generate"),
+    (f"{VQA} --protocol xyz", "--protocol xyz: it is one of clean, paper, choices, generate"),
     (f"{VQA} --knowledge xyz", "--knowledge xyz: it is one of answers, questions, none"),
     (f"{VQA} --knowledge_fusion xyz", "--knowledge_fusion xyz: it is one of gated"),
     (f"{VQA} --eval_split train", "--eval_split train: it is one of validation, test"),

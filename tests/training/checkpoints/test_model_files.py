@@ -1,12 +1,14 @@
 """Models that cannot be read, and that none of the scripts reads them."""
 
 import ast
+import re
 import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from small_models import save_small_checkpoint, small_model, small_processor
 from transformers import BertConfig, BertModel, PreTrainedConfig
@@ -192,18 +194,24 @@ def test_no_script_uses_damaged_weights(tmp_path, checkpoints, monkeypatch, caps
     shutil.copytree(checkpoints[kind], tmp_path / "damaged")
     damage(tmp_path / "damaged", fault)
     monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("a.png")
     said = [word.replace("CHECKPOINT", "damaged").replace("IMAGE", "a.png") for word in words]
     monkeypatch.setattr("sys.argv", [script.strip(), *said])
-    with pytest.raises((SystemExit, ValueError), match=r"missing weights|lacks .* weights|is not finite"):
+    with pytest.raises((SystemExit, ValueError)) as ended:
         runpy.run_path(str(EXAMPLES / script.strip()), run_name="__main__")
+    told = f"{ended.value} {capsys.readouterr().err}"
+    assert re.search(r"missing weights|lacks .* weights|is not finite", told)
 
 
 def test_weights_are_read_by_one_function():
-    """Encoders and their processors are read where the model is built, and open_clip's teacher by its library."""
+    """Encoders and their processors are read where the model is built, and open_clip's teacher by its library.
+
+    A chat model's processor runs its own code where the user allows it; it holds no weights.
+    """
     calls = {}
     for path in [*(ROOT / "training").rglob("*.py"), *EXAMPLES.glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".from_pretrained"):
                 calls.setdefault(path.name, []).append(ast.unparse(node))
-    readers = [call for found in calls.values() for call in found if "trust_remote_code=False" not in call]
+    readers = [call for found in calls.values() for call in found if "trust_remote_code=" not in call]
     assert readers == [next(call for call in calls["model_files.py"] if "**safely" in call)]
