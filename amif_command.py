@@ -79,9 +79,10 @@ def load_script(name: str) -> ModuleType:
     script = sys.modules[spec.name] = module_from_spec(spec)
     spec.loader.exec_module(script)
     # Its help says how to call it: here by this command.
-    script.__doc__ = re.sub(r"examples/recipes/(\S+)\.yaml", r"\1", script.__doc__ or "")
+    said = re.sub(r"examples/recipes/(\S+)\.yaml", r"\1", script.__doc__ or "")
     for command, (file, _) in COMMANDS.items():
-        script.__doc__ = re.sub(rf"(accelerate launch|python) examples/{file}\.py", f"amif {command}", script.__doc__)
+        said = re.sub(rf"(accelerate launch|python) examples/{file}\.py", f"amif {command}", said)
+    script.__doc__ = said
     return script
 
 
