@@ -22,7 +22,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, IterableDataset
 from transformers import EarlyStoppingCallback
 
 from amif import AmifForVisualQuestionAnswering, AmifProcessor, AmifVqaArguments, AmifVqaTrainer
@@ -38,6 +38,7 @@ from amif.training.data.mixtures import mix_rows, places_by_set
 from amif.training.data.schema import INPUT_COLUMNS
 from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
+from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.protocols import candidate_answers, check_choices_given
 from amif.training.evaluation.result_files import append_test_evaluation, write_answers_csv, write_json, write_jsonl
@@ -92,12 +93,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
     built = replace(model_args, model_name_or_path=plan.start)
     model, processor = build_model(built, data_args, data.splits, plan.trains)
     data = with_readable_answers(data, model, processor, data_args.on_bad_row, data_args.max_answer_length)
-    asked = with_new_questions(data, data_args)
-    if asked is not data:  # of new questions the choices
-        limits = (processor, data_args.on_bad_row, data_args.max_answer_length)
-        asked = with_readable_answers(replace(asked, training=None), model, *limits)
-    if data_args.protocol == "choices":
-        check_choices_given(asked.splits[asked.eval_split], asked.eval_split)
+    asked = questions_to_ask(data, data_args, model, processor)
     note_validation(model, data_args, plan.trains, data.eval_split)
     if plan.trains:
         built.warn_of_unlike(model.config)
@@ -124,10 +120,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
 
     # 7. Evaluation
     evaluation = evaluate(trainer, asked.splits, asked.eval_split, data_args, asked.name)
-    metrics = evaluation.metrics
-    if data.training is not None and metrics.run is not None and (places := places_by_set(data.training)):
-        counts = {name: len(rows) for name, rows in places.items()}
-        metrics = replace(metrics, run=replace(metrics.run, training_rows=counts))
+    metrics = with_training_rows(evaluation.metrics, data.training)
 
     # 8. Results, and a record of any look at a test split
     if trainer.is_world_process_zero():
@@ -141,6 +134,30 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
         remove_partial_predictions(output)  # the last step, for until then a restart goes on from them
     if training_args.push_to_hub:
         trainer.push_to_hub()
+
+
+def questions_to_ask(
+    data: RunData,
+    data_args: FineTuningDataArguments,
+    model: AmifForVisualQuestionAnswering,
+    processor: AmifProcessor,
+) -> RunData:
+    """The run's data, or new questions in their place, which have choices where the protocol asks for them."""
+    asked = with_new_questions(data, data_args)
+    if asked is not data:
+        limits = (processor, data_args.on_bad_row, data_args.max_answer_length)
+        asked = with_readable_answers(replace(asked, training=None), model, *limits)
+    if data_args.protocol == "choices":
+        check_choices_given(asked.splits[asked.eval_split], asked.eval_split)
+    return asked
+
+
+def with_training_rows(metrics: Metrics, training: Dataset | IterableDataset | None) -> Metrics:
+    """The metrics, with the number of training rows of each set where they are of several."""
+    if training is None or metrics.run is None or not (places := places_by_set(training)):
+        return metrics
+    counts = {name: len(rows) for name, rows in places.items()}
+    return replace(metrics, run=replace(metrics.run, training_rows=counts))
 
 
 def build_trainer(

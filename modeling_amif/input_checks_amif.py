@@ -264,13 +264,15 @@ def check_candidates(answers: Any, decoder: PreTrainedModel, config: PreTrainedC
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def check_answer_mask(mask: Any, num_texts: int, num_candidates: int) -> None:
-    """Refuse what is not (B, N) bool with one True a row at least.
+def own_candidates(mask: Any, num_texts: int, num_candidates: int) -> list[list[int]] | None:
+    """The places of each text's own candidates, from (B, N) bool with one True a row at least; None without a mask.
 
     Raises:
         TypeError: If it is no tensor.
         ValueError: If its shape or dtype is another, or a question has no candidate.
     """
+    if mask is None:
+        return None
     _check_tensor("answer_mask", mask, FLAGS, "(texts, candidates)", None)
     if mask.shape != (num_texts, num_candidates) or mask.dtype != torch.bool:
         raise ValueError(
@@ -280,6 +282,7 @@ def check_answer_mask(mask: Any, num_texts: int, num_candidates: int) -> None:
     if not mask.any(dim=1).all():
         row = int((~mask.any(dim=1)).nonzero()[0])
         raise ValueError(f"Row {row} of answer_mask leaves its question no candidate: give it one at least.")
+    return [row.nonzero().flatten().tolist() for row in mask.cpu()]
 
 
 def position_limit(model: nn.Module) -> int | None:

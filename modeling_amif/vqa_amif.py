@@ -23,7 +23,7 @@ from .encoder_loading_amif import (
     matching_decoder_config,
 )
 from .encoders_amif import build_decoder, cache_option
-from .input_checks_amif import check_answer_mask, check_candidates, check_count, check_finite, check_labels
+from .input_checks_amif import check_candidates, check_count, check_finite, check_labels, own_candidates
 from .knowledge_amif import AmifWithKnowledge
 from .knowledge_fusion_amif import AmifKnowledgeFusion
 from .model_outputs_amif import AmifVisualQuestionAnsweringOutput, Kept, answer_loss
@@ -400,20 +400,14 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
                 `forward` takes; or scores are not finite, because weights hold NaN or infinity.
         """
         if method not in tuple(RANKING_METHODS) or score not in SCORES:
-            raise ValueError(
-                f"method={method!r}, score={score!r}: choose method from {tuple(RANKING_METHODS)} and score from "
-                f"{SCORES}."
-            )
+            raise ValueError(f"method={method!r}, score={score!r}: choose from {tuple(RANKING_METHODS)} and {SCORES}.")
         check_count("top_k", top_k)
-        own = None
         candidates = candidate_tokens(check_candidates(answers, self.decoder, self.config))
         texts = {"inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
         options = {**texts, "interpolate_pos_encoding": interpolate_pos_encoding}
         encoded = self.encode(pixel_values, input_ids, attention_mask, image_index, image_states, **options)
         check_finite(encoded.joint_states, "joint states", self)
-        if answer_mask is not None:
-            check_answer_mask(answer_mask, len(encoded.joint_states), len(candidates))
-            own = [row.nonzero().flatten().tolist() for row in answer_mask.cpu()]
+        own = own_candidates(answer_mask, len(encoded.joint_states), len(candidates))
         start = self.config.decoder_start_token_id
         scorer = AnswerScorer(self.decoder, encoded.joint_states, encoded.attention_mask, start)
         if self.decoder.config._attn_implementation not in ("eager", "sdpa"):

@@ -109,9 +109,8 @@ class AmifProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """Prepare images, questions or pairs of both.
 
-        Lists of equal length pair up; a single image goes with every question, a single question with every image. An
-        image is encoded once a call however often it is given: entries are the same image when they are the same object
-        or the same path, whatever their pixels. Questions are read in `plain_characters`.
+        Lists of equal length pair up; a single image goes with every question, a single question with every image. The
+        same object or path is encoded once a call however often it is given. Questions are read in `plain_characters`.
 
         Args:
             images: One image or a list, each as `to_rgb` accepts it. Of a question about several images, four at most,
@@ -152,15 +151,11 @@ class AmifProcessor(ProcessorMixin):
         if shown:
             views = [views_of(entry) for entry in shown]
             unique, places = unique_images(list(chain.from_iterable(views)))
-            images = [to_rgb(image) for image in unique]
-            pixels = self.image_processor(images=images, **of_images, return_tensors=return_tensors)
-            encoded |= {
-                "pixel_values": pixels["pixel_values"],
-                "image_index": view_index(list(map(len, views)), places),
-            }
+            readable = [to_rgb(image) for image in unique]
+            pixels = self.image_processor(images=readable, **of_images, return_tensors=return_tensors)
+            encoded = {"pixel_values": pixels["pixel_values"], "image_index": view_index([*map(len, views)], places)}
         if questions:
-            words = [plain_characters(question) for question in questions]
-            words = [question.lower() for question in words] if self.lowercase else words
+            words = [question.lower() if self.lowercase else question for question in map(plain_characters, questions)]
             room = {"truncation": True, "max_length": self.max_question_length}
             of_text = of_text if of_text.get("truncation") is False else room | of_text
             encoded |= _tokenize(self.tokenizer, words, return_tensors, **of_text)

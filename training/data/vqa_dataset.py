@@ -69,9 +69,8 @@ def load_vqa_dataset(
     """Load a data set in the common schema: image, question, answer, answer_type, question_type, image_id, question_id.
 
     Args:
-        name_or_path: "phantom" (generated), "vqa_rad", "slake", "path_vqa", "vqa_med_2019", "vqa_med_2020",
-            "vqa_med_2021", "pmc_vqa", "omni_med_vqa", "kvasir_vqa", "mimic_cxr_vqa", or one's own: a Hub id, a CSV,
-            TSV, JSON, JSON Lines or Parquet file, or a folder of such files.
+        name_or_path: One of `NAMED`, of which "phantom" is generated, or one's own: a Hub id, a CSV, TSV, JSON, JSON
+            Lines or Parquet file, or a folder of such files.
         data_dir: The local copy, for the readers that need one.
         strict: Raise where the rows are not as many as published; otherwise the difference is logged.
         validation_by: How a missing validation split is made from the training rows: of whole images ("image"); of
@@ -80,10 +79,8 @@ def load_vqa_dataset(
             training ("wording"); or not at all (None).
         validation_fold: Which fifth of the training rows is held out, 1 to 5, for cross-validation; by default a fixed
             15 % is. The fifths are made of whole images, or as `validation_by` says.
-        on_bad_row: "error" raises at the first row that cannot be used, naming file, row, value and cure; "skip" leaves
-            such rows out, and logs their number and each of them.
-        answers: Where a question has several right answers, whether "any" is enough, or "all" are one answer together:
-            `joined_answers`, which is then learned, chosen from and compared as one text.
+        on_bad_row: "error" raises at the first row that cannot be used; "skip" leaves such rows out, and logs each.
+        answers: Of several right answers "any" is enough, or "all" are one answer, as `joined_answers` makes it.
         **column_names: `image_column`, `question_column`, `ignore_columns` and others of `load_own_data` for one's own
             data; for the named ones what their reader takes: slake's `language`, pmc_vqa's `variant`, phantom's
             `num_studies`, `image_size` and `seed`.
@@ -105,20 +102,25 @@ def load_vqa_dataset(
             f"answers {answers!r}: give any, or all for sets of answers in your own data. Those of {name} are single "
             "or alternatives."
         )
-    if name == "phantom":
-        check_options(name, load_phantom_vqa, column_names)
-        return _with_validation(DatasetDict(_generate_phantom(**column_names)), validation_by, validation_fold)
-    if name in READERS:
-        check_options(name, READERS[name], column_names)
-        splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
-        return _with_validation(splits, validation_by, validation_fold)
-    if not Path(name).exists() and not may_be_hub_id(name):
+    if name not in NAMED and not Path(name).exists() and not may_be_hub_id(name):
         own = f"a Hub id, or the path of a folder or a file ({', '.join(SUFFIXES)}) with image_column and the like"
         raise ValueError(f"No data set {name!r}. Known by name: {', '.join(NAMED)}. For your own data give {own}.")
-    check_options(name, load_own_data, column_names)
+    check_options(name, vqa_reader_of(name), column_names)
+    if name == "phantom":
+        return _with_validation(DatasetDict(_generate_phantom(**column_names)), validation_by, validation_fold)
+    if name in READERS:
+        splits = READERS[name](data_dir=data_dir, strict=strict, on_bad_row=on_bad_row, **column_names)
+        return _with_validation(splits, validation_by, validation_fold)
     splits = load_own_data(name, on_bad_row=on_bad_row, **column_names)
     if answers == "all":
         splits = DatasetDict({split: with_joined_answers(rows) for split, rows in splits.items()})
+    return with_images_told_apart(name, splits, validation_by, validation_fold)
+
+
+def with_images_told_apart(
+    name: str, splits: DatasetDict, validation_by: str | None, validation_fold: int | None
+) -> DatasetDict:
+    """The splits of own data and the validation made of them, for which files of equal bytes are one image."""
     twins = same_images({str(split): rows for split, rows in splits.items()})
     report_same_images(name, twins)
     if "train" in splits:
