@@ -43,5 +43,9 @@ def test_any_system_gets_our_protocol_in_two_commands(folder):
 def test_errors_are_one_line(folder):
     done = run_script("predict_with_vlm.py", "--model", "nowhere", *DATA, folder=folder)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("There is no folder nowhere, and no model of that name")
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith("predict_with_vlm.py: error: There is no folder nowhere, and no model of that name")
+    )
     assert "Traceback" not in done.stderr

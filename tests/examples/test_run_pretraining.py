@@ -153,8 +153,8 @@ def embedded_by(monkeypatch, folder, *arguments):
         patch.setattr(sys, "argv", ["run_pretraining.py", *SMALL, *map(str, arguments), "--output_dir", "out"])
         try:
             runpy.run_path(str(ROOT / "examples" / "run_pretraining.py"), run_name="__main__")
-        except ValueError as error:
-            return len(embedded), str(error)
+        except SystemExit as ended:
+            return len(embedded), str(ended.__cause__)
     return len(embedded), ""
 
 
