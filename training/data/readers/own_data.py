@@ -34,6 +34,7 @@ from .row_forms import with_questions, with_shared_images
 from .table_files import (
     SPLIT_NAMES,
     FileTable,
+    by_split,
     check_columns,
     check_named_cells,
     column_names,
@@ -166,8 +167,8 @@ def _find_splits(
     hub = cast(DatasetDict, load_from_hub(name))
     only_train = list(hub) == ["train"]
     return {
-        None if only_train else SPLIT_NAMES.get(str(split), str(split)): [(name, without_columns(name, table, ignored))]
-        for split, table in hub.items()
+        None if only_train else split: [(name, without_columns(name, table, ignored))]
+        for split, table in by_split(name, hub).items()
     }
 
 

@@ -30,9 +30,9 @@ from ..schema import as_cell, as_image_name, as_text, compare_counts
 from ..shown_values import shown
 from .shards import find_shards, stream_shards
 from .table_files import (
-    SPLIT_NAMES,
     SUFFIXES,
     TableRow,
+    by_split,
     check_columns,
     check_named_cells,
     column_names,
@@ -164,7 +164,8 @@ class _PairSource:
         for name, table in splits.items():
             folder = folders[str(name)] if folders else self.folder
             reader = replace(self, name=f"{self.name} {name}", folder=folder)
-            tables[SPLIT_NAMES.get(name, name)] = reader.read_table(table)
+            tables[name] = reader.read_table(table)
+        tables = by_split(self.name, tables)
         if isinstance(splits, IterableDatasetDict):
             return IterableDatasetDict(tables)
         return drop_empty(DatasetDict(tables), self.name)

@@ -19,7 +19,7 @@ from ..views import VIEW_SEPARATOR
 from .choices import ChoiceReader, choice_columns
 from .image_places import image_in_base64
 from .shards import find_shards, stream_shards
-from .table_files import SPLIT_NAMES, check_columns, load_from_hub
+from .table_files import by_split, check_columns, load_from_hub
 
 logger = logging.get_logger(__name__)
 
@@ -69,14 +69,15 @@ def load_streamed_questions(
     if path.exists() and not shards:
         raise FileNotFoundError(f"{path} holds no shards that can be streamed: give Parquet or tar files.")
     raw: Any = stream_shards(shards, image_column) if shards else load_from_hub(str(name_or_path), streaming=True)
+    raw = by_split(str(name_or_path), raw)
     named = {answer_type_column: "answer_type", question_type_column: "question_type"}
     raw = {split: _with_plain_names(str(name_or_path), rows, named, ignore_columns) for split, rows in raw.items()}
     columns = {"image": image_column, "question": question_column, "answer": answer_column}
     reader = _StreamReader(str(name_or_path), columns, None, on_bad_row)
     streams: dict[Any, Any] = {}
     for split, rows in raw.items():
-        folder = shards[str(split)][0].parent if shards else None
-        streams[SPLIT_NAMES.get(str(split), str(split))] = replace(reader, folder=folder).read(rows)
+        folder = shards[split][0].parent if shards else None
+        streams[split] = replace(reader, folder=folder).read(rows)
     splits = with_read_evaluation(IterableDatasetDict(streams), max_eval_samples)
     for split, rows in splits.items():
         if split != "train" and (repeated := [own for own, n in Counter(rows["question_id"]).items() if n > 1]):
@@ -84,9 +85,8 @@ def load_streamed_questions(
                 f"{name_or_path}: two {split} questions have the id {shown(repeated[0])}: give each its own."
             )
     training = cast(IterableDataset, splits["train"])
-    (train,) = (rows for split, rows in raw.items() if SPLIT_NAMES.get(str(split), str(split)) == "train")
     logger.warning("A first pass reads the texts of the training questions, for candidates and knowledge.")
-    texts = reader.texts(train)
+    texts = reader.texts(raw["train"])
     return training, DatasetDict({**splits, "train": texts})
 
 

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import datasets
 from datasets import ClassLabel, Dataset, Value
@@ -37,6 +37,8 @@ SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 TableRow = dict[str, Any]
 
 FileTable = Dataset | list[TableRow]
+
+T = TypeVar("T")
 
 
 def read_json(path: Path) -> list[TableRow]:
@@ -283,6 +285,24 @@ def load_from_hub(name: str, **options: Any) -> Any:
             f"The data set {name} cannot be had from the Hub, and is not kept here: {error}"
         ) from error
     raise FileNotFoundError(f"There is no file or folder {name}, and a data set of the Hub is called owner/name.")
+
+
+def by_split(name: str, splits: Mapping[Any, T]) -> dict[str, T]:
+    """What a Hub set or a library has by its own names of splits, by the package's; other names stay as they are.
+
+    Raises:
+        ValueError: If two of its names mean one split, of which one would be lost.
+    """
+    found: dict[str, T] = {}
+    for split, rows in splits.items():
+        ours = SPLIT_NAMES.get(str(split), str(split))
+        if ours in found:
+            raise ValueError(
+                f"{name} has splits {', '.join(map(str, splits))}, of which two are {ours}: save the one that is meant "
+                "to files of your own, and give their folder."
+            )
+        found[ours] = rows
+    return found
 
 
 def may_be_hub_id(name: str) -> bool:

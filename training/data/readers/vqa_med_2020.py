@@ -88,7 +88,7 @@ def read_test(questions: Path, references: Path, images: Path, bad_rows: BadRows
     Of `image|answer|answer` each answer is right (`acceptable_vqa_med_2021_answers`), and `answer` keeps the bars.
 
     Raises:
-        ValueError: If the second file answers an image twice.
+        ValueError: If the second file answers an image twice, or is there and empty.
     """
     answers: dict[str, str] = {}
     for line in read_lines(references) if references.is_file() else []:
@@ -96,6 +96,8 @@ def read_test(questions: Path, references: Path, images: Path, bad_rows: BadRows
         if image.strip() in answers:
             raise ValueError(f"{references} answers {image} twice: give the organisers' file.")
         answers[image.strip()] = text
+    if references.is_file() and not answers:
+        raise ValueError(f"{references} is empty: give the organisers' file, or none where the answers are unknown.")
     convert = partial(_to_schema, images, answers)
     return build_vqa_dataset(RowSource(questions, bad_rows).convert_files(read_lines(questions), convert))
 

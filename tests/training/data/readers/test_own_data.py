@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDatasetDict, Value
 from PIL import Image as Images
 from written_dicom import dicom_and_pixels, named_patients, write_dicom
 from written_tables import write
@@ -14,6 +14,7 @@ from amif.training.data.images import decode_image
 from amif.training.data.readers import bad_rows as bad_rows_module
 from amif.training.data.readers import own_data, table_files
 from amif.training.data.readers.own_data import load_own_data, load_questions
+from amif.training.data.readers.streamed_questions import load_streamed_questions
 from amif.training.evaluation.protocols import distinct_answers
 
 GOOD = {"image": "good.png", "question": "Is it?", "answer": "yes"}
@@ -182,6 +183,20 @@ def test_the_hub(monkeypatch):
     splits = load_own_data("owner/name", image_column="scan")
     assert list(splits) == ["train", "validation"]
     assert splits["validation"][0]["image"].getpixel((0, 0)) == 9
+
+
+def test_two_splits_of_the_hub_that_mean_one_are_not_cut_to_the_last(monkeypatch):
+    features = Features({"image": Image(), "question": Value("string"), "answer": Value("string")})
+    table = Dataset.from_dict({"image": [Images.new("L", (4, 4))], "question": ["a"], "answer": ["b"]}, features)
+    both = DatasetDict({"train": table, "valid": table, "dev": table})
+    monkeypatch.setattr("datasets.load_dataset", lambda name, **_: both)
+    message = "owner/name has splits train, valid, dev, of which two are validation"
+    with pytest.raises(ValueError, match=message):
+        load_own_data("owner/name")
+    streams = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in both.items()})
+    monkeypatch.setattr("datasets.load_dataset", lambda name, **_: streams)
+    with pytest.raises(ValueError, match=message):
+        load_streamed_questions("owner/name")
 
 
 def test_errors(folder):

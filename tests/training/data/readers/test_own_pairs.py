@@ -181,6 +181,14 @@ def test_a_hub_set_whose_types_are_not_declared(folder, monkeypatch, streaming):
     assert found["study_id"] == image
 
 
+def test_two_splits_of_the_hub_that_mean_one_are_not_cut_to_the_last(monkeypatch):
+    table = Dataset.from_dict({"image": ["a.png"], "text": ["Normal."]})
+    both = DatasetDict({"val": table, "dev": table})
+    monkeypatch.setattr(own_pairs.datasets, "load_dataset", lambda name, **_: both)
+    with pytest.raises(ValueError, match="splits val, dev, of which two are validation"):
+        load_pretraining_dataset("owner/name")
+
+
 def test_a_folder_of_splits(folder):
     for name in ("train_1.csv", "train_2.csv", "val.json", "test.parquet", "readme.txt"):
         write(folder / name, ROWS) if name != "readme.txt" else (folder / name).touch()

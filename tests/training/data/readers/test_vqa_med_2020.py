@@ -37,6 +37,7 @@ def test_answers_of_the_test_are_found_by_their_image(copy):
     [
         ("s5|no", r"Questions\.txt: row 0 .*the file of references has no line of s4"),
         ("s5|no\ns5|yes", r"ReferenceAnswers\.txt answers s5 twice"),
+        ("\n", r"ReferenceAnswers\.txt is empty: give the organisers' file"),
     ],
 )
 def test_references_that_do_not_fit(copy, lines, message):
