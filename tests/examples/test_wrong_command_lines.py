@@ -118,6 +118,10 @@ WRONG = [
     (f"{VQA} --vision_model empty --text_model empty", "--vision_model empty or --text_model empty is no encoder"),
     (f"{VQA} --predict_file nowhere.csv", "There is no file or folder nowhere.csv"),
     (f"{VQA} --predict_file empty", "empty holds no train"),
+    (
+        f"{VQA} --dataset own.csv --answers all --also_train_on more=DIR slake=DIR",
+        "joins the answers of --dataset, and not those of more=DIR: leave",
+    ),
     (f"{VQA} --also_train_on slake", "'slake' does not say where the data set is"),
     (f"{VQA} --resume_from_checkpoint nowhere", "nowhere cannot be resumed"),
     (f"{VQA} --output_dir notes.txt", "Nothing can be written to the output folder notes.txt"),

@@ -226,6 +226,12 @@ class FineTuningDataArguments(VqaDataArguments):
         check_bounds(self, {**dict.fromkeys(counts, COUNT), **own})
         if self.protocol == "choices" and self.answers == "all":
             raise ValueError("--answers all asks for sets, and --protocol choices ranks one choice: drop one of them.")
+        own_sets = [source for source in self.also_train_on or [] if source.partition("=")[0] not in NAMED]
+        if self.answers == "all" and own_sets:
+            raise ValueError(
+                f"--answers all joins the answers of --dataset, and not those of {', '.join(own_sets)}: leave "
+                "--answers out, or these sets."
+            )
         if self.protocol in ("choices", "generate") and self.abstention_error_rate is not None:
             raise ValueError(
                 "--abstention_error_rate chooses a threshold for the scores of the candidates that the checkpoint "
