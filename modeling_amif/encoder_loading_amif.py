@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from .encoders_amif import square_grid
@@ -183,10 +183,27 @@ def matching_decoder_config(
     return with_first_layers(decoder, num_layers, "decoder_layers")
 
 
-def _token_ids(text: str) -> dict[str, int]:
+def load_tokenizer(text: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a text encoder, or where an open_clip model says.
+
+    Args:
+        text: Name or path of the text encoder, or open_clip:NAME_OR_FOLDER.
+
+    Raises:
+        OSError: If there is none.
+        ValueError: If there is none that transformers knows, or it knows no words: of a folder that has a model and no
+            tokenizer transformers makes one of special tokens alone, to which every word is unknown.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text), trust_remote_code=False)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ValueError(f"{text} has no tokenizer's files: copy its tokenizer.json or vocab.txt there")
+    return tokenizer
+
+
+def _token_ids(text: str) -> dict[str, Any]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text), trust_remote_code=False)
+        tokenizer = load_tokenizer(text)
     except (OSError, ValueError):
         logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
         return {}

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_mpma_amif import MpmaConfig
 from .dual_encoder_amif import AmifDualEncoder, contrastive_loss, unit, word_mask
+from .encoder_loading_amif import load_tokenizer
 from .model_outputs_amif import ALWAYS_SET, AmifEncoderOutput
 from .modeling_amif import AmifEncoders
 from .mpma_fusion_amif import (
@@ -27,7 +27,6 @@ from .mpma_fusion_amif import (
     MpmaSelfAttention,
     grid_positions,
 )
-from .open_clip_amif import tokenizer_source
 
 
 @dataclass
@@ -120,8 +119,7 @@ class MpmaForPreTraining(AmifDualEncoder):
         if "mask_token_id" not in config:
             # Without a tokenizer it stays BERT's, as `load_encoders` says of the other special tokens.
             with suppress(OSError, ValueError):
-                tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text), trust_remote_code=False)
-                config["mask_token_id"] = tokenizer.mask_token_id
+                config["mask_token_id"] = load_tokenizer(text).mask_token_id
         return super().from_encoders(vision, text, image_size, **config)
 
     @can_return_tuple

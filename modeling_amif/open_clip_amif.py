@@ -231,7 +231,9 @@ class OpenClipFiles:
 
     def _built(self, config: PreTrainedConfig, weights: dict[str, torch.Tensor], what: str) -> PreTrainedModel:
         """A model of transformers with these weights, each of which has its place."""
-        model_class: Any = MODEL_MAPPING[type(config)]
+        model_class: Any = MODEL_MAPPING.get(type(config), None)
+        if model_class is None:
+            raise ValueError(f"The {what} of {PREFIX}{self.name}, {config.model_type}, is no encoder: choose another.")
         takes_pooler = "add_pooling_layer" in signature(model_class.__init__).parameters
         model, said = model_class.from_pretrained(
             None,

@@ -6,14 +6,14 @@ from typing import Any, Protocol
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
     AutoImageProcessor,
-    AutoTokenizer,
     BertTokenizer,
     ViTImageProcessor,
 )
 from transformers.image_utils import PILImageResampling
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from ..modeling_amif.open_clip_amif import OpenClipFiles, is_open_clip, tokenizer_source
+from ..modeling_amif.encoder_loading_amif import load_tokenizer
+from ..modeling_amif.open_clip_amif import OpenClipFiles, is_open_clip
 from ..processing_amif import AmifProcessor
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -45,7 +45,7 @@ def encoder_processor(vision_model: str, text_model: str, image_size: int | None
             image_processor = open_clip_image_processor(vision_model)
         else:
             image_processor = AutoImageProcessor.from_pretrained(vision_model, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_source(text_model), trust_remote_code=False)
+        tokenizer = load_tokenizer(text_model)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--vision_model {vision_model} or --text_model {text_model} is no encoder that can be read: give folders "

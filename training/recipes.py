@@ -23,7 +23,15 @@ from .distributed import only_process
 logger = logging.getLogger(__name__)
 
 # Arguments whose values hold a path behind a name.
-PATH_AFTER = {"teacher": ":", "dataset": "=", "add_vqa_pairs": "=", "also_train_on": "=", "leave_out_images_of": "="}
+PATH_AFTER = {
+    "teacher": ":",
+    "vision_model": "open_clip:",
+    "text_model": "open_clip:",
+    "dataset": "=",
+    "add_vqa_pairs": "=",
+    "also_train_on": "=",
+    "leave_out_images_of": "=",
+}
 
 # Words beside which the default recipe is not read.
 NO_DEFAULT_RECIPE = ("--dataset", "--help", "-h", "--help_all", "--help-all")

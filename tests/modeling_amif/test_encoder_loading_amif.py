@@ -226,6 +226,13 @@ def test_decoder_takes_the_text_encoders_weights_and_new_cross_attention(text, t
     assert head.data_ptr() == model.decoder.bert.embeddings.word_embeddings.weight.data_ptr(), "tied"
 
 
+def test_a_text_encoder_without_a_tokenizer_is_taken_to_have_berts_special_tokens(text, tmp_path, caplog):
+    clip().save_pretrained(tmp_path / "clip")
+    config = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, **heads()).config
+    assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (101, 102, 0)
+    assert "No tokenizer beside" in caplog.text
+
+
 def test_fewer_decoder_layers_and_another_decoder(text, tmp_path):
     clip().save_pretrained(tmp_path / "clip")
     model = AmifForVisualQuestionAnswering.from_encoders(str(tmp_path / "clip"), text, decoder_layers=1, **heads())

@@ -131,6 +131,11 @@ def no_config(folder):
     shutil.rmtree(folder / "bert")
 
 
+def no_encoder(folder):
+    save_biomedclip(folder, BertConfig(vocab_size=40, **WIDTH), OWN)
+    (folder / "bert" / "config.json").write_text('{"model_type": "blip_text_model"}')
+
+
 @pytest.mark.parametrize(
     ("made", "error", "said"),
     [
@@ -146,8 +151,9 @@ def no_config(folder):
             "is CLIP's own, .* BERT-like",
         ),
         (no_config, FileNotFoundError, "is a .*bert, whose config.json cannot be read and whose weights do not tell"),
+        (no_encoder, ValueError, "blip_text_model, is no encoder: choose another"),
     ],
-    ids=["no files", "no configuration", "CLIP's text", "unknown heads"],
+    ids=["no files", "no configuration", "CLIP's text", "unknown heads", "no encoder"],
 )
 def test_text_towers_that_cannot_be_taken(tmp_path, made, error, said):
     made(tmp_path)

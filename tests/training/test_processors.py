@@ -1,5 +1,9 @@
+import pytest
+from small_models import WIDTH
+from transformers import BertConfig, BertModel, ViTImageProcessor
+
 from amif.training.data.phantom.blocks import make_studies
-from amif.training.processors import small_processor
+from amif.training.processors import encoder_processor, small_processor
 
 SENTENCES = ["Is there a mass?", "where is the nodule cluster", "left", "x-ray"]
 
@@ -18,3 +22,10 @@ def test_the_same_sentences_give_the_same_vocabulary():
     first, *others = (small_processor(sentences, 32).tokenizer.get_vocab() for _ in range(4))
     assert all(other == first for other in others)
     assert {"hemorrhage", "calcification", "##e"} <= first.keys()
+
+
+def test_a_text_encoder_without_its_tokenizer_is_refused(tmp_path):
+    BertModel(BertConfig(vocab_size=40, **WIDTH)).save_pretrained(tmp_path)
+    ViTImageProcessor().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has no tokenizer's files: copy its tokenizer\.json or vocab\.txt there"):
+        encoder_processor(str(tmp_path), str(tmp_path))

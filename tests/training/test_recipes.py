@@ -213,6 +213,7 @@ def test_relative_paths_hold_in_the_folder_of_a_run(tmp_path, monkeypatch):
         "teacher": f"amif:{tmp_path / 'slake'}",
         "add_vqa_pairs": f"slake={tmp_path / 'slake'}",
     }
+    assert given(["vision_model=open_clip:slake"]) == {"vision_model": f"open_clip:{tmp_path / 'slake'}"}
     (tmp_path / "rocov2").mkdir()
     assert given(["dataset=rocov2"]) == {"dataset": "rocov2"}
     (tmp_path / "questions").mkdir()
