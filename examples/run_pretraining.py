@@ -82,6 +82,11 @@ def run(
 
     # 3. Data, and whether they and the arguments are those of the run that is gone on with
     splits = data_args.load()
+    if plan.trains and "train" not in splits:
+        raise ValueError(
+            f"{data_args.name} has no training studies, but {', '.join(map(str, splits))}: name a file or folder of "
+            "them train, or give --do_train false."
+        )
     for split, studies in splits.items():
         logger.info(f"{data_args.name} {split}: {count_rows(studies)} studies")
     if data_args.streaming:

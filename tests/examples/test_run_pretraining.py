@@ -308,12 +308,19 @@ def test_the_first_layers_of_pretrained_encoders_and_means(models_dir, tmp_path)
         (["--dataset", "shards", "--streaming"], None, "nobody knows how long a stream is, so say how long"),
         (["--streaming", "--max_steps", "3"], None, "phantom has a reader of its own: give the folder"),
         (["--dataset", "x", "--streaming", "--max_train_samples", "3"], None, "count the training studies"),
+        (
+            ["--dataset", "test.csv"],
+            None,
+            r"test\.csv has no training studies, but test: name a file",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, monkeypatch, capsys, arguments, recipe, message):
     monkeypatch.chdir(tmp_path)
     if recipe is not None:
         Path("recipe.yaml").write_text(recipe)
+    Image.new("L", (8, 8)).save("one.png")
+    Path("test.csv").write_text("image,text\none.png,No acute finding.\n")
     monkeypatch.setattr(sys, "argv", ["run_pretraining.py", *arguments])
     with pytest.raises((ValueError, SystemExit)) as ended:
         runpy.run_path(str(ROOT / "examples" / "run_pretraining.py"), run_name="__main__")

@@ -75,6 +75,11 @@ class AgaPreTrainingArguments(BasePreTrainingArguments):
             )
         super().__post_init__()
 
+    @property
+    def loss_weights(self) -> tuple[str, ...]:
+        """Names of the fields that weight the losses."""
+        return ("global_weight", "group_weight", "cross_group_weight")
+
 
 class AgaPreTrainer(BasePreTrainer):
     """Trains `AgaForPreTraining` on image-report pairs, one view a study.

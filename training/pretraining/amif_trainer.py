@@ -97,6 +97,11 @@ class AmifPreTrainingArguments(BasePreTrainingArguments):
         super().__post_init__()
 
     @property
+    def loss_weights(self) -> tuple[str, ...]:
+        """Names of the fields that weight the stage's losses."""
+        return ("global_weight", *(("local_weight", "hard_negative_weight") if self.stage == "local" else ()))
+
+    @property
     def minimises_global(self) -> bool:
         """Whether L_global is a part of the loss."""
         return self.stage == "global" or self.global_weight != 0

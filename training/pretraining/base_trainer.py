@@ -1,5 +1,6 @@
 """What every way to pre-train on image-report pairs shares: arguments, rows, named terms, retrieval, global batch."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -64,8 +65,22 @@ class BasePreTrainingArguments(ResumableArguments):
         for name, choices in self.choices.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}.")
+        self._check_loss_weights()
         choose_device_and_precision(self)
         super().__post_init__()
+
+    @property
+    def loss_weights(self) -> tuple[str, ...]:
+        """Names of the fields that weight the losses; a subclass says which are minimised."""
+        return ()
+
+    def _check_loss_weights(self) -> None:
+        weights = {name: getattr(self, name) for name in self.loss_weights}
+        for name, weight in weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"--{name} {weight}: a loss is weighted by 0 or more.")
+        if weights and not any(weights.values()):
+            raise ValueError(f"--{', --'.join(weights)}: all are 0, and nothing would be learned; give one a value.")
 
 
 class PairOutput(Protocol):

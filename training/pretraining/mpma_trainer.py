@@ -53,6 +53,11 @@ class MpmaPreTrainingArguments(BasePreTrainingArguments):
             raise ValueError("Mask ratios are from 0 to below 1; 0.75 hides three quarters.")
         super().__post_init__()
 
+    @property
+    def loss_weights(self) -> tuple[str, ...]:
+        """Names of the fields that weight the losses."""
+        return ("image_weight", "report_weight", "global_weight", "local_weight")
+
 
 class MpmaPreTrainer(BasePreTrainer):
     """Trains `MpmaForPreTraining` on image-report pairs, one view a study.

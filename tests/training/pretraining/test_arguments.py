@@ -4,12 +4,15 @@ from small_models import small_model
 
 from amif.training import model_arguments
 from amif.training.pretraining import arguments
+from amif.training.pretraining.aga_trainer import AgaPreTrainingArguments
+from amif.training.pretraining.amif_trainer import AmifPreTrainingArguments
 from amif.training.pretraining.arguments import (
     AgaModelArguments,
     MpmaModelArguments,
     PretrainingDataArguments,
     PretrainingModelArguments,
 )
+from amif.training.pretraining.mpma_trainer import MpmaPreTrainingArguments
 
 
 def test_a_configuration_is_told_what_is_given_and_what_its_objective_has():
@@ -89,3 +92,31 @@ def test_sets_without_a_validation_split_are_named(monkeypatch):
 def test_what_is_out_of_range_is_named(kind, name, value):
     with pytest.raises(ValueError, match=f"--{name} {value}"):
         kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (AmifPreTrainingArguments, {"global_weight": 0.0}, "--global_weight: all are 0"),
+        (
+            AmifPreTrainingArguments,
+            {"stage": "local", "local_weight": 0.0, "hard_negative_weight": 0.0},
+            "--global_weight, --local_weight, --hard_negative_weight: all are 0",
+        ),
+        (AmifPreTrainingArguments, {"stage": "local", "local_weight": -1.0}, "--local_weight -1.0: a loss is weighted"),
+        (AgaPreTrainingArguments, {"group_weight": float("nan")}, "--group_weight nan"),
+        (
+            AgaPreTrainingArguments,
+            {"global_weight": 0.0, "group_weight": 0.0, "directions": "text"},
+            "--cross_group_weight: all are 0",
+        ),
+        (
+            MpmaPreTrainingArguments,
+            {"image_weight": 0.0, "report_weight": 0.0, "global_weight": 0.0, "local_weight": 0.0},
+            "--local_weight: all are 0",
+        ),
+    ],
+)
+def test_losses_that_teach_nothing_are_refused(kind, values, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        kind(output_dir=str(tmp_path), **values)
