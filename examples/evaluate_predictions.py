@@ -7,8 +7,8 @@ r"""Score any system's predictions on a data set, or compare several systems.
 A file is JSON, JSON Lines or CSV with `id` and `prediction` a row, and `score` or `confidence` where there is one; the
 `predictions.jsonl` of run_vqa.py is one. `--extract true` takes the answers out of sentences. Answers to the same
 questions on blank and exchanged images (`--blank FILE`, `--shuffled FILE FILE ...`, `--shuffled_alike FILE FILE ...`)
-tell whether the system looks at the image. It prints a table and writes `metrics.json`, `predictions.jsonl` and
-`report.html`. docs/evaluation.md defines the measures.
+tell whether the system looks at the image. It prints a table and writes `metrics.json`, `predictions.jsonl`,
+`report.html` and `accuracy.png`. docs/evaluation.md defines the measures.
 """
 
 import logging
@@ -43,9 +43,10 @@ from amif.training.evaluation.metrics import Metrics, build_metrics
 from amif.training.evaluation.prediction_files import match_predictions, read_judge_scores, read_predictions
 from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
 from amif.training.evaluation.protocols import PROTOCOLS, check_choices_given
-from amif.training.evaluation.result_files import write_json, write_jsonl
+from amif.training.evaluation.result_files import replace_file, write_json, write_jsonl
 from amif.training.evaluation.system_comparison import compare_systems
 from amif.training.recipes import parse_arguments
+from amif.training.reports.card_figure import accuracy_figure
 from amif.training.reports.console import print_table
 from amif.training.reports.html_report import write_html_report
 from amif.training.reports.published import published_table
@@ -137,6 +138,8 @@ def main() -> None:
     write_jsonl(output / "predictions.jsonl", rows)
     folded = further if published is None else [*further, published]
     write_html_report(output / "report.html", rows, metrics, folded, images=splits[split], blank=blank)
+    if figure := accuracy_figure(metrics):
+        replace_file(output / "accuracy.png", figure)
     for table in [metrics_table(metrics), *(folded if args.published else further)]:
         print_table(table)
 

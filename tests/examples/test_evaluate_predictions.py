@@ -108,6 +108,7 @@ def test_the_page_shows_the_questions_with_their_images_and_plots(files, splits)
     assert len(held) == len(set(splits["test"]["image_id"]))
     assert text.count("<li ") == text.count("<dt>blank image</dt>") == len(splits["test"])
     assert text.count("<svg") == 2
+    assert (files / "evaluation" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     for printed in (text, done.stdout):
         assert printed.count(protocol_note("unstated")) == 1
 

@@ -24,6 +24,9 @@ TEMPLATE = Path(__file__).parents[2] / "model_cards" / "template.md"
 
 TAGS = ["amif", "medical", "radiology"]
 
+# Beside the card, which links to it.
+FIGURE = "card_figure.png"
+
 REFIT = " Trained on the questions of the validation split too: they say nothing of this checkpoint."
 
 
@@ -76,6 +79,8 @@ def write_model_card(
 ) -> None:
     """Write README.md: use, data and licences, results, training, limits and citation, with metadata for the Hub.
 
+    Beside it stands card_figure.png, the right answers by kinds of questions, where there are some.
+
     Args:
         folder: The checkpoint's folder.
         metrics: Of the checkpoint.
@@ -85,7 +90,9 @@ def write_model_card(
         trainer: What trained the checkpoint, after training; None where it was only evaluated.
         trained_on: Names of the training data; None: those that `metrics` are of.
     """
-    from ..reports.tables import format_table  # here, for trainers import this file and draw no table
+    # Here, for trainers import this file and draw nothing.
+    from ..reports.card_figure import accuracy_figure
+    from ..reports.tables import format_table
 
     measured, trained_on = metrics.scores.overall is not None, trained_on or [metrics.dataset]
     refit = metrics.run is not None and metrics.run.refit
@@ -108,6 +115,8 @@ def write_model_card(
         results=without_folders(format_table(metrics)) if measured else None,
         training=training_facts(trainer),
         answers="" if trainer is None else f"{len(getattr(trainer.processing_class, 'answers', None) or [])} ",
+        figure=accuracy_figure(metrics),
+        shown="Right answers in %, by kind of question, with 95 % intervals, beside those of the question alone",
     )
 
 
@@ -132,6 +141,8 @@ def write_pretraining_card(
         trainer: What trained the checkpoint, after training; None where it was only evaluated.
         objective: A sentence on what was minimised.
     """
+    from ..reports.card_figure import recall_figure  # here, for trainers import this file and draw nothing
+
     recalls = [
         f"{name:<32}{100 * value:6.2f}"
         for values in metrics.values()
@@ -147,6 +158,8 @@ def write_pretraining_card(
         further_sources=[_licence_sentence(name) for name in _further_sources(trained_on, trainer)],
         results="\n".join(["recall in %, within the split", *recalls]) if recalls else None,
         training=training_facts(trainer),
+        figure=recall_figure(metrics),
+        shown="Recall in %, from image to report and from report to image",
     )
 
 
@@ -292,12 +305,18 @@ def _eval_results(metrics: "Metrics") -> list[EvalResult]:
     ]
 
 
-def _write(folder: str | Path, data: ModelCardData, **fields: Any) -> None:
+def _write(folder: str | Path, data: ModelCardData, figure: bytes | None = None, **fields: Any) -> None:
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
         name=Path(folder).resolve().name,
         pipeline_tag=data.pipeline_tag,
+        figure=None if figure is None else FIGURE,
         **fields,
     )
     replace_file(Path(folder) / "README.md", str(card))
+    beside = Path(folder) / FIGURE
+    if figure is None:
+        beside.unlink(missing_ok=True)  # an earlier run's says nothing of this one
+    else:
+        replace_file(beside, figure)

@@ -11,7 +11,7 @@ PUBLISHED = (
     *("*.safetensors", "*.safetensors.index.json", "generation_config.json"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
     *("processor_config.json", "preprocessor_config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt"),
-    *("*_amif.py", "README.md"),
+    *("*_amif.py", "README.md", "card_figure.png"),
 )
 
 # These can name folders: those of the encoders that a model was built on, or those of a command.

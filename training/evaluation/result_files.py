@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PARTIAL_NAME = "predictions.partial-"
 
 
-def replace_file(path: str | Path, text: str) -> None:
-    """Write a text file beside the one that it then replaces: whatever goes wrong leaves the earlier file whole.
+def replace_file(path: str | Path, content: str | bytes) -> None:
+    """Write a file, text in UTF-8, beside the one that it then replaces: what goes wrong leaves the earlier one whole.
 
     Raises:
         OSError: If it cannot be written, naming the system's reason, the cure, and what is kept.
@@ -32,8 +32,8 @@ def replace_file(path: str | Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     with _explain_failed_writing(path):
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())  # before it is renamed, or a power cut may leave an empty file of that name
             os.replace(temporary, path)

@@ -1,4 +1,5 @@
 import os
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -6,55 +7,17 @@ from unittest.mock import Mock
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from PIL import Image
 from small_models import WIDTH, small_model
 from transformers import BertConfig, PreTrainedConfig, SchedulerType
 from transformers.training_args import OptimizerNames
+from written_metrics import METRICS
 
 from amif.training.checkpoints.model_card import without_folders, write_model_card, write_pretraining_card
 from amif.training.checkpoints.provenance import datasets_of, note_trained_on, parameter_facts
 from amif.training.checkpoints.run_settings import RunSettings
-from amif.training.evaluation.fingerprint import Fingerprint, Normalizer
-from amif.training.evaluation.grouped_accuracy import Scores
-from amif.training.evaluation.metrics import Metrics, RunFacts
+from amif.training.evaluation.metrics import RunFacts
 from amif.training.evaluation.results import Interval
-from amif.training.evaluation.text_overlap import TextOverlap
-
-METRICS = Metrics(
-    protocol="paper",
-    protocol_note="The candidates are the test answers.",
-    dataset="slake",
-    split="test",
-    scores=Scores(
-        n=4,
-        unscored=1,
-        withheld=0,
-        overall=Interval(66.67, 30.0, 90.0, 3),
-        by_answer_type={"closed": Interval(100.0, 100.0, 100.0, 1), "open": Interval(50.0, 0.0, 100.0, 2)},
-        by_yes_no={"closed": Interval(99.0, 98.0, 100.0, 1)},
-        by_question_type={},
-        by_modality={},
-        by_organ={},
-        by_dataset={},
-    ),
-    text_overlap=TextOverlap(bleu1=None, token_f1=None),
-    vqa_med=None,
-    confidence=None,
-    consistency=None,
-    baselines={"question_only": Interval(41.0, 30.0, 50.0, 3)},
-    baselines_note=None,
-    above_question_only=Interval(25.67, -5.0, 50.0, 3, "difference"),
-    above_question_and_kind=None,
-    fingerprint=Fingerprint(
-        answer_type_counts={"closed": 1, "open": 2},
-        yes_no_counts={"closed": 1, "open": 2},
-        questions_sha256="0123456789abcdef",
-        normalizer=Normalizer("normalize_answer", "fedcba9876543210"),
-        versions={"amif": "0.1.0"},
-        protocol="paper",
-        seed=42,
-        command="run_vqa.py --protocol paper",
-    ),
-)
 
 
 def trainer(**runtime):
@@ -162,6 +125,19 @@ def test_card_names_what_the_starts_learned_from(folder):
     assert "- `questions.csv`, whose licence the publisher" in content
     assert content.count("`slake`") == 1
     assert "jane" not in content
+
+
+def test_the_figure_beside_a_card_is_of_its_result(folder):
+    write_model_card(folder, METRICS, None, None)
+    content = ModelCard.load(folder / "README.md").content
+    shown = re.findall(r"^!\[Right answers in %.*\]\((.+)\)$", content, flags=re.MULTILINE)
+    assert [Image.open(folder / name).format for name in shown] == ["PNG"]
+    write_model_card(folder, replace(METRICS, scores=replace(METRICS.scores, overall=None)), None, None)
+    assert "![" not in ModelCard.load(folder / "README.md").content
+    assert not (folder / shown[0]).exists(), "an earlier result's is not published beside this one"
+    write_pretraining_card(folder, {"test": {"test_recall_i2t@1": 0.2}}, ["roco"], None, None, None, "Aligns.")
+    assert f"({shown[0]})" in ModelCard.load(folder / "README.md").content
+    assert (folder / shown[0]).exists()
 
 
 def test_card_of_a_refit_whose_answers_nobody_could_score(folder):
