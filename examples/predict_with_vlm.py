@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import enable_progress_bar
 
 from amif.training.chat_models.arguments import ChatModelArguments
 from amif.training.chat_models.evaluation import answer_and_evaluate
@@ -32,6 +33,7 @@ def main() -> None:
     # 1. Arguments, and a folder of its own
     args = parse_arguments(ChatModelArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    enable_progress_bar()  # reading the weights of such a model takes minutes
     use_all_cpu_cores()
     try:
         check_output_folder(args.output_dir)

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
+from transformers.utils.logging import disable_progress_bar
 
 # What one needs first, in this order, where a script has it; what is required stands above.
 FIRST = (
@@ -30,8 +32,9 @@ def plain_errors() -> Iterator[None]:
     """End a script with one line and status 1 where an error tells what to change; for `main`, as a decorator.
 
     Those are errors that this package raises on purpose, those of the system and of files, and missing libraries.
-    Others keep their traceback, and with `--debug` all do.
+    Others keep their traceback, and with `--debug` all do. transformers shows no bars for reading and writing weights.
     """
+    _hide_bars_of_weights()
     try:
         yield
     except (OSError, ImportError) as error:
@@ -46,6 +49,13 @@ def plain_errors() -> Iterator[None]:
         if not on_purpose or module.partition(".")[0] not in ("amif", "__main__"):
             raise
         end_with(error, 1)
+
+
+def _hide_bars_of_weights() -> None:
+    hub_shows_its_own = not are_progress_bars_disabled()
+    disable_progress_bar()
+    if hub_shows_its_own:  # of downloads, which take longer; the line above ends them too
+        enable_progress_bars()
 
 
 def end_with(error: Exception, status: int) -> NoReturn:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers.utils import logging
 
 from amif.training.argument_checks import COUNT, check_bounds
 from amif.training.command_line import DataclassParser, plain_errors
@@ -46,6 +48,22 @@ Help:
   -h                    show this help message and exit
   --debug               show the traceback of an error
 """
+
+
+@pytest.fixture
+def _bars_as_before():
+    yield
+    logging.enable_progress_bar()
+
+
+@pytest.mark.usefixtures("_bars_as_before")
+@pytest.mark.parametrize("hub_shows", [True, False])
+def test_a_script_shows_no_bars_for_files_of_weights_and_those_of_downloads_as_before(hub_shows):
+    logging.enable_progress_bar()
+    (enable_progress_bars if hub_shows else disable_progress_bars)()
+    with plain_errors():
+        assert not logging.is_progress_bar_enabled()
+        assert are_progress_bars_disabled() is not hub_shows
 
 
 @pytest.fixture
