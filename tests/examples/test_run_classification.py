@@ -22,7 +22,7 @@ def run(*arguments, folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A checkpoint in `model`, and bright and dark pictures in train, validation and test files."""
+    """A checkpoint in `model`, and bright and dark images in train, validation and test files."""
     folder = tmp_path_factory.mktemp("classification")
     processor = small_processor(["bright or dark", "axial ct of the chest"], 32)
     torch.manual_seed(0)
