@@ -2,16 +2,18 @@
 
     python examples/answer.py IMAGE QUESTION --model amif-vqa
 
-IMAGE is PNG, JPEG, TIFF .. or DICOM, of which a frame and a window can be chosen:
+IMAGE is PNG, JPEG, TIFF .., or DICOM or NIfTI, of which frame or slice and window can be chosen:
 
     python examples/answer.py ct.dcm "is there a fracture?" --model amif-vqa --window bone --top_k 3
+    python examples/answer.py brain.nii.gz "is there a tumour?" --model amif-vqa --plane coronal --montage 9
 
 A question may be about up to four images:
 
     python examples/answer.py before.png after.png "did it grow?" --model amif-vqa
 
 Of a folder, each image in it and in the folders below is asked about, in the order of the paths. The answers are a CSV
-table: file, answer and score, and what is shown where a file has several frames. Without --output it is printed:
+table: file, answer and score, and what is shown where a file has several frames or slices. Without --output it is
+printed:
 
     python examples/answer.py series/ "is there a fracture?" --model amif-vqa --output answers.csv
 """
@@ -22,6 +24,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,7 +37,7 @@ NAMED = 10
 
 
 class Shown(NamedTuple):
-    """What a question is about: files, their images in RGB, and in words which frames are shown of several."""
+    """What a question is about: files, their images in RGB, and in words what is shown of several frames or slices."""
 
     paths: Sequence[Path]
     images: "list[Image.Image]"
@@ -47,7 +50,6 @@ Answered = tuple[Shown, list[dict[str, str | float | None]]]
 def main() -> None:
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
-    from amif.processing_amif.dicom_amif import count_frames, is_dicom
     from amif.training.command_line import plain_errors
     from amif.training.distributed import only_process
 
@@ -56,7 +58,8 @@ def main() -> None:
         only_process()
         check_arguments(arguments)
         asked = files_of(arguments.images)
-        several = any(is_dicom(path) and count_frames(path) > 1 for paths in asked for path in paths)
+        # Of all, so that a library that is missing is named before anything else is done.
+        several = any([has_several_frames(path) for paths in asked for path in paths])
         shown = readable(asked, arguments)
         # An image is read before the model, which takes longer.
         first = next(shown, None)
@@ -83,7 +86,7 @@ def files_of(images: Sequence[str]) -> list[list[Path]]:
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
         print(f"No images, passed over: {', '.join(map(str, others[:NAMED]))}{more}.", file=sys.stderr)
     if not found:
-        raise ValueError(f"{folders[0]} holds no image: give a folder of DICOM or other image files.")
+        raise ValueError(f"{folders[0]} holds no image: give a folder of DICOM, NIfTI or other image files.")
     return [[path] for path in found]
 
 
@@ -99,27 +102,52 @@ def readable(asked: Sequence[list[Path]], arguments: argparse.Namespace) -> Iter
             print(f"Left out: {error}", file=sys.stderr)
 
 
-def show(path: Path, arguments: argparse.Namespace) -> "tuple[Image.Image, str]":
-    """A file's image, of DICOM as the options say, and which of its frames that is.
+def has_several_frames(path: Path) -> bool:
+    """Whether a file has several frames or slices; False also where it cannot be read, of which `show` says why.
 
     Raises:
-        ImportError: If it is DICOM, and pydicom is not installed.
-        ValueError: If it cannot be read, or options of DICOM are given and it is none.
+        ImportError: If it is DICOM or NIfTI, and pydicom or nibabel is not installed.
+    """
+    from amif.processing_amif.dicom_amif import count_frames, is_dicom
+    from amif.processing_amif.nifti_amif import NiftiVolume, is_nifti
+
+    if is_dicom(path):
+        return count_frames(path) > 1
+    try:
+        return is_nifti(path) and NiftiVolume(path).frames > 1
+    except ValueError:
+        return False
+
+
+def show(path: Path, arguments: argparse.Namespace) -> "tuple[Image.Image, str]":
+    """A file's image, of DICOM and NIfTI as the options say, and which of its frames or slices that is.
+
+    Raises:
+        ImportError: If it is DICOM or NIfTI, and pydicom or nibabel is not installed.
+        ValueError: If it cannot be read, or options are given that such a file has not.
     """
     from amif.processing_amif import read_dicom, to_rgb
     from amif.processing_amif.dicom_amif import count_frames, is_dicom
     from amif.processing_amif.montage_amif import spaced_frames, tile
+    from amif.processing_amif.nifti_amif import NiftiVolume, is_nifti
 
-    frame, montage = arguments.frame, arguments.montage
-    if not is_dicom(path):
-        if any(option is not None for option in (frame, arguments.window, montage)):
-            raise ValueError(f"--frame, --window and --montage are of DICOM files, and {path} is none: leave them out")
+    window = window_of(arguments.window)
+    if is_dicom(path):
+        if arguments.plane:
+            raise ValueError(f"--plane is of NIfTI volumes, and {path} is none: leave it out")
+        frames, kind, draw = count_frames(path), "frame", partial(read_dicom, path, window=window)
+    elif is_nifti(path):
+        volume = NiftiVolume(path, arguments.plane)
+        frames, kind, draw = volume.frames, f"{volume.plane} slice", partial(volume.draw, window=window)
+    else:
+        if any(option is not None for option in (arguments.frame, window, arguments.montage, arguments.plane)):
+            options = "--frame, --window, --montage and --plane"
+            raise ValueError(f"{options} are of DICOM or NIfTI files, and {path} is none: leave them out")
         return to_rgb(path), ""
-    frames = count_frames(path)
-    places = spaced_frames(frames, montage or 1) if frame is None else [frame]
-    image = tile([read_dicom(path, place, window_of(arguments.window)).convert("RGB") for place in places])
-    kind = "frame" if len(places) == 1 else "montage of the frames"
-    return image, f"{kind} {', '.join(map(str, places))} of {frames}, from 0" if frames > 1 else ""
+    places = spaced_frames(frames, arguments.montage or 1) if arguments.frame is None else [arguments.frame]
+    image = tile([draw(place).convert("RGB") for place in places])
+    shown = kind if len(places) == 1 else f"montage of the {kind}s"
+    return image, f"{shown} {', '.join(map(str, places))} of {frames}, from 0" if frames > 1 else ""
 
 
 def load_answerer(arguments: argparse.Namespace) -> Any:
@@ -187,7 +215,7 @@ def parse_arguments() -> argparse.Namespace:
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="File of the image, DICOM included; up to four of one question; or a folder of images, each asked about.",
+        help="File of the image, also DICOM or NIfTI; up to four of a question; or a folder, each asked about.",
     )
     parser.add_argument("question", metavar="QUESTION", help="What to ask.")
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
@@ -197,15 +225,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--generate", action="store_true", help="Generate freely instead of choosing.")
     parser.add_argument("--abstain", action="store_true", help="Give no answer below the checkpoint's threshold.")
     frames = parser.add_mutually_exclusive_group()
-    frames.add_argument("--frame", type=int, help="Frame of a DICOM file, from 0; default: the middle one.")
-    frames.add_argument(
-        "--montage", type=int, metavar="N", help="Show N evenly spaced frames of a DICOM file as one image."
+    frames.add_argument("--frame", type=int, help="Frame of DICOM or slice of NIfTI, from 0; default: the middle one.")
+    frames.add_argument("--montage", type=int, metavar="N", help="Show N evenly spaced frames or slices as one image.")
+    parser.add_argument(
+        "--plane",
+        choices=("axial", "coronal", "sagittal"),
+        help="Plane of a NIfTI volume's slices; default: the one it was scanned in.",
     )
     parser.add_argument(
         "--window",
         nargs="+",
-        help="Window of a DICOM file: abdomen, bone, brain, liver, lung, mediastinum; or centre and width; or the "
-        "number of one of its own windows. Default: the file's.",
+        help="Window of DICOM or NIfTI: abdomen, bone, brain, liver, lung, mediastinum; or centre and width; or the "
+        "number of one of the file's own. Default: the file's; of NIfTI without one, all but its rarest values.",
     )
     parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     arguments = parser.parse_args()
@@ -243,7 +274,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def window_of(words: Sequence[str] | None) -> int | str | tuple[float, float] | None:
-    from amif.processing_amif.dicom_amif import WINDOW_PRESETS
+    from amif.processing_amif.windows_amif import WINDOW_PRESETS
 
     if words is None:
         return None

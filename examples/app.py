@@ -39,7 +39,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from amif import AmifForVisualQuestionAnswering
 from amif.processing_amif import read_dicom, to_rgb
-from amif.processing_amif.dicom_amif import WINDOW_PRESETS, is_dicom
+from amif.processing_amif.dicom_amif import DICOM_SUFFIXES, is_dicom
+from amif.processing_amif.nifti_amif import NIFTI_SUFFIXES
+from amif.processing_amif.windows_amif import WINDOW_PRESETS
 from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
 from amif.training.checkpoints.provenance import datasets_of
 from amif.training.command_line import plain_errors
@@ -109,13 +111,13 @@ def read_images(path: str) -> dict[str, Image.Image]:
     The file stays as it is: gradio names uploads by their content, so others may be about to read the same one.
 
     Raises:
-        ImportError: If the file is DICOM, and pydicom is missing.
+        ImportError: If the file is DICOM or NIfTI, and pydicom or nibabel is missing.
         ValueError: If it cannot be read.
     """
     # A copy, because no name of a file, which may be a patient's, reaches a message or a log.
-    dicom = Path(path).suffix.lower() in (".dcm", ".dicom")
+    suffix = next((suffix for suffix in (*DICOM_SUFFIXES, *NIFTI_SUFFIXES) if path.lower().endswith(suffix)), "")
     with TemporaryDirectory(dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
-        neutral = Path(folder) / ("image.dcm" if dicom else "image")
+        neutral = Path(folder) / f"image{suffix}"
         try:
             shutil.copyfile(path, neutral)
             images = {OWN_WINDOW: to_rgb(neutral)}
@@ -190,7 +192,7 @@ class Page:
                     self.opacity = gr.Slider(0, 100, 50, step=1, label="Opacity, %", scale=2, elem_id="opacity")
                 self.note = gr.HTML()
             with gr.Column(scale=2):
-                self.file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM", height=104, elem_id="file")
+                self.file = gr.File(label="Image: PNG, JPEG, TIFF, DICOM, NIfTI", height=104, elem_id="file")
                 gr.HTML('<p class="hint">Or an example (generated), and how the model answers it:</p>')
                 self.gallery = gr.Gallery(
                     [(example.image, example.verdict) for example in examples],

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
-from numbers import Integral, Real
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -16,25 +15,15 @@ from PIL import Image
 from transformers.utils import logging
 
 from .stretching_amif import stretch
+from .windows_amif import WINDOW_PRESETS, Window, check_frame_and_window, open_window
 
 logger = logging.get_logger(__name__)
 
-# Centre and width in Hounsfield units, as radiologists commonly set them.
-WINDOW_PRESETS = {
-    "abdomen": (40, 400),
-    "bone": (400, 1800),
-    "brain": (40, 80),
-    "liver": (60, 160),
-    "lung": (-600, 1500),
-    "mediastinum": (50, 350),
-}
 CT_WINDOW = "abdomen"
-
-Window = int | str | tuple[float, float] | list[float]
 
 _Found = TypeVar("_Found")
 
-_SUFFIXES = (".dcm", ".dicom")
+DICOM_SUFFIXES = (".dcm", ".dicom")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Nothing else is read, so that no error, log or image can hold a patient's name.
 _TAGS = (
@@ -118,7 +107,7 @@ def is_dicom(file: str | Path | BinaryIO) -> bool:
     if not (path.is_file() and os.access(path, os.R_OK)):
         return False
     with path.open("rb") as opened:
-        return is_dicom(opened) or path.suffix.lower() in _SUFFIXES
+        return is_dicom(opened) or path.suffix.lower() in DICOM_SUFFIXES
 
 
 def read_dicom(
@@ -148,7 +137,7 @@ def read_dicom(
         ValueError: If the file is damaged, a tag cannot be used, it holds no image but a dose, a plan or the like, is
             compressed in a way that no installed decoder reads, or has no such frame or window.
     """
-    _check_arguments(frame, window)
+    check_frame_and_window(frame, window)
     name = name or (str(path) if isinstance(path, str | Path) else "the given DICOM file")
     with _QUIET:
         header, frame = _read_header(path, frame, name)
@@ -188,21 +177,6 @@ def _show_frame(header: Any, frame: int, window: Window | None, path: str) -> Im
     return Image.fromarray(255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey)
 
 
-def _check_arguments(frame: Any, window: Any) -> None:
-    # True and False are whole numbers to Python.
-    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, Integral)):
-        raise TypeError(f"frame is a {type(frame).__name__}: give the number of a frame, from 0, or None")
-    parts = window if isinstance(window, tuple | list) else ()
-    known = window is None or isinstance(window, str | Integral) or (parts and all(isinstance(p, Real) for p in parts))
-    if not known or any(isinstance(part, bool) for part in (window, *parts)):
-        raise TypeError(
-            f"window is {window!r:.80}: give (centre, width), a preset's name, the number of one of the file's "
-            "windows, or None"
-        )
-    if parts and (len(parts) != 2 or not np.isfinite(np.asarray(parts, float)).all() or parts[1] < 1):
-        raise ValueError(f"the window {window!r:.80} is not (centre, width) with a width of at least 1")
-
-
 def _pydicom(module: str = "pydicom") -> ModuleType:
     # By name: of an import statement transformers would think that no checkpoint with this code loads without pydicom.
     try:
@@ -221,6 +195,8 @@ def _read_header(file: str | Path | BinaryIO, frame: int | None, path: str) -> t
             header.get(name)
         name = "NumberOfFrames"
         frames = int(header.get(name) or 1)
+        if frame is None and frames > 1:
+            logger.warning_once("Of DICOM files with several frames the middle one is shown, and no other.")
         frame = frames // 2 if frame is None else int(frame)
         name = "PerFrameFunctionalGroupsSequence"
         _take_functional_groups(header, frame)
@@ -354,26 +330,13 @@ def _grey(pixels: np.ndarray, header: Any, window: Window | None, path: str) -> 
         return _full_range(_looked_up(np.rint(np.clip(values, -(2.0**32), 2.0**32)), table, first), bits)
     chosen = _choose_window(header, window, path)
     if chosen is not None:
-        return _windowed(values, *chosen)
+        return open_window(values, *chosen)
     bits = header.get("BitsStored")
     if header.get("PixelRepresentation") == 0 and bits and bits <= 8 and np.array_equal(values, pixels):
         return _full_range(pixels, header.BitsStored)
     padding = _numbers(header, "PixelPaddingValue", path)
     known = values if len(padding) != 1 else values[pixels != padding[0]]
     return stretch(values, known.min(), known.max()) if known.size else np.zeros(values.shape, np.uint8)
-
-
-def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
-    """DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, opened on 0 to 255."""
-    # Numbers too large for the difference or the power lie at an end of the window all the same.
-    with np.errstate(over="ignore"):
-        distance = values.astype(np.float64) - (center - 0.5 if function == "LINEAR" else center)
-        if function == "SIGMOID":
-            opened = 1 / (1 + np.exp(-4 * distance / width))
-        else:
-            width -= function == "LINEAR"
-            opened = distance / width + 0.5 if width else distance > 0
-    return np.rint(np.clip(opened, 0, 1) * 255).astype(np.uint8)
 
 
 def _choose_window(header: Any, window: Window | None, path: str) -> tuple[float, float, str] | None:

@@ -4,10 +4,10 @@ import base64
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .dicom_amif import is_dicom, read_dicom
 from .image_damage_amif import check_undamaged
+from .nifti_amif import is_nifti, read_nifti
 from .stretching_amif import stretch
 
 # Of Linux and most others, in bytes; an image in base64 is longer.
@@ -30,9 +31,6 @@ MAX_VIEWS = 4
 
 # Pillow's others are rare, or call other programs (EPS), or hold more than images.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-
-# Volumes without a window or a slice to show: which to ask about is the user's choice.
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0
 
@@ -51,8 +49,8 @@ def to_rgb(image: AmifImage) -> Image.Image:
 
     Args:
         image: A PIL image of any mode; a numpy array (H, W) or (H, W, 1 | 3 | 4); a torch tensor (C, H, W); or the path
-            of a local file, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or DICOM as `read_dicom` shows it; or the
-            text of such a file in base64, as web pages send it, but not of DICOM.
+            of a local file, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP, DICOM as `read_dicom` shows it or NIfTI
+            as `read_nifti` does; or the text of such a file in base64, as web pages send it, but not of the last two.
 
     Returns:
         A PIL image of mode RGB and the upright size.
@@ -61,7 +59,7 @@ def to_rgb(image: AmifImage) -> Image.Image:
         ValueError: If the file is missing, damaged, of another format or too large; the path is a URL; the image is
             empty; the array has another shape, holds NaN or infinity, or masks pixels.
         TypeError: If the image or its values are of another type.
-        ImportError: If the file is DICOM and pydicom is not installed.
+        ImportError: If the file is DICOM or NIfTI, and pydicom or nibabel is not installed.
     """
     if isinstance(image, str | Path):
         return _read_rgb(image)
@@ -128,14 +126,21 @@ def _read_rgb(path: str | Path) -> Image.Image:
     content = _decode_base64(str(path))
     name = path if content is None else f"in base64 of {len(str(path))} characters"
     try:
-        dicom = content is None and is_dicom(path)
-        image = None if dicom else Image.open(path if content is None else io.BytesIO(content), formats=IMAGE_FORMATS)
+        file = path if content is None else io.BytesIO(content)
+        opened = (reader_of(path) if content is None else None) or Image.open(file, formats=IMAGE_FORMATS)
     except Exception as error:  # Pillow's decoders raise errors of every kind for damaged files
         raise unreadable(name, error) from None
-    if image is None:
-        return read_dicom(path).convert("RGB")
-    with image:
-        return _pil_to_rgb(image, name)
+    if not isinstance(opened, Image.Image):
+        return opened(path).convert("RGB")
+    with opened:
+        return _pil_to_rgb(opened, name)
+
+
+def reader_of(file: str | Path | BinaryIO) -> Callable[..., Image.Image] | None:
+    """What reads a file of one of the formats that Pillow does not know, `read_dicom` or `read_nifti`, else None."""
+    if is_dicom(file):
+        return read_dicom
+    return read_nifti if is_nifti(file) else None
 
 
 def _decode_base64(text: str) -> bytes | None:
@@ -178,10 +183,7 @@ def _pil_to_rgb(image: Image.Image, name: str | Path) -> Image.Image:
 def unreadable(name: str | Path, error: Exception) -> ValueError:
     """The error that says why Pillow cannot open a file, and what to do."""
     unknown = isinstance(error, UnidentifiedImageError)
-    if unknown and str(name).lower().endswith(NIFTI_SUFFIXES):
-        slices = "save the slices to ask about as PNG, for example those of nibabel.load(..).get_fdata()"
-        return ValueError(f"{name} is a NIfTI volume, which is not read: {slices}")
-    reason = f"it is none of {', '.join(IMAGE_FORMATS)}, DICOM" if unknown else error
+    reason = f"it is none of {', '.join(IMAGE_FORMATS)}, DICOM, NIfTI" if unknown else error
     return ValueError(f"cannot read the image {name} ({reason}): pass a complete image file, or drop the row")
 
 

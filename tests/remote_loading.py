@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 WITHOUT_AMIF = """
 import sys
-for name in ("amif", "datasets", "evaluate", "open_clip", "ot", "peft", "pydicom"):
+for name in ("amif", "datasets", "evaluate", "nibabel", "open_clip", "ot", "peft", "pydicom"):
     sys.modules[name] = None
 """
 

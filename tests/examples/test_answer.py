@@ -12,8 +12,9 @@ from PIL import Image
 from small_models import CANDIDATES, save_small_checkpoint
 from transformers import pipeline
 from written_dicom import dicom_and_pixels, named_patients, write_dicom
+from written_nifti import write_nifti
 
-from amif.processing_amif import read_dicom
+from amif.processing_amif import read_dicom, read_nifti
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "answer.py"
 
@@ -58,15 +59,12 @@ def test_ranked_answers_of_an_image(answer, checkpoint, tmp_path):
     assert one[0] in ("mass", "no")
 
 
-def test_a_question_about_two_images(answer, checkpoint, tmp_path, capsys):
+def test_a_question_about_two_images(answer, checkpoint, tmp_path):
     images = [tmp_path / "before.png", tmp_path / "after.png"]
     for seed, file in enumerate(images):
         Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file)
     row = {"image": images, "question": "is there a mass?"}
     assert answer(*images, "is there a mass?", "--top_k", 2) == expected(checkpoint, row, None, top_k=2)
-    with pytest.raises(SystemExit):
-        answer(*images, *images, images[0], "is there a mass?")
-    assert "5 images: give it 1 to 4" in capsys.readouterr().err
 
 
 def test_dicom_with_a_window(answer, checkpoint):
@@ -106,7 +104,7 @@ def test_a_folder_is_answered_file_by_file(checkpoint, tmp_path, monkeypatch, ca
     assert error.endswith("answer.py: error: 3 of 23 images could not be read, and 20 are answered.\n")
     assert all(str(folder / name) in error for name in ("dose", "broken.dcm", "notes.txt", "volume.nii.gz"))
     assert "kind RT Dose" in error
-    assert "NIfTI volume, which is not read" in error
+    assert "volume.nii.gz as NIfTI (it begins otherwise" in error
     with (tmp_path / "answers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [name for name in sorted(pixels) for _ in range(2)]
@@ -138,6 +136,30 @@ def test_a_volume_is_shown_as_a_frame_or_a_montage(checkpoint, tmp_path, monkeyp
     assert row["shown"] == "montage of the frames 0, 1, 2, 3, 4, 5, 6, 7, 8 of 9, from 0"
 
 
+def test_slices_of_a_nifti_volume_and_their_montage(checkpoint, tmp_path, monkeypatch, capsys):
+    values = np.random.default_rng(0).integers(0, 256, (20, 20, 9), dtype=np.uint8)
+    path = write_nifti(tmp_path / "head.nii.gz", values, cal_max=255)
+    axial = values[::-1, ::-1].transpose(2, 1, 0)
+    sagittal = values[:, ::-1, ::-1].transpose(0, 2, 1)
+    for words, image, said in (
+        ([], axial[4], "(axial slice 4 of 9, from 0)"),
+        (
+            ["--frame", 0, "--window", 100, 50],
+            np.asarray(read_nifti(path, 0, (100.0, 50.0))),
+            "(axial slice 0 of 9, from 0)",
+        ),
+        (["--montage", 2], np.hstack(axial[[2, 6]]), "(montage of the axial slices 2, 6 of 9, from 0)"),
+        (["--plane", "sagittal"], sagittal[10], "(sagittal slice 10 of 20, from 0)"),
+    ):
+        ((wanted, score),) = expected(checkpoint, Image.fromarray(image), "left lung?")
+        start(monkeypatch, path, "left lung?", "--model", checkpoint, *words)
+        answer, shown = capsys.readouterr().out.splitlines()
+        assert (answer[11:], float(answer[:9]), shown) == (wanted, score, said)
+    start(monkeypatch, tmp_path, "left lung?", "--model", checkpoint)
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["file"], row["shown"]) == ("head.nii.gz", "axial slice 4 of 9, from 0")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -146,8 +168,10 @@ def test_a_volume_is_shown_as_a_frame_or_a_montage(checkpoint, tmp_path, monkeyp
         ("broken what?", "2 of 2 images could not be read"),
         ("volume what? --frame 3", "no frame 3: it has 3"),
         ("volume what? --window lung", "no window 'lung' for volume"),
-        ("volume.nii what?", "volume.nii is a NIfTI volume"),
-        ("1.png what? --montage 2", "--montage are of DICOM files, and 1.png is none"),
+        ("volume.nii what?", r"cannot read volume\.nii as NIfTI"),
+        ("1.png what? --montage 2", "--montage and --plane are of DICOM or NIfTI files, and 1.png is none"),
+        ("volume what? --plane axial", "--plane is of NIfTI volumes, and volume is none"),
+        ("head.nii what? --plane coronal --frame 5", r"head\.nii has no coronal slice 5: it has 5"),
         ("volume what? --window lungs", "--window lungs: give abdomen"),
         ("volume what? --montage 0", "--montage 0: give at least 1"),
         ("volume what? --frame -1", "--frame -1: give at least 0"),
@@ -167,13 +191,16 @@ def test_what_cannot_be_answered_is_said_before_the_model_is_loaded(wrong, capsy
     assert not named_patients(text)
 
 
-def test_without_pydicom_one_line_names_the_extra(wrong, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "pydicom", None)
-    needed = r'answer\.py: error: reading DICOM needs pydicom: pip install "amif\[dicom\]".*\n'
-    for image in ("volume", "."):
+@pytest.mark.parametrize(
+    ("library", "image", "kind"), [("pydicom", "volume", "dicom"), ("nibabel", "head.nii", "nifti")]
+)
+def test_without_its_library_one_line_names_the_extra(wrong, monkeypatch, capsys, library, image, kind):
+    monkeypatch.setitem(sys.modules, library, None)
+    needed = rf'answer\.py: error: reading {kind} needs {library}: pip install "amif\[{kind}\]".*\n'
+    for images in (image, "."):
         with pytest.raises(SystemExit):
-            start(monkeypatch, image, "what?")
-        assert re.fullmatch(needed, capsys.readouterr().err)
+            start(monkeypatch, images, "what?")
+        assert re.fullmatch(needed, capsys.readouterr().err, re.IGNORECASE)
 
 
 @pytest.fixture
@@ -182,6 +209,7 @@ def wrong(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("amif.training.checkpoints.model_files.load_checkpoint", None)
     write_dicom(tmp_path / "volume", np.zeros((3, 4, 4), np.uint8))
+    write_nifti(tmp_path / "head.nii", np.zeros((4, 5, 6), np.uint8))
     Image.new("L", (4, 4)).save(tmp_path / "1.png")
     for name in ("empty", "broken"):
         (tmp_path / name).mkdir()

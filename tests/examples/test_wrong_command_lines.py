@@ -167,7 +167,7 @@ WRONG = [
     ("answer 1.png what? --model nowhere", r"answer\.py: error: There is no folder nowhere"),
     ("answer 1.png what? --model pretrained", "AmifForVisualQuestionAnswering is needed here"),
     (f"{ANSWER} --top_k 0", "--top_k 0: give at least 1"),
-    (f"{ANSWER} --window bone", "--frame, --window and --montage are of DICOM files, and 1.png is none"),
+    (f"{ANSWER} --window bone", "--montage and --plane are of DICOM or NIfTI files, and 1.png is none"),
     ("answer slice.dcm what? --window 1 2 3", "--window 1 2 3: give one word, or centre and width"),
     ("answer slice.dcm what? --window a b", "--window a b: give one word, or centre and width"),
     (f"{ANSWER} --generate --candidates yes no", "leave out one of them"),

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...processing_amif.dicom_amif import is_dicom
-from ...processing_amif.images_amif import IMAGE_FORMATS, NIFTI_SUFFIXES
+from ...processing_amif.images_amif import IMAGE_FORMATS, reader_of
 
 # The index that a disc of DICOM files has beside them.
 _INDEX = "DICOMDIR"
@@ -15,8 +14,8 @@ _INDEX = "DICOMDIR"
 def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """All images in a folder and those below it, and the files that are none; each in the order of the paths.
 
-    An image is what its suffix or, of DICOM, its first bytes say it is. What cannot be opened, and NIfTI, which is not
-    read, are among them, so that whoever reads them says so. Hidden files, hidden folders and DICOMDIR are left out.
+    An image is what its suffix or, of DICOM and NIfTI, its first bytes say it is. What cannot be opened is among them,
+    so that whoever reads it says so. Hidden files, hidden folders and DICOMDIR are left out.
 
     Raises:
         OSError: If a folder cannot be listed.
@@ -26,8 +25,8 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     for place, folders, names in os.walk(folder, onerror=_stop):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in (Path(place) / name for name in names if not name.startswith(".") and name != _INDEX):
-            named = file.suffix.lower() in suffixes or file.name.lower().endswith(NIFTI_SUFFIXES)
-            (images if named or is_dicom(file) or not os.access(file, os.R_OK) else others).append(file)
+            named = file.suffix.lower() in suffixes
+            (images if named or reader_of(file) or not os.access(file, os.R_OK) else others).append(file)
     return sorted(images), sorted(others)
 
 

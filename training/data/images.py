@@ -10,9 +10,8 @@ from typing import TypedDict
 import PIL.Image
 from tqdm.auto import tqdm
 
-from ...processing_amif import read_dicom, to_rgb
-from ...processing_amif.dicom_amif import is_dicom
-from ...processing_amif.images_amif import IMAGE_FORMATS, unreadable
+from ...processing_amif import to_rgb
+from ...processing_amif.images_amif import IMAGE_FORMATS, reader_of, unreadable
 from .zipped_images import is_zipped, read_zipped
 
 
@@ -42,11 +41,12 @@ def image_id_of(cell: ImageCell | str) -> str | None:
 def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
     """The image of an `image` cell: a PIL image, or an undecoded cell. The pixels are read only when used.
 
-    DICOM, known by its first bytes or its file's name, is read at once, as `read_dicom` shows it by default.
+    DICOM and NIfTI, known by their first bytes or the file's name, are read at once, as `read_dicom` and `read_nifti`
+    show them by default: of several frames or slices the middle one.
 
     Raises:
-        ImportError: If it is DICOM, and pydicom is not installed.
-        ValueError: If there is no such file, or it is neither DICOM nor an image of `IMAGE_FORMATS`.
+        ImportError: If it is DICOM or NIfTI, and pydicom or nibabel is not installed.
+        ValueError: If there is no such file, or it is neither one of these nor an image of `IMAGE_FORMATS`.
     """
     if isinstance(value, PIL.Image.Image):
         return value
@@ -55,15 +55,15 @@ def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
     name = value["path"] or "embedded in the data"
     try:
         file = image_file(value)
-        image = None if is_dicom(file) else PIL.Image.open(file, formats=IMAGE_FORMATS)
+        opened = reader_of(file) or PIL.Image.open(file, formats=IMAGE_FORMATS)
     except FileNotFoundError:
         raise ValueError(f"the image {name} is not there: put it back, or leave its rows out") from None
     except Exception as error:  # the formats' plugins raise all kinds of errors for damaged files
         raise unreadable(name, error) from None
-    if image is None:
-        return read_dicom(file, name=name)
-    image.filename = name  # for messages about its pixels
-    return image
+    if not isinstance(opened, PIL.Image.Image):
+        return opened(file, name=name)
+    opened.filename = name  # for messages about its pixels
+    return opened
 
 
 def decode_image(value: PIL.Image.Image | ImageCell | None, where: str) -> PIL.Image.Image:

@@ -44,4 +44,4 @@ def status(port: int, host: str) -> int:
 def test_the_card_names_the_program_and_the_requirements_the_package():
     card = (SPACE / "README.md").read_text(encoding="utf-8")
     assert re.search(r"^app_file: app\.py$", card, flags=re.MULTILINE)
-    assert (SPACE / "requirements.txt").read_text(encoding="utf-8").startswith("amif[demo,dicom]")
+    assert (SPACE / "requirements.txt").read_text(encoding="utf-8").startswith("amif[demo,dicom,nifti]")

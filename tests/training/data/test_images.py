@@ -6,6 +6,7 @@ import pytest
 from datasets import Image as CellFeature
 from PIL import EpsImagePlugin, Image
 from written_dicom import named_patients, write_dicom
+from written_nifti import write_nifti
 
 from amif.training.data import (
     AmifPreTrainingCollator,
@@ -45,6 +46,20 @@ def test_dicom_in_every_form_of_a_cell(tmp_path):
     for cell in (path_cell(str(bare)), path_cell(f"zip://s/1::{tmp_path / 'images.zip'}"), embedded):
         np.testing.assert_array_equal(np.asarray(open_image(cell)), 255 - values)
         assert unreadable_images(["key"], lambda _, cell=cell: cell) == {}
+
+
+def test_nifti_in_every_form_of_a_cell(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    path = write_nifti(tmp_path / "a.nii.gz", values, cal_max=255)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.write(path, "s/1")
+    embedded = {"path": "a.png", "bytes": path.read_bytes()}
+    for cell in (path_cell(str(path)), path_cell(f"zip://s/1::{tmp_path / 'images.zip'}"), embedded):
+        np.testing.assert_array_equal(np.asarray(open_image(cell)), values[::-1, ::-1, 1].T)
+        assert unreadable_images(["key"], lambda _, cell=cell: cell) == {}
+    (tmp_path / "b.nii.gz").write_bytes(path.read_bytes()[:-20])
+    (reason,) = unreadable_images(["key"], lambda _: path_cell(str(tmp_path / "b.nii.gz"))).values()
+    assert reason.startswith(f"cannot read {tmp_path / 'b.nii.gz'} as NIfTI (its end is missing): ")
 
 
 def test_objects_of_dicom_that_are_no_images_are_named_without_the_patient(tmp_path):
