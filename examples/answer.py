@@ -74,12 +74,14 @@ def main() -> None:
 
 def files_of(images: Sequence[str]) -> list[list[Path]]:
     """The files of each question: all that are given, or each image of a folder; what else it holds is named."""
+    from amif.processing_amif.images_amif import views_of
     from amif.training.data.image_folders import find_images
 
     folders = [image for image in images if os.path.isdir(image)]
     if folders and len(images) > 1:
         raise ValueError(f"{folders[0]} is a folder, whose images are asked about one by one: give it alone.")
     if not folders:
+        views_of(images)
         return [[Path(image) for image in images]]
     found, others = find_images(Path(folders[0]))
     if others:

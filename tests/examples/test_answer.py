@@ -172,6 +172,7 @@ def test_slices_of_a_nifti_volume_and_their_montage(checkpoint, tmp_path, monkey
         ("1.png what? --montage 2", "--montage and --plane are of DICOM or NIfTI files, and 1.png is none"),
         ("volume what? --plane axial", "--plane is of NIfTI volumes, and volume is none"),
         ("head.nii what? --plane coronal --frame 5", r"head\.nii has no coronal slice 5: it has 5"),
+        ("1.png 1.png 1.png 1.png 1.png what?", "5 images: give it 1 to 4"),
         ("volume what? --window lungs", "--window lungs: give abdomen"),
         ("volume what? --montage 0", "--montage 0: give at least 1"),
         ("volume what? --frame -1", "--frame -1: give at least 0"),
