@@ -95,12 +95,16 @@ def as_texts(value: Any) -> list[str | None] | None:
         ValueError: If one of them is neither text nor a number, or no commas part them.
     """
     if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
-        value = _written_list(value.strip())
+        value = written_value(value.strip())
     return [as_cell(one) for one in value] if isinstance(value, list | tuple) else None
 
 
-def _written_list(text: str) -> Any:
-    """What JSON or Python read in a text; None where it is a text like any other, such as "[18F]FDG-PET [late]"."""
+def written_value(text: str) -> Any:
+    """What JSON or Python read in a text; None where it is a text like any other, such as "[18F]FDG-PET [late]".
+
+    Raises:
+        ValueError: If it is a list without commas.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

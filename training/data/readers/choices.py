@@ -1,7 +1,7 @@
 """A question's own candidates, as tables write them: one column of lists, or a column for each option."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
@@ -9,19 +9,20 @@ from typing import Any
 from transformers.utils import logging
 
 from ..references import normal_form
-from ..schema import as_cell, as_texts
+from ..schema import as_cell, written_value
 from ..shown_values import shown
 
 logger = logging.get_logger(__name__)
 
-LIST_COLUMN = "choices"
+# Hold all choices of a row.
+_COLUMNS_OF_ALL = ("choices", "options")
 
 # "A", "option_a", "Option A", "ChoiceA"; a single small letter may be anything, as "a" for answers.
 _OPTION_COLUMN = re.compile(r"(?i:(option|choice)[ _-]?([a-z]))|([A-Z])")
 
 
 def choice_columns(present: Collection[str], taken: Collection[str] = ()) -> tuple[str, ...]:
-    """The columns of a table that hold its choices: `choices` alone, or those of the options A, B, .. in their order.
+    """The columns of a table that hold its choices: `choices` or `options`, or those of A, B, .. in their order.
 
     Options are single capital letters, or letters behind "option" or "choice", without a gap from A to B at least.
 
@@ -36,7 +37,7 @@ def choice_columns(present: Collection[str], taken: Collection[str] = ()) -> tup
     for name in present:
         if name not in taken and (found := _OPTION_COLUMN.fullmatch(name)):
             families.setdefault((found[1] or "").lower(), {}).setdefault((found[2] or found[3]).upper(), name)
-    ways = [(LIST_COLUMN,)] if LIST_COLUMN in present and LIST_COLUMN not in taken else []
+    ways = [(name,) for name in _COLUMNS_OF_ALL if name in present and name not in taken]
     for options in families.values():
         number = next(n for n, letter in enumerate((*ascii_uppercase, "")) if letter not in options)
         ways += [tuple(options[letter] for letter in ascii_uppercase[:number])] if number > 1 else []
@@ -70,11 +71,9 @@ class ChoiceReader:
         Raises:
             ValueError: If they are no texts, fewer than two of them differ, or an answer is none of them.
         """
-        cell, listed = row.get(LIST_COLUMN), self.columns == (LIST_COLUMN,)
-        texts = as_texts(cell) if listed else [as_cell(row.get(column)) for column in self.columns]
-        if texts is None and as_cell(cell) is not None:
-            raise ValueError(f"the choices are {shown(cell)}: give a list, or a column for each, A, B, C and so on.")
-        texts = texts or []
+        listed = len(self.columns) == 1
+        cells = _all_of(row.get(self.columns[0])) if listed else [row.get(column) for column in self.columns]
+        texts = [as_cell(cell) for cell in cells]
         by_letter = {letter: text for letter, text in zip(ascii_uppercase, texts, strict=False) if text is not None}
         choices = [text for text in texts if text is not None]
         if not choices:
@@ -121,6 +120,27 @@ class ChoiceReader:
             )
         self.named += 1
         return named
+
+
+def _all_of(cell: Any) -> Sequence[Any]:
+    """The choices in one cell: a list, or a dictionary by letters, also one that a table of texts holds.
+
+    Raises:
+        ValueError: If it is neither, nor empty.
+    """
+    written = written_value(cell.strip()) if isinstance(cell, str) and cell.strip()[:1] in ("[", "{") else cell
+    if isinstance(written, Mapping):
+        by_letter = {str(name).strip().upper(): text for name, text in written.items()}
+        if len(by_letter) == len(written) and by_letter.keys() <= set(ascii_uppercase):
+            return [by_letter.get(letter) for letter in ascii_uppercase]
+    elif isinstance(written, list | tuple):
+        return written
+    elif as_cell(cell) is None:
+        return []
+    raise ValueError(
+        f"the choices are {shown(cell)}: give a list, a dictionary by the letters A, B, C and so on, or a column for "
+        "each; or leave the column out with ignore_columns."
+    )
 
 
 def _without_letters(by_letter: Mapping[str, str]) -> dict[str, str]:

@@ -74,8 +74,9 @@ def load_own_data(
     list of them, or their paths with `|` between. Columns named `answer_type`,
     `question_type`, `modality`, `organ`, `image_id` and `question_id` are used where present; otherwise the image id is
     the path in its plain form (`a.png` for `./a.png`), or a hash of the embedded image, and the question id is
-    `<image id>|<question>`. A column `choices` of lists, or columns of options (`choice_columns`), are a question's own
-    candidates, of which its answer, or the letter that stands for it, must be one. A column `split` says of which split
+    `<image id>|<question>`. A column `choices` or `options`, of lists or of dictionaries by letters, or a column each
+    (`choice_columns`), are a question's own candidates, of which its answer, or the letter that stands for it, must be
+    one. A column `split` says of which split
     each row of a single file is; where the file's name says it too, they must agree. Other columns are named in a
     warning.
 

@@ -13,9 +13,9 @@ OPTIONS = ("Choice A", "Choice B", "Choice C")
 
 
 def read(cells, answer=None):
-    """What `ChoiceReader` makes of a list, or of one column a choice."""
-    reader = ChoiceReader(("choices",) if isinstance(cells, list) else OPTIONS)
-    row = {"choices": cells} if isinstance(cells, list) else dict(zip(OPTIONS, cells, strict=True))
+    """What `ChoiceReader` makes of all choices in a cell, or, of a tuple, of one column a choice."""
+    reader = ChoiceReader(OPTIONS if isinstance(cells, tuple) else ("options",))
+    row = dict(zip(OPTIONS, cells, strict=True)) if isinstance(cells, tuple) else {"options": cells}
     return *reader.read(row, answer), (reader.labelled, reader.named)
 
 
@@ -28,6 +28,7 @@ def read(cells, answer=None):
         (["Figure_path", "Choice A", "Choice B", "Answer"], ("Choice A", "Choice B")),
         (["optionA", "OptionB", "optionD"], ("optionA", "OptionB")),
         (["a", "b", "A", "question"], ()),
+        (["options", "option_a"], ("options",)),
     ],
 )
 def test_columns_of_choices_are_known_by_their_names(present, found):
@@ -38,6 +39,8 @@ def test_choices_that_stand_twice_are_refused():
     with pytest.raises(ValueError, match="'choices' and in 'A', 'B': rename"):
         choice_columns(["choices", "A", "B"])
     assert choice_columns(["choices", "A", "B"], taken=["A"]) == ("choices",)
+    with pytest.raises(ValueError, match="'choices' and in 'options': rename"):
+        choice_columns(["options", "choices"])
 
 
 def test_an_answer_is_a_choice_or_its_letter():
@@ -56,6 +59,13 @@ def test_letters_before_choices_are_taken_off_where_all_have_their_own():
     assert read(("lung", None, "liver"), "C") == (["lung", "liver"], "liver", (0, 1))
 
 
+def test_choices_in_a_dictionary_have_its_letters():
+    for cell in ({"B": "liver", "A": "lung", "C": None}, '{"A": "lung", "B": "liver"}', "{'b': 'liver', 'a': 'lung'}"):
+        assert read(cell, "B") == (["lung", "liver"], "liver", (0, 1))
+    assert read({"A": "lung", "C": "liver"}, "C")[:2] == (["lung", "liver"], "liver")
+    assert read({}, "lung")[:2] == read(None, "lung")[:2] == (None, "lung")
+
+
 @pytest.mark.parametrize(
     ("cells", "answer", "said"),
     [
@@ -67,6 +77,12 @@ def test_letters_before_choices_are_taken_off_where_all_have_their_own():
         (["yes", "--!"], "yes", None),
         (["yes", "!"], "yes", "'!' holds no word"),
         (["yes", ["no"]], "yes", "neither text nor a number"),
+        ({"A": "yes", "1": "no"}, "yes", "the letters A, B, C .* ignore_columns"),
+        ({"A": "yes", "a": "no"}, "yes", "the letters A, B, C"),
+        ({"A": {"en": "yes"}, "B": "no"}, "yes", "neither text nor a number"),
+        ("{'yes', 'no'}", "yes", "give a list, a dictionary"),
+        ("yes or no", "yes", "'yes or no': give a list, a dictionary"),
+        ("{yes, no}", "yes", "give a list, a dictionary"),
     ],
 )
 def test_choices_that_cannot_be_ranked_are_bad(cells, answer, said):
@@ -104,6 +120,23 @@ def test_own_data_and_questions_bring_their_choices(folder, suffix, caplog):
     questions = load_questions(path)
     assert questions["choices"][:] == found["choices"][:]
     assert set(questions["answer"]) == {None}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_column_of_options_is_one_of_choices(folder, suffix, caplog):
+    options = [None if row["choices"] is None else dict(zip("ABC", row["choices"], strict=False)) for row in ROWS]
+    rows = [{**row, "options": own} for row, own in zip(ROWS, options, strict=True)]
+    rows = [{name: value for name, value in row.items() if name != "choices"} for row in rows]
+    path = folder / f"train{suffix}"
+    if suffix == ".parquet":
+        Dataset.from_list(rows).to_parquet(path)
+    else:
+        write(path, rows)
+    found = load_own_data(path)["train"]
+    assert found["choices"][:] == [["lung", "liver"], None, ["1", "2", "3"]]
+    assert found["answer"][:] == ["liver", "yes", "3"]
+    assert "choices are read from options." in caplog.text
+    assert "columns that are not used" not in caplog.text
 
 
 def test_a_table_of_options_is_read_and_its_bad_rows_named(folder, caplog):
