@@ -208,8 +208,7 @@ class NiftiVolume:
         """Stored values in the unit of the header's slope, float64."""
         slope, intercept = self._scaling
         with np.errstate(over="ignore", invalid="ignore"):
-            values = values.astype(np.float64)
-            values = values if slope is None else values * slope + intercept
+            values = values.astype(np.float64) * slope + intercept
         if not np.isfinite(values).all():
             cure = "replace them, for example with numpy.nan_to_num, and save it again"
             raise ValueError(f"{self.name} holds voxels that are no finite numbers: {cure}")
@@ -281,11 +280,12 @@ def _header_class(stream: BinaryIO) -> str | None:
     return "Nifti2Header" if begins[4:8] == b"n+2\0" else None
 
 
-def _read_header(stream: BinaryIO) -> tuple[Any, tuple[float | None, float | None], np.ndarray | None]:
-    """The header, slope and intercept where there are any, and the affine where it says one."""
+def _read_header(stream: BinaryIO) -> tuple[Any, tuple[float, float], np.ndarray | None]:
+    """The header, slope and intercept, and the affine where it says one."""
     name = _header_class(stream)
     if name is None:
         raise _NoHeaderError
     header = getattr(_nibabel(), name).from_fileobj(stream)
     placed = header["sform_code"] > 0 or header["qform_code"] > 0
-    return header, header.get_slope_inter(), header.get_best_affine() if placed else None
+    slope, intercept = header.get_slope_inter()
+    return header, (slope or 1.0, intercept or 0.0), header.get_best_affine() if placed else None

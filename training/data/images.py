@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 
 import PIL.Image
+import PIL.ImageFile
 from tqdm.auto import tqdm
 
 from ...processing_amif import to_rgb
@@ -60,7 +61,7 @@ def open_image(value: PIL.Image.Image | ImageCell | None) -> PIL.Image.Image:
         raise ValueError(f"the image {name} is not there: put it back, or leave its rows out") from None
     except Exception as error:  # the formats' plugins raise all kinds of errors for damaged files
         raise unreadable(name, error) from None
-    if not isinstance(opened, PIL.Image.Image):
+    if not isinstance(opened, PIL.ImageFile.ImageFile):
         return opened(file, name=name)
     opened.filename = name  # for messages about its pixels
     return opened
