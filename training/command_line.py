@@ -1,11 +1,12 @@
 """The command line of the scripts: its help, what one needs first on top, and errors in one line."""
 
 import argparse
-import dis
 import inspect
+import linecache
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,9 @@ _SECONDS_TO_BE_ENDED = 5.0
 def plain_errors() -> Iterator[None]:
     """End a script with one line and status 1 where an error tells what to change; for `main`, as a decorator.
 
-    Those are errors that this package raises on purpose, those of the system and of files, and missing libraries.
-    Others keep their traceback, and with `--debug` all do. transformers shows no bars for reading and writing weights.
+    Those are errors that this package raises on purpose, so that the line where they begin is a `raise` of ours; those
+    of the system and of files; and missing libraries. Others keep their traceback, and with `--debug` all do.
+    transformers shows no bars for reading and writing weights.
     """
     _hide_bars_of_weights()
     try:
@@ -40,13 +42,10 @@ def plain_errors() -> Iterator[None]:
     except (OSError, ImportError) as error:
         end_with(error, 1)
     except Exception as error:
-        place = error.__traceback__
-        assert place is not None
-        while place.tb_next is not None:
-            place = place.tb_next
-        code, module = place.tb_frame.f_code.co_code, place.tb_frame.f_globals.get("__name__", "")
-        on_purpose = dis.opname[code[place.tb_lasti]] == "RAISE_VARARGS" and not isinstance(error, AssertionError)
-        if not on_purpose or module.partition(".")[0] not in ("amif", "__main__"):
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        raised = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+        ours = frame.f_globals.get("__name__", "").partition(".")[0] in ("amif", "__main__")
+        if not (raised and ours) or isinstance(error, AssertionError):
             raise
         end_with(error, 1)
 
