@@ -68,7 +68,8 @@ def test_a_set_without_choices_is_refused(trained):
     options = ("--do_train", "false", "--dataset", bare, "--protocol", "choices", "--output_dir", "refused")
     done = run_script("run_vqa.py", "--model_name_or_path", "amif-vqa", *options, folder=folder)
     assert done.returncode != 0
-    assert "3 of 3 test questions have none: give them in a column choices" in done.stderr
+    assert "3 of 3 test questions have none, the first of them row 0 (counted from 0): give them in a" in done.stderr
+    assert "column choices" in done.stderr
     predictions = folder / "amif-vqa" / "predictions.jsonl"
     options = ("--dataset", bare, "--predictions", predictions, "--protocol", "choices")
     done = run_script("evaluate_predictions.py", *options, folder=folder)

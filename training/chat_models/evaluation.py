@@ -13,7 +13,7 @@ from ..evaluation.baselines import split_baselines
 from ..evaluation.fingerprint import command_line, evaluation_fingerprint
 from ..evaluation.metrics import Metrics, RunFacts, build_metrics
 from ..evaluation.prediction_rows import Prediction, prediction_rows
-from ..evaluation.protocols import candidate_answers
+from ..evaluation.protocols import candidate_answers, check_choices_given
 from ..fine_tuning.answer_checks import count_unreachable
 from .answering import ChatAnswerer
 from .arguments import ChatModelArguments
@@ -41,7 +41,7 @@ def answer_and_evaluate(args: ChatModelArguments) -> tuple[list[Prediction], Met
     if args.protocol in ("clean", "paper"):
         candidates = candidate_answers(args.protocol, splits, split, acceptable)
     dataset = first_rows(whole, args.max_eval_samples)
-    check_choices_of(dataset, args.protocol, args.name)
+    check_choices_of(dataset, args.protocol, split)
     if candidates is not None:
         logger.info(f"Candidates: {len(candidates)} answers.")
         count_unreachable(dataset, candidates, acceptable)
@@ -72,33 +72,27 @@ def answer_and_evaluate(args: ChatModelArguments) -> tuple[list[Prediction], Met
     return rows, replace(metrics, run=RunFacts(args.ablate_image, refit=False, model=args.model, prompt=args.template))
 
 
-def check_choices_of(dataset: Dataset, protocol: str, name: str) -> None:
+def check_choices_of(dataset: Dataset, protocol: str, split: str) -> None:
     """Make sure that each question has options where they are chosen from; elsewhere say that they are not shown.
 
     Args:
         dataset: The questions.
         protocol: How they are answered.
-        name: Of the data, for messages.
+        split: Of which split they are, for messages.
 
     Raises:
         ValueError: If a question has none under "choices", or more than there are letters.
     """
-    column = dataset["choices"] if "choices" in dataset.column_names else [None] * len(dataset)
-    with_choices = [row for row, choices in enumerate(column) if choices]
     if protocol != "choices":
-        if with_choices:
+        if with_choices := sum(map(bool, dataset["choices"])) if "choices" in dataset.column_names else 0:
             logger.warning(
-                f"{len(with_choices)} of {len(dataset)} questions of {name} have choices, which are not shown under "
+                f"{with_choices} of {len(dataset)} {split} questions have choices, which are not shown under "
                 f"--protocol {protocol}: --protocol choices shows them."
             )
         return
-    if missing := sorted(set(range(len(dataset))) - set(with_choices)):
-        raise ValueError(
-            f"--protocol choices: {len(missing)} of {len(dataset)} questions of {name} have no choices, the first of "
-            f"them row {missing[0]} (counted from 0): give a column `choices`, or another --protocol."
-        )
-    for row, choices in enumerate(column):
+    check_choices_given(dataset, split)
+    for row, choices in enumerate(dataset["choices"]):
         try:
-            lettered(choices or [])
+            lettered(choices)
         except ValueError as error:
-            raise ValueError(f"{name}, row {row} (counted from 0): {error}") from None
+            raise ValueError(f"{split}, row {row} (counted from 0): {error}") from None

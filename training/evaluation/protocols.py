@@ -113,8 +113,10 @@ def check_choices_given(rows: Dataset, split: str) -> None:
         ValueError: If some have none.
     """
     choices = rows["choices"] if "choices" in rows.column_names else [None] * len(rows)
-    if without := sum(own is None for own in choices):
+    without = [row for row, own in enumerate(choices) if not own]
+    if without:
         raise ValueError(
-            f"The protocol choices ranks each question's own, and {without} of {len(rows)} {split} questions have "
-            "none: give them in a column choices, or in columns A, B and so on, or take another protocol."
+            f"The protocol choices is about each question's own, and {len(without)} of {len(rows)} {split} questions "
+            f"have none, the first of them row {without[0]} (counted from 0): give them in a column choices, or in "
+            "columns A, B and so on, or take another protocol."
         )

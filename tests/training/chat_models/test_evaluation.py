@@ -14,21 +14,21 @@ from amif.training.evaluation.baselines import CROSS_FITTED
 
 
 def test_each_question_needs_choices(questions, monkeypatch, caplog):
-    check_choices_of(questions, "choices", "set")
+    check_choices_of(questions, "choices", "test")
     bare = questions.remove_columns("choices")
-    with pytest.raises(ValueError, match="5 of 5 questions of set have no choices, the first of them row 0"):
-        check_choices_of(bare, "choices", "set")
+    with pytest.raises(ValueError, match="5 of 5 test questions have none, the first of them row 0"):
+        check_choices_of(bare, "choices", "test")
     some = questions.map(lambda row: {"choices": row["choices"] if row["question_id"] != "3" else None})
-    with pytest.raises(ValueError, match="1 of 5 questions of set have no choices, the first of them row 3"):
-        check_choices_of(some, "choices", "set")
+    with pytest.raises(ValueError, match="1 of 5 test questions have none, the first of them row 3"):
+        check_choices_of(some, "choices", "test")
     many = questions.map(lambda row: {"choices": ["x"] * 27 if row["question_id"] == "2" else row["choices"]})
-    with pytest.raises(ValueError, match=r"set, row 2 .*: 27 choices are more than the 26 letters"):
-        check_choices_of(many, "choices", "set")
+    with pytest.raises(ValueError, match=r"test, row 2 .*: 27 choices are more than the 26 letters"):
+        check_choices_of(many, "choices", "test")
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
-    check_choices_of(bare, "generate", "set")
+    check_choices_of(bare, "generate", "test")
     assert not caplog.text
-    check_choices_of(questions, "generate", "set")
-    assert "5 of 5 questions of set have choices, which are not shown under --protocol generate" in caplog.text
+    check_choices_of(questions, "generate", "test")
+    assert "5 of 5 test questions have choices, which are not shown under --protocol generate" in caplog.text
 
 
 def test_a_lone_labelled_file_has_baselines_that_say_what_they_learn_from(tmp_path, monkeypatch):
