@@ -27,6 +27,7 @@ from PIL import Image
 
 import amif
 from amif.processing_amif import to_rgb
+from amif.processing_amif.images_amif import views_of
 from amif.training.checkpoints.model_files import load_checkpoint
 from amif.training.checkpoints.resumable_files import check_output_folder
 from amif.training.command_line import plain_errors
@@ -54,10 +55,12 @@ def main() -> None:
 
 def draw_maps(arguments: argparse.Namespace) -> None:
     """One figure of all checkpoints over one image, or over each of some generated studies."""
+    # Before the models, which take longer.
+    own = [to_rgb(image) for image in views_of(arguments.image)] if arguments.image else []
     models = {name: load(path) for name, path in named(arguments.models).items()}
     answering = all(can_answer(model) for model, _ in models.values())
     studies = []
-    for images, text, words, box in subjects(arguments, answering):
+    for images, text, words, box in subjects(arguments, own, answering):
         maps = {name: view_maps(*loaded, images, text) for name, loaded in models.items()}
         for view, image in enumerate(images):
             label = text if len(images) == 1 else f"{text} (image {view + 1})"
@@ -123,11 +126,11 @@ def file_name(name: str) -> str:
 
 
 def subjects(
-    arguments: argparse.Namespace, answering: bool
+    arguments: argparse.Namespace, own: list[Image.Image], answering: bool
 ) -> Iterator[tuple[list[Image.Image], str, list[str], list[float] | None]]:
     """Image or images, text, chosen words and, if known, the box, of one's own image or of each chosen study."""
     if arguments.phantom is None:
-        yield [to_rgb(image) for image in arguments.image], arguments.text, arguments.words, arguments.box
+        yield own, arguments.text, arguments.words, arguments.box
         return
     studies = phantom_studies(arguments)
     for number in arguments.phantom:
@@ -156,7 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS, help="What to draw or measure.")
     parser.add_argument("--models", nargs="+", required=True, help="Checkpoints, each a folder or name=folder.")
-    parser.add_argument("--image", nargs="+", help="File of the image, DICOM included; of a question up to four.")
+    parser.add_argument("--image", nargs="+", help="File of the image, also DICOM or NIfTI; of a question up to four.")
     parser.add_argument("--text", help="Report or question.")
     parser.add_argument("--words", nargs="+", help="Words or phrases of the text; with --phantom the finding's.")
     parser.add_argument("--box", nargs=4, type=float, help="x0 y0 x1 y1 in pixels of what the words name, if known.")

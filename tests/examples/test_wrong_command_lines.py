@@ -205,6 +205,11 @@ WRONG = [
     (f"{LABEL} --prompts notes.txt --prompt_template a~{{}}", "leave out --prompt_template"),
     # figures
     ("visualize transport --models nowhere --image 1.png --text mass --words mass", "There is no folder nowhere"),
+    (
+        f"visualize transport --models nowhere --image{5 * ' 1.png'} --text mass --words mass",
+        "5 images: give it 1 to 4",
+    ),
+    ("visualize transport --models nowhere --image own.csv --text mass --words mass", "cannot read the image own.csv"),
     (f"{DRAW}", "give --image, --text and --words, or --phantom N"),
     (f"{DRAW} --phantom -1", "--phantom -1: there are 5 such studies, from 0"),
     (f"{DRAW} --phantom 0 --image 1.png", "--image: not used by transport, or beside --phantom"),
