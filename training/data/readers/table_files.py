@@ -148,8 +148,15 @@ def check_parts(split: str, files: list[Path]) -> None:
     """Check that files of one split are its numbered parts: test and test_clean are two sets, and no one is meant.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If they are not, or two have one name.
     """
+    by_name: dict[str, Path] = {}
+    for file in files:
+        if (other := by_name.setdefault(file.name.lower(), file)) != file:
+            raise ValueError(
+                f"{other} and {file} have one name, and the rows of a copy would count twice: move one of them away, "
+                "or give it another number."
+            )
     patterns = {re.sub(r"\d+", "0", file.name.lower()) for file in files}
     if len(files) > 1 and (len(patterns) > 1 or "0" not in patterns.pop()):
         raise ValueError(

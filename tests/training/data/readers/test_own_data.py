@@ -234,6 +234,17 @@ def test_two_files_of_one_split_that_are_no_parts_are_refused(folder, names):
         load_own_data(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "copy"), [("train_1.csv", "train_1.csv"), ("0001.csv", "0001.csv"), ("test.csv", "TEST.csv")]
+)
+def test_a_file_and_its_copy_in_the_data_folder_are_not_joined(folder, name, copy):
+    (folder / "data").mkdir()
+    write(folder / "data" / name, ROWS).rename(folder / "data" / copy)
+    write(folder / name, ROWS)
+    with pytest.raises(ValueError, match=rf"(?i){name} and .*{name} have one name, .*: move one"):
+        load_own_data(folder)
+
+
 @pytest.mark.parametrize("name", ["./images/8.png", "images//8.png", "images/../images/8.png", "images\\8.png"])
 def test_one_image_under_two_spellings_is_one(folder, name):
     rows = [ROWS[2], ROWS[2] | {"image": name}]

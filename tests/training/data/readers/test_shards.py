@@ -100,6 +100,19 @@ def test_sets_that_stand_by_themselves_are_not_joined(tmp_path):
         find_shards(tmp_path)
 
 
+def test_a_shard_and_its_copy_are_not_joined(tmp_path):
+    """Those of two splits may have one name."""
+    for folder in ("train", "test", "data"):
+        (tmp_path / folder).mkdir()
+    for name in ("train/0.parquet", "test/0.parquet"):
+        Dataset.from_dict({"text": ["one"]}).to_parquet(tmp_path / name)
+    assert [len(files) for files in find_shards(tmp_path).values()] == [1, 1]
+    for name in ("train_1.parquet", "data/train_1.parquet"):
+        Dataset.from_dict({"text": ["one"]}).to_parquet(tmp_path / name)
+    with pytest.raises(ValueError, match=r"train_1\.parquet and .*train_1\.parquet have one name"):
+        find_shards(tmp_path)
+
+
 def test_what_is_evaluated_is_read_into_memory(tmp_path):
     for split, number in (("train", 3), ("validation", 5)):
         rows = {"image": [{"bytes": png(i), "path": None} for i in range(number)], "text": ["one"] * number}
