@@ -92,9 +92,13 @@ def test_answers_of_chat_models_are_taken_out_of_sentences_and_compared(files, s
     assert "100.00" in overall
     assert "Holm's correction is for the 3 pairs" in done.stdout
     assert "distinct answers of the evaluated split" in done.stderr
+    strict = "confidence, BLEU-1 and token F1 are of the answers as they stand"
+    assert strict in done.stdout
+    assert strict in (files / "chat" / "report.html").read_text()
     bare = run(files, *systems[:2], "--output_dir", "bare")
     assert f"chat.json: {len(test)} of {len(test)} answers are sentences" in bare.stderr
     assert "overall_extracted" not in json.loads((files / "bare" / "metrics.json").read_text())
+    assert strict not in bare.stdout
     over = run(files, "--predictions", "bare/predictions.jsonl", "--output_dir", "bare")
     assert over.returncode == 1
     assert "bare holds the predictions that are scored" in over.stderr

@@ -20,7 +20,7 @@ from ..evaluation.metrics import Metrics
 from ..evaluation.prediction_rows import Prediction
 from ..evaluation.result_files import replace_file
 from ..evaluation.results import Interval
-from .tables import Table, confidence_notes, fingerprint_notes
+from .tables import Table, confidence_notes, extraction_notes, fingerprint_notes
 from .thumbnails import thumbnails
 
 # Of more, the first in the page's order are shown: a page stays under 20 MB.
@@ -128,7 +128,11 @@ def write_html_report(
         groups=_groups(metrics),
         curves=_curves(rows),
         tables=tables,
-        notes=[*confidence_notes(metrics.confidence), *fingerprint_notes(metrics.fingerprint)],
+        notes=[
+            *confidence_notes(metrics.confidence),
+            *extraction_notes(metrics.extraction),
+            *fingerprint_notes(metrics.fingerprint),
+        ],
         verdicts={"all": len(questions)} | {name: verdicts[name] for name in _VERDICTS.values() if verdicts[name]},
         kinds=kinds,
         questions=questions,

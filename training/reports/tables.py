@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..evaluation.auroc import MeanAuroc
 from ..evaluation.classification import ClassificationMetrics
 from ..evaluation.confidence import ConfidenceMeasures
+from ..evaluation.extracted_answers import Extraction
 from ..evaluation.fingerprint import Fingerprint
 from ..evaluation.grounding import Grounding
 from ..evaluation.grouped_accuracy import Scores
@@ -80,6 +81,7 @@ def metrics_table(metrics: Metrics) -> Table:
         [
             *confidence_notes(metrics.confidence),
             metrics.protocol_line,
+            *extraction_notes(metrics.extraction),
             *([] if metrics.baselines_note is None else [metrics.baselines_note]),
             *fingerprint_notes(metrics.fingerprint),
         ],
@@ -147,6 +149,16 @@ def confidence_notes(confidence: ConfidenceMeasures | None) -> list[str]:
         _, errors, interval, n = interval_cells("", confidence.abstention.error_rate)
         notes.append(f"Abstention: {errors} % ({interval}) of these {n} are wrong")
     return notes
+
+
+def extraction_notes(extraction: Extraction | None) -> list[str]:
+    """What was measured of the answers that were taken out of sentences, and what was not."""
+    if extraction is None:
+        return []
+    return [
+        "Extracted are the answers of the accuracies beside, comparisons and grounding. Distances from baselines, "
+        "agreement of wordings, confidence, BLEU-1 and token F1 are of the answers as they stand."
+    ]
 
 
 def fingerprint_notes(fingerprint: Fingerprint) -> list[str]:
