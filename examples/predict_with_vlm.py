@@ -4,9 +4,10 @@ r"""Answer a data set with any image-text-to-text model of transformers: MedGemm
     python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions OUT/predictions.jsonl \
         --protocol generate --output_dir OUT
 
-It leaves `predictions.jsonl` and `metrics.json`, as run_vqa.py does. `--protocol clean` compares the likelihoods of the
-answers of other splits, `--protocol choices` those of each question's own options; `--ablate_image blank` and `shuffle`
-show other images. The same command goes on where an interrupted one stopped. docs/evaluation.md says more.
+It leaves `predictions.jsonl`, `metrics.json` and `report.html`, as run_vqa.py does. `--protocol clean` compares the
+likelihoods of the answers of other splits, `--protocol choices` those of each question's own options; `--ablate_image
+blank` and `shuffle` show other images. The same command goes on where an interrupted one stopped. docs/evaluation.md
+says more.
 """
 
 import logging
@@ -25,6 +26,7 @@ from amif.training.distributed import only_run_in, use_all_cpu_cores
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
 from amif.training.recipes import parse_arguments
+from amif.training.reports.html_report import write_html_report
 from amif.training.reports.tables import format_table
 
 
@@ -48,7 +50,7 @@ def main() -> None:
 
 def run(args: ChatModelArguments) -> None:
     # 2. Answers and measures
-    rows, metrics = answer_and_evaluate(args)
+    rows, metrics, asked = answer_and_evaluate(args)
 
     # 3. Results, and a record of any look at a test split
     output = Path(args.output_dir)
@@ -56,6 +58,7 @@ def run(args: ChatModelArguments) -> None:
         append_test_evaluation(output, metrics, local_folder(args.model))
     write_jsonl(output / "predictions.jsonl", rows)
     write_json(output / "metrics.json", metrics)
+    write_html_report(output / "report.html", rows, metrics, images=asked)
     print(format_table(metrics))
     remove_partial_predictions(output)  # the last step, for until then the same command goes on from them
 

@@ -29,6 +29,8 @@ def test_any_system_gets_our_protocol_in_two_commands(folder):
     assert "{question}" in metrics["prompt"]
     assert all(row["score"] < 0 for row in rows)
     assert not list((folder / "out").glob("predictions.partial-*"))
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("<li ") == page.count("<img data-image=") == len(rows)
     scored = run_script(
         *("evaluate_predictions.py", *DATA, "--predictions", "out/predictions.jsonl", "--output_dir", "scored"),
         folder=folder,

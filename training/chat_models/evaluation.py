@@ -23,11 +23,14 @@ from .prompts import lettered
 logger = logging.get_logger(__name__)
 
 
-def answer_and_evaluate(args: ChatModelArguments) -> tuple[list[Prediction], Metrics]:
-    """Answer a split with a chat model: the rows of predictions.jsonl and the content of metrics.json.
+def answer_and_evaluate(args: ChatModelArguments) -> tuple[list[Prediction], Metrics, Dataset]:
+    """Answer a split with a chat model: the rows of predictions.jsonl, the content of metrics.json, and what was asked.
 
     Args:
         args: The model, the questions, and how they are answered.
+
+    Returns:
+        The answers, what they are worth, and the questions with the images that the model was shown.
 
     Raises:
         FileNotFoundError: If there is no such model, or a file of the data is missing.
@@ -69,7 +72,8 @@ def answer_and_evaluate(args: ChatModelArguments) -> tuple[list[Prediction], Met
         baselines_note=note,
         fingerprint=evaluation_fingerprint(rows, protocol=args.protocol, seed=args.seed, command=command_line()),
     )
-    return rows, replace(metrics, run=RunFacts(args.ablate_image, refit=False, model=args.model, prompt=args.template))
+    facts = RunFacts(args.ablate_image, refit=False, model=args.model, prompt=args.template)
+    return rows, replace(metrics, run=facts), dataset
 
 
 def check_choices_of(dataset: Dataset, protocol: str, split: str) -> None:

@@ -43,7 +43,8 @@ def test_a_lone_labelled_file_has_baselines_that_say_what_they_learn_from(tmp_pa
     answered = SimpleNamespace(answer_rows=lambda dataset, _: (["no"] * len(dataset), [None] * len(dataset)))
     monkeypatch.setattr(evaluation, "ChatAnswerer", lambda *_, **__: answered)
     args = ChatModelArguments(model="m", dataset=str(tmp_path / "test.csv"), max_eval_samples=9)
-    rows, metrics = answer_and_evaluate(args)
+    rows, metrics, asked = answer_and_evaluate(args)
+    assert asked["question_id"][:] == [row.question_id for row in rows]
     assert (len(rows), metrics.scores.overall.value) == (9, 0)
     assert (metrics.baselines["question_only"].value, metrics.baselines["question_only"].n) == (100, 9)
     assert metrics.baselines_note == CROSS_FITTED
