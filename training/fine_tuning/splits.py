@@ -196,6 +196,9 @@ def training_rows(rows: Dataset, splits: DatasetDict, data_args: FineTuningDataA
         rows: Of the training split, perhaps the first alone.
         splits: The data set whole: what is added may show no image that any of its questions is evaluated on.
         data_args: The arguments.
+
+    Raises:
+        ValueError: If none is left.
     """
     if len(data_args.data_sets) > 1:
         rows = leave_out_images_of_other_sets(rows, splits)
@@ -207,7 +210,14 @@ def training_rows(rows: Dataset, splits: DatasetDict, data_args: FineTuningDataA
     if data_args.train_question_types is not None:
         rows = of_question_types(rows, data_args.train_question_types)
         logger.info(f"Of types {', '.join(data_args.train_question_types)}: {len(rows)} training questions")
-    return leave_out_shown_images(rows, data_args.leave_out_images_of) if data_args.leave_out_images_of else rows
+    if data_args.leave_out_images_of:
+        rows = leave_out_shown_images(rows, data_args.leave_out_images_of)
+    if not len(rows):
+        raise ValueError(
+            f"{data_args.name}: no training question is left, for validation or test shows the image of each (see the "
+            "counts above): train on other data."
+        )
+    return rows
 
 
 def reads_validation(data_args: FineTuningDataArguments, training: bool, eval_split: str) -> bool:

@@ -104,6 +104,11 @@ def test_training_leaves_out_images_that_are_evaluated_later(splits, monkeypatch
     assert len(training_rows(splits["train"], splits, FineTuningDataArguments())) == len(splits["train"])
     arguments = FineTuningDataArguments(leave_out_images_of=["slake=one", "vqa_rad=two"])
     assert len(training_rows(splits["train"], splits, arguments)) == 2
+    monkeypatch.setattr(vqa_splits, "leave_out_shown_images", lambda rows, sources: rows.select([]))
+    with pytest.raises(
+        ValueError, match="no training question is left, for validation or test shows the image of each"
+    ):
+        training_rows(splits["train"], splits, arguments)
 
 
 def test_training_on_some_question_types_leaves_candidates_whole(splits):
