@@ -59,9 +59,18 @@ THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 UPLOADS_KEPT, UPLOADS_SWEPT = 300, 30
 # Questions of phantom's test split among which examples are looked for, and what stands below one.
 EXAMPLES_TRIED = 64
+MOST_EXAMPLES = 4
 LOOKED_THERE, RIGHT, WRONG = "right, map on it", "right", "wrong"
 ABOUT_THE_FINDING = ("abnormality", "presence", "position", "size")
 Changes = dict[Component, Any]
+# What changes there a screen reader reads, as soon as it is silent.
+READ_OUT = "element.setAttribute('aria-live', 'polite');"
+# gradio names examples "Thumbnail 1 of 4", and the choice of words not at all.
+NAME_PARTS = """() => {
+    document.getElementById('map').setAttribute('aria-label', 'Map of');
+    document.querySelectorAll('#examples button').forEach(
+        (button, place) => button.setAttribute('aria-label', `Example ${place + 1}: ${button.innerText}`));
+}"""
 SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--map-opacity', value / 100); }"
 
 
@@ -198,7 +207,7 @@ class Page:
                     [(example.image, example.verdict) for example in examples],
                     label="Examples",
                     show_label=False,
-                    columns=max(len(examples), 1),
+                    columns=MOST_EXAMPLES,  # of fewer, wider ones the height would cut the captions off
                     height=104,
                     allow_preview=False,
                     buttons=[],
@@ -210,7 +219,7 @@ class Page:
                         label="Question", placeholder="is there a mass?", max_lines=2, scale=4, elem_id="question"
                     )
                     self.button = gr.Button("Ask", variant="primary", scale=1, min_width=80, elem_id="ask")
-                self.panel = gr.HTML()
+                self.panel = gr.HTML(elem_id="panel", js_on_load=READ_OUT)
 
     def listen(self) -> None:
         """Call the handlers when something happens."""
@@ -300,6 +309,7 @@ def build_app(answerer: Answerer) -> gr.Blocks:
     examples = phantom_examples(answerer)
     with gr.Blocks(title="AMiF", analytics_enabled=False) as app:
         Page(answerer, examples).listen()
+        app.load(None, js=NAME_PARTS)
     return app
 
 

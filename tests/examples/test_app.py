@@ -118,6 +118,23 @@ def test_an_example_is_one_click(browser, url):
     assert wait_for(browser, ".viewer img.map")
 
 
+def test_the_keyboard_alone_chooses_an_example_and_a_screen_reader_is_told(browser, url):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(url)
+    first = wait_for(browser, "#examples button[aria-label^='Example 1: ']")
+    assert wait_for(browser, "#map").get_attribute("aria-label") == "Map of"
+    for _ in range(20):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        if browser.switch_to.active_element == first:
+            break
+    assert first.value_of_css_property("outline-style") == "solid", "it is seen where the keyboard is"
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    assert wait_for(browser, "[aria-live=polite] .answers table[aria-label]")
+    assert {meter.get_attribute("aria-hidden") for meter in browser.find_elements("css selector", "meter")} == {"true"}
+
+
 def test_a_bad_file_gives_a_message(browser, url, tmp_path):
     (tmp_path / "letter.png").write_text("no image")
     browser.get(url)

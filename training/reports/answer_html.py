@@ -88,7 +88,8 @@ def answer_panel(answered: Answered, checkpoint: Checkpoint, *, generated: bool)
             f"<p>The best answer is less probable than {percent(threshold)}, where this checkpoint withholds it.</p>"
         )
     rows = "".join(
-        f'<tr><td>{html.escape(answer)}</td><td><meter value="{math.exp(min(score, 0)):.4f}"></meter></td>'
+        f"<tr><td>{html.escape(answer)}</td>"
+        f'<td><meter aria-hidden="true" value="{math.exp(min(score, 0)):.4f}"></meter></td>'
         f"<td>{percent(score)}</td></tr>"
         for answer, score in answered.ranking
     )
@@ -96,7 +97,7 @@ def answer_panel(answered: Answered, checkpoint: Checkpoint, *, generated: bool)
     if list(checkpoint.learned_from) == GENERATED and not generated:
         warning = '<p role="alert">This model has seen generated drawings alone: of a real image it knows nothing.</p>'
     return (
-        f'<div class="answers">{verdict}{warning}<table>{rows}</table>'
+        f'<div class="answers">{verdict}{warning}<table aria-label="The most probable answers">{rows}</table>'
         "<p>The probability that the model gives to exactly this answer; the best of the "
         f"{checkpoint.number_of_answers} answers it knows. "
         "It is not the chance of being right: how often the model is, its model card says.</p>"
