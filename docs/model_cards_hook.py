@@ -14,10 +14,12 @@ CODE_LINK = re.compile(r"\[([^]]*)\]\(\.\./(?:[\w-]+/)*[\w-]+\.(?:py|ya?ml|jsonl
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds each card as model_cards/NAME."""
+    """Adds each card, and its image, as model_cards/NAME."""
     for name in CARDS:
         text = (ROOT / "model_cards" / name).read_text(encoding="utf-8")
         files.append(File.generated(config, f"model_cards/{name}", content=text.replace("](../docs/", "](../")))
+    for image in (ROOT / "model_cards").glob("*.png"):
+        files.append(File.generated(config, f"model_cards/{image.name}", content=image.read_bytes()))
     return files
 
 

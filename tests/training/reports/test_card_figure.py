@@ -1,15 +1,19 @@
 """The figures of model cards: their pixels say what the metrics say."""
 
 import io
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from written_metrics import METRICS
 
 from amif.training.evaluation.results import Interval
 from amif.training.reports.card_figure import Bar, accuracy_figure, draw_bars, recall_figure
 
+CARDS = sorted((Path(__file__).parents[3] / "model_cards").glob("amif-*.md"))
 BLUE = (0x86, 0xAE, 0xDE)
 
 
@@ -25,6 +29,20 @@ def bars_of(figure):
 def test_bars_are_as_long_as_their_values():
     figure = draw_bars("title", [Bar("a", 25.0), Bar("b", 0.0), Bar("c", 60.0, (50.0, 70.0)), Bar("d", 100.0)])
     assert np.allclose(bars_of(figure), [25, 0, 60, 100], atol=0.3)
+
+
+@pytest.mark.parametrize(
+    "card", [card for card in CARDS if card.with_suffix(".png").exists()], ids=lambda card: card.stem
+)
+def test_the_images_of_our_cards_show_their_tables(card):
+    table = card.read_text(encoding="utf-8")
+    assert f"({card.stem}.png)" in table
+    values = {name: float(value) for name, value in re.findall(r"^(\w.+?)  +([\d.]+)  +[\d.]+ - +[\d.]+", table, re.M)}
+    closed = "answer_type" if "closed (answer_type)" in values else "yes/no answer"
+    types = sorted((value for name, value in values.items() if name.startswith("question type ")), reverse=True)
+    shown = [values["overall"], values[f"closed ({closed})"], values[f"open ({closed})"], *types]
+    widths = np.array(bars_of(card.with_suffix(".png").read_bytes()))
+    assert np.allclose(widths / widths.max(), np.array(shown) / max(shown), atol=0.01)
 
 
 def test_kinds_of_questions_stand_below_all_and_of_many_the_worst(monkeypatch):
