@@ -21,7 +21,8 @@ def bars_of(figure):
     """The widths of the bars, from the first on, in per cent of the last, which is 100."""
     blue = (np.asarray(Image.open(io.BytesIO(figure))) == BLUE).all(-1)
     rows = blue.sum(1)
-    starts = [row for row in range(1, len(rows)) if rows[row] and not rows[row - 1]]
+    # A whisker may hide the middle of a short bar.
+    starts = [row for row in range(10, len(rows)) if rows[row] and not rows[row - 10 : row].any()]
     widths = [int(rows[start]) for start in starts]
     return [100 * width / widths[-1] for width in widths]
 
