@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ..data.references import (
@@ -33,8 +33,8 @@ class TextOverlap(Result):
 def text_overlap(rows: Sequence[Prediction], dataset_name: str) -> TextOverlap:
     """`bleu1` and `token_f1`, means over the questions."""
     rules = [acceptable_answers_of(row.dataset_name or dataset_name) for row in rows]
-    bleu = [bleu1(row.prediction, row.answer, rule) for row, rule in zip(rows, rules, strict=True)]
-    f1 = [token_f1(row.prediction, row.answer, rule) for row, rule in zip(rows, rules, strict=True)]
+    pairs = [_normalized(row.prediction, row.answer, rule) for row, rule in zip(rows, rules, strict=True)]
+    bleu, f1 = ([_best(overlap, pair) for pair in pairs] for overlap in (_bleu1, _f1))
     return TextOverlap(mean_with_interval(rows, bleu, "score"), mean_with_interval(rows, f1, "score"))
 
 
@@ -56,7 +56,7 @@ def bleu1(
 
     Source: Papineni et al., BLEU, 2002, with n-grams of order 1 alone.
     """
-    return _best(lambda answer, right: sentence_bleu(answer, right, 1), prediction, reference, acceptable)
+    return _best(_bleu1, _normalized(prediction, reference, acceptable))
 
 
 def token_f1(
@@ -68,19 +68,25 @@ def token_f1(
 
     Source: Rajpurkar et al., SQuAD, 2016, section 6.1; articles are kept here, as in the accuracy.
     """
-    return _best(_f1, prediction, reference, acceptable)
+    return _best(_f1, _normalized(prediction, reference, acceptable))
 
 
-def _best(
-    overlap: Callable[[str, str], float],
-    prediction: Answer | None,
-    reference: Reference | None,
-    acceptable: AcceptableAnswers,
-) -> float | None:
-    if reference is None:
+def _normalized(
+    prediction: Answer | None, reference: Reference | None, acceptable: AcceptableAnswers
+) -> tuple[str, list[str]] | None:
+    """The answer and those of which any is right; None without a reference."""
+    return None if reference is None else (normal_form(prediction), acceptable(reference))
+
+
+def _best(overlap: Callable[[str, str], float], pair: tuple[str, list[str]] | None) -> float | None:
+    if pair is None:
         return None
-    answer = normal_form(prediction)
-    return max((overlap(answer, right) for right in acceptable(reference)), default=0.0)
+    answer, acceptable = pair
+    return max((overlap(answer, right) for right in acceptable), default=0.0)
+
+
+def _bleu1(answer: str, right: str) -> float:
+    return sentence_bleu(answer, right, 1)
 
 
 def _f1(answer: str, right: str) -> float:
@@ -89,6 +95,8 @@ def _f1(answer: str, right: str) -> float:
     return 2 * common / (len(words) + len(expected))
 
 
+# The same few answers meet the same references again and again.
+@lru_cache(maxsize=1 << 14)
 def sentence_bleu(answer: str, right: str, max_order: int) -> float:
     """BLEU of one answer, between 0 and 1: n-grams up to `max_order`, as far as it has so many, without smoothing."""
     return _bleu(max_order).sentence_score(answer, [right]).score / 100
