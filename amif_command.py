@@ -6,7 +6,8 @@ is answered at once where the script itself waits with its imports until its arg
 
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import takewhile
@@ -69,6 +70,18 @@ def examples() -> Path:
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'amif'", name="amif")
     return Path(package.submodule_search_locations[0]) / "examples"
+
+
+@contextmanager
+def arguments_first() -> Iterator[None]:
+    """Import the classes of a script's arguments, and not what the package itself imports: all models, for seconds.
+
+    Its code runs when `parse_arguments` has read the arguments; help, and what is wrong, need not wait for it.
+    """
+    spec = find_spec("amif")
+    if "amif" not in sys.modules and spec is not None:
+        sys.modules["amif"] = module_from_spec(spec)
+    yield
 
 
 def load_script(name: str) -> ModuleType:

@@ -50,8 +50,7 @@ Answered = tuple[Shown, list[dict[str, str | float | None]]]
 def main() -> None:
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
-    from amif.training.command_line import plain_errors
-    from amif.training.distributed import only_process
+    from amif.training.command_line import only_process, plain_errors
 
     count = 0
     with plain_errors():

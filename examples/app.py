@@ -44,9 +44,8 @@ from amif.processing_amif.nifti_amif import NIFTI_SUFFIXES
 from amif.processing_amif.windows_amif import WINDOW_PRESETS
 from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
 from amif.training.checkpoints.provenance import datasets_of
-from amif.training.command_line import plain_errors
+from amif.training.command_line import only_process, plain_errors
 from amif.training.data.phantom.datasets import load_phantom_vqa
-from amif.training.distributed import only_process
 from amif.training.reports.answer_html import Answered, Checkpoint, answer_panel, map_note, viewer
 from amif.training.reports.word_maps import maps_of_words, words_read
 

@@ -13,21 +13,20 @@ It prints a table and writes `audit.json` with the ids of everything that was co
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datasets import DatasetDict, concatenate_datasets
-from tqdm import tqdm
+from amif_command import arguments_first
 
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.data import load_vqa_dataset
-from amif.training.data.arguments import VqaSourceArguments
-from amif.training.data.image_overlap import ImagePrints, image_prints
-from amif.training.data.references import acceptable_answers_of
-from amif.training.evaluation.audit import Audit, Shared, SharedImages, SplitFacts, audit_pair, audit_splits
-from amif.training.evaluation.result_files import write_json
-from amif.training.recipes import parse_arguments
-from amif.training.reports.console import print_table
-from amif.training.reports.tables import Table, interval_cells
+with arguments_first():
+    from amif.training.command_line import plain_errors
+    from amif.training.data.arguments import VqaSourceArguments
+    from amif.training.evaluation.result_files import check_output_folder, write_json
+    from amif.training.recipes import parse_arguments
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+    from amif.training.data.image_overlap import ImagePrints
 
 
 @dataclass
@@ -48,9 +47,15 @@ class AuditArguments(VqaSourceArguments):
 @plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(AuditArguments, __doc__)
+    args = parse_arguments(AuditArguments, __doc__, needs_models=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.data import load_vqa_dataset
+    from amif.training.data.references import acceptable_answers_of
+    from amif.training.evaluation.audit import audit_pair, audit_splits
+    from amif.training.reports.audit_tables import audit_table, pair_table
+    from amif.training.reports.console import print_table
 
     # 2. Data: the splits that the source has, none made from another
     splits = load_languages(args)
@@ -74,66 +79,24 @@ def main() -> None:
     print(f"Ids of all of these: {output / 'audit.json'}")
 
 
-def load_languages(args: AuditArguments) -> DatasetDict:
+def load_languages(args: AuditArguments) -> "DatasetDict":
+    from datasets import DatasetDict, concatenate_datasets
+
     if args.languages is None:
         return args.load()
     parts = [args.load(language=language) for language in args.languages]
     return DatasetDict({name: concatenate_datasets([part[name] for part in parts]) for name in parts[0]})
 
 
-def print_images(splits: DatasetDict, name: str) -> dict[str, ImagePrints]:
+def print_images(splits: "DatasetDict", name: str) -> "dict[str, ImagePrints]":
+    from tqdm import tqdm
+
+    from amif.training.data.image_overlap import image_prints
+
     return {
         str(split): image_prints(rows, lambda images, split=split: tqdm(images, desc=f"{name} {split}", unit="image"))
         for split, rows in splits.items()
     }
-
-
-def audit_table(audit: Audit, name: str) -> Table:
-    rows = [
-        *shared_rows(audit.shared_images),
-        *rows_by_splits("repeated pairs", audit.repeated_pairs),
-        *rows_by_splits("repeated pairs normalized", audit.repeated_pairs_normalized),
-        ("conflicting answers", str(audit.conflicting_answers.count)),
-    ]
-    unseen = audit.unseen_answers
-    if unseen is not None:
-        rows.append((f"unseen answers of {unseen.answered} evaluated", str(unseen.count)))
-        rows.append(("ceiling of training answers in %", f"{unseen.ceiling:.2f}"))
-    if audit.question_only is not None:
-        _, accuracy, interval, _ = interval_cells("", audit.question_only)
-        rows.append(("question only, learnt from training, in %", f"{accuracy} ({interval})"))
-    for split, facts in audit.splits.items():
-        rows += split_rows(split, facts)
-    return Table(f"Audit of {name}, evaluated on {audit.evaluated_split}", ("", "found"), rows)
-
-
-def split_rows(split: str, facts: SplitFacts) -> list[tuple[str, str]]:
-    balance, ceiling = facts.class_balance, facts.question_only_ceiling
-    rows = [(f"{split}: questions, images, with answer", f"{facts.questions}, {facts.images}, {facts.answered}")]
-    if ceiling is not None:
-        answer, count = next(iter(balance.most_frequent.items()))
-        rows += [
-            (f"{split}: distinct answers, yes, no", f"{balance.distinct}, {balance.yes}, {balance.no}"),
-            (f"{split}: most frequent answer", f"{answer} ({100 * count / facts.answered:.1f} %)"),
-            (f"{split}: ceiling of the question alone in %", f"{ceiling:.2f}"),
-        ]
-    return rows
-
-
-def pair_table(pair: SharedImages, name: str, other: str) -> Table:
-    return Table(f"What {name} shares with {other}", ("", "found"), shared_rows(pair))
-
-
-def shared_rows(images: SharedImages) -> list[tuple[str, str]]:
-    return [
-        *rows_by_splits("images shared by id", images.shared_images_by_id),
-        *rows_by_splits("images with identical pixels", images.shared_images_identical),
-        *rows_by_splits("images with near-duplicates", images.shared_images_near),
-    ]
-
-
-def rows_by_splits(label: str, shared: Shared) -> list[tuple[str, str]]:
-    return [(f"{label}, {splits}", str(found.count)) for splits, found in shared.by_splits.items()]
 
 
 if __name__ == "__main__":

@@ -15,15 +15,13 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.evaluation.result_files import replace_file, write_json
-from amif.training.experiments.objective_comparison import ARMS, LABELS, compare_objectives, objectives_table
-from amif.training.experiments.runs import Experiments
-from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
-from amif.training.reports.console import print_table
-from amif.training.reports.plots import seeds_plot
-from amif.training.reports.tables import markdown_text
+from amif_command import arguments_first
+
+with arguments_first():
+    from amif.training.command_line import plain_errors
+    from amif.training.evaluation.result_files import check_output_folder, replace_file, write_json
+    from amif.training.experiments.arms import ARMS, LABELS
+    from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -60,6 +58,12 @@ def main() -> None:
     check_output_folder(args.output_dir)
     pretraining = absolute_paths(read_recipe(args.pretraining_recipe)) | given(args.pretraining)
     fine_tuning = absolute_paths(read_recipe(args.fine_tuning_recipe)) | given(args.fine_tuning)
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.experiments.objective_comparison import compare_objectives, objectives_table
+    from amif.training.experiments.runs import Experiments
+    from amif.training.reports.console import print_table
+    from amif.training.reports.plots import seeds_plot
+    from amif.training.reports.tables import markdown_text
 
     # 2. Runs
     experiments = Experiments(args.output_dir, Path(__file__).parent)

@@ -16,14 +16,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.evaluation.result_files import write_json, write_jsonl
-from amif.training.experiments.cross_validation import cross_validate
-from amif.training.experiments.runs import Experiments
-from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
-from amif.training.reports.console import print_table
-from amif.training.reports.tables import comparison_table, metrics_table
+from amif_command import arguments_first
+
+with arguments_first():
+    from amif.training.command_line import plain_errors
+    from amif.training.evaluation.result_files import check_output_folder, write_json, write_jsonl
+    from amif.training.recipes import absolute_paths, given, parse_arguments, read_recipe
 
 
 @dataclass
@@ -44,6 +42,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
     arguments = absolute_paths(read_recipe(args.recipe)) | given(args.arguments)
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.experiments.cross_validation import cross_validate
+    from amif.training.experiments.runs import Experiments
+    from amif.training.reports.console import print_table
+    from amif.training.reports.tables import comparison_table, metrics_table
 
     # 2. Runs
     experiments = Experiments(args.output_dir, Path(__file__).parent)

@@ -13,51 +13,29 @@ tell whether the system looks at the image. It prints a table and writes `metric
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datasets import DatasetDict
+from amif_command import arguments_first
 
-from amif.training.argument_checks import Bounds, check_bounds, check_choices
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.data import rows_with_alike_images
-from amif.training.data.arguments import VqaDataArguments
-from amif.training.data.references import acceptable_answers_of
-from amif.training.data.splits import evaluated_split
-from amif.training.evaluation.baselines import split_baselines
-from amif.training.evaluation.extracted_answers import (
-    Candidates,
-    as_answered,
-    extract_answers,
-    extraction_candidates,
-    measure_extraction,
-    warn_of_sentences,
-)
-from amif.training.evaluation.fingerprint import command_line, evaluation_fingerprint
-from amif.training.evaluation.grounding import grounding
-from amif.training.evaluation.judge import mean_judge_score
-from amif.training.evaluation.metrics import Metrics, build_metrics
-from amif.training.evaluation.prediction_files import match_predictions, read_judge_scores, read_predictions
-from amif.training.evaluation.prediction_rows import Prediction, prediction_rows
-from amif.training.evaluation.protocols import PROTOCOLS, check_choices_given
-from amif.training.evaluation.result_files import replace_file, write_json, write_jsonl
-from amif.training.evaluation.system_comparison import compare_systems
-from amif.training.recipes import parse_arguments
-from amif.training.reports.card_figure import accuracy_figure
-from amif.training.reports.console import print_table
-from amif.training.reports.html_report import write_html_report
-from amif.training.reports.published import published_table
-from amif.training.reports.tables import (
-    Table,
-    comparison_table,
-    grounding_table,
-    metrics_table,
-    pairs_table,
-    systems_table,
-)
+with arguments_first():
+    from amif.training.argument_checks import Bounds, check_bounds, check_choices
+    from amif.training.command_line import plain_errors
+    from amif.training.data.arguments import VqaDataArguments
+    from amif.training.data.names import PROTOCOLS
+    from amif.training.evaluation.result_files import check_output_folder, replace_file, write_json, write_jsonl
+    from amif.training.recipes import parse_arguments
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+    from amif.training.evaluation.extracted_answers import Candidates
+    from amif.training.evaluation.metrics import Metrics
+    from amif.training.evaluation.prediction_rows import Prediction, ScoredAnswer
+    from amif.training.reports.tables import Table
 
 
 @dataclass
@@ -101,18 +79,36 @@ class EvaluationArguments(VqaDataArguments):
 @plain_errors()
 def main() -> None:
     # 1. Arguments
-    args = parse_arguments(EvaluationArguments, __doc__)
+    args = parse_arguments(EvaluationArguments, __doc__, needs_models=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output_folder(args.output_dir)
+    names = system_names(args)
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.data.references import acceptable_answers_of
+    from amif.training.data.splits import evaluated_split
+    from amif.training.evaluation.extracted_answers import as_answered, extraction_candidates
+    from amif.training.evaluation.grounding import grounding
+    from amif.training.evaluation.judge import mean_judge_score
+    from amif.training.evaluation.prediction_files import read_judge_scores, read_predictions
+    from amif.training.evaluation.protocols import check_choices_given
+    from amif.training.evaluation.system_comparison import compare_systems
+    from amif.training.reports.card_figure import accuracy_figure
+    from amif.training.reports.console import print_table
+    from amif.training.reports.html_report import write_html_report
+    from amif.training.reports.published import published_table
+    from amif.training.reports.tables import metrics_table
 
-    # 2. Data and predictions
+    # 2. Predictions, and the data, which take longer
+    files = [args.predictions, *(args.compare or []), *(args.shuffled or []), *(args.shuffled_alike or [])]
+    files += [] if args.blank is None else [args.blank]
+    predictions = {file: read_predictions(file, args.judge_column, args.answers) for file in files}
     splits = args.load_splits()
     split = evaluated_split(splits, args.split, args.name)
     if args.protocol == "choices":
         check_choices_given(splits[split], split)
-    names, acceptable = system_names(args), acceptable_answers_of(args.name)
+    acceptable = acceptable_answers_of(args.name)
     candidates = extraction_candidates(splits, split, args.protocol, acceptable) if args.extract else None
-    read = partial(read_rows, args=args, splits=splits, split=split, candidates=candidates)
+    read = partial(read_rows, predictions, args=args, splits=splits, split=split, candidates=candidates)
     rows, *others = [read(file) for file in [args.predictions, *(args.compare or [])]]
     judged = None if args.judge_column is None else read_judge_scores(args.predictions, args.judge_column)
     blank = None if args.blank is None else read(args.blank)
@@ -156,14 +152,21 @@ def system_names(args: EvaluationArguments) -> list[str]:
 
 
 def read_rows(
+    given: "Mapping[str, Mapping[str, ScoredAnswer]]",
     file: str,
     args: EvaluationArguments,
-    splits: DatasetDict,
+    splits: "DatasetDict",
     split: str,
-    candidates: Candidates | None,
+    candidates: "Candidates | None",
     alike: bool = False,
-) -> Sequence[Prediction]:
-    dataset, predictions = splits[split], read_predictions(file, args.judge_column, args.answers)
+) -> "Sequence[Prediction]":
+    from amif.training.data import rows_with_alike_images
+    from amif.training.data.references import acceptable_answers_of
+    from amif.training.evaluation.extracted_answers import extract_answers, warn_of_sentences
+    from amif.training.evaluation.prediction_files import match_predictions
+    from amif.training.evaluation.prediction_rows import prediction_rows
+
+    dataset, predictions = splits[split], given[file]
     if alike:
         dataset = rows_with_alike_images(dataset)
         if not len(dataset):
@@ -182,12 +185,18 @@ def read_rows(
 
 
 def measure(
-    rows: Sequence[Prediction],
+    rows: "Sequence[Prediction]",
     args: EvaluationArguments,
-    splits: DatasetDict,
+    splits: "DatasetDict",
     split: str,
-    candidates: Candidates | None,
-) -> Metrics:
+    candidates: "Candidates | None",
+) -> "Metrics":
+    from amif.training.data.references import acceptable_answers_of
+    from amif.training.evaluation.baselines import split_baselines
+    from amif.training.evaluation.extracted_answers import measure_extraction
+    from amif.training.evaluation.fingerprint import command_line, evaluation_fingerprint
+    from amif.training.evaluation.metrics import build_metrics
+
     learned, note = split_baselines(splits, split, acceptable_answers_of(args.name))
     command, extracts = command_line(), candidates is not None
     metrics = build_metrics(
@@ -206,7 +215,9 @@ def measure(
     return replace(metrics, extraction=measure_extraction(rows, candidates))
 
 
-def further_tables(metrics: Metrics) -> list[Table]:
+def further_tables(metrics: "Metrics") -> "list[Table]":
+    from amif.training.reports.tables import comparison_table, grounding_table, pairs_table, systems_table
+
     tables = []
     if metrics.comparisons is not None:
         systems = metrics.comparisons.systems

@@ -16,9 +16,8 @@ def main() -> None:
     from amif import AmifForVisualQuestionAnswering
     from amif.training.checkpoints.exported_parts import export_parts
     from amif.training.checkpoints.model_files import is_pretrained_only, load_checkpoint
-    from amif.training.checkpoints.resumable_files import check_output_folder
-    from amif.training.command_line import plain_errors
-    from amif.training.distributed import only_process
+    from amif.training.command_line import only_process, plain_errors
+    from amif.training.evaluation.result_files import check_output_folder
 
     with plain_errors():
         only_process()

@@ -14,20 +14,18 @@ import logging
 import sys
 from pathlib import Path
 
-import torch
-from transformers.utils.logging import enable_progress_bar
+from amif_command import arguments_first
 
-from amif.training.chat_models.arguments import ChatModelArguments
-from amif.training.chat_models.evaluation import answer_and_evaluate
-from amif.training.checkpoints.model_files import local_folder
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.distributed import only_run_in, use_all_cpu_cores
-from amif.training.evaluation.partial_predictions import remove_partial_predictions
-from amif.training.evaluation.result_files import append_test_evaluation, write_json, write_jsonl
-from amif.training.recipes import parse_arguments
-from amif.training.reports.html_report import write_html_report
-from amif.training.reports.tables import format_table
+with arguments_first():
+    from amif.training.chat_models.arguments import ChatModelArguments
+    from amif.training.command_line import plain_errors
+    from amif.training.evaluation.result_files import (
+        append_test_evaluation,
+        check_output_folder,
+        write_json,
+        write_jsonl,
+    )
+    from amif.training.recipes import parse_arguments
 
 
 @plain_errors()
@@ -35,10 +33,16 @@ def main() -> None:
     # 1. Arguments, and a folder of its own
     args = parse_arguments(ChatModelArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_output_folder(args.output_dir)
+    # Not before: help and a wrong word need not wait for them.
+    import torch
+    from transformers.utils.logging import enable_progress_bar
+
+    from amif.training.distributed import only_run_in, use_all_cpu_cores
+
     enable_progress_bar()  # reading the weights of such a model takes minutes
     use_all_cpu_cores()
     try:
-        check_output_folder(args.output_dir)
         with only_run_in(args.output_dir):
             run(args)
     except torch.OutOfMemoryError as error:
@@ -49,6 +53,12 @@ def main() -> None:
 
 
 def run(args: ChatModelArguments) -> None:
+    from amif.training.chat_models.evaluation import answer_and_evaluate
+    from amif.training.checkpoints.model_files import local_folder
+    from amif.training.evaluation.partial_predictions import remove_partial_predictions
+    from amif.training.reports.html_report import write_html_report
+    from amif.training.reports.tables import format_table
+
     # 2. Answers and measures
     rows, metrics, asked = answer_and_evaluate(args)
 

@@ -15,24 +15,19 @@ by default small generated studies. With the paper's:
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.data import load_pretraining_dataset, load_vqa_dataset
-from amif.training.evaluation.result_files import replace_file, write_json
-from amif.training.experiments.ablation import Setting, chains, load_ablation, load_setting, run_chains
-from amif.training.experiments.ablation_figure import ablation_figure
-from amif.training.experiments.ablation_results import (
-    AblationResult,
-    ablation_results,
-    accuracy_table,
-    learned_table,
-)
-from amif.training.experiments.run_arguments import check_seeds
-from amif.training.experiments.runs import Experiments
-from amif.training.recipes import absolute_paths, parse_arguments
-from amif.training.reports.console import print_table
-from amif.training.reports.tables import markdown_text
+from amif_command import arguments_first
+
+with arguments_first():
+    from amif.training.argument_checks import check_seeds
+    from amif.training.command_line import plain_errors
+    from amif.training.evaluation.result_files import check_output_folder, replace_file, write_json
+    from amif.training.recipes import absolute_paths, parse_arguments
+
+if TYPE_CHECKING:
+    from amif.training.experiments.ablation import Setting
+    from amif.training.experiments.ablation_results import AblationResult
 
 ABLATIONS = Path(__file__).parent / "ablations"
 
@@ -69,8 +64,10 @@ class AblationArguments:
         """The files of the ablations, without suffix."""
         return [f"table{number}" for number in self.table] + [f"figure{number}" for number in self.figure]
 
-    def load_setting(self) -> Setting:
+    def load_setting(self) -> "Setting":
         """The setting, on the data that are named here; the errors are those of `ablation.load_setting`."""
+        from amif.training.experiments.ablation import load_setting
+
         setting = load_setting(self.setting)
         pairs = {"data_dir": self.pretraining_dirs} if self.pretraining_dirs else {}
         questions = {"dataset": self.dataset, "data_dir": self.data_dir}
@@ -89,6 +86,12 @@ def main() -> None:
     args = parse_arguments(AblationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     check_output_folder(args.output_dir)
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.data import load_pretraining_dataset, load_vqa_dataset
+    from amif.training.experiments.ablation import chains, load_ablation, run_chains
+    from amif.training.experiments.ablation_results import ablation_results
+    from amif.training.experiments.runs import Experiments
+
     setting = args.load_setting()
     ablations = {name: load_ablation(ABLATIONS / f"{name}.yaml") for name in args.names}
 
@@ -110,7 +113,12 @@ def main() -> None:
         write_results(Path(args.output_dir), name, result)
 
 
-def write_results(output: Path, name: str, result: AblationResult) -> None:
+def write_results(output: Path, name: str, result: "AblationResult") -> None:
+    from amif.training.experiments.ablation_figure import ablation_figure
+    from amif.training.experiments.ablation_results import accuracy_table, learned_table
+    from amif.training.reports.console import print_table
+    from amif.training.reports.tables import markdown_text
+
     tables = [table for table in (accuracy_table(result), learned_table(result)) if table is not None]
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / f"{name}.json", result)

@@ -14,27 +14,26 @@ validation. It prints a table and writes `metrics.json`: accuracy and areas unde
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from datasets import Dataset
 
-from amif.training.argument_checks import COUNT, check_bounds
-from amif.training.command_line import plain_errors
-from amif.training.data.labels import LabelColumn, find_labels
-from amif.training.evaluation.classification import (
-    ClassificationMetrics,
-    LinearProbeMetrics,
-    ZeroShotMetrics,
-    classification_metrics,
-)
-from amif.training.evaluation.linear_probe import fit_linear_probe
-from amif.training.evaluation.result_files import write_json
-from amif.training.pretraining.embeddings import image_features, label_embeddings, read_prompts
-from amif.training.pretraining.trial import Trial, TrialArguments, begin_trial
-from amif.training.recipes import parse_arguments
-from amif.training.reports.console import print_table
-from amif.training.reports.tables import classification_table
+from amif_command import arguments_first
+
+with arguments_first():
+    from amif.training.argument_checks import COUNT, check_bounds
+    from amif.training.command_line import plain_errors
+    from amif.training.evaluation.result_files import write_json
+    from amif.training.pretraining.arguments import TrialArguments
+    from amif.training.recipes import parse_arguments
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+    from amif.training.data.labels import LabelColumn
+    from amif.training.evaluation.classification import ClassificationMetrics, LinearProbeMetrics, ZeroShotMetrics
+    from amif.training.pretraining.trial import Trial
 
 logger = logging.getLogger("run_classification")
 
@@ -87,6 +86,12 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(ClassificationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.data.labels import find_labels
+    from amif.training.pretraining.embeddings import image_features, read_prompts
+    from amif.training.pretraining.trial import begin_trial
+    from amif.training.reports.console import print_table
+    from amif.training.reports.tables import classification_table
 
     prompts = None if args.prompts is None else read_prompts(args.prompts)
 
@@ -120,14 +125,17 @@ def main() -> None:
 def zero_shot(
     args: ClassificationArguments,
     given: dict[str, list[str]] | None,
-    trial: Trial,
-    column: LabelColumn,
-    rows: Dataset,
-    images: torch.Tensor,
-) -> ZeroShotMetrics | None:
+    trial: "Trial",
+    column: "LabelColumn",
+    rows: "Dataset",
+    images: "torch.Tensor",
+) -> "ZeroShotMetrics | None":
     """Of the labels that have prompts, on images that have exactly one of them; None where that leaves fewer than two
     labels or no image.
     """
+    from amif.training.evaluation.classification import ZeroShotMetrics, classification_metrics
+    from amif.training.pretraining.embeddings import label_embeddings
+
     prompts = {name: [args.prompt_template.format(name)] for name in column.names}
     if given is not None:
         if unknown := sorted(given.keys() - set(column.names)):
@@ -149,9 +157,12 @@ def zero_shot(
 
 
 def linear_probe(
-    column: LabelColumn, rows: Dataset, split: str, features: dict[str, np.ndarray], targets: dict[str, np.ndarray]
-) -> LinearProbeMetrics:
+    column: "LabelColumn", rows: "Dataset", split: str, features: dict[str, np.ndarray], targets: dict[str, np.ndarray]
+) -> "LinearProbeMetrics":
     """Fitted on the training split, chosen on validation."""
+    from amif.training.evaluation.classification import LinearProbeMetrics, classification_metrics
+    from amif.training.evaluation.linear_probe import fit_linear_probe
+
     training, validation = ((features[name], targets[name]) for name in ("train", "validation"))
     probe = fit_linear_probe(*training, *validation, column.several)
     scores = probe.scores(features[split])
@@ -161,9 +172,11 @@ def linear_probe(
 
 
 def most_frequent(
-    column: LabelColumn, rows: Dataset, split: str, targets: dict[str, np.ndarray]
-) -> ClassificationMetrics:
+    column: "LabelColumn", rows: "Dataset", split: str, targets: dict[str, np.ndarray]
+) -> "ClassificationMetrics":
     """The baseline that sees no image: every image has the labels of most training images."""
+    from amif.training.evaluation.classification import classification_metrics
+
     scores = np.broadcast_to(targets["train"].mean(axis=0), targets[split].shape)
     decided = scores >= 0.5 if column.several else None
     return classification_metrics(targets[split], scores, column.names, rows["study_id"], decided)

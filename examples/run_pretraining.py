@@ -30,14 +30,14 @@ from datasets import DatasetDict, IterableDataset
 from amif import AmifProcessor
 from amif.modeling_amif.dual_encoder_amif import AmifDualEncoder
 from amif.training.checkpoints.model_card import write_pretraining_card
-from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
+from amif.training.checkpoints.resumable_files import plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.command_line import plain_errors
 from amif.training.data import StrongAugmentation
 from amif.training.data.mixtures import count_rows, mix_rows, places_by_set, rows_by_set
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
-from amif.training.evaluation.result_files import write_json
+from amif.training.evaluation.result_files import check_output_folder, write_json
 from amif.training.pretraining.argument_checks import check_arguments
 from amif.training.pretraining.arguments import UNUSED, PretrainingDataArguments, PretrainingModelArguments
 from amif.training.pretraining.base_trainer import BasePreTrainer, BasePreTrainingArguments

@@ -13,15 +13,13 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amif.training.command_line import plain_errors
-from amif.training.data.pretraining_collator import report_groups
-from amif.training.evaluation.result_files import write_json
-from amif.training.evaluation.retrieval import retrieval_metrics
-from amif.training.pretraining.embeddings import embed_pairs
-from amif.training.pretraining.trial import TrialArguments, begin_trial
-from amif.training.recipes import parse_arguments
-from amif.training.reports.console import print_table
-from amif.training.reports.tables import retrieval_table
+from amif_command import arguments_first
+
+with arguments_first():
+    from amif.training.command_line import plain_errors
+    from amif.training.evaluation.result_files import write_json
+    from amif.training.pretraining.arguments import TrialArguments
+    from amif.training.recipes import parse_arguments
 
 
 @dataclass
@@ -36,6 +34,13 @@ def main() -> None:
     # 1. Arguments
     args = parse_arguments(RetrievalArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Not before: help and a wrong word need not wait for them.
+    from amif.training.data.pretraining_collator import report_groups
+    from amif.training.evaluation.retrieval import retrieval_metrics
+    from amif.training.pretraining.embeddings import embed_pairs
+    from amif.training.pretraining.trial import begin_trial
+    from amif.training.reports.console import print_table
+    from amif.training.reports.tables import retrieval_table
 
     # 2. Model and pairs
     trial = begin_trial(args)

@@ -30,7 +30,7 @@ from amif.training.checkpoints.lora import finish_lora
 from amif.training.checkpoints.model_card import training_facts, write_model_card
 from amif.training.checkpoints.model_files import local_folder
 from amif.training.checkpoints.provenance import datasets_of, note_trained_on
-from amif.training.checkpoints.resumable_files import check_output_folder, plan_run
+from amif.training.checkpoints.resumable_files import plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.command_line import plain_errors
@@ -41,7 +41,13 @@ from amif.training.distributed import explained_worker_deaths, only_run_in, star
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
 from amif.training.evaluation.protocols import candidate_answers, check_choices_given
-from amif.training.evaluation.result_files import append_test_evaluation, write_answers_csv, write_json, write_jsonl
+from amif.training.evaluation.result_files import (
+    append_test_evaluation,
+    check_output_folder,
+    write_answers_csv,
+    write_json,
+    write_jsonl,
+)
 from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import Evaluation, evaluate, set_abstention_threshold

@@ -16,47 +16,46 @@ and how often its peak does, against chance. Figures are written as PNG and SVG,
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from datasets import Dataset
-from matplotlib.figure import Figure
-from PIL import Image
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from matplotlib.figure import Figure
+    from PIL import Image
 
-import amif
-from amif.processing_amif import to_rgb
-from amif.processing_amif.images_amif import views_of
-from amif.training.checkpoints.model_files import load_checkpoint
-from amif.training.checkpoints.resumable_files import check_output_folder
-from amif.training.command_line import plain_errors
-from amif.training.data import load_pretraining_dataset
-from amif.training.distributed import only_process
-from amif.training.evaluation.result_files import write_json
-from amif.training.pretraining.ground_truth import finding_localization, finding_question
-from amif.training.reports.architecture_figure import architecture_figure, read_blocks
-from amif.training.reports.console import print_table
-from amif.training.reports.map_figures import MappedStudy, word_map_figure
-from amif.training.reports.tables import Table
-from amif.training.reports.word_maps import Model, view_maps
+    from amif import AmifProcessor
+    from amif.training.reports.word_maps import Model
 
 KINDS = ("transport", "attention", "architecture", "localization")
 
 
-@plain_errors()
 def main() -> None:
     arguments = parse_arguments()
-    only_process()
-    check_output_folder(arguments.output_dir)
-    draw = {"architecture": draw_architectures, "localization": measure_localization}
-    draw.get(arguments.kind, draw_maps)(arguments)
+    # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
+    from amif.training.command_line import only_process, plain_errors
+    from amif.training.evaluation.result_files import check_output_folder
+
+    with plain_errors():
+        only_process()
+        check_output_folder(arguments.output_dir)
+        draw = {"architecture": draw_architectures, "localization": measure_localization}
+        draw.get(arguments.kind, draw_maps)(arguments)
 
 
 def draw_maps(arguments: argparse.Namespace) -> None:
     """One figure of all checkpoints over one image, or over each of some generated studies."""
+    from amif.processing_amif import to_rgb
+    from amif.processing_amif.images_amif import views_of
+
     # Before the models, which take longer.
     own = [to_rgb(image) for image in views_of(arguments.image)] if arguments.image else []
+    from amif.training.reports.map_figures import MappedStudy, word_map_figure
+    from amif.training.reports.word_maps import view_maps
+
     models = {name: load(path) for name, path in named(arguments.models).items()}
     answering = all(can_answer(model) for model, _ in models.values())
     studies = []
@@ -70,6 +69,10 @@ def draw_maps(arguments: argparse.Namespace) -> None:
 
 def draw_architectures(arguments: argparse.Namespace) -> None:
     """One figure a checkpoint."""
+    from PIL import Image
+
+    from amif.training.reports.architecture_figure import architecture_figure, read_blocks
+
     for name, path in named(arguments.models).items():
         model, processor = load(path)
         inputs = processor(images=Image.new("RGB", (64, 64)), text="is there a mass?")
@@ -81,6 +84,11 @@ def draw_architectures(arguments: argparse.Namespace) -> None:
 
 def measure_localization(arguments: argparse.Namespace) -> None:
     """A table and a JSON file of all checkpoints."""
+    from amif.training.evaluation.result_files import write_json
+    from amif.training.pretraining.ground_truth import finding_localization, finding_question
+    from amif.training.reports.console import print_table
+    from amif.training.reports.tables import Table
+
     studies = phantom_studies(arguments)
     measured = {}
     for name, path in named(arguments.models).items():
@@ -101,15 +109,18 @@ def measure_localization(arguments: argparse.Namespace) -> None:
     print_table(Table("Localization on phantom test studies", header, cells))
 
 
-def load(path: str) -> tuple[Model, amif.AmifProcessor]:
+def load(path: str) -> "tuple[Model, AmifProcessor]":
     """A checkpoint that keeps its attention weights, and its processor."""
-    return load_checkpoint(
-        path, amif.AmifForPreTraining, amif.AmifForVisualQuestionAnswering, attn_implementation="eager"
-    )
+    from amif import AmifForPreTraining, AmifForVisualQuestionAnswering
+    from amif.training.checkpoints.model_files import load_checkpoint
+
+    return load_checkpoint(path, AmifForPreTraining, AmifForVisualQuestionAnswering, attn_implementation="eager")
 
 
-def can_answer(model: Model) -> bool:
-    return isinstance(model, amif.AmifForVisualQuestionAnswering)
+def can_answer(model: "Model") -> bool:
+    from amif import AmifForVisualQuestionAnswering
+
+    return isinstance(model, AmifForVisualQuestionAnswering)
 
 
 def named(models: list[str]) -> dict[str, str]:
@@ -126,9 +137,11 @@ def file_name(name: str) -> str:
 
 
 def subjects(
-    arguments: argparse.Namespace, own: list[Image.Image], answering: bool
-) -> Iterator[tuple[list[Image.Image], str, list[str], list[float] | None]]:
+    arguments: argparse.Namespace, own: "list[Image.Image]", answering: bool
+) -> "Iterator[tuple[list[Image.Image], str, list[str], list[float] | None]]":
     """Image or images, text, chosen words and, if known, the box, of one's own image or of each chosen study."""
+    from amif.training.pretraining.ground_truth import finding_question
+
     if arguments.phantom is None:
         yield own, arguments.text, arguments.words, arguments.box
         return
@@ -141,14 +154,18 @@ def subjects(
         yield [study["images"][0]], text, arguments.words or [study["finding"]], study["box"][0]
 
 
-def phantom_studies(arguments: argparse.Namespace) -> Dataset:
+def phantom_studies(arguments: argparse.Namespace) -> "Dataset":
     """The generated test studies with a finding."""
+    from datasets import Dataset
+
+    from amif.training.data import load_pretraining_dataset
+
     studies = load_pretraining_dataset("phantom", num_studies=arguments.num_studies)["test"]
     assert isinstance(studies, Dataset), "phantom is no stream"
-    return studies.select(np.flatnonzero([finding is not None for finding in studies["finding"]]))
+    return studies.select([place for place, finding in enumerate(studies["finding"]) if finding is not None])
 
 
-def save(figure: Figure, arguments: argparse.Namespace, name: str) -> None:
+def save(figure: "Figure", arguments: argparse.Namespace, name: str) -> None:
     for suffix in ("png", "svg"):
         path = Path(arguments.output_dir) / f"{name}.{suffix}"
         figure.savefig(path, dpi=300, bbox_inches="tight")
@@ -181,7 +198,7 @@ def parse_arguments() -> argparse.Namespace:
         left, upper, right, lower = arguments.box
         if len(arguments.image) > 1:
             parser.error("--box says where it is in one image: leave it out beside several")
-        if not (0 <= left < right < np.inf and 0 <= upper < lower < np.inf):
+        if not (0 <= left < right < math.inf and 0 <= upper < lower < math.inf):
             parser.error(f"--box {' '.join(map(str, arguments.box))}: give x0 y0 x1 y1, the upper left corner first")
     return arguments
 

@@ -1,7 +1,7 @@
 """What the values of arguments may be: checked where they are read, before anything is computed with them."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -61,3 +61,13 @@ def check_choices(arguments: object, choices: Mapping[str, Collection[str]]) -> 
         value = getattr(arguments, name)
         if value is not None and value not in allowed:
             raise ValueError(f"--{name} {value}: it is one of {', '.join(allowed)}.")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Make sure that there are seeds, each once.
+
+    Raises:
+        ValueError: If there is none, or one is negative, too large or given twice.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or not all(map(SEED.admit, seeds)):
+        raise ValueError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, {SEED}.")

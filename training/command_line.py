@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.utils.logging import disable_progress_bar
 
@@ -72,6 +72,28 @@ def end_with(error: Exception, status: int) -> NoReturn:
     raise SystemExit(status) from error
 
 
+def only_process() -> None:
+    """Check that a launcher did not start this script several times over: each would do the same in the same folder.
+
+    Raises:
+        ValueError: If it did.
+    """
+    if (processes := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > 1:
+        raise ValueError(
+            f"{processes} processes were started, and this script runs in one, on one GPU or the CPU: start it with "
+            "python. Those that train (run_vqa.py, run_pretraining.py) run in several."
+        )
+
+
+def import_models() -> None:
+    """Run what `import amif` runs, all models, where a script has put it off until its arguments were read."""
+    package = sys.modules[__name__.partition(".")[0]]
+    if not hasattr(package, "__version__"):
+        assert package.__spec__ is not None
+        assert package.__spec__.loader is not None
+        package.__spec__.loader.exec_module(package)
+
+
 class DataclassParser(HfArgumentParser):
     """A parser of dataclasses with a short help, which raises its errors for the caller to say whose words they are.
 
@@ -115,8 +137,11 @@ class DataclassParser(HfArgumentParser):
 
     def _sections(self) -> list[tuple[str, list[argparse.Action]]]:
         """Titles with their arguments; of a boolean, which has a --no_ form too, the one that takes a value."""
+        # No class of these comes of transformers' where nobody has imported that, which takes seconds.
+        trainer = sys.modules.get("transformers.training_args")
+        owners = () if trainer is None else trainer.TrainingArguments.__mro__
         titles = {
-            name: _OF_TRAINER if issubclass(TrainingArguments, owner) else (owner.__doc__ or "").partition("\n")[0]
+            name: _OF_TRAINER if owner in owners else (owner.__doc__ or "").partition("\n")[0]
             for kind in self.dataclass_types
             for owner in kind.__mro__
             for name in inspect.get_annotations(owner)

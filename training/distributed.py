@@ -39,19 +39,6 @@ def start_process(args: TrainingArguments) -> None:
     set_seed(args.seed)
 
 
-def only_process() -> None:
-    """Check that a launcher did not start this script several times over: each would do the same in the same folder.
-
-    Raises:
-        ValueError: If it did.
-    """
-    if (processes := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > 1:
-        raise ValueError(
-            f"{processes} processes were started, and this script runs in one, on one GPU or the CPU: start it with "
-            "python. Those that train (run_vqa.py, run_pretraining.py) run in several."
-        )
-
-
 @contextmanager
 def only_run_in(folder: str | Path, args: TrainingArguments | None = None) -> Iterator[None]:
     """Keep other runs out of an output folder, whose records they would mix, for as long as this one lasts.

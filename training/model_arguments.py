@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
-
-from transformers import PreTrainedConfig, PreTrainedModel
+from typing import TYPE_CHECKING, ClassVar
 
 from .argument_checks import COUNT, SHARE, check_bounds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class BaseModelArguments:
         if self.vision_model is None and {self.vision_layers, self.text_layers} != {None}:
             raise ValueError("--vision_layers and --text_layers shorten --vision_model and --text_model: give those.")
 
-    def set_attention(self, model: PreTrainedModel) -> None:
+    def set_attention(self, model: "PreTrainedModel") -> None:
         """Have a model attend as `attn_implementation` says, if it says so.
 
         Raises:
@@ -72,7 +73,7 @@ class BaseModelArguments:
         """The checkpoint or image encoder that a run starts from; None where all weights are new."""
         return self.model_name_or_path or self.vision_model
 
-    def warn_of_unlike(self, config: PreTrainedConfig) -> None:
+    def warn_of_unlike(self, config: "PreTrainedConfig") -> None:
         """Name the arguments that a checkpoint, which is as it is, does not follow.
 
         Args:

@@ -15,10 +15,8 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
-from .command_line import DataclassParser, end_with
-from .data import NAMED
-from .data.pretraining_dataset import PAIR_READERS
-from .distributed import only_process
+from .command_line import DataclassParser, end_with, import_models, only_process
+from .data.names import NAMED, PAIR_SETS
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +41,13 @@ Arguments = TypeVar("Arguments")
 _OF_ARGUMENTS = (ImportError, OSError, TypeError, ValueError)
 
 
-def parse_arguments(dataclass_type: type[Arguments], description: str | None) -> Arguments:
+def parse_arguments(dataclass_type: type[Arguments], description: str | None, needs_models: bool = True) -> Arguments:
     """The command line of a script that runs in one process; what is wrong with it ends the script with one line.
 
     Args:
         dataclass_type: Its fields are the arguments.
         description: What the script does, for its help.
+        needs_models: Whether to import the models then, which scripts put off till here (`amif_command`).
     """
     parser = DataclassParser([dataclass_type], description)
     try:
@@ -56,6 +55,8 @@ def parse_arguments(dataclass_type: type[Arguments], description: str | None) ->
         (parsed,) = _instances(parser, None)
     except _OF_ARGUMENTS as error:
         end_with(error, 2)
+    if needs_models:
+        import_models()
     return parsed
 
 
@@ -270,7 +271,7 @@ def _from_anywhere(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_from_anywhere(name, item) for item in value]
     # A data set's name is one, whatever lies in this folder.
-    if not isinstance(value, str) or (name == "dataset" and value in (*NAMED, *PAIR_READERS)):
+    if not isinstance(value, str) or (name == "dataset" and value in (*NAMED, *PAIR_SETS)):
         return value
     head, separator, path = value.rpartition(PATH_AFTER[name]) if name in PATH_AFTER else ("", "", value)
     names_folder = name.endswith(("_dir", "_model", "_path", "dataset")) or separator or "/" in path

@@ -1,5 +1,6 @@
 """Every script explains its arguments: a help text that argparse cannot format crashes `--help` alone."""
 
+import os
 import re
 import runpy
 import sys
@@ -7,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from started_scripts import LoadedPython
 from transformers import TrainingArguments
 
 from amif import AmifVqaArguments
@@ -45,6 +47,34 @@ def test_help_is_printed(script, help_of):
     assert "show this help message and exit" in text
     assert "--debug" in text
     assert re.search(rf"\n    (accelerate launch|python) examples/{script.name}", text)
+
+
+# Those of gradio and of transformers' own arguments wait for these.
+QUICK = [script for script in SCRIPTS if script.stem not in ("app", "run_pretraining", "run_vqa")]
+SLOW_TO_IMPORT = "{'accelerate', 'datasets', 'matplotlib', 'pandas', 'scipy', 'sklearn', 'torch', 'torchvision'}"
+RUN = f"""
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("loaded:", *sorted({SLOW_TO_IMPORT} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def small_python():
+    """A Python that has loaded what reads dataclasses' arguments, and no amif."""
+    return LoadedPython("import transformers.hf_argparser", os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+@pytest.mark.parametrize("script", QUICK, ids=lambda script: script.stem)
+def test_help_and_wrong_words_need_no_model_and_no_data(small_python, script, tmp_path):
+    helped = small_python.run("-c", RUN, script, "--help", folder=tmp_path)
+    wrong = small_python.run("-c", RUN, script, "--datset", "slake", folder=tmp_path)
+    assert [helped.returncode, wrong.returncode] == [0, 2]
+    assert "show this help message" in helped.stdout
+    assert helped.stderr.splitlines()[-1] == wrong.stderr.splitlines()[-1] == "loaded:"
 
 
 @pytest.mark.parametrize("line", TRAINING)

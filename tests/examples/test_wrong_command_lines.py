@@ -14,14 +14,14 @@ from amif import AmifForPreTraining, AmifForVisualQuestionAnswering, AmifVqaTrai
 from amif.training.experiments.runs import Experiments
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# What of the scripts takes long, by the names that they call it by.
+# What of the scripts takes long; they import it when their arguments are read.
 LONG = (
-    "embed_pairs",
-    "image_features",
-    "word_maps",
-    "read_blocks",
-    "finding_localization",
-    "image_prints",
+    "amif.training.pretraining.embeddings.embed_pairs",
+    "amif.training.pretraining.embeddings.image_features",
+    "amif.training.reports.word_maps.view_maps",
+    "amif.training.reports.architecture_figure.read_blocks",
+    "amif.training.pretraining.ground_truth.finding_localization",
+    "amif.training.data.image_overlap.image_prints",
 )
 
 VQA = "run_vqa --num_studies 9 --output_dir out --dataset phantom"
@@ -265,9 +265,6 @@ def scripts():
             spec = importlib.util.spec_from_file_location(f"amif.examples.{name}", EXAMPLES / f"{name}.py")
             modules[name] = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(modules[name])
-            for long in LONG:
-                if hasattr(modules[name], long):
-                    patch.setattr(modules[name], long, start)
         return modules[name]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -279,6 +276,8 @@ def scripts():
         }.items():
             for method in methods:
                 patch.setattr(of, method, start)
+        for long in LONG:
+            patch.setattr(long, start)
         yield load
     for name in modules:
         del sys.modules[f"amif.examples.{name}"]

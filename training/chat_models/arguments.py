@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 from ..argument_checks import COUNT, SEED, check_bounds, check_choices
-from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import VqaDataArguments
-from .loading import DTYPES
-from .prompts import DEFAULT_CHOICES_PROMPT, DEFAULT_PROMPT, check_prompt
+from ..data.names import IMAGE_REPLACEMENTS
+from .templates import DEFAULT_CHOICES_PROMPT, DEFAULT_PROMPT, check_prompt
 
 PROTOCOLS = ("generate", "choices", "clean", "paper")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass

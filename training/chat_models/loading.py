@@ -8,8 +8,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from ..checkpoints.model_files import load_all_weights, model_type_of
 
-DTYPES = ("float32", "bfloat16", "float16")
-
 
 def load_chat_model(
     name_or_path: str, dtype: str | None = None, device_map: str | None = None, trust_remote_code: bool = False
@@ -18,7 +16,7 @@ def load_chat_model(
 
     Args:
         name_or_path: Folder, or name on the Hub.
-        dtype: One of `DTYPES`; None is the checkpoint's own on a GPU, and float32 on a CPU.
+        dtype: One of `arguments.DTYPES`; None is the checkpoint's own on a GPU, and float32 on a CPU.
         device_map: As for `from_pretrained`, such as "auto"; None is one GPU, or the CPU where there is none.
         trust_remote_code: Whether code that stands beside the weights may run.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import Formatter, ascii_uppercase
+from string import ascii_uppercase
 from typing import Any
 
 import PIL.Image
@@ -13,27 +13,8 @@ from ..data.images import decode_image
 
 logger = logging.get_logger(__name__)
 
-DEFAULT_PROMPT = "{question}\nAnswer with one word or a short phrase."
-DEFAULT_CHOICES_PROMPT = "{question}\n{choices}\nAnswer with the letter of the right option."
-
 # Stands for an answer where a chat template is asked what it writes before one.
 _SOME_ANSWER = "yes"
-
-
-def check_prompt(prompt: str, with_choices: bool) -> None:
-    """Make sure that a template holds the question, and the options where there are such.
-
-    Raises:
-        ValueError: If a field is missing, or another one is named.
-    """
-    wanted = {"question", "choices"} if with_choices else {"question"}
-    try:
-        fields = {name for _, name, _, _ in Formatter().parse(prompt) if name is not None}
-    except ValueError as error:
-        raise ValueError(f"--prompt {prompt!r} is no template ({error}): write {{{{ for a brace.") from None
-    if fields != wanted:
-        named = " and ".join(f"{{{name}}}" for name in sorted(wanted, reverse=True))
-        raise ValueError(f"--prompt {prompt!r} must hold {named}, and no other field: write {{{{ for a brace.")
 
 
 def lettered(choices: Sequence[str]) -> str:

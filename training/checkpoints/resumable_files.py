@@ -7,7 +7,6 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from tempfile import TemporaryFile
 from typing import TypeVar
 
 from safetensors import SafetensorError
@@ -145,20 +144,3 @@ def explain_failed_resuming(checkpoint: str | None) -> Iterator[None]:
             f"The optimizer, schedule or random states in {checkpoint} cannot be read ({said}): delete "
             "the checkpoint to go on from an older one, or name another with --resume_from_checkpoint."
         ) from None
-
-
-def check_output_folder(folder: str | Path) -> None:
-    """Make an output folder and prove that files can be written there, before hours are spent on them.
-
-    Raises:
-        OSError: If nothing can be written there, naming the system's reason and the cure.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as probe:
-            probe.write(b"amif")
-    except OSError as error:
-        raise OSError(
-            f"Nothing can be written to the output folder {folder}: {error.strerror}. Choose another --output_dir, or "
-            "see to its permissions and free space."
-        ) from error

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
-
-from datasets import DatasetDict
+from typing import TYPE_CHECKING, ClassVar
 
 from ..argument_checks import COUNT, Bounds, check_bounds, check_choices
-from .mixtures import VQA_IDS, Source, load_sources, sources_of
-from .readers import bad_rows
-from .references import ANSWERS
-from .splits import NUM_FOLDS
-from .vqa_dataset import NAMED, READERS, VALIDATION_BY, load_vqa_dataset, vqa_reader_of
+from .names import ANSWERS, NAMED, NUM_FOLDS, ON_BAD_ROW, VALIDATION_BY, VQA_SETS
+from .sources import Source, sources_of
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 NO_VALIDATION = "none"
 
@@ -88,12 +86,12 @@ class VqaSourceArguments(SourceArguments):
     )
     num_studies: int | None = field(default=None, metadata={"help": "How many studies phantom generates."})
 
-    with_folder: ClassVar[Sequence[str]] = tuple(READERS)
+    with_folder: ClassVar[Sequence[str]] = VQA_SETS
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, {"num_studies": COUNT})
-        check_choices(self, {"on_bad_row": bad_rows.CHOICES, "answers": ANSWERS})
+        check_choices(self, {"on_bad_row": ON_BAD_ROW, "answers": ANSWERS})
 
     @property
     def column_names(self) -> dict[str, Option]:
@@ -113,7 +111,7 @@ class VqaSourceArguments(SourceArguments):
 
     def load(
         self, validation_by: str | None = None, validation_fold: int | None = None, **reader_options: str
-    ) -> DatasetDict:
+    ) -> "DatasetDict":
         """The splits of the sets, and a validation split made as told; by default none is made.
 
         Args:
@@ -125,6 +123,10 @@ class VqaSourceArguments(SourceArguments):
             ValueError: If `load_vqa_dataset` raises it.
             FileNotFoundError: If a file or an image is missing.
         """
+        # Not before: a command line is read without what reads the data.
+        from .mixtures import VQA_IDS, load_sources
+        from .vqa_dataset import load_vqa_dataset, vqa_reader_of
+
         return load_sources(
             self.data_sets,
             load_vqa_dataset,
@@ -179,7 +181,7 @@ class VqaDataArguments(VqaSourceArguments):
         fold = "" if self.validation_fold is None else f" --validation_fold {self.validation_fold}"
         return self.validation_by + fold
 
-    def load_splits(self) -> DatasetDict:
+    def load_splits(self) -> "DatasetDict":
         """The splits of the source, with a validation split as `validation_by` and `validation_fold` say.
 
         Raises:

@@ -10,13 +10,12 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from .images import ImageCell, decode_image
+from .names import IMAGE_REPLACEMENTS
 from .schema import KIND_COLUMNS, kind_columns, kind_of
 from .shown_values import shown
 from .views import cells_of, first_shown, has_views, undecoded, view_ids_of, with_images
 
 logger = logging.get_logger(__name__)
-
-IMAGE_REPLACEMENTS = ("blank", "shuffle", "shuffle_alike")
 
 
 def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:

@@ -20,9 +20,6 @@ Reference = Answer | Sequence[Answer]
 # Between the parts of one text that is a set of answers; the normaliser keeps it, unlike commas.
 ANSWER_SEPARATOR = " | "
 
-# Whether any of several right answers is enough, or they are one answer together.
-ANSWERS = ("any", "all")
-
 # From a reference to the normalised answers of which any is right.
 AcceptableAnswers = Callable[[Reference | None], list[str]]
 

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping
 from datasets import Dataset, DatasetDict
 from transformers.utils import logging
 
+from .names import NUM_FOLDS
+
 logger = logging.get_logger(__name__)
 
 VALIDATION_FRACTION = 0.15
-NUM_FOLDS = 5
 
 
 def split_by_image(dataset: Dataset, fraction: float, seed: int, column: str = "image_id") -> tuple[Dataset, Dataset]:

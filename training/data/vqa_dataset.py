@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import DatasetDict
 
+from .names import ANSWERS, NAMED, VALIDATION_BY
 from .phantom.datasets import load_phantom_vqa
 from .readers.kvasir_vqa import load_kvasir_vqa
 from .readers.mimic_cxr_vqa import load_mimic_cxr_vqa
@@ -23,7 +24,6 @@ from .readers.vqa_med_2019 import load_vqa_med_2019
 from .readers.vqa_med_2020 import load_vqa_med_2020
 from .readers.vqa_med_2021 import load_vqa_med_2021
 from .readers.vqa_rad import load_vqa_rad
-from .references import ANSWERS
 from .same_images import report_same_images, same_images, with_one_name_an_image
 from .schema import with_joined_answers
 from .splits import add_validation
@@ -42,12 +42,6 @@ READERS: dict[str, Callable[..., DatasetDict]] = {
     "kvasir_vqa": load_kvasir_vqa,
     "mimic_cxr_vqa": load_mimic_cxr_vqa,
 }
-
-# The data sets that are known by name.
-NAMED = ("phantom", *READERS)
-
-# How a validation split is made: the column whose values stay on one side.
-VALIDATION_BY = {"image": "image_id", "question": "rephrasing_of", "wording": "question_id"}
 
 # The column of images by their bytes, while a split is made.
 _SAME_IMAGE = "image_file"

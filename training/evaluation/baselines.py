@@ -7,9 +7,10 @@ from operator import itemgetter
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers.utils import logging
 
+from ..data.names import NUM_FOLDS
 from ..data.references import AcceptableAnswers, acceptable_answers, normal_form
 from ..data.schema import KIND_COLUMNS, kind_columns, kind_of
-from ..data.splits import NUM_FOLDS, split_fold
+from ..data.splits import split_fold
 from .grouped_accuracy import mean_with_interval
 from .prediction_rows import Prediction, prediction_rows
 from .protocols import known_splits

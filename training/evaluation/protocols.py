@@ -5,6 +5,7 @@ from collections import Counter
 from datasets import Dataset, DatasetDict
 
 from ..data.mixtures import right_answers
+from ..data.names import ANSWERING_PROTOCOLS
 from ..data.references import AcceptableAnswers, acceptable_answers
 
 _NOTES = {
@@ -17,11 +18,6 @@ _NOTES = {
     "unstated": "The predictions came in a file, and what their system could choose from is not known here.",
 }
 
-PROTOCOLS = tuple(_NOTES)
-
-# Under these answers are made; under "unstated" they can only be scored.
-ANSWERING_PROTOCOLS = ("clean", "paper", "choices", "generate")
-
 # On validation a checkpoint is chosen, so validation answers stay unseen; on test they may be used.
 _KNOWN_SPLITS = {"validation": ("train",), "test": ("train", "validation")}
 
@@ -30,7 +26,7 @@ def protocol_note(protocol: str) -> str:
     """The sentence to print beside every number of `protocol`.
 
     Raises:
-        ValueError: If the protocol is not one of `PROTOCOLS`.
+        ValueError: If the protocol is not one of `names.PROTOCOLS`.
     """
     if protocol not in _NOTES:
         raise ValueError(f"Unknown protocol {protocol!r}; it is one of {', '.join(_NOTES)}.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from .results import Result
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 
 # Begins the name of all that an unfinished evaluation keeps.
 PARTIAL_NAME = "predictions.partial-"
+
+
+def check_output_folder(folder: str | Path) -> None:
+    """Make an output folder and prove that files can be written there, before hours are spent on them.
+
+    Raises:
+        OSError: If nothing can be written there, naming the system's reason and the cure.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as probe:
+            probe.write(b"amif")
+    except OSError as error:
+        raise OSError(
+            f"Nothing can be written to the output folder {folder}: {error.strerror}. Choose another --output_dir, or "
+            "see to its permissions and free space."
+        ) from error
 
 
 def replace_file(path: str | Path, content: str | bytes) -> None:

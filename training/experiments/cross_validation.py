@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from ..data.names import NUM_FOLDS
 from ..data.references import acceptable_answers_of
-from ..data.splits import NUM_FOLDS
 from ..evaluation.baselines import baseline_rows
 from ..evaluation.fingerprint import evaluation_fingerprint
 from ..evaluation.grouped_accuracy import accuracy_with_interval

@@ -11,33 +11,15 @@ from itertools import chain
 from statistics import fmean, stdev
 from typing import Any
 
+from ..argument_checks import check_seeds
 from ..evaluation.prediction_rows import Prediction
 from ..evaluation.results import Result
 from ..evaluation.significance import Comparison, compare_predictions
 from ..reports.tables import Table, difference_cell
-from .run_arguments import check_runs, check_seeds
+from .arms import ARMS, LABELS
+from .run_arguments import check_runs
 from .runs import Experiments, PlainValue, Run, RunFolder, check_not_set_here
 from .seeds import pool_seeds
-
-# What each arm tells run_pretraining.py, stage by stage.
-ARMS: dict[str, tuple[dict[str, PlainValue], ...]] = {
-    # One step that changes nothing: the same new weights, vocabulary and files as in the other arms.
-    "none": ({"objective": "amif", "max_steps": 1, "learning_rate": 0.0, "weight_decay": 0.0},),
-    "info_nce": ({"objective": "aga", "group_weight": 0.0, "cross_group_weight": 0.0},),
-    "amif_one": ({"objective": "amif", "stage": "global"},),
-    "amif_both": ({"objective": "amif", "stage": "global"}, {"objective": "amif", "stage": "local"}),
-    "aga": ({"objective": "aga"},),
-    "mpma": ({"objective": "mpma"},),
-}
-
-LABELS = {
-    "none": "no pre-training",
-    "info_nce": "InfoNCE of whole pairs",
-    "amif_one": "AMiF, stage one",
-    "amif_both": "AMiF, both stages",
-    "aga": "AGA",
-    "mpma": "MPMA",
-}
 
 # What the other objectives' scripts refuse.
 OF_AMIF = ("teacher", "teacher_mode")

@@ -1,8 +1,7 @@
-"""Whether the scripts take the arguments of runs, and seeds tell runs apart: said before the first run begins."""
+"""Whether the scripts take the arguments of runs: said before the first run begins."""
 
 from collections.abc import Sequence
 
-from ..argument_checks import SEED
 from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
 from ..fine_tuning.trainer import AmifVqaArguments
 from ..pretraining.arguments import PretrainingDataArguments
@@ -24,13 +23,3 @@ def check_runs(runs: Sequence[Run]) -> None:
             types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)
         # bf16 would warn at each run where there is none.
         arguments_of(types, run.configuration.arguments | {"bf16": False}, f"{run.script} for {run.kind}")
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Make sure that there are seeds, each once.
-
-    Raises:
-        ValueError: If there is none, or one is negative, too large or given twice.
-    """
-    if not seeds or len(set(seeds)) < len(seeds) or not all(map(SEED.admit, seeds)):
-        raise ValueError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, {SEED}.")

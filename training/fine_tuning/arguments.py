@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, Bounds, check_bounds, check_choices
-from ..data import IMAGE_REPLACEMENTS
 from ..data.arguments import MIXING_HELP, VqaDataArguments
-from ..data.mixtures import read_mixing
+from ..data.names import ANSWERING_PROTOCOLS, IMAGE_REPLACEMENTS, NAMED, VQA_SETS
 from ..data.readers.own_data import QuestionOptions
-from ..data.vqa_dataset import NAMED, READERS
-from ..evaluation.protocols import ANSWERING_PROTOCOLS
+from ..data.sources import read_mixing
 from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
 
@@ -53,7 +51,7 @@ UNUSED = (
     ),
     Unused(lambda given: given.predict_file is not None, "with --predict_file", ("eval_split",)),
     Unused(
-        lambda given: isinstance(given.dataset, str) and given.dataset not in READERS,
+        lambda given: isinstance(given.dataset, str) and given.dataset not in VQA_SETS,
         "where --dataset is generated or a path",
         ("data_dir",),
     ),

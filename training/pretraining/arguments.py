@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
-
-from datasets import DatasetDict, IterableDatasetDict
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_choices
 from ..data.arguments import MIXING_HELP, SourceArguments
-from ..data.mixtures import add_vqa_pairs, first_rows, has_validation, load_sources, read_mixing, with_set_name
-from ..data.pretraining_dataset import PAIR_READERS, load_pretraining_dataset, pair_reader_of
-from ..data.streams import with_read_evaluation
-from ..data.vqa_dataset import VALIDATION_BY, load_vqa_dataset
+from ..data.names import PAIR_SETS, VALIDATION_BY
+from ..data.sources import read_mixing
 from ..model_arguments import BaseModelArguments
 from ..recipes import UNUSED_IN_TRAINING, Unused
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict, IterableDatasetDict
 
 _SOFT_LABELS = ("soft_label_form", "soft_label_temperature", "flexibility_weight")
 _NEW_MODEL = ("vision_model", "text_model", "vision_layers", "text_layers")
@@ -25,7 +24,7 @@ UNUSED = {
         Unused(lambda given: given.model_name_or_path is not None, "beside --model_name_or_path", _NEW_MODEL),
         Unused(lambda given: given.vision_model is not None, "beside --vision_model", ("hidden_size",)),
         Unused(
-            lambda given: isinstance(given.dataset, str) and given.dataset not in PAIR_READERS,
+            lambda given: isinstance(given.dataset, str) and given.dataset not in PAIR_SETS,
             "where --dataset is generated or a path",
             ("data_dir",),
         ),
@@ -156,7 +155,7 @@ class PairArguments(SourceArguments):
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first training studies."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first evaluated studies."})
 
-    with_folder: ClassVar[Sequence[str]] = tuple(PAIR_READERS)
+    with_folder: ClassVar[Sequence[str]] = PAIR_SETS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,8 +167,14 @@ class PairArguments(SourceArguments):
         names = ("image_column", "text_column", "study_column", "num_studies", "reports_dir", "vqa_dataset")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    def load(self) -> DatasetDict:
+    def load(self) -> "DatasetDict":
         """The splits, cut to the first samples of each set; the errors are those of `load_sources`."""
+        # Not before: a command line is read without what reads the data.
+        from datasets import DatasetDict
+
+        from ..data.mixtures import first_rows, load_sources
+        from ..data.pretraining_dataset import load_pretraining_dataset, pair_reader_of
+
         splits = load_sources(
             self.data_sets, load_pretraining_dataset, pair_reader_of, ("study_id",), self.reader_options
         )
@@ -177,6 +182,20 @@ class PairArguments(SourceArguments):
         return DatasetDict(
             {name: first_rows(rows, limits.get(str(name), self.max_eval_samples)) for name, rows in splits.items()}
         )
+
+
+@dataclass
+class TrialArguments(PairArguments):
+    """Which checkpoint is tried on which pairs."""
+
+    model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
+    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
+    batch_size: int = field(default=64, metadata={"help": "Images or pairs that are encoded at once."})
+    output_dir: str = field(default="trial", metadata={"help": "Folder of metrics.json."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, {"batch_size": COUNT})
 
 
 @dataclass
@@ -231,7 +250,7 @@ class PretrainingDataArguments(PairArguments):
         check_choices(self, {"teacher_mode": ("cached", "online"), "validation_by": VALIDATION_BY})
         if self.streaming and len(self.data_sets) > 1:
             raise ValueError(f"--streaming true reads one set, and --dataset names {self.name}: name one of them.")
-        if self.streaming and (self.dataset == "phantom" or self.dataset in PAIR_READERS):
+        if self.streaming and (self.dataset == "phantom" or self.dataset in PAIR_SETS):
             raise ValueError(
                 f"--streaming true reads your own shards or a set of the Hub, and {self.dataset} has a reader of its "
                 "own: give the folder of its Parquet files as --dataset, or leave out --streaming."
@@ -255,15 +274,19 @@ class PretrainingDataArguments(PairArguments):
         learned = [self.vqa_dataset or name if name == "vqa_pairs" else name for name in named]
         return [*learned, *(self.add_vqa_pairs or [])]
 
-    def load(self) -> DatasetDict:
+    def load(self) -> "DatasetDict":
         """The splits; behind the training studies, uncut, the pairs that are made of VQA sets.
 
         With `streaming` the training studies are a stream, and the others are read into memory.
         """
+        from ..data.mixtures import add_vqa_pairs, with_set_name
+        from ..data.pretraining_dataset import load_pretraining_dataset
+        from ..data.streams import with_read_evaluation
+
         if self.streaming:
             options: dict[str, Any] = self.reader_options
             streams = load_pretraining_dataset(self.data_sets[0].dataset, streaming=True, **options)
-            return with_read_evaluation(cast(IterableDatasetDict, streams), self.max_eval_samples)
+            return with_read_evaluation(cast("IterableDatasetDict", streams), self.max_eval_samples)
         splits = super().load()
         if self.add_vqa_pairs is not None:
             if self.mixing != "proportional" and len(self.data_sets) == 1:
@@ -273,6 +296,9 @@ class PretrainingDataArguments(PairArguments):
 
     def sets_without_validation(self) -> list[str]:
         """Names of the VQA sets of the pairs that have no validation split, so that one was made by `validation_by`."""
+        from ..data.mixtures import has_validation
+        from ..data.vqa_dataset import load_vqa_dataset
+
         names = [source.partition("=")[0] for source in self.add_vqa_pairs or [] if not has_validation(source)]
         if self.vqa_dataset is not None:
             # Of several sets the pairs of questions take no options but these two.

@@ -1,31 +1,16 @@
-"""A pre-trained checkpoint on trial: which one, and the pairs that it is tried on."""
+"""A pre-trained checkpoint on trial, and the pairs that it is tried on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from datasets import DatasetDict
 
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
-from ..argument_checks import COUNT, check_bounds
-from ..checkpoints.resumable_files import check_output_folder
 from ..data.splits import evaluated_split
 from ..distributed import use_all_cpu_cores
-from .arguments import PairArguments
+from ..evaluation.result_files import check_output_folder
+from .arguments import TrialArguments
 from .objectives import load_pretrained
-
-
-@dataclass
-class TrialArguments(PairArguments):
-    """Which checkpoint is tried on which pairs."""
-
-    model_name_or_path: str = field(default="amif-pretrained", metadata={"help": "A checkpoint of pre-training."})
-    split: str | None = field(default=None, metadata={"help": "Which split; default: test, else validation."})
-    batch_size: int = field(default=64, metadata={"help": "Images or pairs that are encoded at once."})
-    output_dir: str = field(default="trial", metadata={"help": "Folder of metrics.json."})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_bounds(self, {"batch_size": COUNT})
 
 
 @dataclass(frozen=True)

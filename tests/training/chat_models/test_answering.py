@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from amif.training.chat_models.answering import ChatAnswerer
-from amif.training.chat_models.prompts import DEFAULT_CHOICES_PROMPT, DEFAULT_PROMPT
+from amif.training.chat_models.templates import DEFAULT_CHOICES_PROMPT, DEFAULT_PROMPT
 from amif.training.data import replace_images
 from amif.training.data.vqa_rows import VqaRows
 

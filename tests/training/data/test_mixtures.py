@@ -10,7 +10,6 @@ from amif.training.checkpoints.provenance import note_held_out
 from amif.training.data import mixtures
 from amif.training.data.mixtures import (
     SET_COLUMN,
-    Source,
     add_training_sets,
     add_vqa_pairs,
     first_rows,
@@ -21,10 +20,8 @@ from amif.training.data.mixtures import (
     mix,
     mix_rows,
     places_by_set,
-    read_mixing,
     right_answers,
     rows_by_set,
-    sources_of,
     with_set_name,
 )
 from amif.training.data.pretraining_dataset import load_pretraining_dataset, pair_reader_of
@@ -32,6 +29,7 @@ from amif.training.data.pretraining_schema import build_pretraining_dataset
 from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION
 from amif.training.data.references import acceptable_answers
 from amif.training.data.schema import build_vqa_dataset
+from amif.training.data.sources import Source
 from amif.training.data.vqa_dataset import load_vqa_dataset
 from amif.training.fine_tuning.arguments import FineTuningDataArguments
 from amif.training.fine_tuning.splits import limit_samples, training_rows
@@ -213,45 +211,6 @@ def test_a_source_without_a_folder(splits):
         add_training_sets(splits, ["slake"], progress=False)
 
 
-FOLDERS = ("mimic_cxr", "roco", "medicat")
-
-
-def test_sets_and_their_folders_are_named_in_either_way():
-    both = [Source("roco", "A"), Source("medicat", "B")]
-    assert sources_of(["roco", "medicat"], ["A", "B"], FOLDERS) == both
-    assert sources_of(["roco=A", "medicat=B"], None, FOLDERS) == both
-    mixed = [Source("phantom"), both[0], Source("own/pairs.csv"), both[1]]
-    assert sources_of(["phantom", "roco", "own/pairs.csv", "medicat=B"], ["A"], FOLDERS) == mixed
-    assert sources_of("roco", "A", FOLDERS) == sources_of(["roco=A"], None, FOLDERS) == both[:1]
-    assert sources_of("owner/name", None, FOLDERS) == [Source("owner/name")]
-    assert mixed[2].name == "pairs.csv"
-
-
-def test_a_path_may_hold_an_equals_sign(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a=b.csv").touch()
-    assert sources_of(["a=b.csv", "roco"], ["A"], FOLDERS) == [Source("a=b.csv"), Source("roco", "A")]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "data_dir", "said"),
-    [
-        (["mimic_cxr", "roco", "medicat"], ["A", "B"], r"A B, .* 3 need a folder .*\(mimic_cxr, roco, medicat\)"),
-        (["mimic_cxr", "phantom"], ["A", "B"], r"1 need a folder .*\(mimic_cxr\)"),
-        (["mimic_cxr", "roco"], None, "not given, .* 2 need a folder"),
-        (["roco=A", "medicat=B"], "C", r"0 need a folder from there \(none\)"),
-        (["roco=A", "roco=B"], None, "names roco twice"),
-        (["one/pairs.csv", "two/pairs.csv"], None, r"names pairs\.csv twice"),
-        (["rocco=A"], None, "name=folder is for mimic_cxr, roco, medicat"),
-        (["phantom=A", "roco=B"], None, "phantom=A: name=folder is for"),
-        (["roco="], None, "roco=: name=folder"),
-    ],
-)
-def test_folders_that_do_not_fit_are_refused(dataset, data_dir, said):
-    with pytest.raises(ValueError, match=said):
-        sources_of(dataset, data_dir, FOLDERS)
-
-
 def own_file(folder, name, rows):
     """A folder of a table for each split, with rows of study, text and further cells, about one image each."""
     (folder / name).mkdir()
@@ -358,19 +317,7 @@ def test_shares_are_those_that_are_asked_for_and_no_row_is_left_out():
     assert np.ptp(repeats) <= 1, "a set begins anew when it is through"
 
 
-def test_wrong_mixings_are_refused():
-    assert read_mixing(["equal"], 2) == "equal"
-    assert read_mixing("proportional", 1) == "proportional"
-    for mixing, number, said in (
-        ("equal", 1, "there is one set"),
-        (["0.5"], 1, "there is one set"),
-        (["1", "2"], 3, "give 3 weights above 0"),
-        (["1", "0"], 2, "give 2 weights above 0"),
-        (["1", "nan"], 2, "give 2 weights above 0"),
-        (["1", "much"], 2, "proportional, equal, or one weight"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            read_mixing(mixing, number)
+def test_weights_are_of_the_sets_that_are_there():
     _, joined = joined_rows(a=3, b=0)
     with pytest.raises(ValueError, match="2 weights, and training rows are of a alone"):
         mix_rows(joined, ["1", "2"], 0)

@@ -16,12 +16,24 @@ from amif.training.evaluation.prediction_rows import read_prediction_rows
 from amif.training.evaluation.result_files import (
     append_lines,
     append_test_evaluation,
+    check_output_folder,
     checkpoint_sha256,
     write_answers_csv,
     write_json,
     write_jsonl,
 )
 from amif.training.evaluation.results import Interval
+
+
+def test_output_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"output folder .*file/out: Not a directory\. Choose another --output_dir"):
+        check_output_folder(tmp_path / "file" / "out")
+
+
+def test_output_folder_that_can_be_written_is_made_and_left_empty(tmp_path):
+    check_output_folder(tmp_path / "new" / "out")
+    assert not list((tmp_path / "new" / "out").iterdir())
 
 
 def test_jsonl_is_a_row_a_line(rows, tmp_path):

@@ -11,8 +11,8 @@ from small_evaluations import answers
 from amif.training.evaluation.prediction_rows import read_prediction_rows
 from amif.training.evaluation.result_files import to_json, write_jsonl
 from amif.training.evaluation.significance import compare_predictions
+from amif.training.experiments.arms import ARMS
 from amif.training.experiments.objective_comparison import (
-    ARMS,
     RECALLS,
     compare_objectives,
     objectives_table,

@@ -3,7 +3,6 @@ from datasets import Dataset, DatasetDict
 from small_models import small_model
 
 from amif.training import model_arguments
-from amif.training.pretraining import arguments
 from amif.training.pretraining.aga_trainer import AgaPreTrainingArguments
 from amif.training.pretraining.amif_trainer import AmifPreTrainingArguments
 from amif.training.pretraining.arguments import (
@@ -67,8 +66,8 @@ def test_sets_without_a_validation_split_are_named(monkeypatch):
         read.append((name, data_dir, options))
         return DatasetDict({"train": rows, **({} if name == "vqa_rad" else {"validation": rows})})
 
-    monkeypatch.setattr(arguments, "load_vqa_dataset", load)
-    monkeypatch.setattr(arguments, "has_validation", lambda source: source.startswith("slake"))
+    monkeypatch.setattr("amif.training.data.vqa_dataset.load_vqa_dataset", load)
+    monkeypatch.setattr("amif.training.data.mixtures.has_validation", lambda source: source.startswith("slake"))
     made_of = {"dataset": "vqa_pairs", "data_dir": "DIR", "add_vqa_pairs": ["slake=ONE", "path_vqa=TWO"]}
     assert PretrainingDataArguments(vqa_dataset="vqa_rad", **made_of).sets_without_validation() == [
         "path_vqa",
