@@ -5,11 +5,12 @@ import io
 import itertools
 import json
 import math
+import re
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from datasets import Dataset, Features, Image, List, Value
+from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
 from transformers.utils import logging
 
 from ...processing_amif.answer_normalization_amif import plain_characters
@@ -37,6 +38,11 @@ VQA_FEATURES = Features(
         "question_id": Value("string"),
     }
 )
+
+_HALF_LETTER = re.compile("[\ud800-\udfff]")
+
+# On their way into Arrow's memory: each is then a dictionary, several times as large, for as long.
+_ROWS_AT_ONCE = 20_000
 
 # Of `choices`, which a data set has where any of its questions has some, and of `answer` where any has several.
 TEXTS = List(Value("string"))
@@ -82,7 +88,7 @@ def as_cell(value: Any) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
         raise ValueError(f"{shown(value)} is neither text nor a number: write one text in this cell.")
-    if any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+    if _HALF_LETTER.search(str(value)):
         raise ValueError(f"{shown(value)} holds half a letter, which no file can: write valid Unicode.")
     # A column of whole numbers with a gap holds floats.
     return as_text(int(value) if isinstance(value, float) and value.is_integer() else value)
@@ -227,12 +233,20 @@ def build_vqa_dataset(rows: Sequence[Mapping[str, Any]], extra_columns: Iterable
     features = Features({**VQA_FEATURES, **{name: Value("string") for name in extra_columns}})
     if any(row.get("choices") for row in rows):
         features["choices"] = TEXTS
-    columns = {name: [row.get(name) for row in rows] for name in features}
-    if any(isinstance(image, list) for image in columns["image"]):
+    if any(isinstance(row.get("image"), list) for row in rows):
         features["image"] = IMAGES
+    if any(isinstance(row.get("answer"), list) for row in rows):
+        features["answer"] = TEXTS
+    parts = [_in_arrow(rows[start : start + _ROWS_AT_ONCE], features) for start in range(0, len(rows), _ROWS_AT_ONCE)]
+    return concatenate_datasets(parts) if len(parts) > 1 else (parts or [_in_arrow([], features)])[0]
+
+
+def _in_arrow(rows: Sequence[Mapping[str, Any]], features: Features) -> Dataset:
+    columns = {name: [row.get(name) for row in rows] for name in features}
+    if features["image"] == IMAGES:
         columns["image"] = [image if isinstance(image, list) else [image] for image in columns["image"]]
-    if any(isinstance(answer, list) for answer in columns["answer"]):
-        features["answer"], columns["answer"] = TEXTS, list(map(as_list, columns["answer"]))
+    if features["answer"] == TEXTS:
+        columns["answer"] = list(map(as_list, columns["answer"]))
     return Dataset.from_dict(columns, features=features)
 
 

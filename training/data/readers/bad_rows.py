@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from transformers.utils import logging
 
 from ..images import ImageCell, path_cell, unreadable_images
+from ..names import ON_BAD_ROW
 from ..schema import VqaRow
 from ..shown_values import shown
 from ..views import view_ids
@@ -18,12 +19,13 @@ from ..zipped_images import is_zipped
 
 logger = logging.get_logger(__name__)
 
-CHOICES = ("error", "skip")
-
-_Key = TypeVar("_Key")
+_Row = TypeVar("_Row")
 
 # Converted rows by their number in the source, counted from 0.
 Rows = dict[int, VqaRow]
+
+# Question ids that are given, each behind its split, with the row that has it and that row's source.
+TakenIds = dict[tuple[str | None, str], tuple[int, Path | str]]
 
 
 class BadRows:
@@ -37,8 +39,8 @@ class BadRows:
     """
 
     def __init__(self, on_bad_row: str = "error") -> None:
-        if on_bad_row not in CHOICES:
-            raise ValueError(f"on_bad_row must be one of {', '.join(CHOICES)}, got {on_bad_row!r}.")
+        if on_bad_row not in ON_BAD_ROW:
+            raise ValueError(f"on_bad_row must be one of {', '.join(ON_BAD_ROW)}, got {on_bad_row!r}.")
         self.skip = on_bad_row == "skip"
         self.skipped: list[str] = []
 
@@ -91,7 +93,7 @@ class RowSource:
         self,
         rows: Iterable[Any],
         to_schema: Callable[[Mapping[str, Any]], VqaRow],
-        taken: dict[tuple[str | None, str], str] | None = None,
+        taken: TakenIds | None = None,
     ) -> list[VqaRow]:
         """All steps for a published data set, whose images are files; `taken` knows the ids of its split's other files.
 
@@ -112,15 +114,12 @@ class RowSource:
             rows: Converted rows.
             others: Images that are no files.
         """
-        shown_by = [(number, image) for number, row in rows.items() for image in images_of(row)]
-        absent = missing_images(
-            {key: Path(key[1]) for key in shown_by if not is_zipped(key[1]) and key[1] not in others}
-        )
-        missing = dict(reversed(absent))  # of each row the first
-        for number, image in sorted(missing.items()):
+        images = _different_images(rows)
+        missing = _first_of(missing_images(i for i in images if not is_zipped(i) and i not in others), rows)
+        for number, image in missing.items():
             message = f"the image {image} does not exist ({len(missing)} of {len(rows)} rows have none)."
             self._reject(number, FileNotFoundError(message))
-        return {number: row for number, row in rows.items() if number not in missing}
+        return _without(missing, rows)
 
     def with_readable_images(self, rows: Rows, cell_of: Callable[[str], ImageCell] = path_cell) -> Rows:
         """Rows whose image can be decoded; each different image is decoded once.
@@ -129,12 +128,11 @@ class RowSource:
             rows: Converted rows.
             cell_of: The undecoded cell of one of a row's images.
         """
-        reasons = unreadable_images(list(dict.fromkeys(i for row in rows.values() for i in images_of(row))), cell_of)
-        unreadable = {number: [i for i in images_of(row) if i in reasons] for number, row in rows.items()}
-        for number, images in unreadable.items():
-            if images:
-                self._reject(number, ValueError(reasons[images[0]]))
-        return {number: row for number, row in rows.items() if not unreadable[number]}
+        reasons = unreadable_images(_different_images(rows), cell_of)
+        unreadable = _first_of(reasons, rows)
+        for number, image in unreadable.items():
+            self._reject(number, ValueError(reasons[image]))
+        return _without(unreadable, rows)
 
     def with_one_image_an_id(self, rows: Rows, first: dict[str, str]) -> Rows:
         """Rows whose image is the only one of its id: a batch holds one image for an id, a second would not be seen.
@@ -143,19 +141,18 @@ class RowSource:
             rows: Converted rows.
             first: By image id its image so far in this split; this method adds to it.
         """
-        usable: Rows = {}
+        others: set[int] = set()
         for number, row in rows.items():
             images = images_of(row)
             for image_id, image in zip(view_ids(row["image_id"], len(images)), images, strict=True):
                 if first.setdefault(image_id, image) != image:
                     message = f"the image id {shown(image_id)} names {image} here and {first[image_id]} before."
                     self._reject(number, ValueError(message))
+                    others.add(number)
                     break
-            else:
-                usable[number] = row
-        return usable
+        return _without(others, rows)
 
-    def with_question_ids(self, rows: Rows, taken: dict[tuple[str | None, str], str]) -> Rows:
+    def with_question_ids(self, rows: Rows, taken: TakenIds) -> Rows:
         """Rows each with a question id that no other of its split has.
 
         The file's own ids must differ. A row without one gets `<image id>|<question>`, and where the same question is
@@ -165,13 +162,16 @@ class RowSource:
             rows: Converted rows; their question ids are filled in.
             taken: Ids given so far, each behind its split, with where; this method adds to it.
         """
-        usable: Rows = {}
+        repeated: set[int] = set()
         # Each goes on where it stopped: a question that is asked thousands of times is not counted from 2 each time.
         repetitions: dict[tuple[str | None, str], Iterator[int]] = defaultdict(lambda: count(2))
         for number, row in rows.items():
             own, split = row["question_id"], row.get("split")
             if own is not None and (split, own) in taken:
-                self._reject(number, ValueError(f"the question id {shown(own)} is also that of {taken[split, own]}."))
+                place, source = taken[split, own]
+                message = f"the question id {shown(own)} is also that of row {place} of {source}."
+                self._reject(number, ValueError(message))
+                repeated.add(number)
                 continue
             wanted = f"{row['image_id']}|{row['question']}"
             question_id = own or wanted
@@ -179,9 +179,8 @@ class RowSource:
                 names = (f"{wanted}|{repetition}" for repetition in repetitions[split, wanted])
                 question_id = next(name for name in names if (split, name) not in taken)
             row["question_id"] = question_id
-            taken[split, question_id] = f"row {number} of {self.name}"
-            usable[number] = row
-        return usable
+            taken[split, question_id] = (number, self.name)
+        return _without(repeated, rows)
 
     def _reject(self, number: int, error: Exception) -> None:
         self.bad_rows.add(self.name, number, error)
@@ -192,8 +191,37 @@ def images_of(row: VqaRow) -> list[str]:
     return row["image"] if isinstance(row["image"], list) else [row["image"]]
 
 
-def missing_images(paths: Mapping[_Key, Path]) -> list[_Key]:
-    """The keys of `paths` that are no entry of their folder."""
-    folders = {path.parent for path in paths.values()}
-    present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}
-    return [key for key, path in paths.items() if path.name not in present[path.parent]]
+def drained(rows: list[_Row]) -> Iterator[_Row]:
+    """The rows of a list, which lets go of each: a long table is not in memory beside what it is converted to."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
+
+
+def _different_images(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(image for row in rows.values() for image in images_of(row)))
+
+
+def _first_of(images: Collection[str], rows: Rows) -> dict[int, str]:
+    """Of each row that shows one of `images` the first of these."""
+    if not images:
+        return {}
+    found = {number: next((i for i in images_of(row) if i in images), None) for number, row in rows.items()}
+    return {number: image for number, image in found.items() if image is not None}
+
+
+def _without(left_out: Collection[int], rows: Rows) -> Rows:
+    return {number: row for number, row in rows.items() if number not in left_out} if left_out else rows
+
+
+def missing_images(paths: Iterable[str]) -> set[str]:
+    """Those of `paths` that are no entry of their folder."""
+    present: dict[Path, set[str]] = {}
+    missing = set()
+    for path in paths:
+        folder, name = Path(path).parent, Path(path).name
+        if folder not in present:
+            present[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+        if name not in present[folder]:
+            missing.add(path)
+    return missing

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -27,7 +28,7 @@ from ..schema import (
 )
 from ..shown_values import shown
 from ..views import IMAGES, MAX_VIEWS, VIEW_SEPARATOR, alike, undecoded
-from .bad_rows import BadRows, RowSource
+from .bad_rows import BadRows, RowSource, TakenIds, drained
 from .choices import ChoiceReader, choice_columns
 from .image_places import image_finder, image_in_base64
 from .row_forms import with_questions, with_shared_images
@@ -98,8 +99,8 @@ def load_own_data(
     bad_rows = BadRows(on_bad_row)
     splits = DatasetDict()
     for split, tables in _find_splits(name_or_path, ignore_columns).items():
-        rows = _SplitReader(columns, image_dir, bad_rows, split).read(tables)
         parted = split is None and "split" in column_names(tables[0][1])
+        rows = _SplitReader(columns, image_dir, bad_rows, split).read(tables)
         parts = _by_column(rows) if parted else {split or "train": rows}
         splits.update({name: part.remove_columns(["split", INPUT_COLUMNS]) for name, part in parts.items()})
     bad_rows.report()
@@ -189,13 +190,13 @@ class _SplitReader:
     image_dir: str | os.PathLike[str] | None
     bad_rows: BadRows
     split: str | None
-    question_ids: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    question_ids: TakenIds = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     choices: ChoiceReader = field(default_factory=lambda: ChoiceReader(()))
     further: list[str] = field(default_factory=list)
 
     def read(self, tables: Iterable[tuple[Path | str, FileTable]]) -> Dataset:
-        """The rows of all tables, each given with its name for messages."""
+        """The rows of all tables, each given with its name for messages; those that are lists are empty afterwards."""
         tables = list(tables)
         parts = [self._read_table(name, table) for name, table in tables]
         if not any(map(len, parts)):
@@ -243,7 +244,8 @@ class _SplitReader:
         raise ValueError(f"{name}: the column {self.columns['image']!r} holds {feature}, neither paths nor images.")
 
     def _read_paths(self, source: RowSource, table: FileTable) -> Dataset:
-        find_image = image_finder(Path(source.name).parent, self.image_dir)
+        # Where many rows show one image, they share its path.
+        find_image = cache(image_finder(Path(source.name).parent, self.image_dir))
         cells: dict[str, ImageCell] = {}
 
         def to_schema(row: Mapping[str, Any]) -> VqaRow:
@@ -260,11 +262,14 @@ class _SplitReader:
         def filled(image: str | list[str]) -> Any:
             return [filled(one) for one in image] if isinstance(image, list) else cells.get(image, image)
 
-        rows = source.with_present_images(source.convert(table, to_schema), cells)
+        given = drained(table) if isinstance(table, list) else table
+        rows = source.with_present_images(source.convert(given, to_schema), cells)
         rows = source.with_one_image_an_id(rows, self.images)
         rows = source.with_readable_images(rows, lambda image: cells.get(image) or path_cell(image))
-        usable = source.with_question_ids(rows, self.question_ids).values()
-        return build_vqa_dataset([row | {"image": filled(row["image"])} for row in usable], _EXTRA)
+        usable = list(source.with_question_ids(rows, self.question_ids).values())
+        for row in usable if cells else ():
+            row["image"] = filled(row["image"])
+        return build_vqa_dataset(usable, _EXTRA)
 
     def _read_embedded(self, source: RowSource, table: Dataset) -> Dataset:
         column = self.columns["image"]
@@ -292,7 +297,7 @@ class _SplitReader:
             return unread[number]["image"][place] if several else unread[number]["image"]
 
         texts = table.remove_columns(column).to_list()
-        given = [row | {column: own} for row, own in zip(texts, hashes, strict=True)] if texts else []
+        given = (row | {column: own} for row, own in zip(drained(texts), hashes, strict=True)) if texts else []
         rows = source.with_one_image_an_id(source.convert(given, to_schema), self.images)
         rows = source.with_question_ids(source.with_readable_images(rows, cell_of), self.question_ids)
         chosen = images.cast_column("image", IMAGES if several else Image()).select(list(rows))
