@@ -1,7 +1,7 @@
 """Several data sets at once: read, joined, mixed, and trained on without images that an evaluation will show."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import pyarrow as pa
@@ -146,8 +146,7 @@ def rule_of_row(row: Mapping[str, Any], acceptable: AcceptableAnswers) -> Accept
 def right_answers(rows: Dataset, acceptable: AcceptableAnswers) -> list[list[str]]:
     """The answers of which any is right, normalised, of each row by `rule_of_row`; none without a reference."""
     cells = rows.select_columns(["answer", *({SET_COLUMN} & set(rows.column_names))])
-    # A data set gives its rows as dictionaries, which its stub does not say.
-    return [rule_of_row(row, acceptable)(row["answer"]) for row in cast(Iterator[dict[str, Any]], iter(cells))]
+    return [rule_of_row(row, acceptable)(row["answer"]) for row in cells.to_list()]
 
 
 def first_rows(rows: Dataset, number: int | None) -> Dataset:

@@ -30,8 +30,7 @@ Key = Callable[[QuestionRow], Hashable]
 def _text_rows(dataset: Dataset) -> list[QuestionRow]:
     # Decoding images only to ignore them would dominate the time.
     wanted = ("question", "answer", "question_type", "template", *KIND_COLUMNS)
-    columns = dataset.select_columns([name for name in wanted if name in dataset.column_names])
-    return [dict(row) for row in columns if isinstance(row, dict)]
+    return dataset.select_columns([name for name in wanted if name in dataset.column_names]).to_list()
 
 
 def _question_type(row: QuestionRow) -> str | None:
@@ -50,8 +49,8 @@ def _answer_table(rows: list[QuestionRow], key: Key) -> dict[Hashable, str]:
     """The most frequent normalised answer of each value of `key`; equal counts are settled alphabetically."""
     counts: dict[Hashable, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        if key(row) is not None:
-            counts[key(row)].update(acceptable_answers(row["answer"]))
+        if (value := key(row)) is not None:
+            counts[value].update(acceptable_answers(row["answer"]))
     return {
         value: min(answers, key=lambda answer, answers=answers: (-answers[answer], answer))
         for value, answers in counts.items()
@@ -59,14 +58,28 @@ def _answer_table(rows: list[QuestionRow], key: Key) -> dict[Hashable, str]:
     }
 
 
-def _predict(training: Dataset, evaluation: Dataset, keys: list[Key]) -> list[str]:
+# By the question alone, and by its type alone.
+_BY_QUESTION: list[Key] = [_question, _first_two_words, _question_type]
+_BY_TYPE: list[Key] = [_question_type]
+
+
+def _by_question_and_kind(training: list[QuestionRow]) -> list[Key]:
+    columns = kind_columns(training)
+
+    def question_about_kind(row: QuestionRow) -> tuple | None:
+        kind = kind_of(row, columns)
+        return None if kind is None else (kind, _question(row))
+
+    return [question_about_kind, *_BY_QUESTION]
+
+
+def _predict(training: list[QuestionRow], evaluation: list[QuestionRow], keys: list[Key]) -> list[str]:
     """For each evaluated question the answer of the first of `keys` whose value occurs in training."""
-    training_rows = _text_rows(training)
     # The last key is that of every question: the most frequent answer of all.
-    tables = [(key, _answer_table(training_rows, key)) for key in (*keys, lambda row: "")]
+    tables = [(key, _answer_table(training, key)) for key in (*keys, lambda row: "")]
     if not tables[-1][1]:
         raise ValueError("A baseline needs training answers, and the training rows have none.")
-    return [next(table[key(row)] for key, table in tables if key(row) in table) for row in _text_rows(evaluation)]
+    return [next(table[value] for key, table in tables if (value := key(row)) in table) for row in evaluation]
 
 
 def most_frequent_by_question_type(training: Dataset, evaluation: Dataset) -> list[str]:
@@ -82,7 +95,7 @@ def most_frequent_by_question_type(training: Dataset, evaluation: Dataset) -> li
     Raises:
         ValueError: If `training` has no answers.
     """
-    return _predict(training, evaluation, [_question_type])
+    return _predict(_text_rows(training), _text_rows(evaluation), _BY_TYPE)
 
 
 def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
@@ -92,7 +105,7 @@ def question_only(training: Dataset, evaluation: Dataset) -> list[str]:
     that training does not hold falls back to its first two words, then to its question type, then to the most frequent
     answer of all. Arguments, result and errors are those of `most_frequent_by_question_type`.
     """
-    return _predict(training, evaluation, [_question, _first_two_words, _question_type])
+    return _predict(_text_rows(training), _text_rows(evaluation), _BY_QUESTION)
 
 
 def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
@@ -103,13 +116,8 @@ def question_and_kind(training: Dataset, evaluation: Dataset) -> list[str]:
     image's kind is not known, is answered as by `question_only`. Arguments, result and errors are those of
     `most_frequent_by_question_type`.
     """
-    columns = kind_columns(_text_rows(training))
-
-    def question_about_kind(row: QuestionRow) -> tuple | None:
-        kind = kind_of(row, columns)
-        return None if kind is None else (kind, _question(row))
-
-    return _predict(training, evaluation, [question_about_kind, _question, _first_two_words, _question_type])
+    known = _text_rows(training)
+    return _predict(known, _text_rows(evaluation), _by_question_and_kind(known))
 
 
 def split_baselines(
@@ -185,13 +193,14 @@ def baseline_rows(
         organ, `question_and_kind` for all questions in their order; and of `always_no` for those whose reference is
         exactly yes or no.
     """
+    known, asked = _text_rows(training), _text_rows(evaluation)
     answers = {
-        "most_frequent_by_question_type": most_frequent_by_question_type(training, evaluation),
-        "question_only": question_only(training, evaluation),
+        "most_frequent_by_question_type": _predict(known, asked, _BY_TYPE),
+        "question_only": _predict(known, asked, _BY_QUESTION),
         "always_no": ["no"] * len(evaluation),
     }
-    if kind_columns([*_text_rows(training), *_text_rows(evaluation)]):
-        answers["question_and_kind"] = question_and_kind(training, evaluation)
+    if kind_columns([*known, *asked]):
+        answers["question_and_kind"] = _predict(known, asked, _by_question_and_kind(known))
     rows = {name: prediction_rows(evaluation, given, acceptable=acceptable) for name, given in answers.items()}
     rows["always_no"] = [row for row in rows["always_no"] if row.yes_no]
     return rows

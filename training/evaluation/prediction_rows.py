@@ -1,9 +1,9 @@
 """Rows of `predictions.jsonl`: what was asked, what was answered, and whether that is right."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from datasets import Dataset
 
@@ -133,8 +133,8 @@ def prediction_rows(
     """
     scores = [None] * len(dataset) if scores is None else scores
     further = [name for name in (*COLUMNS_OF_SOME, "choices") if name in dataset.column_names]
-    # A data set gives its rows as dictionaries, which its stub does not say.
-    rows = cast(Iterator[dict[str, Any]], iter(dataset.select_columns([*COLUMNS, *further])))
+    # At once: row by row the data set would take a tenth of a millisecond for each.
+    rows = dataset.select_columns([*COLUMNS, *further]).to_list()
     return [
         Prediction.from_json(
             {
