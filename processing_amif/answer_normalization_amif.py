@@ -78,20 +78,14 @@ def normalize_answer(answer: str | int | float) -> str:
         TypeError: If `answer` is neither text nor a number (None, a list, a bool, ...).
         ValueError: If nothing is left to compare (empty, white space, punctuation alone), or the number is not finite.
     """
-    if not (text := _normal_form(_to_text(answer))):
-        raise ValueError(f"the answer {reprlib.repr(answer)} holds no word or number: use None for an unknown answer")
-    return text
-
-
-# The same answers and questions are compared again and again: as references, by each baseline, by each measure.
-@lru_cache(maxsize=1 << 14)
-def _normal_form(text: str) -> str:
-    text = _DASHES.sub("-", " ".join(plain_characters(text).lower().split()))
+    text = _DASHES.sub("-", " ".join(plain_characters(_to_text(answer)).lower().split()))
     text = _QUOTES.sub("", _SPACED_GENITIVE.sub("", text))
     text = _EMPTY_PUNCTUATION.sub(" ", _THOUSANDS.sub("", text))
     text = _FULL_STOP.sub("", _SPACED_DECIMAL.sub(".", text))
     text = _SPACED_JOINT.sub(lambda joint: joint[0].strip(), " ".join(text.split()))
     text = unicodedata.normalize("NFC", text)  # a sign that has vanished may have parted a letter from its accent
+    if not text:
+        raise ValueError(f"the answer {reprlib.repr(answer)} holds no word or number: use None for an unknown answer")
     return _XRAY.sub("x", text)
 
 
