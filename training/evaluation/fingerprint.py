@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
 
-from ...processing_amif import AmifProcessor, answer_normalization_amif
+from ...processing_amif import answer_normalization_amif
 from ...processing_amif.answer_normalization_amif import normalize_answer
 from ..data.views import cells_of, undecoded
 from ..data.zipped_images import image_file_state
@@ -23,6 +23,9 @@ from . import answer_extraction, statements
 from .grouped_accuracy import CLOSED_OR_OPEN
 from .prediction_rows import Prediction
 from .results import Result
+
+if TYPE_CHECKING:
+    from ...processing_amif import AmifProcessor
 
 _PACKAGES = ("amif", "torch", "transformers", "datasets", "numpy", "sacrebleu")
 
@@ -115,7 +118,9 @@ def evaluation_fingerprint(
     )
 
 
-def prediction_fingerprint(model: torch.nn.Module, processor: AmifProcessor, dataset: Dataset, **settings: Any) -> str:
+def prediction_fingerprint(
+    model: torch.nn.Module, processor: "AmifProcessor", dataset: Dataset, **settings: Any
+) -> str:
     """sha256 of all that the predictions of a model of ours follow from.
 
     Args:
@@ -143,7 +148,7 @@ def answers_fingerprint(model_parts: Iterable[bytes], dataset: Dataset, **settin
     return digest.hexdigest()
 
 
-def _model_parts(model: torch.nn.Module, processor: AmifProcessor) -> Iterator[bytes]:
+def _model_parts(model: torch.nn.Module, processor: "AmifProcessor") -> Iterator[bytes]:
     # Not its state_dict, which FSDP spreads over the processes again.
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
