@@ -77,6 +77,24 @@ def test_help_and_wrong_words_need_no_model_and_no_data(small_python, script, tm
     assert helped.stderr.splitlines()[-1] == wrong.stderr.splitlines()[-1] == "loaded:"
 
 
+PUT_OFF = """
+import sys
+from amif_command import arguments_first
+with arguments_first():
+    from amif.training.command_line import import_models
+before = hasattr(sys.modules["amif"], "AmifConfig")
+import_models()
+import amif
+from transformers import AutoConfig
+print(before, type(AutoConfig.for_model("amif")) is amif.AmifConfig)
+"""
+
+
+def test_models_that_were_put_off_are_there_when_they_are_needed(small_python, tmp_path):
+    done = small_python.run("-c", PUT_OFF, folder=tmp_path)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
 @pytest.mark.parametrize("line", TRAINING)
 def test_the_short_help_has_our_arguments_and_help_all_those_of_the_trainer_too(line, help_of):
     name, *words = line.split()
