@@ -44,10 +44,11 @@ def save_small_clip(folder: Path, texts: Iterable[str]) -> Path:
     return folder
 
 
-def save_small_bert(folder: Path, texts: Iterable[str]) -> Path:
+def save_small_bert(folder: Path, texts: Iterable[str], layers: int = 1) -> Path:
     """A BERT and a tokenizer that knows the texts."""
     tokenizer = small_processor(texts, 32).tokenizer
-    BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **TOWER)).save_pretrained(folder)
+    sizes = TOWER | {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "num_hidden_layers": layers}
+    BertModel(BertConfig(**sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
