@@ -24,6 +24,9 @@ FIRST = (
 )
 _OF_TRAINER = "transformers' Trainer"
 
+# What this package raises on purpose. Others can begin in a `raise` too, where the message cannot be put together.
+_ON_PURPOSE = (ValueError, TypeError, RuntimeError, MemoryError)
+
 # Of several processes the first says what is wrong, and its launcher then ends the others: they wait for that long.
 _SECONDS_TO_BE_ENDED = 5.0
 
@@ -45,7 +48,7 @@ def plain_errors() -> Iterator[None]:
         *_, (frame, line) = traceback.walk_tb(error.__traceback__)
         raised = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
         ours = frame.f_globals.get("__name__", "").partition(".")[0] in ("amif", "__main__")
-        if not (raised and ours) or isinstance(error, AssertionError):
+        if not (raised and ours and isinstance(error, _ON_PURPOSE)) or isinstance(error, NotImplementedError):
             raise
         end_with(error, 1)
 

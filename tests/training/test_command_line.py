@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from amif.training.argument_checks import COUNT, check_bounds
 from amif.training.command_line import DataclassParser, plain_errors
+from amif.training.data.streams import RowStream
 from amif.training.recipes import absolute_paths, parse_arguments, read_recipe
 
 
@@ -107,15 +108,22 @@ def test_what_a_user_can_change_is_one_line(words, capsys, what, said):
         what()
 
 
+def _tell_of_nothing():
+    raise ValueError(f"wrong: {[][0]}")  # an IndexError, in a line that raises
+
+
 @pytest.mark.parametrize(
     "what",
     [
         lambda: {}["a"],
         lambda: int("a"),  # a ValueError that nobody raised on purpose
         lambda: absolute_paths(None),  # an AttributeError in a line of ours
+        lambda: RowStream(None).item({}, 0),  # of a class that left out what it has to write
+        _tell_of_nothing,
     ],
 )
-def test_what_nobody_foresaw_keeps_its_traceback(words, what):
+def test_what_nobody_foresaw_keeps_its_traceback(words, monkeypatch, what):
     words()
-    with pytest.raises((KeyError, ValueError, AttributeError)), plain_errors():
+    monkeypatch.setitem(globals(), "__name__", "__main__")
+    with pytest.raises((LookupError, ValueError, AttributeError, NotImplementedError)), plain_errors():
         what()
