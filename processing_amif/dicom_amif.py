@@ -137,7 +137,7 @@ def read_dicom(
         ValueError: If the file is damaged, a tag cannot be used, it holds no image but a dose, a plan or the like, is
             compressed in a way that no installed decoder reads, or has no such frame or window.
     """
-    check_frame_and_window(frame, window)
+    check_frame_and_window(frame, window, least_width=1)
     name = name or (str(path) if isinstance(path, str | Path) else "the given DICOM file")
     with _QUIET:
         header, frame = _read_header(path, frame, name)

@@ -129,8 +129,9 @@ class NiftiVolume:
 
         Args:
             frame: Which slice, from 0; None is the middle one.
-            window: (centre, width) in the units of the values, after the header's slope, at least 1 wide; or a preset
-                for CT in Hounsfield units, as `read_dicom` has them; or 0, `cal_min` to `cal_max`.
+            window: (centre, width) in the units of the values, after the header's slope, from half a width below the
+                centre to half a width above; or a preset for CT in Hounsfield units, as `read_dicom` has them; or 0,
+                `cal_min` to `cal_max`.
 
         Returns:
             A PIL image of mode L or RGB.
@@ -141,7 +142,7 @@ class NiftiVolume:
         """
         check_frame_and_window(frame, window)
         if frame is None and self.frames > 1:
-            logger.warning_once("Of NIfTI volumes the middle slice of the plane of the scan is shown, and no other.")
+            logger.warning_once("Of NIfTI volumes the middle slice is shown, and no other.")
         frame = self.frames // 2 if frame is None else int(frame)
         if not 0 <= frame < self.frames:
             raise ValueError(f"{self.name} has no {self.plane} slice {frame}: it has {self.frames}, counted from 0")
@@ -216,7 +217,8 @@ class NiftiVolume:
 
     def _open(self, values: np.ndarray, window: Window | None) -> np.ndarray:
         if isinstance(window, tuple | list):
-            return open_window(values, float(window[0]), float(window[1]))
+            # Exactly: values may be shares from 0 to 1, of which DICOM's half a unit would be half.
+            return open_window(values, float(window[0]), float(window[1]), "LINEAR_EXACT")
         if isinstance(window, str):
             if window not in WINDOW_PRESETS:
                 raise ValueError(f"no window {window!r} for {self.name}: for CT there are {tuple(WINDOW_PRESETS)}")

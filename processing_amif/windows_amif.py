@@ -18,12 +18,17 @@ WINDOW_PRESETS = {
 Window = int | str | tuple[float, float] | list[float]
 
 
-def check_frame_and_window(frame: Any, window: Any) -> None:
+def check_frame_and_window(frame: Any, window: Any, least_width: float = 0.0) -> None:
     """Find what no file has: a frame that is no whole number, a window that is none.
+
+    Args:
+        frame: What a caller gives as one.
+        window: Likewise.
+        least_width: The window's, where it is more than 0: "LINEAR" of `open_window` takes 1.
 
     Raises:
         TypeError: If one of them is of another type.
-        ValueError: If the window's centre and width are not two finite numbers, or the width is less than 1.
+        ValueError: If the window's centre and width are not two finite numbers, or the width is too small.
     """
     # True and False are whole numbers to Python.
     if frame is not None and (isinstance(frame, bool) or not isinstance(frame, Integral)):
@@ -35,8 +40,10 @@ def check_frame_and_window(frame: Any, window: Any) -> None:
             f"window is {window!r:.80}: give (centre, width), a preset's name, the number of one of the file's "
             "windows, or None"
         )
-    if parts and (len(parts) != 2 or not np.isfinite(np.asarray(parts, float)).all() or parts[1] < 1):
-        raise ValueError(f"the window {window!r:.80} is not (centre, width) with a width of at least 1")
+    finite = np.isfinite(np.asarray(parts, float)).all()
+    if parts and not (len(parts) == 2 and finite and parts[1] > 0 and parts[1] >= least_width):
+        least = f"of at least {least_width}" if least_width else "above 0"
+        raise ValueError(f"the window {window!r:.80} is not (centre, width) with a width {least}")
 
 
 def open_window(values: np.ndarray, center: float, width: float, function: str = "LINEAR") -> np.ndarray:
