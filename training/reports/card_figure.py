@@ -11,6 +11,9 @@ from ..evaluation.metrics import Metrics
 # Of more question types the worst are shown.
 _MOST_TYPES = 12
 
+# Of the data's name so many letters stand in the title.
+_LONGEST_NAME = 40
+
 _INK, _GREY, _GRID, _BLUE, _AMBER = "#1d2733", "#5b6672", "#e3e5e8", "#86aede", "#b45309"
 _WIDTH, _LEFT, _RIGHT, _ROW, _TITLE = 1200, 330, 130, 46, 104
 _TEXT = 24
@@ -28,16 +31,20 @@ def accuracy_figure(metrics: Metrics) -> bytes | None:
     """Right answers over all, by answer type and by question type, beside those of the question alone.
 
     Returns:
-        A PNG file; None where nothing was scored.
+        A PNG file; None where nothing was scored, or a type's name has letters that Pillow's own font lacks.
     """
     scores = metrics.scores
     if scores.overall is None:
         return None
     types = sorted(scores.by_question_type.items(), key=lambda kind: kind[1].value)[:_MOST_TYPES]
-    named = {"all questions": scores.overall, **(scores.by_answer_type or scores.by_yes_no), **dict(reversed(types))}
-    bars = [Bar(label, result.value, result.ci95) for label, result in named.items()]
+    named = [*(scores.by_answer_type or scores.by_yes_no).items(), *reversed(types)]
+    if not all(label.isascii() for label, _ in named):  # others would be drawn as boxes
+        return None
+    named = [("all questions", scores.overall), *named]
+    bars = [Bar(label, result.value, result.ci95) for label, result in named]
     alone = metrics.baselines.get("question_only")
-    title = f"Right answers in %: {metrics.dataset.rpartition('/')[2]}, {metrics.split}, protocol {metrics.protocol}"
+    data = "+".join(name.rpartition("/")[2] for name in metrics.dataset.split("+"))  # paths say where a disk has them
+    title = f"Right answers in %: {data[:_LONGEST_NAME]}, {metrics.split}, protocol {metrics.protocol}"
     return draw_bars(title, bars, None if alone is None else Bar("the question alone, without image", alone.value))
 
 

@@ -59,6 +59,22 @@ def test_kinds_of_questions_stand_below_all_and_of_many_the_worst(monkeypatch):
     assert reference.value == 41.0
 
 
+def test_kinds_that_share_a_name_and_data_of_several_sets_stay_apart(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("amif.training.reports.card_figure.draw_bars", lambda *given: drawn.append(given))
+    scores = replace(METRICS.scores, by_question_type={"closed": Interval(3.0, 0.0, 9.0, 2)})
+    accuracy_figure(replace(METRICS, scores=scores, dataset="slake+/home/own/a.csv"))
+    ((title, bars, _),) = drawn
+    assert title.startswith("Right answers in %: slake+a.csv, test")
+    assert [bar.label for bar in bars] == ["all questions", "closed", "open", "closed"]
+    assert bars[1].value != bars[3].value == 3.0
+
+
+def test_kinds_whose_letters_the_font_lacks_are_not_drawn_as_boxes():
+    scores = replace(METRICS.scores, by_question_type={"Größe": Interval(3.0, 0.0, 9.0, 2)})
+    assert accuracy_figure(replace(METRICS, scores=scores)) is None
+
+
 def test_without_references_or_recalls_there_is_no_figure():
     assert accuracy_figure(replace(METRICS, scores=replace(METRICS.scores, overall=None))) is None
     assert recall_figure({"test": {"test_loss": 1.0}}) is None
