@@ -208,7 +208,7 @@ def without_folders(text: str) -> str:
     Those with blanks are cut where they stand in quotation marks, as in commands and JSON.
     """
     text = re.sub(r"(?<=(['\"]))/(?:(?:(?!\1| -)[^/\n])+/)+", "", text)
-    return re.sub(r"(?<![^\s=\"':])/(?:[^\s/]+/)+", "", text)
+    return re.sub(r"(?<![^\s=\"':+])/(?:[^\s/]*[^\s/+]/)+", "", text)
 
 
 def _card_data(

@@ -263,6 +263,7 @@ def test_card_of_several_sets_tells_the_licence_size_and_hash_of_each(folder):
         ("--data_dir '/content/My Drive/jane doe/rad' --seed 1", "--data_dir 'rad' --seed 1"),
         ('{"dataset": "/content/My Drive/q.csv"}', '{"dataset": "q.csv"}'),
         ("--teacher amif:/home/jane/checkpoint", "--teacher amif:checkpoint"),
+        ("slake+/home/jane/x.csv+/home/jane/y.csv", "slake+x.csv+y.csv"),
         (
             "https://huggingface.co/user/model, left and/or right",
             "https://huggingface.co/user/model, left and/or right",
