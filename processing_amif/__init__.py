@@ -29,6 +29,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f".{_PLACES[name]}", __name__), name)
 
 
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])
+
+
 __all__ = [
     "AmifProcessor",
     "normalize_answer",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import amif
+import amif.training.data
 
 # In the clone's root, where the folders behind the links could be imported by names of their own, too.
 CODE = """
@@ -57,3 +58,9 @@ def test_public_names():
         assert getattr(amif, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = amif.Nothing
+
+
+@pytest.mark.parametrize("package", [amif, amif.processing_amif, amif.training.data])
+def test_names_that_are_imported_later_are_listed(package):
+    """help() and completion look there."""
+    assert set(package.__all__) <= set(dir(package))
