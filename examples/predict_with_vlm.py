@@ -38,10 +38,10 @@ def main() -> None:
     import torch
     from transformers.utils.logging import enable_progress_bar
 
-    from amif.training.distributed import only_run_in, use_all_cpu_cores
+    from amif.training.distributed import only_run_in, use_free_cpu_cores
 
     enable_progress_bar()  # reading the weights of such a model takes minutes
-    use_all_cpu_cores()
+    use_free_cpu_cores()
     try:
         with only_run_in(args.output_dir):
             run(args)

@@ -5,10 +5,13 @@ import logging
 import os
 import platform
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, Self
 
+import psutil
 import torch
 import torch.distributed.nn.functional
 from accelerate import FullyShardedDataParallelPlugin
@@ -28,6 +31,28 @@ _SECONDS_TO_DIE = 6.0
 _LIBC = ctypes.CDLL(None) if platform.system() == "Linux" else None
 _PR_SET_PDEATHSIG = 1
 
+# The kernel counts in hundredths: less than this says little of how busy cores are.
+_SECONDS_OF_LOAD = 0.3
+
+
+class _CpuTime(NamedTuple):
+    """Seconds on the clock, of this process's cores that were at work, and of this process and its children."""
+
+    clock: float
+    busy: float
+    own: float
+
+    @classmethod
+    def now(cls) -> Self:
+        times = psutil.cpu_times(percpu=True)
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(times))
+        idle = [core.idle + getattr(core, "iowait", 0.0) for core in times]
+        busy = sum(sum(times[core][:8]) - idle[core] for core in allowed)
+        return cls(time.monotonic(), busy, sum(os.times()[:4]))
+
+
+_IMPORTED = _CpuTime.now()
+
 
 def start_process(args: TrainingArguments) -> None:
     """Begin a script: the first process tells what it does, the others only warn; threads of a CPU run; the seed."""
@@ -35,7 +60,7 @@ def start_process(args: TrainingArguments) -> None:
     # Of the root logger itself, by which open_clip tells each of its steps; others have names.
     logging.root.addFilter(lambda record: record.levelno >= logging.WARNING)
     if args.use_cpu:
-        logger.info(f"Running on the CPU with {use_all_cpu_cores()} threads.")
+        use_free_cpu_cores()
     set_seed(args.seed)
 
 
@@ -99,14 +124,27 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def use_all_cpu_cores() -> int:
-    """Give torch this process's share of the CPU's cores, and return how many threads that is.
+def use_free_cpu_cores() -> int:
+    """Give torch this process's share of the cores that other work leaves free, and return how many threads that is.
 
+    Threads that multiply a matrix wait for each other, so that one core shared with other work slows all of them.
     `accelerate launch` sets OMP_NUM_THREADS=1, which would leave all cores but one idle.
     """
-    threads = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    cores, processes = available_cores(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # Of several processes each would take the others' work for that of strangers.
+    busy = min(round(_cores_of_others()), cores - 1) if processes == 1 else 0
+    threads = max(1, (cores - busy) // processes)
     torch.set_num_threads(threads)
+    why = f": other work keeps {busy} of {cores} cores busy" if busy else ""
+    logger.info(f"Running on the CPU with {threads} thread{'s' if threads > 1 else ''}{why}.")
     return threads
+
+
+def _cores_of_others() -> float:
+    """How many of this process's cores others have kept busy since this module was imported."""
+    time.sleep(max(0.0, _IMPORTED.clock + _SECONDS_OF_LOAD - time.monotonic()))
+    now = _CpuTime.now()
+    return max(0.0, (now.busy - _IMPORTED.busy) - (now.own - _IMPORTED.own)) / (now.clock - _IMPORTED.clock)
 
 
 def available_cores() -> int:

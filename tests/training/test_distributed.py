@@ -1,23 +1,60 @@
 import os
 import signal
+import time
+from collections import namedtuple
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from amif import AmifPreTrainingArguments, AmifVqaArguments
 from amif.training import distributed
-from amif.training.distributed import cpu_has_bfloat16, explained_worker_deaths, only_run_in, use_all_cpu_cores
+from amif.training.distributed import cpu_has_bfloat16, explained_worker_deaths, only_run_in, use_free_cpu_cores
 
 
-@pytest.mark.parametrize(("processes", "threads"), [(1, 6), (2, 3), (4, 1), (8, 1)])
-def test_cores_are_shared_among_the_processes_of_a_machine(monkeypatch, processes, threads):
+@pytest.mark.parametrize(
+    ("processes", "others", "threads", "said"),
+    [
+        (1, 0.4, 6, "Running on the CPU with 6 threads."),
+        (1, 0.6, 5, "Running on the CPU with 5 threads: other work keeps 1 of 6 cores busy."),
+        (1, 7.0, 1, "Running on the CPU with 1 thread: other work keeps 5 of 6 cores busy."),
+        (2, 3.0, 3, "Running on the CPU with 3 threads."),
+        (4, 3.0, 1, "Running on the CPU with 1 thread."),
+        (8, 7.0, 1, "Running on the CPU with 1 thread."),
+    ],
+)
+def test_free_cores_are_shared_among_the_processes_of_a_machine(monkeypatch, caplog, processes, others, threads, said):
     given = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    monkeypatch.setattr(distributed, "_cores_of_others", lambda: others)
     monkeypatch.setattr(torch, "set_num_threads", given.append)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    assert use_all_cpu_cores() == threads
+    with caplog.at_level("INFO"):
+        assert use_free_cpu_cores() == threads
     assert given == [threads]
+    assert caplog.messages == [said]
+
+
+@pytest.mark.parametrize(("own", "others"), [(0.0, 1.5), (4.0, 1.1), (30.0, 0.0)])
+def test_what_keeps_cores_busy_is_others_work_on_the_cores_of_this_process(monkeypatch, own, others):
+    """Cores 0 and 2 are this process's; counters of all four ran for ten seconds."""
+    now = {"clock": 100.0, "own": 50.0, "seconds": 0.0}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2})
+    monkeypatch.setattr(os, "times", lambda: (now["own"], 0.0, 0.0, 0.0, now["clock"]))
+    monkeypatch.setattr(time, "monotonic", lambda: now["clock"])
+    core = namedtuple("core", "user nice system idle iowait irq softirq steal guest guest_nice")
+
+    def times(percpu):
+        work = (9.0, 10.0, 6.0, 10.0)
+        return [
+            core(now["seconds"] * busy / 10, 0, 0, now["seconds"] * (10 - busy) / 10, 0, 0, 0, 0, 5, 5) for busy in work
+        ]
+
+    monkeypatch.setattr(psutil, "cpu_times", times)
+    monkeypatch.setattr(distributed, "_IMPORTED", distributed._CpuTime.now())
+    now.update(clock=110.0, own=50.0 + own, seconds=10.0)
+    assert distributed._cores_of_others() == pytest.approx(others)
 
 
 def test_an_output_folder_is_one_runs_until_it_ends(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from datasets import DatasetDict
 from ...modeling_amif.dual_encoder_amif import AmifDualEncoder
 from ...processing_amif import AmifProcessor
 from ..data.splits import evaluated_split
-from ..distributed import use_all_cpu_cores
+from ..distributed import use_free_cpu_cores
 from ..evaluation.result_files import check_output_folder
 from .arguments import TrialArguments
 from .objectives import load_pretrained
@@ -32,7 +32,7 @@ def begin_trial(args: TrialArguments) -> Trial:
     Raises:
         ValueError: If there is no such split.
     """
-    use_all_cpu_cores()
+    use_free_cpu_cores()
     check_output_folder(args.output_dir)
     objective, model, processor = load_pretrained(args.model_name_or_path)
     splits = args.load()
