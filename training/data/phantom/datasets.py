@@ -1,11 +1,14 @@
 """phantom as data sets of the two schemas."""
 
 import io
+import logging
+from collections.abc import Iterable
 from typing import TypedDict
 
 import datasets
 import numpy as np
 from PIL import Image
+from tqdm.auto import tqdm
 
 from ..images import ImageCell
 from ..pretraining_schema import PRETRAINING_FEATURES
@@ -14,6 +17,8 @@ from .blocks import SPLIT_SHARES, make_studies
 from .drawing import Box
 from .reports import write_report
 from .studies import Study
+
+logger = logging.getLogger(__name__)
 
 QUESTION_TYPES = {"is_modality": "modality", "is_position": "position", "normality": "abnormality"}
 
@@ -119,8 +124,9 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
         ValueError: If there are fewer than three studies.
     """
     splits = {}
+    logger.info(f"phantom: drawing {num_studies:,} studies.")
     for split in SPLIT_SHARES:
-        studies = make_studies(split, num_studies, seed)
+        studies = _counted(make_studies(split, num_studies, seed), split)
         rows = [dict(row) for study in studies for row in vqa_rows(study, image_size)]
         splits[split] = datasets.Dataset.from_list(rows, features=PHANTOM_VQA_FEATURES)
     return datasets.DatasetDict(splits)
@@ -166,7 +172,14 @@ def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed
         ValueError: If there are fewer than three studies.
     """
     splits = {}
+    logger.info(f"phantom: drawing {num_studies:,} studies, two views each.")
     for split in SPLIT_SHARES:
-        rows = [dict(pretraining_row(study, image_size)) for study in make_studies(split, num_studies, seed)]
+        studies = _counted(make_studies(split, num_studies, seed), split)
+        rows = [dict(pretraining_row(study, image_size)) for study in studies]
         splits[split] = datasets.Dataset.from_list(rows, features=PHANTOM_PRETRAINING_FEATURES)
     return datasets.DatasetDict(splits)
+
+
+def _counted(studies: list[Study], split: str) -> Iterable[Study]:
+    # On a terminal alone, and where it takes longer than a second.
+    return tqdm(studies, desc=f"phantom, {split}", unit="study", disable=None, delay=1)
