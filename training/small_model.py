@@ -27,9 +27,21 @@ OBJECTIVE_SIZES = {
 }
 
 
-def small_config(processor: AmifProcessor, image_size: int, hidden_size: int = 128, **config: Any) -> AmifConfig:
-    """A configuration of some 3.2 million parameters at its usual width; `config` changes fields of `AmifConfig`."""
-    return _config_of(AmifConfig, processor, image_size, hidden_size, config)
+def small_config(
+    processor: AmifProcessor,
+    image_size: int,
+    hidden_size: int = 128,
+    decoder_layers: int = 2,
+    initializer_range: float = 0.08,
+    **config: Any,
+) -> AmifConfig:
+    """A configuration of some 3.2 million parameters at its usual width; `config` changes fields of `AmifConfig`.
+
+    `initializer_range` is that of all parts. BERT's 0.02 would let next to nothing of the image through at these
+    widths, and what lets enough through grows as widths fall.
+    """
+    shape = {"decoder_layers": decoder_layers, "initializer_range": initializer_range}
+    return _config_of(AmifConfig, processor, image_size, hidden_size, config, **shape)
 
 
 def _config_of(
@@ -39,11 +51,12 @@ def _config_of(
     hidden_size: int,
     changes: dict[str, Any],
     text_dropout: float = 0.0,
+    decoder_layers: int = 2,
+    initializer_range: float = 0.08,
 ) -> AmifConfig:
     check_image_size(image_size, PATCH_SIZE)
-    # Wider initial weights than BERT's 0.02, which at this width would let next to nothing of the image through.
     width: dict[str, Any] = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size}
-    width |= {"num_attention_heads": 4, "initializer_range": 0.08}
+    width |= {"num_attention_heads": 4, "initializer_range": initializer_range}
     bert = width | {
         "vocab_size": len(processor.tokenizer),
         "pad_token_id": processor.tokenizer.pad_token_id,
@@ -52,10 +65,10 @@ def _config_of(
     fields: dict[str, Any] = {
         "vision_config": ViTConfig(image_size=image_size, patch_size=PATCH_SIZE, num_hidden_layers=4, **width),
         "text_config": BertConfig(num_hidden_layers=1, hidden_dropout_prob=text_dropout, **bert),
-        "decoder_config": BertConfig(num_hidden_layers=2, hidden_dropout_prob=0.0, **bert),
+        "decoder_config": BertConfig(num_hidden_layers=decoder_layers, hidden_dropout_prob=0.0, **bert),
         "num_co_attention_layers": 2,
         "num_attention_heads": 4,
-        "initializer_range": 0.08,
+        "initializer_range": initializer_range,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "decoder_start_token_id": processor.tokenizer.cls_token_id,

@@ -31,3 +31,15 @@ def test_width_reaches_every_part():
         assert {part.hidden_size for part in parts} == {32}
         assert {part.intermediate_size for part in parts} == {128}
     assert config.text_config.hidden_dropout_prob == 0.1, "two readings of a report differ"
+
+
+def test_depth_of_the_decoder_and_spread_of_new_weights():
+    processor = small_processor(SENTENCES, 32)
+    torch.manual_seed(0)
+    model = small_model(processor, 32, hidden_size=32, decoder_layers=1, initializer_range=0.2)
+    (layer,) = model.decoder.bert.encoder.layer
+    assert hasattr(layer, "crossattention"), "the one layer reads the joint states"
+    parts = (model.model.vision_model.layers[0], model.model.text_model, model.model.co_attention, layer)
+    for part in parts:
+        weight = max((one for one in part.parameters() if one.dim() == 2), key=torch.numel)
+        assert 0.19 < weight.std() < 0.21

@@ -181,6 +181,8 @@ def training_facts(trainer: CardedTrainer | None) -> dict[str, str]:
     args = trainer.args
     settings = {} if trainer.run_settings is None else trainer.run_settings.values
     rows = {name: value for name, value in settings.items() if name.startswith(("training data", "--mixing"))}
+    rate = getattr(args, "muon_learning_rate", None)  # of fine-tuning alone
+    muon = "" if rate is None else f"; matrices inside layers by Muon, {rate:g}"
     device = f"{args.device.type} ({platform.machine()}, {os.cpu_count()} cores)"
     if args.device.type == "cuda":
         device = torch.cuda.get_device_name(args.device)
@@ -190,7 +192,7 @@ def training_facts(trainer: CardedTrainer | None) -> dict[str, str]:
         "epochs, steps": f"{trainer.state.epoch:g}, {trainer.state.global_step}",
         "batch": f"{args.train_batch_size * args.gradient_accumulation_steps * args.world_size}",
         "optimizer": f"{_name(args.optim)}, learning rate {args.learning_rate:g}, weight decay {args.weight_decay:g}, "
-        f"{_name(args.lr_scheduler_type)}, warm-up {args.warmup_steps:g}",
+        f"{_name(args.lr_scheduler_type)}, warm-up {args.warmup_steps:g}" + muon,
         "precision": "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
         "seed": str(args.seed),
         "time": f"{runs[-1]['train_runtime'] / 60:.1f} minutes",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
-from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, Bounds, check_bounds, check_choices
+from ..argument_checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Bounds, check_bounds, check_choices
 from ..data.arguments import MIXING_HELP, VqaDataArguments
 from ..data.names import ANSWERING_PROTOCOLS, IMAGE_REPLACEMENTS, NAMED, VQA_SETS
 from ..data.readers.own_data import QuestionOptions
@@ -18,7 +18,10 @@ _OF_NEW_MODEL = (
     *_OF_FUSION,
 )
 _OF_TRAINING_ROWS = ("mixing", "also_train_on", "leave_out_images_of", "train_question_types", "knowledge")
-_OF_OPTIMIZER = ("fusion_learning_rate", "vision_learning_rate", "vision_layer_decay", "trained_vision_blocks")
+_OF_OPTIMIZER = (
+    *("fusion_learning_rate", "vision_learning_rate", "muon_learning_rate"),
+    *("vision_layer_decay", "trained_vision_blocks"),
+)
 _OF_BATCHES = ("augment_images", "questions_per_image", "freeze_vision_encoder", "early_stopping_patience")
 
 UNUSED = (
@@ -39,9 +42,13 @@ UNUSED = (
     Unused(
         lambda given: given.do_train and given.model_name_or_path is None and given.vision_model is None,
         "for a small new model",
-        ("decoder_model", "decoder_layers", "new_co_attention"),
+        ("decoder_model", "new_co_attention"),
     ),
-    Unused(lambda given: given.do_train and given.vision_model is not None, "beside --vision_model", ("hidden_size",)),
+    Unused(
+        lambda given: given.do_train and given.vision_model is not None,
+        "beside --vision_model",
+        ("hidden_size", "initializer_range"),
+    ),
     Unused(lambda given: given.do_train and not given.use_lora, "without --use_lora", ("lora_rank",)),
     Unused(lambda given: given.do_train and given.knowledge == "none", "with --knowledge none", _OF_FUSION),
     Unused(
@@ -69,7 +76,12 @@ class VqaModelArguments(BaseModelArguments):
     decoder_model: str | None = field(
         default=None, metadata={"help": "Decoder's weights; default: the text encoder's."}
     )
-    decoder_layers: int | None = field(default=None, metadata={"help": "Keep only the first so many decoder layers."})
+    decoder_layers: int | None = field(
+        default=None, metadata={"help": "Keep only the first so many decoder layers; of a small new model it has 2."}
+    )
+    initializer_range: float = field(
+        default=0.08, metadata={"help": "Standard deviation of a small new model's weights; narrow ones want more."}
+    )
     image_size: int | None = field(
         default=None,
         metadata={"help": "Pixels on a side in training; default: the checkpoint's, or the image processor's."},
@@ -112,7 +124,7 @@ class VqaModelArguments(BaseModelArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = dict.fromkeys(("decoder_layers", "image_pooling", "lora_rank"), COUNT)
-        check_bounds(self, {**counts, "num_co_attention_layers": NOT_NEGATIVE})
+        check_bounds(self, {**counts, "num_co_attention_layers": NOT_NEGATIVE, "initializer_range": POSITIVE})
         check_choices(self, {"knowledge_fusion": ("gated", "add", "none")})
 
 

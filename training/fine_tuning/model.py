@@ -163,9 +163,12 @@ def build_small_model(
     image_size = model_args.image_size or 96
     training = splits["train"]
     answers = [str(answer) for several in training["answer"] for answer in answers_of(several)]
+    logger.info("A small new model: its tokenizer learns the words of the training questions and answers.")
     processor = small_processor([*training["question"], *answers], image_size)
     config = {"num_co_attention_layers": 6} | config  # as on encoders
-    return small_model(processor, image_size, model_args.hidden_size, **config), processor
+    layers = model_args.decoder_layers or 2
+    shape = {"decoder_layers": layers, "initializer_range": model_args.initializer_range}
+    return small_model(processor, image_size, model_args.hidden_size, **shape, **config), processor
 
 
 def build_model_on_pretraining(

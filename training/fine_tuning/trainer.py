@@ -13,6 +13,7 @@ from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import EvalPrediction, PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import PredictionOutput
+from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput, answer_loss
@@ -61,6 +62,13 @@ class AmifVqaArguments(ResumableArguments):
     )
     vision_learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate of the vision encoder. None: as learning_rate."}
+    )
+    muon_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Peak learning rate of Muon, which then trains the matrices inside layers; AdamW trains all else, "
+            "at the rates above. None: AdamW trains everything."
+        },
     )
     vision_layer_decay: float | None = field(
         default=None,
@@ -113,10 +121,15 @@ class AmifVqaArguments(ResumableArguments):
                 f"--freeze_vision_encoder trains none of the vision encoder, --trained_vision_blocks "
                 f"{self.trained_vision_blocks} a part of it: drop one of them."
             )
-        rates = dict.fromkeys(("fusion_learning_rate", "vision_learning_rate"), NOT_NEGATIVE)
+        rates = dict.fromkeys(("fusion_learning_rate", "vision_learning_rate", "muon_learning_rate"), NOT_NEGATIVE)
         check_bounds(self, {**rates, "questions_per_image": COUNT, "vision_layer_decay": POSITIVE._replace(greatest=1)})
         choose_device_and_precision(self)
         super().__post_init__()
+        if self.muon_learning_rate is not None and not self.optim.startswith("adamw_torch"):
+            raise ValueError(
+                f"--muon_learning_rate {self.muon_learning_rate} leaves all but matrices to AdamW, and --optim "
+                f"{OptimizerNames(self.optim).value} is another: drop one of them."
+            )
 
 
 class AmifVqaTrainer(ResumableTrainer):
@@ -222,7 +235,8 @@ class AmifVqaTrainer(ResumableTrainer):
         """The Trainer's optimizer, with rates of their own for the vision encoder, its blocks and what is fused.
 
         Raises:
-            ValueError: If rates shall fall from block to block of a vision encoder whose blocks are not found.
+            ValueError: If rates shall fall from block to block of a vision encoder whose blocks are not found; or Muon
+                shall train a model whose matrices FSDP or DeepSpeed spreads.
         """
         optimizer = super().create_optimizer(model)
         trained, factors = model or self.model, {}
@@ -231,7 +245,15 @@ class AmifVqaTrainer(ResumableTrainer):
             factors = layer_decay_factors(vision_model, self.args.vision_layer_decay)
         rates = (self.args.vision_learning_rate, self.args.fusion_learning_rate)
         set_rates_by_part(optimizer, trained, *rates, factors)
-        return optimizer
+        if self.args.muon_learning_rate is not None:
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                raise ValueError(
+                    "Muon needs whole matrices, which FSDP and DeepSpeed spread: drop --muon_learning_rate."
+                )
+            from .muon import with_muon  # whose library takes seconds to import
+
+            self.optimizer = with_muon(optimizer, trained, self.args.muon_learning_rate)
+        return self.optimizer
 
     def evaluate(
         self,
