@@ -58,7 +58,7 @@ def main() -> None:
         check_arguments(arguments)
         asked = files_of(arguments.images)
         # Of all, so that a library that is missing is named before anything else is done.
-        several = any([has_several_frames(path) for paths in asked for path in paths])
+        several = any([has_several_frames(path, arguments.plane) for paths in asked for path in paths])
         shown = readable(asked, arguments)
         # An image is read before the model, which takes longer.
         first = next(shown, None)
@@ -103,7 +103,7 @@ def readable(asked: Sequence[list[Path]], arguments: argparse.Namespace) -> Iter
             print(f"Left out: {error}", file=sys.stderr)
 
 
-def has_several_frames(path: Path) -> bool:
+def has_several_frames(path: Path, plane: str | None) -> bool:
     """Whether a file has several frames or slices; False also where it cannot be read, of which `show` says why.
 
     Raises:
@@ -115,7 +115,7 @@ def has_several_frames(path: Path) -> bool:
     if is_dicom(path):
         return count_frames(path) > 1
     try:
-        return is_nifti(path) and NiftiVolume(path).frames > 1
+        return is_nifti(path) and NiftiVolume(path, plane).frames > 1
     except ValueError:
         return False
 

@@ -136,6 +136,8 @@ def main() -> None:
     write_html_report(output / "report.html", rows, metrics, folded, images=splits[split], blank=blank)
     if figure := accuracy_figure(metrics):
         replace_file(output / "accuracy.png", figure)
+    else:
+        (output / "accuracy.png").unlink(missing_ok=True)  # of earlier answers
     for table in [metrics_table(metrics), *(folded if args.published else further)]:
         print_table(table)
 

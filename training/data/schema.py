@@ -109,8 +109,10 @@ def written_value(text: str) -> Any:
     """What JSON or Python read in a text; None where it is a text like any other, such as "[18F]FDG-PET [late]".
 
     Raises:
-        ValueError: If it is a list without commas.
+        ValueError: If it is a list without commas, or a dictionary has a key twice.
     """
+    if "{" in text:
+        _check_keys(text)
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -124,6 +126,19 @@ def written_value(text: str) -> Any:
     if any(one == other == tokenize.STRING for one, other in itertools.pairwise(tokens)):
         raise ValueError(f"{shown(text)} is a list without commas: write it as ['one', 'two'].")
     return found
+
+
+def _check_keys(text: str) -> None:
+    """Refuse a dictionary, JSON's or Python's, of which the last of two values of one key would be kept."""
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            if repeated := [key for key in keys if keys.count(key) > 1]:
+                raise ValueError(f"{shown(text)} has {shown(repeated[0])} twice: keep one.")
 
 
 def as_question(value: Any) -> str:

@@ -13,6 +13,7 @@ from amif.training.data.schema import (
     as_text,
     build_vqa_dataset,
     with_alike_answers,
+    written_value,
 )
 
 
@@ -81,6 +82,16 @@ def test_several_right_answers_are_a_list_and_one_is_itself():
     for wrong in (["yes", "?"], [["yes"], "no"], ["yes", True], [], [None]):
         with pytest.raises(ValueError, match=r"no word or number|is empty|neither text nor a number"):
             as_answer(wrong)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"A": "lung", "A": "liver"}', "{'A': 'lung', 'A': null}", "{'A': 'lung', 'A': 'liver'}"]
+)
+def test_a_written_dictionary_with_a_key_twice_is_refused(text):
+    with pytest.raises(ValueError, match="has 'A' twice: keep one"):
+        written_value(text)
+    assert written_value('{"A": "lung", "B": null}') == {"A": "lung", "B": None}
+    assert written_value("{see note}") is None
 
 
 def test_answers_are_lists_in_all_parts_where_they_are_in_one():
