@@ -41,7 +41,7 @@ SMALL = [
     "true",
 ]
 
-
+KNOWLEDGE = ("--knowledge", "answers")  # which the recipe leaves out
 SCRIPT = ROOT / "examples" / "run_vqa.py"
 
 
@@ -63,8 +63,7 @@ def trained(tmp_path_factory):
             patch.setenv(name, value)
         patch.delenv("HF_HOME", raising=False)
         patch.delenv("HF_HUB_OFFLINE")
-        words = (*SMALL, "--knowledge", "answers")  # which the recipe leaves out
-        done = run(*words, folder=folder, launcher=[ROOT / "tests" / "audited_run.py", watch / "written"])
+        done = run(*SMALL, *KNOWLEDGE, folder=folder, launcher=[ROOT / "tests" / "audited_run.py", watch / "written"])
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -134,7 +133,7 @@ def test_a_finished_run_that_is_resumed_only_evaluates(trained, tmp_path):
     output = tmp_path / "amif-vqa"
     shutil.copytree(trained[0] / "amif-vqa", output)
     changes_nothing = ["--logging_steps", "3", "--dataloader_num_workers", "1", "--save_total_limit", "2"]
-    done = run(*SMALL, *changes_nothing, "--resume_from_checkpoint", folder=tmp_path)
+    done = run(*SMALL, *KNOWLEDGE, *changes_nothing, "--resume_from_checkpoint", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Training had ended: amif-vqa is evaluated." in done.stderr
     assert "is not checked" not in done.stderr
@@ -153,11 +152,11 @@ def test_a_run_is_not_gone_on_with_by_other_settings(trained, tmp_path, ended):
     if not ended:
         (output / "trainer_state.json").unlink()
     other = ["--learning_rate", "0.5", "--seed", "7", "--max_train_samples", "32"]
-    done = run(*SMALL, *other, "--resume_from_checkpoint", folder=tmp_path)
+    done = run(*SMALL, *KNOWLEDGE, *other, "--resume_from_checkpoint", folder=tmp_path)
     assert done.returncode == 1
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("run_vqa.py: error: ")]
     assert f"amif-vqa{'' if ended else '/checkpoint-1'} was trained by other settings" in error
-    assert "--learning_rate is 0.5 here and 0.00015 there; --max_train_samples is 32 here and 64 there" in error
+    assert "--learning_rate is 0.5 here and 0.001 there; --max_train_samples is 32 here and 64 there" in error
     assert "--seed is 7 here and 42 there; training data is 32 rows" in error
     for file in ("metrics.json", "predictions.jsonl", "README.md"):
         assert (output / file).read_bytes() == (trained[0] / "amif-vqa" / file).read_bytes()

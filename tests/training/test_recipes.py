@@ -244,8 +244,8 @@ def types_and_rules(objective):
         ("vqa", "--lora_rank 4", ["--lora_rank 4 changes nothing without --use_lora."]),
         (
             "vqa",
-            "--decoder_layers 2 --save_steps 9",
-            ["--save_steps 9.0 changes", "--decoder_layers 2 changes"],
+            "--decoder_model d --save_steps 9",
+            ["--save_steps 9.0 changes", "--decoder_model d changes"],
         ),
         ("vqa", "--eval_steps 9", ["--eval_steps 9.0 changes nothing without --eval_strategy steps."]),
         (

@@ -16,8 +16,8 @@ def check_arguments(
 
     Raises:
         ValueError: If a stream shall be trained on without end; nothing is trained, and there is no checkpoint that
-            answers or its folder would be written to; or checkpoints are chosen by what is not measured, or early
-            stopping has no evaluations to wait for.
+            answers or its folder would be written to; checkpoints are chosen by what is not measured, or early
+            stopping has no evaluations to wait for; or what answers select of knowledge is measured and none fused.
         FileNotFoundError: If the checkpoint is none.
     """
     name, trains = model_args.model_name_or_path, training_args.do_train
@@ -33,6 +33,11 @@ def check_arguments(
         raise ValueError(
             f"--early_stopping_patience {data_args.early_stopping_patience} counts evaluations, and --eval_strategy no "
             "has none: leave out one of them."
+        )
+    if trains and data_args.measure_knowledge and data_args.knowledge != "answers":
+        raise ValueError(
+            f"--measure_knowledge ranks the answers that are fused, and --knowledge {data_args.knowledge} fuses none: "
+            "leave out one of them."
         )
     best = training_args.metric_for_best_model
     if trains and best is not None and best.removeprefix("eval_") not in METRICS:

@@ -247,11 +247,6 @@ class FineTuningDataArguments(VqaDataArguments):
                 "--abstention_error_rate chooses a threshold for the scores of the candidates that the checkpoint "
                 f"brings, which --protocol {self.protocol} does not rank: leave out one of them."
             )
-        if self.measure_knowledge and self.knowledge != "answers":
-            raise ValueError(
-                f"--measure_knowledge ranks the answers that are fused, and --knowledge {self.knowledge} fuses none: "
-                "leave out one of them."
-            )
         self._check_streaming()
         if self.ablate_image is not None and self.grounding_shuffles is not None:
             raise ValueError("--grounding_shuffles compares with the real images: leave out --ablate_image.")
