@@ -30,7 +30,7 @@ with arguments_first():
     from amif.training.recipes import parse_arguments
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
     from amif.training.evaluation.extracted_answers import Candidates
     from amif.training.evaluation.metrics import Metrics
@@ -92,11 +92,6 @@ def main() -> None:
     from amif.training.evaluation.prediction_files import read_judge_scores, read_predictions
     from amif.training.evaluation.protocols import check_choices_given
     from amif.training.evaluation.system_comparison import compare_systems
-    from amif.training.reports.card_figure import accuracy_figure
-    from amif.training.reports.console import print_table
-    from amif.training.reports.html_report import write_html_report
-    from amif.training.reports.published import published_table
-    from amif.training.reports.tables import metrics_table
 
     # 2. Predictions, and the data, which take longer
     files = [args.predictions, *(args.compare or []), *(args.shuffled or []), *(args.shuffled_alike or [])]
@@ -127,13 +122,30 @@ def main() -> None:
     )
 
     # 4. Results
+    write_results(args, rows, metrics, splits[split], blank)
+
+
+def write_results(
+    args: EvaluationArguments,
+    rows: "Sequence[Prediction]",
+    metrics: "Metrics",
+    questions: "Dataset",
+    blank: "Sequence[Prediction] | None",
+) -> None:
+    """Leave the files of an evaluation in its folder, and print its tables."""
+    from amif.training.reports.card_figure import accuracy_figure
+    from amif.training.reports.console import print_table
+    from amif.training.reports.html_report import write_html_report
+    from amif.training.reports.published import published_table
+    from amif.training.reports.tables import metrics_table
+
     output, further, published = Path(args.output_dir), further_tables(metrics), published_table(metrics)
     if args.published and published is None:
         logging.warning(f"--published: not used, for the paper has no figures of {args.name}.")
     write_json(output / "metrics.json", metrics)
     write_jsonl(output / "predictions.jsonl", rows)
     folded = further if published is None else [*further, published]
-    write_html_report(output / "report.html", rows, metrics, folded, images=splits[split], blank=blank)
+    write_html_report(output / "report.html", rows, metrics, folded, images=questions, blank=blank)
     if figure := accuracy_figure(metrics):
         replace_file(output / "accuracy.png", figure)
     else:

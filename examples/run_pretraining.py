@@ -81,14 +81,7 @@ def run(
     plan = plan_run(training_args, model_args.model_name_or_path)
 
     # 3. Data, and whether they and the arguments are those of the run that is gone on with
-    splits = data_args.load()
-    if plan.trains and "train" not in splits:
-        raise ValueError(
-            f"{data_args.name} has no training studies, but {', '.join(map(str, splits))}: name a file or folder of "
-            "them train, or give --do_train false."
-        )
-    for split, studies in splits.items():
-        logger.info(f"{data_args.name} {split}: {count_rows(studies)} studies")
+    splits = load_studies(data_args, plan.trains)
     if data_args.streaming:
         go_without_validation(training_args, splits)
     settings = RunSettings.of(training_args, [model_args, data_args], splits.get("train"), splits.get("validation"))
@@ -134,6 +127,23 @@ def run(
         write_pretraining_card(training_args.output_dir, metrics, *source, trainer, objective.description)
     if training_args.push_to_hub:
         trainer.push_to_hub()
+
+
+def load_studies(data_args: PretrainingDataArguments, trains: bool) -> DatasetDict:
+    """The splits, which are counted in the log.
+
+    Raises:
+        ValueError: If something shall be trained and there is no training split.
+    """
+    splits = data_args.load()
+    if trains and "train" not in splits:
+        raise ValueError(
+            f"{data_args.name} has no training studies, but {', '.join(map(str, splits))}: name a file or folder of "
+            "them train, or give --do_train false."
+        )
+    for split, studies in splits.items():
+        logger.info(f"{data_args.name} {split}: {count_rows(studies)} studies")
+    return splits
 
 
 def build_trainer(

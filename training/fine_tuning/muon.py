@@ -30,6 +30,8 @@ class MuonInFull(Muon):
 def with_muon(optimizer: Optimizer, model: nn.Module, rate: float) -> MuonInFull:
     """An optimizer in place of an AdamW: Muon for the matrices inside layers, the AdamW's groups for all else.
 
+    Muon makes the momentum of a matrix nearly orthogonal (K. Jordan and others, 2024); it is no part of AMiF's paper.
+
     Args:
         optimizer: AdamW, holding the parameters of `model`.
         model: Its names say which matrices lie inside layers.

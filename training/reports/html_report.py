@@ -109,11 +109,9 @@ def write_html_report(
     asked = None if images is None else images.select(order)
     small = {} if asked is None else thumbnails(asked)
     readable = {image_id: content for image_id, content in small.items() if content is not None}
-    numbers = {image_id: number for number, image_id in enumerate(readable)}
     questions = _questions([rows[place] for place in order], kinds, blank and [blank[place] for place in order])
     if asked is not None:
-        places = [[numbers.get(image_id) for image_id in image_ids] for image_ids in view_ids_of(asked)]
-        questions = [replace(one, images=images) for one, images in zip(questions, places, strict=True)]
+        questions = _with_images(questions, asked, list(readable))
     verdicts = Counter(question.verdict for question in questions)
     page = environment.get_template(f"{Path(__file__).stem}.html").render(
         # Ours, and base64 too holds nothing that could end its element: what is marked so is not escaped.
@@ -138,6 +136,13 @@ def write_html_report(
         questions=questions,
     )
     replace_file(path, page)
+
+
+def _with_images(questions: Sequence[Question], asked: Dataset, readable: Sequence[str]) -> list[Question]:
+    """The questions with the places of their images among those that the page holds; None where one is not readable."""
+    numbers = {image_id: number for number, image_id in enumerate(readable)}
+    places = [[numbers.get(image_id) for image_id in image_ids] for image_ids in view_ids_of(asked)]
+    return [replace(one, images=images) for one, images in zip(questions, places, strict=True)]
 
 
 def _questions(
