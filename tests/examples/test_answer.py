@@ -158,6 +158,10 @@ def test_slices_of_a_nifti_volume_and_their_montage(checkpoint, tmp_path, monkey
     start(monkeypatch, tmp_path, "left lung?", "--model", checkpoint)
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["file"], row["shown"]) == ("head.nii.gz", "axial slice 4 of 9, from 0")
+    write_nifti(path, values[:, :, :1], cal_max=255)
+    start(monkeypatch, tmp_path, "left lung?", "--model", checkpoint, "--plane", "sagittal")
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["shown"] == "sagittal slice 10 of 20, from 0"
 
 
 @pytest.mark.parametrize(

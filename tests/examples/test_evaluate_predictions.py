@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from started_scripts import run_script
 
 from amif.training.data import load_vqa_dataset, rows_with_alike_images
@@ -126,3 +127,16 @@ def test_predictions_for_another_split_are_named(files, splits):
     assert "have no prediction" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((files / "none").iterdir()), "nothing is scored"
+
+
+def test_no_chart_of_earlier_answers_stays_where_none_can_be_drawn(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "test.csv").write_text("question_id,image,question,answer,question_type\n1,a.png,large?,yes,Größe\n")
+    (tmp_path / "yes.json").write_text('{"1": "yes"}')
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "accuracy.png").write_bytes(b"earlier")
+    words = ("--dataset", "test.csv", "--predictions", "yes.json", "--output_dir", "out")
+    done = run_script("evaluate_predictions.py", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "metrics.json").exists()
+    assert not (tmp_path / "out" / "accuracy.png").exists()
