@@ -155,9 +155,9 @@ class VqaDataArguments(VqaSourceArguments):
         default="image",
         metadata={
             "help": "Where the data has no validation split, what one is made of: whole images (image); or, about "
-            "images that training shows too, questions with all their rephrasings (question) or single rows (wording), "
-            "as in VQA-RAD's official test; none: there is none, as for --split train and the predictions of "
-            "cross_validate.py."
+            "images that training shows too, questions with all their rephrasings (question), single rows (wording) "
+            "or, as VQA-RAD's official test has them, written questions whose templates stay (official); none: there "
+            "is none, as for --split train and the predictions of cross_validate.py."
         },
     )
     validation_fold: int | None = field(

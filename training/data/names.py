@@ -12,8 +12,8 @@ NAMED = ("phantom", *VQA_SETS)
 # The sets of image-report pairs that have a reader, in `pretraining_dataset.PAIR_READERS`.
 PAIR_SETS = ("mimic_cxr", "roco", "rocov2", "medicat", "iu_xray", "vqa_pairs")
 
-# How a validation split is made: the column whose values stay on one side.
-VALIDATION_BY = {"image": "image_id", "question": "rephrasing_of", "wording": "question_id"}
+# How a validation split is made: the column whose values stay on one side, or tell a template ("official").
+VALIDATION_BY = {"image": "image_id", "question": "rephrasing_of", "wording": "question_id", "official": "phrase_type"}
 
 NUM_FOLDS = 5
 

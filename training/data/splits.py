@@ -111,7 +111,7 @@ def _choose_images(questions: Mapping[str, int], fraction: float, seed: int) -> 
     chosen: set[str] = set()
     held = 0
     # One image always stays for training, however many questions the others lack.
-    for image_id in _shuffle(questions, seed)[:-1]:
+    for image_id in shuffled(questions, seed)[:-1]:
         if held >= target:
             break
         chosen.add(image_id)
@@ -124,15 +124,16 @@ def _images_of_fold(questions: Mapping[str, int], fold: int, seed: int) -> set[s
         raise ValueError(f"{NUM_FOLDS} folds by image need {NUM_FOLDS} images or more, got {len(questions)}.")
     folds: list[set[str]] = [set() for _ in range(NUM_FOLDS)]
     held = [0] * NUM_FOLDS
-    for image_id in _shuffle(questions, seed):
+    for image_id in shuffled(questions, seed):
         emptiest = held.index(min(held))
         folds[emptiest].add(image_id)
         held[emptiest] += questions[image_id]
     return folds[fold - 1]
 
 
-def _shuffle(image_ids: Collection[str], seed: int) -> list[str]:
-    return sorted(image_ids, key=lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).digest())
+def shuffled(ids: Collection[str], seed: int) -> list[str]:
+    """`ids` by a hash of (seed, id), whatever order they come in."""
+    return sorted(ids, key=lambda one: hashlib.sha256(f"{seed}:{one}".encode()).digest())
 
 
 def _select_images(dataset: Dataset, image_ids: list[str], chosen: Collection[str], inside: bool) -> Dataset:

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import DatasetDict
 
 from .names import ANSWERS, NAMED, VALIDATION_BY
+from .official_split import add_official_validation
 from .phantom.datasets import load_phantom_vqa
 from .readers.kvasir_vqa import load_kvasir_vqa
 from .readers.mimic_cxr_vqa import load_mimic_cxr_vqa
@@ -70,7 +71,8 @@ def load_vqa_dataset(
         validation_by: How a missing validation split is made from the training rows: of whole images ("image"); of
             questions with all their rephrasings about images that training shows too ("question", for data with a
             column `rephrasing_of`, as VQA-RAD's JSON files have); of single rows, whose images and rephrasings stay in
-            training ("wording"); or not at all (None).
+            training ("wording"); of written questions whose templates stay in training, as VQA-RAD's
+            official test has them ("official", see `add_official_validation`); or not at all (None).
         validation_fold: Which fifth of the training rows is held out, 1 to 5, for cross-validation; by default a fixed
             15 % is. The fifths are made of whole images, or as `validation_by` says.
         on_bad_row: "error" raises at the first row that cannot be used; "skip" leaves such rows out, and logs each.
@@ -160,6 +162,10 @@ def _with_validation(
         logger.warning(f"validation_by {by} changes nothing: these data have a validation split of their own.")
     if by is None or "train" not in splits or "validation" in splits:
         return splits
+    if by == "official" and fold is not None:
+        raise ValueError(f"validation_fold {fold}: 'official' makes no fifths, so give another validation_by.")
+    if by == "official":
+        return add_official_validation(splits)
     column = image_column if by == "image" else VALIDATION_BY[by]
     if column not in splits["train"].column_names:
         raise ValueError(

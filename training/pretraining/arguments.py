@@ -237,8 +237,8 @@ class PretrainingDataArguments(PairArguments):
         default="image",
         metadata={
             "help": "Where --vqa_dataset or a set of --add_vqa_pairs has no validation split, what one is made of: "
-            "image, question or wording. With the last two the images that it evaluates stay, as in VQA-RAD's official "
-            "split, without the validation questions about them."
+            "image, question, wording or official. With the last three the images that it evaluates stay, as in "
+            "VQA-RAD's official split, without the validation questions about them."
         },
     )
 

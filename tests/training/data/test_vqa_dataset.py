@@ -66,7 +66,7 @@ def test_own_data_gets_a_validation_split_by_row_or_none(tmp_path):
     assert list(load_vqa_dataset(tmp_path / "own.json", validation_by=None)) == ["train"]
     with pytest.raises(ValueError, match=r"validation_by 'question' .* no column 'rephrasing_of' .* give 'wording'"):
         load_vqa_dataset(tmp_path / "own.json", validation_by="question")
-    with pytest.raises(ValueError, match="validation_by 'patient' is none of image, question, wording and None"):
+    with pytest.raises(ValueError, match="'patient' is none of image, question, wording, official and None"):
         load_vqa_dataset(tmp_path / "own.json", validation_by="patient")
 
 
