@@ -144,7 +144,7 @@ class PairArguments(SourceArguments):
 
     dataset: list[str] | str = field(
         default_factory=lambda: "phantom",
-        metadata={"help": "phantom, mimic_cxr, roco, rocov2, medicat, vqa_pairs, your own."},
+        metadata={"help": f"phantom, {', '.join(PAIR_SETS)}, or your own file or Hub id."},
     )
     image_column: str | None = field(default=None, metadata={"help": "Column of images in your own data."})
     text_column: str | None = field(default=None, metadata={"help": "Column of texts in your own data."})

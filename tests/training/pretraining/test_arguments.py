@@ -1,13 +1,17 @@
+from dataclasses import fields
+
 import pytest
 from datasets import Dataset, DatasetDict
 from small_models import small_model
 
 from amif.training import model_arguments
+from amif.training.data.names import PAIR_SETS
 from amif.training.pretraining.aga_trainer import AgaPreTrainingArguments
 from amif.training.pretraining.amif_trainer import AmifPreTrainingArguments
 from amif.training.pretraining.arguments import (
     AgaModelArguments,
     MpmaModelArguments,
+    PairArguments,
     PretrainingDataArguments,
     PretrainingModelArguments,
 )
@@ -119,3 +123,8 @@ def test_what_is_out_of_range_is_named(kind, name, value):
 def test_losses_that_teach_nothing_are_refused(kind, values, said, tmp_path):
     with pytest.raises(ValueError, match=said):
         kind(output_dir=str(tmp_path), **values)
+
+
+def test_the_help_names_every_set_of_pairs():
+    said = {argument.name: argument.metadata["help"] for argument in fields(PairArguments)}["dataset"]
+    assert [name for name in PAIR_SETS if name not in said] == []
