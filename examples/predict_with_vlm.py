@@ -2,7 +2,7 @@ r"""Answer a data set with any image-text-to-text model of transformers: MedGemm
 
     python examples/predict_with_vlm.py --model google/medgemma-4b-it --dataset slake --data_dir DIR --output_dir OUT
     python examples/evaluate_predictions.py --dataset slake --data_dir DIR --predictions OUT/predictions.jsonl \
-        --protocol generate --output_dir OUT
+        --protocol generate --extract true --output_dir SCORES
 
 It leaves `predictions.jsonl`, `metrics.json` and `report.html`, as run_vqa.py does. `--protocol clean` compares the
 likelihoods of the answers of other splits, `--protocol choices` those of each question's own options; `--ablate_image
