@@ -10,7 +10,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 CARDS = ("amif-slake.md", "amif-vqa-med-2019.md", "amif-vqa-rad-refit.md")
 TABLE_CODE = re.compile(r"(?<=[ |(])`[^`\n]*\\\|[^`\n]*`")
-CODE_LINK = re.compile(r"\[([^]]*)\]\(\.\./(?:[\w-]+/)*[\w-]+\.(?:py|ya?ml|jsonl?)\)")
+CODE_LINK = re.compile(r"\[([^]]*)\]\(\.\./(?:[\w-]+/)*[\w-]+\.(?:py|ya?ml|jsonl?|ipynb)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
