@@ -27,7 +27,8 @@ from .modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from .processing_amif.processing_amif import AmifProcessor
 
 if TYPE_CHECKING:
-    from .training.fine_tuning.trainer import AmifVqaArguments, AmifVqaTrainer
+    from .training.fine_tuning.trainer import AmifVqaTrainer
+    from .training.fine_tuning.training_arguments import AmifVqaArguments
     from .training.pretraining.aga_trainer import AgaPreTrainer, AgaPreTrainingArguments
     from .training.pretraining.amif_trainer import AmifPreTrainer, AmifPreTrainingArguments
     from .training.pretraining.mpma_trainer import MpmaPreTrainer, MpmaPreTrainingArguments
@@ -39,7 +40,7 @@ _TRAINING_NAMES = {
     "AgaPreTrainingArguments": "pretraining.aga_trainer",
     "AmifPreTrainer": "pretraining.amif_trainer",
     "AmifPreTrainingArguments": "pretraining.amif_trainer",
-    "AmifVqaArguments": "fine_tuning.trainer",
+    "AmifVqaArguments": "fine_tuning.training_arguments",
     "AmifVqaTrainer": "fine_tuning.trainer",
     "MpmaPreTrainer": "pretraining.mpma_trainer",
     "MpmaPreTrainingArguments": "pretraining.mpma_trainer",

@@ -17,7 +17,7 @@ from small_runs import build_data, build_processor, trainer
 from started_scripts import run_two
 from torch.distributed.tensor import DTensor
 
-from amif.training.fine_tuning import trainer as fine_tuning
+from amif.training.fine_tuning import training_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def without_dropout():
 
 def spread_on_cpus():
     """Let accelerate keep FSDP where all devices are CPUs, and the arguments ask for it there."""
-    fine_tuning.choose_device_and_precision = lambda args: None
+    training_arguments.choose_device_and_precision = lambda args: None
     os.environ.update(CONFIGURED)
     begin, kept = AcceleratorState.__init__, []
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..fine_tuning.arguments import FineTuningDataArguments, VqaModelArguments
-from ..fine_tuning.trainer import AmifVqaArguments
+from ..fine_tuning.training_arguments import AmifVqaArguments
 from ..pretraining.arguments import PretrainingDataArguments
 from ..pretraining.objectives import OBJECTIVES
 from ..recipes import arguments_of

@@ -3,7 +3,7 @@
 from ..checkpoints.model_files import check_evaluated_checkpoint, check_model, is_pretrained_only
 from ..checkpoints.stream_progress import check_stream_arguments
 from .arguments import FineTuningDataArguments, VqaModelArguments
-from .trainer import AmifVqaArguments
+from .training_arguments import AmifVqaArguments
 
 # What an evaluation measures checkpoints by.
 METRICS = ("accuracy", "loss")

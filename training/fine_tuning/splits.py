@@ -27,7 +27,7 @@ from ..data.references import normal_form
 from ..data.splits import evaluated_split
 from .answer_checks import check_training_answers
 from .arguments import FineTuningDataArguments
-from .trainer import AmifVqaArguments
+from .training_arguments import AmifVqaArguments
 
 logger = logging.get_logger(__name__)
 

@@ -97,8 +97,6 @@ def test_the_last_block_of_the_vision_encoder_is_trained_alone(tmp_path, process
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert {name for name in changed if name.startswith("layers.")} == {n for n in after if n.startswith("layers.1.")}
     assert not any(name.startswith("embeddings.") for name in changed)
-    with pytest.raises(ValueError, match="trains none of the vision encoder"):
-        AmifVqaArguments(str(tmp_path), freeze_vision_encoder=True, trained_vision_blocks=1)
 
 
 def test_answers_come_in_the_order_of_the_rows(tmp_path, processor, data):
@@ -219,9 +217,6 @@ def test_rates_of_the_vision_encoder_fall_with_its_blocks(tmp_path, processor, d
     assert blocks == {"0": 2e-3, "1": 4e-3}
     assert rates["model.vision_model.layernorm.weight"] == 4e-3
     assert {rate for name, rate in rates.items() if ".vision_model." not in name} == {1e-3}
-    for wrong in (0.0, 1.5):
-        with pytest.raises(ValueError, match=f"--vision_layer_decay {wrong}: give more than 0 and at most 1"):
-            AmifVqaArguments(output_dir=str(tmp_path), vision_layer_decay=wrong)
 
 
 def test_rows_without_answer_are_left_out_and_counted(tmp_path, processor, data, monkeypatch):
@@ -305,14 +300,6 @@ def test_a_step_of_sorted_batches_has_the_gradients_of_the_whole(tmp_path, proce
         torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_groups_that_cannot_be_are_refused(tmp_path):
-    by_length = {"train_sampling_strategy": "group_by_length"}
-    with pytest.raises(ValueError, match="drop one of them"):
-        AmifVqaArguments(str(tmp_path), questions_per_image=2, **by_length)
-    with pytest.raises(ValueError, match="a step is one batch"):
-        AmifVqaArguments(str(tmp_path), **by_length)
-
-
 FROZEN_AUGMENTED = {"freeze_vision_encoder": True, "augment_images": True}
 
 
@@ -356,13 +343,6 @@ def test_evaluation_after_augmented_training_reads_plain_states(tmp_path, proces
     plain = encode_unique_images(run.model, processor, data, batch_size=4, progress=False)
     for image_id, states in run._rows(data).image_states.items():
         torch.testing.assert_close(states, plain[image_id], rtol=0, atol=1e-5)
-
-
-def test_paper_defaults(tmp_path):
-    args = AmifVqaArguments(output_dir=str(tmp_path))
-    assert (args.learning_rate, args.num_train_epochs, args.per_device_train_batch_size) == (2e-5, 60, 64)
-    assert (args.weight_decay, args.adam_beta1, args.adam_beta2, args.lr_scheduler_type) == (0.05, 0.9, 0.98, "cosine")
-    assert args.optim == "adamw_torch_fused"
 
 
 def test_tensorboard_gets_loss_and_accuracy(tmp_path, processor, data, monkeypatch):
