@@ -200,10 +200,10 @@ def load_tokenizer(text: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _token_ids(text: str) -> dict[str, Any]:
+def _token_ids(text: str) -> dict[str, int | None]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:
-        tokenizer = load_tokenizer(text)
+        tokenizer: Any = load_tokenizer(text)  # whose stub has ids be texts too
     except (OSError, ValueError):
         logger.warning(f"No tokenizer beside {text!r}: special tokens are taken to be BERT's, 101, 102 and 0.")
         return {}

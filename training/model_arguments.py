@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What a command line may give of a model's configuration.
+ConfigField = str | bool | float
+
 
 @dataclass
 class BaseModelArguments:

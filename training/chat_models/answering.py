@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +20,7 @@ from ..evaluation.prediction_rows import ScoredAnswer
 from ..evaluation.result_files import checkpoint_sha256
 from ..fine_tuning.answering import answer_rows, open_partial_predictions
 from .likelihood import CandidateRanker
-from .prompts import Prompts
+from .prompts import PromptBatch, Prompts
 
 logger = logging.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class ChatAnswerer:
         texts, scores = zip(*(answers[row] for row in range(len(dataset))), strict=True)
         return list(texts), list(scores)
 
-    def answer(self, batch: dict[str, Any]) -> list[ScoredAnswer]:
+    def answer(self, batch: PromptBatch) -> list[ScoredAnswer]:
         """Answer what `Prompts` made of some questions."""
         inputs = {
             name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else value.dtype)
@@ -91,7 +91,7 @@ class ChatAnswerer:
             return [ScoredAnswer(text, None) for text in self._generate(inputs)]
         options, tokens, allowed = [self.candidates or []] * len(batch["row"]), self._answer_tokens, None
         if self.protocol == "choices":
-            options = batch["choices"]
+            options = cast(list[list[str]], batch["choices"])  # every question has some, and the template shows them
             counts = torch.tensor(list(map(len, options)))
             tokens = tokens[: int(counts.max())]
             allowed = torch.arange(len(tokens)) < counts[:, None]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, TypedDict
 
 import PIL.Image
 import torch
@@ -28,6 +28,18 @@ def lettered(choices: Sequence[str]) -> str:
     return "\n".join(f"{letter}. {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False))
 
 
+class PromptBatch(TypedDict):
+    """What a chat model is asked at once.
+
+    `row` (B,) int64 are the places of the B questions, `choices` the options of each or None, and `inputs` are the
+    model's, padded on the left.
+    """
+
+    row: torch.Tensor
+    choices: list[list[str] | None]
+    inputs: dict[str, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Prompts:
     """Makes the inputs of a chat model, and is the collator of `VqaRows`.
@@ -43,8 +55,8 @@ class Prompts:
     processor: Any  # whose stub does not say what it takes
     template: str
 
-    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """`row` (B,) int64, the places of B rows; `choices`, of each its options or None; and `inputs` of the model."""
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> PromptBatch:
+        """The batch of B rows; options are `choices` only where the template shows them."""
         choices = [item.get("choices") if "{choices}" in self.template else None for item in items]
         texts = [
             self.template.format(question=item["question"], choices=lettered(options or []))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +70,20 @@ class Place:
     passed: int = 0
     drawn: int = 0
     state: dict[str, Any] | None = None
+
+
+class _Block(NamedTuple):
+    """Rows that are shuffled together.
+
+    Attributes:
+        rows: Those of this process.
+        read: How many were read for them, those of other processes included.
+        state: That of datasets behind them, as in `Place`.
+    """
+
+    rows: list[Mapping[str, Any]]
+    read: int
+    state: dict[str, Any] | None
 
 
 class TrainingStream(torch.utils.data.IterableDataset):
@@ -141,7 +155,7 @@ class TrainingStream(torch.utils.data.IterableDataset):
         for row, place in self._shuffled(worker):
             yield {**row, PLACE: (worker, place)}
 
-    def _shuffled(self, worker: int) -> Iterator[tuple[dict[str, Any], Place]]:
+    def _shuffled(self, worker: int) -> Iterator[tuple[Mapping[str, Any], Place]]:
         place, barren = self.places[worker], 0
         while barren < _BARREN_PASSES:
             # datasets shuffles shards by its epoch, from 1 on. Its `set_epoch` writes to memory that all workers of a
@@ -153,29 +167,28 @@ class TrainingStream(torch.utils.data.IterableDataset):
                 logger.warning(f"{place.passed} rows of the stream are read again and passed over.")
                 next(islice(items, place.passed, place.passed), None)
             barren += 1
-            while (taken := self._block(items))[1]:
-                block, number, following = taken
+            while (block := self._block(items)).read:
                 draw = np.random.default_rng((self.seed, place.epoch, worker, place.passed))
-                order = draw.permutation(len(block))
-                for drawn in range(place.drawn, len(block)):
+                order = draw.permutation(len(block.rows))
+                for drawn in range(place.drawn, len(block.rows)):
                     barren = 0
-                    yield block[order[drawn]], Place(place.epoch, place.passed, drawn + 1, place.state)
-                place = Place(place.epoch, place.passed + number, 0, following)
+                    yield block.rows[order[drawn]], Place(place.epoch, place.passed, drawn + 1, place.state)
+                place = Place(place.epoch, place.passed + block.read, 0, block.state)
             place = Place(place.epoch + 1)
         raise ValueError(
             f"A process that reads the stream found no row to learn from in {_BARREN_PASSES} passes: leave out shards "
             "without any, or give fewer --dataloader_num_workers."
         )
 
-    def _block(self, items: Iterator[Any]) -> tuple[list[Any], int, dict[str, Any] | None]:
-        """The next rows that are shuffled together, how many were read for them, and datasets' state behind them."""
+    def _block(self, items: Iterator[Any]) -> _Block:
+        """The next rows; none are read where the stream has ended."""
         place, every = self._kept
-        number, block = 0, []
+        read, rows = 0, []
         for item in islice(items, self.buffer_size * every):
-            if number % every == place:
-                block.append(item)
-            number += 1
-        return block, number, self.rows.dataset.state_dict() if self._state_is_exact else None
+            if read % every == place:
+                rows.append(item)
+            read += 1
+        return _Block(rows, read, self.rows.dataset.state_dict() if self._state_is_exact else None)
 
 
 @dataclass(frozen=True)
@@ -188,7 +201,7 @@ class PlacedCollator:
 
     collator: Callable[[Sequence[Any]], Mapping[str, Any]]
 
-    def __call__(self, rows: Sequence[Any]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Any]) -> Mapping[str, Any]:
         """The collator's batch, with a JSON text as `PLACE`; nothing of rows that are thrown away."""
         if not rows[0]:
             return {}

@@ -39,7 +39,7 @@ class VqaAccuracy(evaluate.Metric):
         predictions: list[str] | None = None,
         references: Sequence[Reference | None] | None = None,
         **kwargs: Any,
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, float | int | None] | None:
         """As of the base class, which keeps texts: of several right answers the one that was given, else the first."""
         if predictions is not None and references is not None and len(predictions) == len(references):
             references = [

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from ..data.sampler import ImageGroupedSampler
 from ..data.vqa_rows import VqaRows
 from ..evaluation.partial_predictions import PartialPredictions
 from ..evaluation.prediction_rows import ScoredAnswer
+
+# What a collator makes of questions, with the places of their rows as `row`.
+_Batch = TypeVar("_Batch", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ def open_partial_predictions(folder: str | Path, fingerprint: str, accelerator: 
 
 def answer_rows(
     rows: VqaRows,
-    answer: Callable[[dict[str, Any]], list[ScoredAnswer]],
-    collator: Callable[[list[Any]], Mapping[str, Any]],
+    answer: Callable[[_Batch], list[ScoredAnswer]],
+    collator: Callable[[list[Any]], _Batch],
     accelerator: Accelerator,
     partial_predictions: PartialPredictions | None,
     *,

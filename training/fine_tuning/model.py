@@ -13,6 +13,7 @@ from ...processing_amif import AmifProcessor
 from ..checkpoints.lora import add_lora
 from ..checkpoints.model_files import is_pretrained_only, load_checkpoint
 from ..data.references import answers_of
+from ..model_arguments import ConfigField
 from ..pretraining.objectives import objective_of
 from ..processors import encoder_processor, set_image_size, small_processor
 from ..small_model import small_model
@@ -60,7 +61,7 @@ def build_model(
     return model, processor
 
 
-def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -> dict[str, object]:
+def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -> dict[str, ConfigField]:
     """Fields of a new model's configuration."""
     config = {
         "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
@@ -157,7 +158,7 @@ def set_knowledge(
 
 
 def build_small_model(
-    model_args: VqaModelArguments, splits: DatasetDict, config: dict[str, object]
+    model_args: VqaModelArguments, splits: DatasetDict, config: dict[str, ConfigField]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A small model from random initialisation, whose tokenizer is trained on the training questions and answers."""
     image_size = model_args.image_size or 96
@@ -172,7 +173,7 @@ def build_small_model(
 
 
 def build_model_on_pretraining(
-    name: str, model_args: VqaModelArguments, config: dict[str, object]
+    name: str, model_args: VqaModelArguments, config: dict[str, ConfigField]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on the pre-training checkpoint `name`, float32; a co-attention that is taken over stays as deep."""
     processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
@@ -194,7 +195,7 @@ def build_model_on_pretraining(
 
 
 def build_model_on_encoders(
-    vision_model: str, text_model: str, model_args: VqaModelArguments, config: dict[str, object]
+    vision_model: str, text_model: str, model_args: VqaModelArguments, config: dict[str, ConfigField]
 ) -> tuple[AmifForVisualQuestionAnswering, AmifProcessor]:
     """A model on pretrained encoders, float32."""
     processor = encoder_processor(vision_model, text_model, model_args.image_size)

@@ -8,7 +8,7 @@ from ..argument_checks import COUNT, NOT_NEGATIVE, SHARE, check_bounds, check_ch
 from ..data.arguments import MIXING_HELP, SourceArguments
 from ..data.names import PAIR_SETS, VALIDATION_BY
 from ..data.sources import read_mixing
-from ..model_arguments import BaseModelArguments
+from ..model_arguments import BaseModelArguments, ConfigField
 from ..recipes import UNUSED_IN_TRAINING, Unused
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class PretrainingModelArguments(BaseModelArguments):
     )
 
     @property
-    def config(self) -> dict[str, object]:
+    def config(self) -> dict[str, ConfigField]:
         """Fields of a new model's configuration."""
         return {name: value for name in self.config_fields if (value := getattr(self, name)) is not None}
 

@@ -1,17 +1,18 @@
 """A teacher's embeddings of a stream: kept shard by shard beside the run, and read together with it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, IterableDataset, List, Value
 from transformers.utils import logging
 
+from ..data.images import ImageCell
 from ..data.pretraining_rows import stable_id
 from .base_trainer import BasePreTrainer
 from .teacher import IMAGE_COLUMN, TEXT_COLUMN, Teacher, embed_batch, load_teacher
@@ -21,6 +22,14 @@ logger = logging.get_logger(__name__)
 _VECTOR = pa.list_(pa.float32())
 # `row` tells a row from others that may stand in its place later.
 _SCHEMA = pa.schema([("row", pa.int64()), (IMAGE_COLUMN, pa.list_(_VECTOR)), (TEXT_COLUMN, _VECTOR)])
+
+
+class _Study(TypedDict):
+    """A row of the stream with undecoded images, and the columns that its data set has beside."""
+
+    images: list[ImageCell]
+    text: str
+    study_id: str
 
 
 def embed_stream(stream: IterableDataset, spec: str, trainer: BasePreTrainer) -> IterableDataset:
@@ -114,7 +123,7 @@ def _is_whole(file: Path) -> bool:
     return True
 
 
-def _joined(stream: IterableDataset, shards: Sequence[int], files: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _joined(stream: IterableDataset, shards: Sequence[int], files: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     for shard, file in zip(shards, files, strict=True):
         kept = pq.ParquetFile(file, page_checksum_verification=True)
         embeds = (embedded for batch in kept.iter_batches(256) for embedded in batch.to_pylist())
@@ -128,12 +137,12 @@ def _joined(stream: IterableDataset, shards: Sequence[int], files: Sequence[str]
             yield {**row, IMAGE_COLUMN: embedded[IMAGE_COLUMN], TEXT_COLUMN: embedded[TEXT_COLUMN]}
 
 
-def _batches(shard: IterableDataset, size: int) -> Iterator[list[dict[str, Any]]]:
+def _batches(shard: IterableDataset, size: int) -> Iterator[list[_Study]]:
     """Rows with undecoded images, by `iter`, which is not shared out among the workers of a data loader once more."""
     for columns in shard.cast_column("images", List(Image(decode=False))).iter(size):
-        yield [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        yield [cast(_Study, dict(zip(columns, cells, strict=True))) for cells in zip(*columns.values(), strict=True)]
 
 
-def _row_id(row: dict[str, Any]) -> int:
+def _row_id(row: _Study) -> int:
     images = [(image["path"], len(image["bytes"] or b"")) for image in row["images"]]
     return stable_id(repr((row["study_id"], row["text"], images)))

@@ -133,7 +133,7 @@ class _StreamReader:
 
         def convert(table: pa.Table) -> pa.Table:
             made = [self._row(_with_class_names(row, features), choices) for row in table.to_pylist()]
-            kept = [row | {"answer": as_list(row["answer"])} if several else row for row in made if row is not None]
+            kept = [{**row, "answer": as_list(row["answer"])} if several else row for row in made if row is not None]
             return pa.Table.from_pylist(kept, schema=schema.arrow_schema)
 
         return (
@@ -168,7 +168,7 @@ class _StreamReader:
         kinds = {name: TEXTS if several and name == "answer" else Value("string") for name in _TEXTS}
         return Dataset.from_dict(made, features=Features(kinds))
 
-    def _row(self, row: Mapping[str, Any], choices: ChoiceReader, with_image: bool = True) -> dict[str, Any] | None:
+    def _row(self, row: Mapping[str, Any], choices: ChoiceReader, with_image: bool = True) -> Mapping[str, Any] | None:
         try:
             given = row.get(self.columns["answer"])
             own, answer = choices.read(row, as_answer(given))
@@ -212,7 +212,7 @@ class _StreamReader:
         return cast(ImageCell, cell)
 
 
-def _with_class_names(row: Mapping[str, Any], features: Features) -> dict[str, Any]:
+def _with_class_names(row: Mapping[str, Any], features: Features) -> Mapping[str, Any]:
     """The row with the names of classes for their numbers; datasets has -1 for none."""
     classes = {name: kind for name, kind in features.items() if isinstance(kind, ClassLabel) and name in row}
     return dict(row) | {
