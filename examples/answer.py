@@ -48,6 +48,7 @@ Answered = tuple[Shown, list[dict[str, str | float | None]]]
 
 
 def main() -> None:
+    """Answer about all images that can be read; where one cannot, the status is 1 all the same."""
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
     from amif.training.command_line import only_process, plain_errors
@@ -211,6 +212,7 @@ def write_table(answered: Iterable[Answered], several: bool, arguments: argparse
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The words of the command line; options that exclude each other end the script with status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "images",
@@ -275,6 +277,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def window_of(words: Sequence[str] | None) -> int | str | tuple[float, float] | None:
+    """The window as readers of DICOM and NIfTI take it; centre and width are in the units of the file's values.
+
+    Raises:
+        ValueError: If the words are no preset, no number of one of the file's own, and no centre and width.
+    """
     from amif.processing_amif.windows_amif import WINDOW_PRESETS
 
     if words is None:

@@ -46,6 +46,7 @@ class AuditArguments(VqaSourceArguments):
 
 @plain_errors()
 def main() -> None:
+    """Leave `audit.json`, with the ids of all that is found, and print what it counts."""
     # 1. Arguments
     args = parse_arguments(AuditArguments, __doc__, needs_models=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -80,6 +81,7 @@ def main() -> None:
 
 
 def load_languages(args: AuditArguments) -> "DatasetDict":
+    """The splits that the source has, or one after the other the rows of the languages that are asked for."""
     from datasets import DatasetDict, concatenate_datasets
 
     if args.languages is None:
@@ -89,6 +91,7 @@ def load_languages(args: AuditArguments) -> "DatasetDict":
 
 
 def print_images(splits: "DatasetDict", name: str) -> "dict[str, ImagePrints]":
+    """What is compared of the distinct images of each split, each opened once, with a bar named after the set."""
     from tqdm import tqdm
 
     from amif.training.data.image_overlap import image_prints

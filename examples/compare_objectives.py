@@ -52,6 +52,7 @@ class ComparisonArguments:
 
 @plain_errors()
 def main() -> None:
+    """Do the runs that are not done, and leave comparison.json, .md and .svg."""
     # 1. Arguments
     args = parse_arguments(ComparisonArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

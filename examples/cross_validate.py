@@ -37,6 +37,7 @@ class CrossValidationArguments:
 
 @plain_errors()
 def main() -> None:
+    """Do the folds that are not done, and measure the answers to all questions together."""
     # 1. Arguments
     args = parse_arguments(CrossValidationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

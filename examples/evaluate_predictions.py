@@ -78,6 +78,7 @@ class EvaluationArguments(VqaDataArguments):
 
 @plain_errors()
 def main() -> None:
+    """Leave metrics.json, predictions.jsonl, report.html and accuracy.png; no model is loaded."""
     # 1. Arguments
     args = parse_arguments(EvaluationArguments, __doc__, needs_models=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -174,6 +175,20 @@ def read_rows(
     candidates: "Candidates | None",
     alike: bool = False,
 ) -> "Sequence[Prediction]":
+    """The rows of one file of predictions, matched to the questions of the split and scored.
+
+    Args:
+        given: By file, its predictions by question id.
+        file: The one to read.
+        args: Say which data set it is.
+        splits: All splits, so that answers to another one's questions are told from unknown ids.
+        split: The one that is scored.
+        candidates: What answers are taken out of sentences by; None takes them as they are.
+        alike: Whether to keep only questions about images that others of their modality and organ could stand for.
+
+    Raises:
+        ValueError: If `alike` leaves no question, or as `match_predictions`.
+    """
     from amif.training.data import rows_with_alike_images
     from amif.training.data.references import acceptable_answers_of
     from amif.training.evaluation.extracted_answers import extract_answers, warn_of_sentences
@@ -205,6 +220,7 @@ def measure(
     split: str,
     candidates: "Candidates | None",
 ) -> "Metrics":
+    """Accuracies with intervals over images, baselines and fingerprint; and with `candidates` what was extracted."""
     from amif.training.data.references import acceptable_answers_of
     from amif.training.evaluation.baselines import split_baselines
     from amif.training.evaluation.extracted_answers import measure_extraction
@@ -230,6 +246,7 @@ def measure(
 
 
 def further_tables(metrics: "Metrics") -> "list[Table]":
+    """Tables of compared systems, in pairs where there are more than two, and of grounding, as far as measured."""
     from amif.training.reports.tables import comparison_table, grounding_table, pairs_table, systems_table
 
     tables = []

@@ -11,6 +11,7 @@ import argparse
 
 
 def main() -> None:
+    """Write the parts and the processor, and print each file; a checkpoint that cannot answer ends it with status 1."""
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
     from amif import AmifForVisualQuestionAnswering
@@ -31,6 +32,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The words of the command line, read before torch is imported."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
     parser.add_argument("--output_dir", default="exported", help="Folder of the files and the processor.")

@@ -30,6 +30,7 @@ with arguments_first():
 
 @plain_errors()
 def main() -> None:
+    """Answer in a folder that no other run writes to; where memory runs out, say what to change."""
     # 1. Arguments, and a folder of its own
     args = parse_arguments(ChatModelArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -53,6 +54,7 @@ def main() -> None:
 
 
 def run(args: ChatModelArguments) -> None:
+    """Leave predictions.jsonl, metrics.json and report.html; partial predictions go once all are written."""
     from amif.training.chat_models.evaluation import answer_and_evaluate
     from amif.training.checkpoints.model_files import local_folder
     from amif.training.evaluation.partial_predictions import remove_partial_predictions

@@ -82,6 +82,7 @@ class AblationArguments:
 
 @plain_errors()
 def main() -> None:
+    """Do the runs that are not done, or none with --report_only, and leave the files of each ablation."""
     # 1. Arguments
     args = parse_arguments(AblationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -114,6 +115,7 @@ def main() -> None:
 
 
 def write_results(output: Path, name: str, result: "AblationResult") -> None:
+    """Leave NAME.json, .md, .png and .svg in the folder, which is made, and print the tables."""
     from amif.training.experiments.ablation_figure import ablation_figure
     from amif.training.experiments.ablation_results import accuracy_table, learned_table
     from amif.training.reports.console import print_table

@@ -83,6 +83,7 @@ class ClassificationArguments(TrialArguments):
 
 @plain_errors()
 def main() -> None:
+    """Measure the zero-shot labels, the linear probe and the most frequent label, and leave metrics.json."""
     # 1. Arguments
     args = parse_arguments(ClassificationArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -57,6 +57,7 @@ DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom_pretraining.yaml"
 
 @plain_errors()
 def main() -> None:
+    """Check the arguments before anything is computed, and run in a folder that no other run writes to."""
     # 1. Arguments
     objective = OBJECTIVES[choice_ahead(sys.argv[1:], "objective", list(OBJECTIVES))]
     types = (objective.model_arguments, PretrainingDataArguments, objective.arguments)

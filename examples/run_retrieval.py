@@ -31,6 +31,7 @@ class RetrievalArguments(TrialArguments):
 
 @plain_errors()
 def main() -> None:
+    """Measure retrieval both ways over one split, and leave metrics.json."""
     # 1. Arguments
     args = parse_arguments(RetrievalArguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -69,6 +69,7 @@ DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "phantom.yaml"
 
 @plain_errors()
 def main() -> None:
+    """Check the arguments before anything is computed, and run in a folder that no other run writes to."""
     # 1. Arguments
     model_args, data_args, training_args = parse_with_recipe(
         ARGUMENTS, sys.argv[1:], DEFAULT_RECIPE, __doc__, do_train=True

@@ -34,6 +34,7 @@ KINDS = ("transport", "attention", "architecture", "localization")
 
 
 def main() -> None:
+    """Draw or measure what is asked for; a fault that the user can mend is one line, and status 1."""
     arguments = parse_arguments()
     # Not before: torch and transformers take seconds, which help and a wrong word need not wait for.
     from amif.training.command_line import only_process, plain_errors
@@ -118,6 +119,7 @@ def load(path: str) -> "tuple[Model, AmifProcessor]":
 
 
 def can_answer(model: "Model") -> bool:
+    """Whether the model takes questions; one of pre-training takes reports."""
     from amif import AmifForVisualQuestionAnswering
 
     return isinstance(model, AmifForVisualQuestionAnswering)
@@ -133,6 +135,7 @@ def named(models: list[str]) -> dict[str, str]:
 
 
 def file_name(name: str) -> str:
+    """The name with a hyphen for each sign that is neither letter nor digit, as "a/b" would lead elsewhere."""
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
@@ -166,6 +169,7 @@ def phantom_studies(arguments: argparse.Namespace) -> "Dataset":
 
 
 def save(figure: "Figure", arguments: argparse.Namespace, name: str) -> None:
+    """Write the figure as PNG, at 300 dots an inch, and SVG, without a margin, and print both paths."""
     for suffix in ("png", "svg"):
         path = Path(arguments.output_dir) / f"{name}.{suffix}"
         figure.savefig(path, dpi=300, bbox_inches="tight")
@@ -173,6 +177,7 @@ def save(figure: "Figure", arguments: argparse.Namespace, name: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The words of the command line; those that the kind does not use, or lacks, end the script with status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS, help="What to draw or measure.")
     parser.add_argument("--models", nargs="+", required=True, help="Checkpoints, each a folder or name=folder.")

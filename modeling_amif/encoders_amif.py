@@ -145,6 +145,7 @@ def read_visible_patches(
         )
 
     def keep_visible(module: nn.Module, args: tuple, states: torch.Tensor) -> torch.Tensor:
+        """States (U, n, width) without the hidden patches; a class token stays in front."""
         extra = int(has_class_token(states.shape[1]))
         class_token, patches = states[:, :extra], states[:, extra:]
         places = visible_patches.unsqueeze(-1).expand(-1, -1, states.shape[-1])

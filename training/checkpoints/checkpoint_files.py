@@ -144,6 +144,7 @@ def checkpoints_by_age(output_dir: str | Path) -> list[Path]:
     """
 
     def age(folder: Path) -> tuple[int, int]:
+        """A key: the place among those of its run, or -1, and of equal places the time of change in nanoseconds."""
         order = _order(folder)
         return order, 0 if order < 0 else (folder / TRAINER_STATE_NAME).stat().st_mtime_ns
 

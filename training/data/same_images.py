@@ -69,6 +69,7 @@ def with_one_name_an_image(rows: Dataset, twins: Mapping[Place, Place], column: 
     names: dict[str, str] = {}
 
     def name_of(image_id: str) -> str:
+        """The name that an image has so far: the end of the chain that begins at its id."""
         while names.setdefault(image_id, image_id) != image_id:
             image_id = names[image_id]
         return image_id

@@ -107,6 +107,7 @@ def score_rows(rows: Sequence[Prediction]) -> Scores:
     correct = [row.correct for row in rows]
 
     def by(groups: Sequence[str | None]) -> dict[str, Interval]:
+        """Accuracies with intervals of groups in the order of the rows; None is no group."""
         return means_by_group(rows, correct, groups, "accuracy")
 
     return Scores(

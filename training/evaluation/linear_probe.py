@@ -54,11 +54,13 @@ def fit_linear_probe(
         check_finite(rows, [f"{split} image {row}" for row in range(len(rows))], "features")
 
     def fitted(strength: float) -> Pipeline:
+        """The probe for an inverse strength of regularisation, scikit-learn's C."""
         regression = LogisticRegression(C=strength, max_iter=1000)
         classifier = make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if several else regression)
         return classifier.fit(features, targets.astype(int) if several else targets.argmax(axis=1))
 
     def area(probe: LinearProbe) -> float:
+        """Mean area under the ROC on validation; -1 where no label has both classes there."""
         areas = areas_under_roc(validation_targets, probe.scores(validation_features))
         return float(np.mean(areas)) if areas else -1.0
 

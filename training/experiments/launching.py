@@ -100,6 +100,7 @@ def stopping_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end this process as an exception does, so that the run that is under way is told."""
 
     def stop(*_: object) -> None:
+        """Exit with the status that a shell gives to what a signal ended, 143."""
         raise SystemExit(128 + signal.SIGTERM)
 
     earlier = signal.signal(signal.SIGTERM, stop)

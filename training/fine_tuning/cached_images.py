@@ -46,6 +46,7 @@ def encode_unique_images(
     first, collator = first_shown(dataset), AmifVqaCollator(processor, augmentation)
 
     def collate(shown: list[tuple[str, tuple[int, int]]]) -> dict[str, torch.Tensor]:
+        """A batch of images, each as if its row had no other; of an item, the id, row and place in the row."""
         items = rows.__getitems__([row for _, (row, _) in shown])
         alone: list[VqaItem] = [
             {**item, "image": cells_of(item["image"])[place], "image_id": image_id}

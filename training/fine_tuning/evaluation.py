@@ -130,6 +130,7 @@ def measure_grounding(
     acceptable = acceptable_answers_of(dataset_name)
 
     def answered(how: str, seed: int = 0) -> list[Prediction]:
+        """The scored answers on replaced images, kept under the name of the replacement for a resumed run."""
         replaced = replace_images(dataset, how, seed)
         folder = replaced_images_folder(trainer.args.output_dir, how, seed)
         return prediction_rows(replaced, *trainer.predict_answers(replaced, folder), acceptable)

@@ -130,6 +130,7 @@ def with_readable_answers(
     training = data.training
 
     def short(row: Mapping[str, Any]) -> bool:
+        """Whether the answer, normalised, has at most `limit` tokens; rows without one stay, and are left out later."""
         form = normal_form(row["answer"])
         return not form or answer_lengths([form], processor.encode_answers)[form] <= limit
 

@@ -220,6 +220,7 @@ class AmifVqaTrainer(ResumableTrainer):
             rows, self._answerer = self._rows(questions), self._answerer_of(questions)
 
             def answer(batch: dict[str, torch.Tensor]) -> list[ScoredAnswer]:
+                """A batch on the device, under autocast and without gradients."""
                 _, predicted, places = self.prediction_step(model, batch, prediction_loss_only=False)
                 return self._answerer.answers(*predicted, places.tolist())
 

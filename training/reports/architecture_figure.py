@@ -76,7 +76,7 @@ def read_blocks(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> list[Bl
     shapes: dict[str, list[tuple[int, ...]]] = {}
 
     def note_shapes(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
-        # A hook that returned something would replace the module's output. A block that runs twice is noted once.
+        """Returns nothing: what a hook returns replaces the module's output. A block that runs twice is noted once."""
         shapes.setdefault(name, _shapes(output))
 
     hooks = [modules[name].register_forward_hook(partial(note_shapes, name)) for name in names]

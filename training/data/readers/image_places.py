@@ -51,6 +51,7 @@ def image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Call
         raise FileNotFoundError(f"image_dir {place} does not exist: give the folder or the zip of the images.")
 
     def on_disk(name: str) -> tuple[str, str]:
+        """The path in the folder, whether or not a file is there, and the plain name."""
         plain = _plain_name(name, place)
         return str(place / plain), plain
 
@@ -62,6 +63,7 @@ def image_finder(folder: Path, image_dir: str | os.PathLike[str] | None) -> Call
     common = posixpath.commonpath(folders) if folders else ""
 
     def find(name: str) -> tuple[str, str]:
+        """The path on disk if the file is there, else in the zip, also without the folder that all of it lies in."""
         path, plain = on_disk(name)
         if place.is_dir() and os.path.isfile(path):
             return path, plain
