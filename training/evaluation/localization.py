@@ -25,7 +25,7 @@ def patches_in_box(box: Sequence[float], image_size: tuple[int, int], grid: int)
     x0, y0, x1, y1 = box
     width, height = image_size
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        raise ValueError(f"box {tuple(box)} has no area inside a image of {width} x {height} pixels.")
+        raise ValueError(f"box {tuple(box)} has no area inside an image of {width} x {height} pixels.")
     edges = np.arange(grid + 1) / grid
     columns = (edges[:-1] * width < x1) & (edges[1:] * width > x0)
     rows = (edges[:-1] * height < y1) & (edges[1:] * height > y0)

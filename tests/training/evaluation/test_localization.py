@@ -31,7 +31,7 @@ def test_images_that_are_no_square_are_squeezed_into_the_grid():
 
 
 def test_boxes_outside_are_refused():
-    with pytest.raises(ValueError, match="no area inside a image of 60 x 60"):
+    with pytest.raises(ValueError, match="no area inside an image of 60 x 60"):
         patches_in_box((50, 50, 70, 55), (60, 60), grid=6)
     with pytest.raises(ValueError, match="no area"):
         patches_in_box((5, 5, 5, 9), (60, 60), grid=6)

@@ -116,7 +116,7 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
         seed: Another seed gives other studies.
 
     Returns:
-        Splits "train", "validation" and "test" (70, 10 and 20 % of the studies), a row a question, about eight a
+        Splits "train", "validation" and "test" (70, 10 and 20 % of the studies), a row a question, about eight an
         image. `box` is the finding's [x0, y0, x1, y1] in pixels, ends exclusive, or None; `template` is the
         canonical wording that all rephrasings of a question share.
 
