@@ -84,10 +84,7 @@ WRONG = [
     (f"{VQA} --validation_by xyz", "--validation_by xyz: it is one of image"),
     (f"{VQA} --attn_implementation xyz", "--attn_implementation xyz: .*eager"),
     (f"{VQA} --lr_scheduler_type xyz", "xyz is not a valid SchedulerType, please select one of"),
-    (
-        f"{VQA} --metric_for_best_model xyz",
-        "xyz: checkpoints are measured by accuracy and loss",
-    ),
+    (f"{VQA} --metric_for_best_model loss", "loss: checkpoints are measured by accuracy alone"),
     (f"{VQA} --train_question_types xyz", "No training question is of type xyz"),
     ("run_vqa --dataset slake --data_dir empty --language xx", "slake has the languages en, zh"),
     # unknown arguments, and recipes

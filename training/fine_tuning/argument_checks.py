@@ -5,8 +5,8 @@ from ..checkpoints.stream_progress import check_stream_arguments
 from .arguments import FineTuningDataArguments, VqaModelArguments
 from .training_arguments import AmifVqaArguments
 
-# What an evaluation measures checkpoints by.
-METRICS = ("accuracy", "loss")
+# What an evaluation measures checkpoints by: it gives answers, and computes no loss.
+METRIC = "accuracy"
 
 
 def check_arguments(
@@ -40,5 +40,5 @@ def check_arguments(
             "leave out one of them."
         )
     best = training_args.metric_for_best_model
-    if trains and best is not None and best.removeprefix("eval_") not in METRICS:
-        raise ValueError(f"--metric_for_best_model {best}: checkpoints are measured by {' and '.join(METRICS)}.")
+    if trains and best is not None and best.removeprefix("eval_") != METRIC:
+        raise ValueError(f"--metric_for_best_model {best}: checkpoints are measured by {METRIC} alone.")
