@@ -32,7 +32,14 @@ _SOURCES = ("dataset", "vqa_dataset", "also_train_on", "leave_out_images_of", "a
 
 # Arguments that leave the trained weights as they are, by pattern: what is only evaluated, and how; places; records;
 # checkpoints; the machine.
-_EVALUATION = ("eval_split", "ablate_image", "grounding_shuffles", "abstention_error_rate", "predict_file")
+_EVALUATION = (
+    "eval_split",
+    "ablate_image",
+    "grounding_shuffles",
+    "measure_knowledge",
+    "abstention_error_rate",
+    "predict_file",
+)
 _EVALUATING = ("per_device_eval_*", "eval_a*", "eval_do_*", "eval_use_*", "eval_on_*", "batch_eval_*", "*_full_eval")
 _PLACES = ("output_dir", "data_dir", "image_dir", "reports_dir", "hub_*", "push_to_hub", "on_bad_row")
 _RECORDS = ("log*", "include_*", "disable_tqdm", "report_to", "run_name", "project", "trackio_*", "debug", "skip_*")

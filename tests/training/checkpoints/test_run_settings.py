@@ -46,6 +46,7 @@ def settings(data=None, **changes):
         ({"dataloader_num_workers": 4, "save_steps": 9, "hub_token": "secret", "disable_tqdm": True}, None),
         ({"dataset": "moved/rows.csv", "data_dir": "moved", "image_dir": "moved"}, None),
         ({"eval_split": "validation", "grounding_shuffles": 3, "abstention_error_rate": 0.1}, None),
+        ({"measure_knowledge": True}, None),
     ],
 )
 def test_what_changes_the_weights_is_named_and_the_rest_may_differ(tmp_path, change, said):
