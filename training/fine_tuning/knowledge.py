@@ -1,5 +1,7 @@
 """The vocabulary that a model fuses as prior knowledge (section 3.4.1), and what it selects from it."""
 
+from collections.abc import Mapping
+
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
@@ -56,14 +58,14 @@ def measure_knowledge(
         raise ValueError("This model fuses no knowledge, so that nothing can be measured of what it selects.")
     entries, end = entry_numbers(ids, model.config.eos_token_id), model.config.eos_token_id
     place = {tuple(ids[entries == entry].tolist()): entry for entry in range(int((ids == end).sum()))}
-    answered = questions.select([row for row, answer in enumerate(questions["answer"]) if answer is not None])
-    encoded = processor.encode_answers(list(map(normal_form, answered["answer"])))
-    answers = [
-        tuple(tokens[:length].tolist()[1:-1])
-        for tokens, length in zip(encoded["input_ids"], encoded["attention_mask"].sum(1), strict=True)
-    ]
-    known = answered.select([row for row, answer in enumerate(answers) if answer in place])
-    true = [place[answer] for answer in answers if answer in place]
+    of_rows = _entries_that_answer(questions, place, processor)
+    known, true = questions.select(list(of_rows)), list(of_rows.values())
+    if len(known) < 2:
+        raise ValueError(
+            f"--measure_knowledge ranks the entries that answer, and an entry of this model's knowledge answers "
+            f"{len(known)} of {len(questions)} questions: it takes two at least. Leave it out, or measure a model that "
+            "fuses answers, on questions whose answers are known."
+        )
     implementation = model.config._attn_implementation or "eager"
     model.eval().set_attn_implementation("eager")  # which alone keeps its weights
     weights, attended, gates = [], [], []
@@ -79,3 +81,18 @@ def measure_knowledge(
         gates += [] if gate is None else [gate[valid]]
     model.set_attn_implementation(implementation)
     return knowledge_selection(torch.stack(weights), true, torch.cat(attended), torch.cat(gates) if gates else None)
+
+
+def _entries_that_answer(
+    questions: Dataset, place: Mapping[tuple[int, ...], int], processor: AmifProcessor
+) -> dict[int, int]:
+    """By row the entry of a vocabulary, known by its tokens, that answers the question; rows of no such entry lack."""
+    forms = {row: normal_form(answer) for row, answer in enumerate(questions["answer"]) if answer is not None}
+    if not forms:
+        return {}
+    encoded = processor.encode_answers(list(forms.values()))
+    spoken = [
+        tuple(tokens[:length].tolist()[1:-1])
+        for tokens, length in zip(encoded["input_ids"], encoded["attention_mask"].sum(1), strict=True)
+    ]
+    return {row: place[tokens] for row, tokens in zip(forms, spoken, strict=True) if tokens in place}

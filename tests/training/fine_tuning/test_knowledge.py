@@ -81,6 +81,15 @@ def test_selection_equals_one_question_at_a_time():
     assert found.gate_std == pytest.approx(float(torch.cat(gates).std(correction=0)), abs=1e-5)
 
 
+@pytest.mark.parametrize("answers", [["yes", "mass"], [None, None]])
+def test_fewer_than_two_questions_that_an_entry_answers_are_refused(answers):
+    model, processor = small_model(knowledge=0), processor_of_small_model()
+    model.set_knowledge(knowledge_ids("answers", Dataset.from_dict({"answer": ["yes"]}), processor))
+    questions = Dataset.from_dict({"question": ["is it ?", "the mass ?"], "answer": answers})
+    with pytest.raises(ValueError, match=f"answers {answers.count('yes')} of 2 questions: it takes two at least"):
+        measure_knowledge(model, processor, questions, batch_size=2)
+
+
 def test_selection_of_a_model_without_knowledge_is_refused(processor):
     with pytest.raises(ValueError, match="fuses no knowledge"):
         measure_knowledge(small_model(knowledge_fusion="none"), processor, ROWS, batch_size=2)
