@@ -341,6 +341,8 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
         try:
             config = copy.deepcopy(self.generation_config if generation_config is None else generation_config)
             states |= config.update(**generation_options)
+            if generation_options.get("max_length") is not None and "max_new_tokens" not in generation_options:
+                config.max_new_tokens = None  # a checkpoint's own, which transformers would put before it
             if config.max_new_tokens is None and config.max_length is None:
                 config.max_new_tokens = 32
             config.update(

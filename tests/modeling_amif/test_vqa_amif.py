@@ -271,6 +271,8 @@ def test_a_length_of_the_callers_own_is_kept_in_every_form(model, inputs):
     assert model.generate(**inputs, **unending, max_new_tokens=6).shape[1] == 1 + 6
     assert model.generate(**inputs, **unending, max_length=5).shape[1] == 5
     assert model.generate(**inputs, **unending, generation_config=GenerationConfig(max_new_tokens=3)).shape[1] == 1 + 3
+    trained = GenerationConfig(max_new_tokens=2)  # as fine-tuning leaves it
+    assert model.generate(**inputs, **unending, generation_config=trained, max_length=5).shape[1] == 5
 
 
 def test_the_loss_is_the_first_of_the_outputs(model, inputs):
