@@ -239,11 +239,13 @@ class AmifVqaTrainer(ResumableTrainer):
         return list(texts), list(scores)
 
     def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
+        generates = self.candidates is None and not self.choices
         fingerprint = prediction_fingerprint(
             self._unwrapped(),
             self.processing_class,
             dataset,
             candidates=dataset["choices"][:] if self.choices else self.candidates,
+            generation=self._unwrapped().generation_config.to_json_string() if generates else None,
             batch_size=self.args.per_device_eval_batch_size,
             precision=self.accelerator.mixed_precision,
             attention=self.model.config._attn_implementation,

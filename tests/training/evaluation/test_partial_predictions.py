@@ -270,3 +270,12 @@ def test_nothing_is_taken_from_another_evaluation(tmp_path, processor, data, mon
     answers, batches = batches_answered(run, changed, tmp_path, monkeypatch)
     assert batches == -(-24 // run.args.per_device_eval_batch_size)
     assert answers == expected
+
+
+def test_nothing_is_taken_from_answers_generated_to_another_length(tmp_path, processor, data, monkeypatch):
+    run = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
+    run.candidates, run.model.generation_config.max_new_tokens = None, 1
+    interrupted_after(3, tmp_path, run, data, monkeypatch)
+    run.model.generation_config.max_new_tokens = 3
+    expected = run.predict_answers(data)
+    assert batches_answered(run, data, tmp_path, monkeypatch) == (expected, 5)
