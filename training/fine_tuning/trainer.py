@@ -58,8 +58,8 @@ class AmifVqaTrainer(ResumableTrainer):
         **kwargs: As for `transformers.Trainer`.
 
     Raises:
-        ValueError: If no processor is given, checkpoints shall be measured on rows without a single answer, or a stream
-            shall be grouped.
+        ValueError: If no processor is given, checkpoints shall be measured on rows without a single answer, or learned
+            from such, or a stream shall be grouped.
     """
 
     args: AmifVqaArguments
@@ -235,8 +235,8 @@ class AmifVqaTrainer(ResumableTrainer):
                 num_workers=self.args.dataloader_num_workers,
                 progress=not self.args.disable_tqdm,
             )
-        texts, scores = zip(*(answers[row] for row in range(len(questions))), strict=True)
-        return list(texts), list(scores)
+        in_order = [answers[row] for row in range(len(questions))]
+        return [answer or "" for answer, _ in in_order], [score for _, score in in_order]
 
     def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
         generates = self.candidates is None and not self.choices
@@ -368,6 +368,8 @@ def _answered(dataset: VqaData) -> VqaData:
     if isinstance(dataset, IterableDataset):  # whose unanswered rows are left out as they come
         return dataset
     rows = [row for row, answer in enumerate(dataset["answer"][:]) if answer is not None]
+    if not rows:
+        raise ValueError(f"None of the {len(dataset)} training questions has an answer, so there is nothing to learn.")
     if len(rows) < len(dataset):
         logger.warning(f"{len(dataset) - len(rows)} of {len(dataset)} training questions have no answer: left out.")
     return dataset.select(rows) if len(rows) < len(dataset) else dataset

@@ -74,6 +74,9 @@ def test_what_cannot_be_measured_is_refused_before_training(tmp_path, processor,
         AmifVqaTrainer(eval_dataset=unanswered, **options)
     with pytest.raises(ValueError, match="other rows has an answer"):
         AmifVqaTrainer(eval_dataset={"one": data, "other": unanswered}, **options)
+    for nothing in (unanswered, data.select([])):
+        with pytest.raises(ValueError, match=f"None of the {len(nothing)} training questions has an answer"):
+            AmifVqaTrainer(eval_dataset=data, **options | {"train_dataset": nothing})
 
 
 def with_answers(data, answers):
@@ -106,6 +109,10 @@ def test_answers_come_in_the_order_of_the_rows(tmp_path, processor, data):
     for question, answer, score in zip(shuffled["question_id"], *run.predict_answers(shuffled), strict=True):
         assert answer == expected[question][0]
         assert score == pytest.approx(expected[question][1], abs=1e-4)
+
+
+def test_no_questions_get_no_answers(tmp_path, processor, data):
+    assert trainer(tmp_path, processor, data).predict_answers(data.select([])) == ([], [])
 
 
 def test_predictions_equal_ranking_each_question_alone(tmp_path, processor, data):
