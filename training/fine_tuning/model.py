@@ -37,6 +37,7 @@ def build_model(
     if name is not None and not is_pretrained_only(name):
         model, processor = load_checkpoint(name, AmifForVisualQuestionAnswering)
         if training:
+            _warn_of_new_parts(model_args, model.config)
             model = at_image_size(model, processor, model_args.image_size, model_args.image_pooling)
         else:
             asked, kept = model_args.image_size, model.config.vision_config.image_size
@@ -55,10 +56,22 @@ def build_model(
         )
     if keeps_knowledge:
         logger.info(f"Knowledge: the checkpoint's, {model.config.knowledge_size} tokens.")
+        if training and data_args.knowledge != "answers":
+            logger.warning(
+                f"--knowledge {data_args.knowledge} changes nothing: adapters keep the checkpoint's knowledge."
+            )
     elif model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
     model_args.set_attention(model)
     return model, processor
+
+
+def _warn_of_new_parts(model_args: VqaModelArguments, config: AmifConfig) -> None:
+    """Name the arguments of a new decoder or co-attention, which a checkpoint that answers has already."""
+    kept = {"decoder_model": None, "decoder_layers": config.decoder_config.num_hidden_layers, "new_co_attention": False}
+    for name, value in kept.items():
+        if getattr(model_args, name) not in (None, value):
+            logger.warning(f"--{name} is for a new model: the checkpoint's stays as it is.")
 
 
 def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -> dict[str, ConfigField]:

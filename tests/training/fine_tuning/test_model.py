@@ -59,6 +59,20 @@ def test_an_adapter_keeps_the_knowledge_of_what_it_adapts(checkpoint, splits):
     assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()
 
 
+def test_what_is_asked_of_a_new_model_is_named_beside_one_that_answers(checkpoint, splits, caplog):
+    asked = {"decoder_model": "other", "decoder_layers": 1, "new_co_attention": True, "use_lora": True}
+    model_args = VqaModelArguments(model_name_or_path=str(checkpoint), **asked)
+    model, _ = build_model(model_args, FineTuningDataArguments(knowledge="questions"), splits, training=True)
+    assert model.config.decoder_config.num_hidden_layers == 2
+    for option in ("decoder_model", "decoder_layers", "new_co_attention"):
+        assert f"--{option} is for a new model: the checkpoint's stays as it is." in caplog.text
+    assert "--knowledge questions changes nothing: adapters keep the checkpoint's knowledge." in caplog.text
+    caplog.clear()
+    same = VqaModelArguments(model_name_or_path=str(checkpoint), decoder_layers=2, use_lora=True)
+    build_model(same, FineTuningDataArguments(), splits, training=True)
+    assert not caplog.text
+
+
 def test_what_is_new_beside_adapters_depends_on_the_start(checkpoint, monkeypatch):
     encoders = VqaModelArguments(vision_model="v", text_model="t", use_lora=True)
     assert new_modules(encoders) == FUSION_MODULES
