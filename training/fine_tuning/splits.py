@@ -99,6 +99,7 @@ def with_new_questions(data: RunData, data_args: FineTuningDataArguments) -> Run
     if data_args.predict_file is None or data.splits.keys() == {"test"}:
         return data
     questions = load_questions(data_args.predict_file, **data_args.question_options)
+    questions = first_rows(questions, data_args.max_eval_samples)
     splits = DatasetDict(data.splits | {"test": questions})
     return replace(data, name=data_args.predict_file, splits=splits, eval_split="test")
 

@@ -17,6 +17,7 @@ from amif.training.fine_tuning.splits import (
     note_validation,
     of_question_types,
     training_rows,
+    with_new_questions,
     with_readable_answers,
 )
 
@@ -61,6 +62,14 @@ def test_training_without_training_questions_is_refused(tmp_path):
     assert load_splits(own, training=False).keys() == {"test"}
     with pytest.raises(ValueError, match=r"test_b\.csv has no training questions, but test: .* rename it"):
         load_splits(own, training=True)
+
+
+def test_of_new_questions_as_many_are_asked_as_of_others(splits, tmp_path):
+    questions = tmp_path / "questions.csv"
+    questions.write_text("image,question\n" + "".join(f"{i}.png,is it?\n" for i in range(5)))
+    data = RunData("own", DatasetDict(splits | {"test": splits["train"]}), splits["train"], "test")
+    data_args = FineTuningDataArguments(predict_file=str(questions), max_eval_samples=2)
+    assert with_new_questions(data, data_args).splits["test"]["image_id"][:] == ["0.png", "1.png"]
 
 
 def test_an_answer_longer_than_the_decoder_is_a_bad_row_of_whatever_is_learned_or_ranked(splits):
