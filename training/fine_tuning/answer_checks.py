@@ -37,13 +37,16 @@ def check_validation_answers(validation: Dataset | dict[str, Dataset] | None) ->
         validation: The rows of validation, or several sets of them by name; None where there are none.
 
     Raises:
-        ValueError: If none of a set's rows has an answer.
+        ValueError: If there are no rows, or none of a set's rows has an answer.
     """
+    without = "train with --eval_strategy no --load_best_model_at_end false."
+    if validation is None:
+        raise ValueError(f"There is no validation split to measure checkpoints by: have one made, or {without}")
     for name, rows in (validation if isinstance(validation, dict) else {"validation": validation}).items():
-        if rows is not None and not any(answer is not None for answer in rows["answer"]):
+        if not any(answer is not None for answer in rows["answer"]):
             raise ValueError(
                 f"None of the {len(rows)} {name} rows has an answer to measure checkpoints by. Name the column of "
-                "answers with answer_column, or train with --eval_strategy no --load_best_model_at_end false."
+                f"answers with answer_column, or {without}"
             )
 
 

@@ -74,6 +74,8 @@ def test_what_cannot_be_measured_is_refused_before_training(tmp_path, processor,
         AmifVqaTrainer(eval_dataset=unanswered, **options)
     with pytest.raises(ValueError, match="other rows has an answer"):
         AmifVqaTrainer(eval_dataset={"one": data, "other": unanswered}, **options)
+    with pytest.raises(ValueError, match=r"no validation split to measure checkpoints by: .* --eval_strategy no --loa"):
+        AmifVqaTrainer(**options)
     for nothing in (unanswered, data.select([])):
         with pytest.raises(ValueError, match=f"None of the {len(nothing)} training questions has an answer"):
             AmifVqaTrainer(eval_dataset=data, **options | {"train_dataset": nothing})
