@@ -35,6 +35,7 @@ from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.command_line import plain_errors
 from amif.training.data.mixtures import mix_rows, places_by_set
+from amif.training.data.references import acceptable_answers_of
 from amif.training.data.schema import INPUT_COLUMNS
 from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
@@ -111,7 +112,7 @@ def run(model_args: VqaModelArguments, data_args: FineTuningDataArguments, train
 
     # 5. Trainer
     trainer = build_trainer(model, processor, plan.arguments_of(training_args), data_args, data, plan.trains)
-    trainer.run_settings = settings
+    trainer.run_settings, trainer.acceptable = settings, acceptable_answers_of(data_args.name)
 
     # 6. Training
     if plan.has_ended:

@@ -18,7 +18,8 @@ from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering, AmifVisual
 from ...processing_amif import AmifProcessor
 from ..checkpoints.resumable_trainer import ResumableTrainer
 from ..data.augmentation import LateralitySafeAugmentation
-from ..data.references import Reference
+from ..data.mixtures import right_answers
+from ..data.references import AcceptableAnswers, Reference, acceptable_answers
 from ..data.sampler import ImageGroupedSampler, LengthGroupedSampler
 from ..data.vqa_collator import AmifVqaCollator, vqa_lengths
 from ..data.vqa_rows import VqaRows, VqaStream, read_stream
@@ -56,6 +57,9 @@ class AmifVqaTrainer(ResumableTrainer):
         compute_metrics: Gives further metrics from an `EvalPrediction` of texts, the answers given as `predictions` and
             those of the rows as `label_ids`, in the order of the rows.
         **kwargs: As for `transformers.Trainer`.
+
+    Attributes:
+        acceptable: How references are read; of several sets each question's as its own set's are.
 
     Raises:
         ValueError: If no processor is given, checkpoints shall be measured on rows without a single answer, or learned
@@ -107,6 +111,7 @@ class AmifVqaTrainer(ResumableTrainer):
         )
         self.candidates, self.choices = candidates, choices
         self.further_metrics = compute_metrics
+        self.acceptable: AcceptableAnswers = acceptable_answers
         self._train_sampler: ImageGroupedSampler | LengthGroupedSampler | None = None
         self.add_callback(_StartEpoch(self))
 
@@ -191,7 +196,7 @@ class AmifVqaTrainer(ResumableTrainer):
 
     @contextmanager
     def _measuring(self, dataset: Dataset) -> Iterator[None]:
-        self.compute_metrics = partial(self._accuracy, dataset["answer"][:])
+        self.compute_metrics = partial(self._accuracy, dataset)
         self._answerer = self._answerer_of(dataset)
         try:
             with unsharded(self.model):
@@ -273,12 +278,15 @@ class AmifVqaTrainer(ResumableTrainer):
     def _unwrapped(self) -> AmifForVisualQuestionAnswering:
         return self.accelerator.unwrap_model(self.model)
 
-    def _accuracy(self, references: list[Reference | None], prediction: EvalPrediction) -> dict[str, float | None]:
+    def _accuracy(self, dataset: Dataset, prediction: EvalPrediction) -> dict[str, float | None]:
         order = np.asarray(prediction.label_ids).argsort()
         answers = self._answerer.texts(prediction.predictions[0][order], range(len(order)))
+        references: list[Reference | None] = dataset["answer"][:]
         check_predictions_differ(answers, references)
+        accepted = right_answers(dataset, self.acceptable)
+        right = [None if known is None else any_of or known for known, any_of in zip(references, accepted, strict=True)]
         # In memory: a file in the user's cache folder would be one for all processes.
-        measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=references)
+        measured = VqaAccuracy(keep_in_memory=True).compute(predictions=answers, references=right)
         metrics = {"accuracy": None if measured is None else measured["accuracy"]}
         if self.further_metrics is None:
             return metrics

@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from amif import AmifVqaArguments, AmifVqaTrainer
 from amif.training.data import LateralitySafeAugmentation, replace_images
+from amif.training.data.references import acceptable_answers_of
 from amif.training.data.vqa_collator import AmifVqaCollator
 from amif.training.fine_tuning.cached_images import encode_unique_images
 
@@ -57,6 +58,18 @@ def test_each_data_set_is_scored_by_its_own_answers(tmp_path, processor, data):
     run.eval_dataset = {"right": right, "wrong": wrong}
     metrics = run.evaluate()
     assert (metrics["eval_right_accuracy"], metrics["eval_wrong_accuracy"]) == (100, 0)
+
+
+def test_checkpoints_are_measured_as_their_data_are_scored(tmp_path, processor, data):
+    """VQA-Med-2019 takes either side of `#`: of a run on it, and of its rows among those of several sets."""
+    run = trainer(tmp_path, processor, data)
+    answers, _ = run.predict_answers(data)
+    either = with_answers(data, [f"something else#{answer}" for answer in answers])
+    assert run.evaluate(either)["eval_accuracy"] == 0
+    of_sets = either.add_column("dataset_name", ["vqa_med_2019"] * 12 + ["own"] * 12)
+    assert run.evaluate(of_sets)["eval_accuracy"] == 50
+    run.acceptable = acceptable_answers_of("vqa_med_2019")
+    assert run.evaluate(either)["eval_accuracy"] == 100
 
 
 def test_every_question_counts_though_training_drops_the_last(tmp_path, processor, data):
