@@ -134,7 +134,9 @@ def measure_grounding(
         """The scored answers on replaced images, kept under the name of the replacement for a resumed run."""
         replaced = replace_images(dataset, how, seed)
         folder = replaced_images_folder(trainer.args.output_dir, how, seed)
-        return prediction_rows(replaced, *trainer.predict_answers(replaced, folder), acceptable)
+        predicted = trainer.predict_answers(replaced, folder)
+        trainer.forget(replaced)
+        return prediction_rows(replaced, *predicted, acceptable)
 
     alike = [answered("shuffle_alike", seed) for seed in seeds] if len(rows_with_alike_images(dataset)) else []
     blank = answered("blank")

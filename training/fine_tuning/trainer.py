@@ -243,6 +243,10 @@ class AmifVqaTrainer(ResumableTrainer):
         in_order = [answers[row] for row in range(len(questions))]
         return [answer or "" for answer, _ in in_order], [score for _, score in in_order]
 
+    def forget(self, dataset: Dataset) -> None:
+        """Drop what is kept of rows that are not read again: with a frozen vision encoder the states of all images."""
+        self._prepared_rows.pop((dataset._fingerprint, False), None)
+
     def _partial_predictions(self, dataset: Dataset, folder: str | Path) -> PartialPredictions:
         generates = self.candidates is None and not self.choices
         fingerprint = prediction_fingerprint(

@@ -26,3 +26,11 @@ def test_an_image_without_an_alike_one_is_left_out_of_all_that_is_measured(tmp_p
     assert len(evaluation.rows) == len(data) - kinds.count("ct") == 22
     measured = [evaluation.metrics.scores.overall, *evaluation.metrics.baselines.values()]
     assert [one.n for one in measured] == [22, 22, 22, 11, 22]
+
+
+def test_states_of_exchanged_images_are_dropped_when_they_are_answered(tmp_path, processor, data):
+    """A frozen encoder's states of a whole split, a set a shuffle, would fill the memory."""
+    run = trainer(tmp_path, processor, data, freeze_vision_encoder=True)
+    splits = DatasetDict({"train": data, "test": data})
+    evaluate(run, splits, "test", FineTuningDataArguments(grounding_shuffles=2), "own")
+    assert [rows.dataset["image_id"][:] for rows in run._prepared_rows.values()] == [data["image_id"][:]]
