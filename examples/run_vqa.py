@@ -34,6 +34,7 @@ from amif.training.checkpoints.resumable_files import plan_run
 from amif.training.checkpoints.run_settings import RunSettings
 from amif.training.checkpoints.stream_progress import go_without_validation
 from amif.training.command_line import plain_errors
+from amif.training.data.image_replacement import check_replacement
 from amif.training.data.mixtures import mix_rows, places_by_set
 from amif.training.data.references import acceptable_answers_of
 from amif.training.data.schema import INPUT_COLUMNS
@@ -41,7 +42,7 @@ from amif.training.data.views import asks_about_several
 from amif.training.distributed import explained_worker_deaths, only_run_in, start_process
 from amif.training.evaluation.metrics import Metrics
 from amif.training.evaluation.partial_predictions import remove_partial_predictions
-from amif.training.evaluation.protocols import candidate_answers, check_choices_given
+from amif.training.evaluation.protocols import candidate_answers
 from amif.training.evaluation.result_files import (
     append_test_evaluation,
     check_output_folder,
@@ -150,13 +151,19 @@ def questions_to_ask(
     model: AmifForVisualQuestionAnswering,
     processor: AmifProcessor,
 ) -> RunData:
-    """The run's data, or new questions in their place, which have choices where the protocol asks for them."""
+    """The run's data, or new questions in their place, which have what they are answered and measured by.
+
+    Raises:
+        ValueError: If they lack what the protocol chooses from, or images to stand in for others.
+    """
     asked = with_new_questions(data, data_args)
     if asked is not data:
         limits = (processor, data_args.on_bad_row, data_args.max_answer_length)
         asked = with_readable_answers(replace(asked, training=None), model, *limits)
-    if data_args.protocol == "choices":
-        check_choices_given(asked.splits[asked.eval_split], asked.eval_split)
+    if data_args.protocol in ("choices", "paper"):
+        candidate_answers(data_args.protocol, asked.splits, asked.eval_split)
+    if (how := data_args.ablate_image or ("shuffle" if data_args.grounding_shuffles else None)) is not None:
+        check_replacement(asked.splits[asked.eval_split], how)
     return asked
 
 

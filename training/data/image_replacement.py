@@ -34,18 +34,11 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
         seed: Which image replaces which.
 
     Raises:
-        ValueError: If `how` is another; if a single image is to be shuffled; or for "shuffle_alike" where the data name
-            neither modality nor organ, or no two images are alike.
+        ValueError: If `check_replacement` raises it.
     """
-    if how not in IMAGE_REPLACEMENTS:
-        raise ValueError(f"how must be one of {', '.join(IMAGE_REPLACEMENTS)}, got {how!r}.")
+    check_replacement(dataset, how)
     if how == "shuffle_alike":
         dataset = rows_with_alike_images(dataset)
-        if not len(dataset):
-            raise ValueError(
-                "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use "
-                "shuffle."
-            )
     unread, first = undecoded(dataset), first_shown(dataset)
     images = {image_id: cells_of(unread[row]["image"])[place] for image_id, (row, place) in first.items()}
     if how == "blank":
@@ -60,6 +53,23 @@ def replace_images(dataset: Dataset, how: str, seed: int = 0) -> Dataset:
         replaced = {image_id: other for group in groups for image_id, other in _shuffle(images, group, seed).items()}
     column = [[replaced[image_id] for image_id in ids] for ids in view_ids_of(dataset)]
     return with_images(dataset, column if has_views(dataset) else [image for (image,) in column])
+
+
+def check_replacement(dataset: Dataset, how: str) -> None:
+    """Make sure that `replace_images` has what it needs; no image is opened.
+
+    Raises:
+        ValueError: If `how` is another; if a single image is to be shuffled; or for "shuffle_alike" where the data name
+            neither modality nor organ, or no two images of a question's are alike.
+    """
+    if how not in IMAGE_REPLACEMENTS:
+        raise ValueError(f"how must be one of {', '.join(IMAGE_REPLACEMENTS)}, got {how!r}.")
+    if how == "shuffle" and len(first_shown(dataset)) < 2:
+        raise ValueError("Images cannot be shuffled: the data shows a single one.")
+    if how == "shuffle_alike" and not len(rows_with_alike_images(dataset)):
+        raise ValueError(
+            "shuffle_alike exchanges images of one modality and organ, and the data name no two of them: use shuffle."
+        )
 
 
 def rows_with_alike_images(dataset: Dataset) -> Dataset:
@@ -91,8 +101,6 @@ def _alike_images(dataset: Dataset) -> list[list[str]]:
 
 
 def _shuffle(images: Mapping[str, ImageCell], image_ids: Sequence[str], seed: int) -> dict[str, ImageCell]:
-    if len(image_ids) < 2:
-        raise ValueError("Images cannot be shuffled: the data shows a single one.")
     ids = sorted(image_ids)
     random.Random(seed).shuffle(ids)
     # Each takes the next one's: a single cycle, hence never its own.

@@ -147,8 +147,6 @@ def set_abstention_threshold(
     trainer: AmifVqaTrainer, splits: DatasetDict, dataset_name: str, error_rate: float
 ) -> None:
     """The processor's threshold, from answers to the validation split under the clean protocol."""
-    if "validation" not in splits:
-        raise ValueError("--abstention_error_rate chooses a threshold on the validation split, and there is none.")
     trainer.candidates = candidate_answers("clean", splits, "validation")
     answers = trainer.predict_answers(splits["validation"])
     rows = prediction_rows(splits["validation"], *answers, acceptable_answers_of(dataset_name))

@@ -31,6 +31,9 @@ def build_model(
 
     What is trained gets its knowledge from the training data; a checkpoint that is only evaluated, or adapted by LoRA,
     keeps its own.
+
+    Raises:
+        ValueError: If the arguments do not fit each other or the checkpoint.
     """
     name = model_args.model_name_or_path
     keeps_knowledge = False
@@ -62,6 +65,10 @@ def build_model(
             )
     elif model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
+    if data_args.measure_knowledge and model.knowledge_fusion is None:
+        raise ValueError(
+            "--measure_knowledge ranks the answers that are fused, and this model fuses none: leave it out."
+        )
     model_args.set_attention(model)
     return model, processor
 

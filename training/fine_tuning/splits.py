@@ -68,6 +68,7 @@ def load_run_data(data_args: FineTuningDataArguments, training_args: AmifVqaArgu
     splits = limit_samples(whole, data_args)
     if data_args.refit:
         splits, whole = (refit_splits(part, data_args, training_args) for part in (splits, whole))
+    _check_threshold_rows(splits, data_args)
     eval_split = evaluated_split(splits, data_args.eval_split, name)
     for split, rows in splits.items():
         logger.info(f"{name} {split}: {count_rows(rows)} questions, {len(set(rows['image_id']))} images")
@@ -87,11 +88,17 @@ def load_streamed_data(data_args: FineTuningDataArguments, training_args: AmifVq
         **cast(dict[str, Any], data_args.column_names),
     )
     go_without_validation(training_args, splits)
+    _check_threshold_rows(splits, data_args)
     eval_split = evaluated_split(splits, data_args.eval_split, name)
     for split, rows in splits.items():
         logger.info(f"{name} {split}: {len(rows)} questions")
     check_training_answers(splits["train"])
     return RunData(name, splits, training if training_args.do_train else None, eval_split)
+
+
+def _check_threshold_rows(splits: DatasetDict, data_args: FineTuningDataArguments) -> None:
+    if data_args.abstention_error_rate is not None and "validation" not in splits:
+        raise ValueError("--abstention_error_rate chooses a threshold on the validation split, and there is none.")
 
 
 def with_new_questions(data: RunData, data_args: FineTuningDataArguments) -> RunData:
