@@ -69,7 +69,9 @@ def load_sources(
         try:
             splits = load(*source, **shared, **own)
         except (ValueError, FileNotFoundError) as error:
-            raise type(error)(f"{source.name}: {error}") from error
+            # Not of its own type, which may take other arguments, as those of a damaged text do.
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+            raise kind(f"{source.name}: {error}") from error
         parts[source.name] = {split: with_set_name(rows, source.name, id_columns) for split, rows in splits.items()}
     return DatasetDict(
         {split: _joined(split, parts) for split in _SPLITS if any(split in splits for splits in parts.values())}

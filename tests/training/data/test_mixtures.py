@@ -26,6 +26,7 @@ from amif.training.data.mixtures import (
 )
 from amif.training.data.pretraining_dataset import load_pretraining_dataset, pair_reader_of
 from amif.training.data.pretraining_schema import build_pretraining_dataset
+from amif.training.data.readers.medicat import FIGURES
 from amif.training.data.readers.vqa_med_2019 import TEST, TRAINING, VALIDATION
 from amif.training.data.references import acceptable_answers
 from amif.training.data.schema import build_vqa_dataset
@@ -265,6 +266,9 @@ def test_what_no_set_takes_and_what_one_cannot_read_is_said_with_the_set(two_set
     (tmp_path / "two" / "train.jsonl").write_text("{")
     with pytest.raises(ValueError, match=r"^two: .*train\.jsonl"):
         load_pairs(two_sets)
+    (tmp_path / FIGURES).write_text("{")
+    with pytest.raises(ValueError, match=r"^medicat: Expecting property name"):
+        load_pairs([Source("medicat", str(tmp_path)), two_sets[0]], study_column="study_id")
 
 
 def test_rows_of_a_set_have_its_own_columns(two_sets):
