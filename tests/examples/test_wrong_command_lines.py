@@ -53,6 +53,10 @@ WRONG = [
     (f"{VQA} --fusion_learning_rate inf", "--fusion_learning_rate inf: give a finite number"),
     (f"{VQA} --muon_learning_rate -1", "--muon_learning_rate -1.0: give at least 0"),
     (f"{VQA} --muon_learning_rate 1e-3 --optim adafactor", "all but matrices to AdamW, and --optim adafactor is anoth"),
+    (
+        f"{VQA} --muon_learning_rate 1e-3 --vision_layer_decay 0.5",
+        "Muon trains the blocks' matrices at one, 0.001: drop",
+    ),
     (f"{VQA} --initializer_range 0", "--initializer_range 0.0: give more than 0"),
     (f"{VQA} --seed -1", "--seed -1: give at least 0"),
     (f"{VQA} --logging_steps 0", "--logging_steps 0.0: give more than 0"),

@@ -98,3 +98,8 @@ class AmifVqaArguments(ResumableArguments):
                 f"--muon_learning_rate {self.muon_learning_rate} leaves all but matrices to AdamW, and --optim "
                 f"{OptimizerNames(self.optim).value} is another: drop one of them."
             )
+        if self.muon_learning_rate is not None and self.vision_layer_decay is not None:
+            raise ValueError(
+                f"--vision_layer_decay {self.vision_layer_decay} lets AdamW's rates fall from block to block, and Muon "
+                f"trains the blocks' matrices at one, {self.muon_learning_rate}: drop one of them."
+            )
