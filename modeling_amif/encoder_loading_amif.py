@@ -200,7 +200,7 @@ def load_tokenizer(text: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _token_ids(text: str) -> dict[str, int | None]:
+def _token_ids(text: str) -> dict[str, int]:
     """The ids of [CLS], [SEP] and [PAD] of the tokenizer beside a text encoder; BERT's where there is no tokenizer."""
     try:
         tokenizer: Any = load_tokenizer(text)  # whose stub has ids be texts too
