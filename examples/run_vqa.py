@@ -53,6 +53,7 @@ from amif.training.evaluation.result_files import (
 from amif.training.fine_tuning.argument_checks import check_arguments
 from amif.training.fine_tuning.arguments import UNUSED, FineTuningDataArguments, VqaModelArguments
 from amif.training.fine_tuning.evaluation import Evaluation, evaluate, set_abstention_threshold
+from amif.training.fine_tuning.knowledge import entries_that_answer
 from amif.training.fine_tuning.model import adapt, build_model
 from amif.training.fine_tuning.splits import (
     RunData,
@@ -154,7 +155,8 @@ def questions_to_ask(
     """The run's data, or new questions in their place, which have what they are answered and measured by.
 
     Raises:
-        ValueError: If they lack what the protocol chooses from, or images to stand in for others.
+        ValueError: If they lack what the protocol chooses from, images to stand in for others, or answers that the
+            model fuses where `measure_knowledge` ranks these.
     """
     asked = with_new_questions(data, data_args)
     if asked is not data:
@@ -164,6 +166,8 @@ def questions_to_ask(
         candidate_answers(data_args.protocol, asked.splits, asked.eval_split)
     if (how := data_args.ablate_image or ("shuffle" if data_args.grounding_shuffles else None)) is not None:
         check_replacement(asked.splits[asked.eval_split], how)
+    if data_args.measure_knowledge:
+        entries_that_answer(model, processor, asked.splits[asked.eval_split])
     return asked
 
 

@@ -104,6 +104,7 @@ WRONG = [
         "ranks the answers that are fused, and --knowledge none fuses none",
     ),
     (f"{VQA} --measure_knowledge --knowledge_fusion none", "that are fused, and this model fuses none: leave it out"),
+    (f"{VQA} --measure_knowledge --predict_file own.csv", "knowledge answers 0 of 12 questions: it takes two at least"),
     (f"{VQA} --protocol paper --predict_file own.csv", "answers of the test split, and these are not available"),
     (f"{OWN} --eval_split validation --ablate_image shuffle_alike", "and the data name no two of them: use shuffle"),
     (f"{OWN} --validation_by none --abstention_error_rate 0.1", "threshold on the validation split, and there is none"),

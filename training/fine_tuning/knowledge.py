@@ -1,11 +1,10 @@
 """The vocabulary that a model fuses as prior knowledge (section 3.4.1), and what it selects from it."""
 
-from collections.abc import Mapping
-
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
+from ...modeling_amif.knowledge_fusion_amif import AmifKnowledgeFusion
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
 from ..data.references import normal_form
@@ -51,21 +50,12 @@ def measure_knowledge(
         batch_size: Questions a step.
 
     Raises:
-        ValueError: If the model has no knowledge, or fewer than two questions are answered by an entry of it.
+        ValueError: As `entries_that_answer`.
     """
-    fusion, ids = model.knowledge_fusion, model.knowledge_ids
-    if fusion is None or ids is None:
-        raise ValueError("This model fuses no knowledge, so that nothing can be measured of what it selects.")
-    entries, end = entry_numbers(ids, model.config.eos_token_id), model.config.eos_token_id
-    place = {tuple(ids[entries == entry].tolist()): entry for entry in range(int((ids == end).sum()))}
-    of_rows = _entries_that_answer(questions, place, processor)
+    of_rows = entries_that_answer(model, processor, questions)
     known, true = questions.select(list(of_rows)), list(of_rows.values())
-    if len(known) < 2:
-        raise ValueError(
-            f"--measure_knowledge ranks the entries that answer, and an entry of this model's knowledge answers "
-            f"{len(known)} of {len(questions)} questions: it takes two at least. Leave it out, or measure a model that "
-            "fuses answers, on questions whose answers are known."
-        )
+    fusion, ids = _fusion_and_ids(model)
+    entries = entry_numbers(ids, model.config.eos_token_id)
     implementation = model.config._attn_implementation or "eager"
     model.eval().set_attn_implementation("eager")  # which alone keeps its weights
     weights, attended, gates = [], [], []
@@ -83,16 +73,36 @@ def measure_knowledge(
     return knowledge_selection(torch.stack(weights), true, torch.cat(attended), torch.cat(gates) if gates else None)
 
 
-def _entries_that_answer(
-    questions: Dataset, place: Mapping[tuple[int, ...], int], processor: AmifProcessor
+def entries_that_answer(
+    model: AmifForVisualQuestionAnswering, processor: AmifProcessor, questions: Dataset
 ) -> dict[int, int]:
-    """By row the entry of a vocabulary, known by its tokens, that answers the question; rows of no such entry lack."""
+    """Of each row whose answer the model's vocabulary holds, the number of that entry; no model is run.
+
+    Raises:
+        ValueError: If the model has no knowledge, or fewer than two rows have such an answer.
+    """
+    (_, ids), end = _fusion_and_ids(model), model.config.eos_token_id
+    entries = entry_numbers(ids, end)
+    place = {tuple(ids[entries == entry].tolist()): entry for entry in range(int((ids == end).sum()))}
     forms = {row: normal_form(answer) for row, answer in enumerate(questions["answer"]) if answer is not None}
-    if not forms:
-        return {}
-    encoded = processor.encode_answers(list(forms.values()))
-    spoken = [
-        tuple(tokens[:length].tolist()[1:-1])
-        for tokens, length in zip(encoded["input_ids"], encoded["attention_mask"].sum(1), strict=True)
-    ]
-    return {row: place[tokens] for row, tokens in zip(forms, spoken, strict=True) if tokens in place}
+    spoken: list[tuple[int, ...]] = []
+    if forms:
+        encoded = processor.encode_answers(list(forms.values()))
+        lengths = encoded["attention_mask"].sum(1).tolist()
+        spoken = [tuple(tokens[1 : n - 1].tolist()) for tokens, n in zip(encoded["input_ids"], lengths, strict=True)]
+    found = {row: place[tokens] for row, tokens in zip(forms, spoken, strict=True) if tokens in place}
+    if len(found) < 2:
+        raise ValueError(
+            f"--measure_knowledge ranks the entries that answer, and an entry of this model's knowledge answers "
+            f"{len(found)} of {len(questions)} questions: it takes two at least. Leave it out, or measure a model that "
+            "fuses answers, on questions whose answers are known."
+        )
+    return found
+
+
+def _fusion_and_ids(model: AmifForVisualQuestionAnswering) -> tuple[AmifKnowledgeFusion, torch.Tensor]:
+    if model.knowledge_fusion is None or model.knowledge_ids is None:
+        raise ValueError(
+            "--measure_knowledge ranks the answers that are fused, and this model fuses none: leave it out."
+        )
+    return model.knowledge_fusion, model.knowledge_ids

@@ -66,10 +66,6 @@ def build_model(
             )
     elif model.knowledge_fusion is not None:
         set_knowledge(model, data_args.knowledge, splits, processor)
-    if data_args.measure_knowledge and model.knowledge_fusion is None:
-        raise ValueError(
-            "--measure_knowledge ranks the answers that are fused, and this model fuses none: leave it out."
-        )
     model_args.set_attention(model)
     return model, processor
 

@@ -91,5 +91,5 @@ def test_fewer_than_two_questions_that_an_entry_answers_are_refused(answers):
 
 
 def test_selection_of_a_model_without_knowledge_is_refused(processor):
-    with pytest.raises(ValueError, match="fuses no knowledge"):
+    with pytest.raises(ValueError, match="this model fuses none: leave it out"):
         measure_knowledge(small_model(knowledge_fusion="none"), processor, ROWS, batch_size=2)
