@@ -389,7 +389,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The words of the command line; a port that cannot be ends the script with status 2."""
+    """The words of the command line; an impossible port ends the script with status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="amif-vqa", help="Checkpoint, a folder or a name on the Hub.")
     parser.add_argument("--host", default="127.0.0.1", help="Address to listen on; by default this machine alone.")

@@ -60,7 +60,7 @@ def check_replacement(dataset: Dataset, how: str) -> None:
 
     Raises:
         ValueError: If `how` is another; if a single image is to be shuffled; or for "shuffle_alike" where the data name
-            neither modality nor organ, or no two images of a question's are alike.
+            neither modality nor organ, or no two images of one kind.
     """
     if how not in IMAGE_REPLACEMENTS:
         raise ValueError(f"how must be one of {', '.join(IMAGE_REPLACEMENTS)}, got {how!r}.")

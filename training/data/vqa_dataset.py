@@ -71,10 +71,10 @@ def load_vqa_dataset(
         validation_by: How a missing validation split is made from the training rows: of whole images ("image"); of
             questions with all their rephrasings about images that training shows too ("question", for data with a
             column `rephrasing_of`, as VQA-RAD's JSON files have); of single rows, whose images and rephrasings stay in
-            training ("wording"); of written questions whose templates stay in training, as VQA-RAD's
-            official test has them ("official", see `add_official_validation`); or not at all (None).
-        validation_fold: Which fifth of the training rows is held out, 1 to 5, for cross-validation; by default a fixed
-            15 % is. The fifths are made of whole images, or as `validation_by` says.
+            training ("wording"); of written questions whose templates stay in training, as VQA-RAD's official test has
+            them ("official", see `add_official_validation`); or not at all (None).
+        validation_fold: Which fifth of the training rows, 1 to 5, is held out in place of a fixed 15 %, for
+            cross-validation: of whole images, or by "question" or "wording".
         on_bad_row: "error" raises at the first row that cannot be used; "skip" leaves such rows out, and logs each.
         answers: Of several right answers "any" is enough, or "all" are one answer, as `joined_answers` makes it.
         **column_names: `image_column`, `question_column`, `ignore_columns` and others of `load_own_data` for one's own

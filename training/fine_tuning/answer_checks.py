@@ -41,7 +41,10 @@ def check_validation_answers(validation: Dataset | dict[str, Dataset] | None) ->
     """
     without = "train with --eval_strategy no --load_best_model_at_end false."
     if validation is None:
-        raise ValueError(f"There is no validation split to measure checkpoints by: have one made, or {without}")
+        raise ValueError(
+            "There is no validation split to measure checkpoints by: give one as eval_dataset, have --validation_by "
+            f"make one, or {without}"
+        )
     for name, rows in (validation if isinstance(validation, dict) else {"validation": validation}).items():
         if not any(answer is not None for answer in rows["answer"]):
             raise ValueError(

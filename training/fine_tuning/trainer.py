@@ -62,8 +62,8 @@ class AmifVqaTrainer(ResumableTrainer):
         acceptable: How references are read; of several sets each question's as its own set's are.
 
     Raises:
-        ValueError: If no processor is given, checkpoints shall be measured on rows without a single answer, or learned
-            from such, or a stream shall be grouped.
+        ValueError: If no processor is given; if there are no rows to measure checkpoints on, or these or the training
+            rows have not a single answer; or if a stream shall be grouped.
     """
 
     args: AmifVqaArguments
