@@ -40,6 +40,7 @@ WORDS = {
     ("--teacher", "open_clip:NAME"): f"open_clip:{BIOMED_CLIP}",
     ("--against", "OTHER"): "slake",
     ("--against_dir", "DIR2"): "data/slake",
+    ("--min_label_count", "20"): "1",
     ("--text", "REPORT"): "A small mass on the left.",
     ("--text", "QUESTION"): "is there a mass?",
 }
@@ -58,7 +59,7 @@ def with_stand_ins(command: Command) -> list[str]:
         name, _, value = word.rpartition("=")
         if (option, word) in WORDS:
             word = WORDS[option, word]
-        elif option == "--data_dir":
+        elif option == "--data_dir" and sets:  # a recipe names the sets of paths that are whole
             word = f"data/{sets.pop(0)}"
         elif value.startswith("DIR"):
             word = f"{name}=data/{'vqa_rad' if name == 'data_dir' else name}"
@@ -80,7 +81,7 @@ def write_stand_ins(folder: Path) -> Path:
     BitImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder / "facebook/dinov2-small")
     save_small_bert(folder / "sentence-transformers/all-MiniLM-L6-v2", TEXTS, layers=3)  # as many as a recipe takes
     save_small_bert(folder / "emilyalsentzer" / "Bio_ClinicalBERT", TEXTS)
-    save_small_clip(folder / "openai" / "clip-vit-base-patch16", TEXTS)
+    save_small_clip(folder / "openai" / "clip-vit-base-patch16", TEXTS, vision_layers=12)
     save_small_open_clip(folder / BIOMED_CLIP, TEXTS)
     save_chat_model(folder / "google" / "medgemma-4b-it", "llava")
     save_checkpoints(folder)
@@ -133,7 +134,7 @@ def write_sets(folder: Path) -> None:
             blocks(place).save(folder / "rocov2" / split / f"{name}.jpg")
         captions = [(name, f"Report caption {place}.") for place, name in enumerate(names)]
         write_table(folder / "rocov2" / f"{split}_captions.csv", ["ID", "Caption"], captions)
-        concepts = [(name, ("C1", "C1;C2")[place % 2]) for place, name in enumerate(names)]
+        concepts = [(name, ("C1", "C2", "C1;C2")[place % 3]) for place, name in enumerate(names)]
         write_table(folder / "rocov2" / f"{split}_concepts.csv", ["ID", "CUIs"], concepts)
     splits = dict(enumerate(4 * ["train"] + 2 * ["validate"] + 2 * ["test"], start=50_000_000))
     images = [(f"d{study}", "10000032", str(study), split, "PA") for study, split in splits.items()]

@@ -33,11 +33,11 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def save_small_clip(folder: Path, texts: Iterable[str]) -> Path:
+def save_small_clip(folder: Path, texts: Iterable[str], vision_layers: int = 1) -> Path:
     """A whole CLIP: both towers, processor and tokenizer."""
     tokenizer = word_tokenizer(texts)
     text = TOWER | {"vocab_size": len(tokenizer), "max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 1}
-    vision = TOWER | {"image_size": 32, "patch_size": 8}
+    vision = TOWER | {"image_size": 32, "patch_size": 8, "num_hidden_layers": vision_layers}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)).save_pretrained(folder)
     size = {"height": 32, "width": 32}
     CLIPProcessor(CLIPImageProcessor(size=size, crop_size=size), tokenizer).save_pretrained(folder)

@@ -202,7 +202,7 @@ def smaller(command: Command, words: list[str]) -> list[str]:
         more += "" if "--model_name_or_path" in words else f" {NEW_MODEL}"
     of_phantom = command.script not in ("answer.py", "export.py", "run_ablation.py") and "phantom" in " ".join(words)
     default = command.script in ("run_vqa.py", "run_pretraining.py", "run_classification.py") or "localization" in words
-    if of_phantom or (default and "--dataset" not in words):
+    if of_phantom or (default and not {"--dataset", "--data_dir"} & set(words)):
         more += f" {FEW_STUDIES}"
     return [] if "--help" in words else more.split()
 
