@@ -81,11 +81,8 @@ def _choose(
         if len(chosen) >= wanted:
             break
         rows = questions[first]
-        if _keeps_images(Counter(images[row] for row in rows), left):
-            left.subtract(images[row] for row in rows)
+        taken = Counter(images[row] for row in rows)
+        if all(left[image] > count for image, count in taken.items()):
+            left.subtract(taken)
             chosen += rows
     return chosen
-
-
-def _keeps_images(taken: Counter[str], left: Counter[str]) -> bool:
-    return all(left[image] > count for image, count in taken.items())
