@@ -22,10 +22,10 @@ class FileList:
     """The files of a checkpoint, by their paths within it.
 
     Attributes:
-        order: Counts the checkpoints that were closed in the run's folder; 0 in a list of an earlier version. A clock
-            that was set back, or copied files, change no order.
+        order: Counts the checkpoints that were closed in the run's folder. A clock that was set back, or copied files,
+            change no order.
         bytes: Their lengths.
-        sha256: Their hashes; empty in a list of an earlier version.
+        sha256: Their hashes.
     """
 
     order: int
@@ -65,8 +65,7 @@ def is_closed(folder: Path) -> bool:
 def what_is_missing(folder: str | Path) -> str | None:
     """What keeps a checkpoint from being resumed, such as "model.safetensors is cut off"; None where it is complete.
 
-    Its files are read to the end and their hashes compared. A list of an earlier version has lengths alone, which a
-    warning says.
+    Its files are read to the end and their hashes compared.
     """
     folder = Path(folder)
     for name in (CHECKPOINT_FILES_NAME, TRAINER_STATE_NAME):
@@ -76,8 +75,6 @@ def what_is_missing(folder: str | Path) -> str | None:
         files = _read_list(folder)
     except ValueError:
         return f"{CHECKPOINT_FILES_NAME} is damaged"
-    if not files.sha256:
-        logger.warning(f"{folder} was saved by an earlier version without hashes: only the lengths of its files count.")
     for what, part in (("optimizer", "optim"), ("random", "rng_state")):
         if not any(part in name for name in files.bytes):
             return f"it was saved without its {what} states"
@@ -100,7 +97,7 @@ def what_is_wrong_with(path: Path, files: FileList, name: str) -> str | None:
         return f"{name} is missing"
     if (size := path.stat().st_size) != files.bytes[name]:
         return f"{name} is cut off or damaged: {size} bytes instead of {files.bytes[name]}"
-    if name in files.sha256 and _hash_of(path) != files.sha256[name]:
+    if _hash_of(path) != files.sha256[name]:
         return f"{name} is damaged: its bytes are not those that were saved"
     return None
 
@@ -139,8 +136,7 @@ def newest_complete_checkpoint(output_dir: str | Path) -> Path | None:
 def checkpoints_by_age(output_dir: str | Path) -> list[Path]:
     """Those of a run, the oldest first, by the order in which they were closed; before them those without one.
 
-    The order is not that of their steps: a folder may still hold checkpoints of a longer, earlier run. Lists of an
-    earlier version leave nothing but the files' times to go by.
+    The order is not that of their steps: a folder may still hold checkpoints of a longer, earlier run.
     """
 
     def age(folder: Path) -> tuple[int, int]:
@@ -176,13 +172,9 @@ def _read_list(folder: Path) -> FileList:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise damaged from None
-    if not isinstance(content, dict) or not content:
+    if not isinstance(content, dict):
         raise damaged
-    if "seal" not in content:  # an earlier version, which wrote lengths by name
-        if not all(isinstance(size, int) for size in content.values()):
-            raise damaged
-        return FileList(order=0, bytes=content, sha256={})
-    seal = content.pop("seal")
+    seal = content.pop("seal", None)
     if content.keys() != FileList.__annotations__.keys() or FileList(**content).seal != seal:
         raise damaged
     return FileList(**content)

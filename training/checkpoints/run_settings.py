@@ -112,8 +112,8 @@ class RunSettings(Result):
             kept = json.loads((Path(folder) / RUN_SETTINGS_NAME).read_text(encoding="utf-8"))["values"].items()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logger.warning(
-                f"{folder} has no {RUN_SETTINGS_NAME} that can be read, as runs of earlier versions have none "
-                f"({type(error).__name__}): whether this command's arguments and data are its own is not checked."
+                f"{folder} has no {RUN_SETTINGS_NAME} that can be read ({type(error).__name__}): whether this "
+                "command's arguments and data are its own is not checked."
             )
             return
         differences = [

@@ -124,10 +124,9 @@ def _whole_line(text: bytes) -> AnswerLine | None:
     try:
         line = json.loads(text)
         said = AnswerLine(**{name: line[name] for name in _TYPES})
-        whole = line.keys() - {"check"} == _TYPES.keys()
+        whole = line.keys() == _TYPES.keys() | {"check"}
         typed = all(type(value) in _TYPES[name] for name, value in said.items())
-        # Lines of earlier versions have no hash.
-        return said if whole and typed and line.get("check", _check_of(said)) == _check_of(said) else None
+        return said if whole and typed and line["check"] == _check_of(said) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

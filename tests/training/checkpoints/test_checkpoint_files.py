@@ -118,29 +118,11 @@ def test_weights_alone_are_not_resumed_with_a_fresh_optimizer(tmp_path):
     check_saved_weights(folder)
 
 
-def write_old_list(folder: Path, **changes: object) -> None:
-    names = [*CONTENTS, "trainer_state.json"][:-1]
-    sizes = {name: (folder / name).stat().st_size for name in names} | changes
-    (folder / CHECKPOINT_FILES_NAME).write_text(json.dumps(sizes))
-
-
-def test_lists_of_lengths_are_still_read_and_it_is_said(tmp_path, monkeypatch):
-    folder, warnings = build(tmp_path, 3), []
-    write_old_list(folder)
-    monkeypatch.setattr("amif.training.checkpoints.checkpoint_files.logger.warning", warnings.append)
-    assert newest_complete_checkpoint(tmp_path) == folder
-    assert "saved by an earlier version without hashes" in warnings[0]
-    write_old_list(folder, **{"optimizer.pt": 3})
-    assert "optimizer.pt is cut off or damaged: 7 bytes instead of 3" in what_is_missing(folder)
-    write_old_list(folder, **{"optimizer.pt": "7"})
-    assert what_is_missing(folder) == f"{CHECKPOINT_FILES_NAME} is damaged"
-
-
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"global_step": "x"}', b'{"unknown": 1}', b"\xff", b"null"])
-def test_a_damaged_state_beside_a_list_of_lengths(tmp_path, content):
-    folder = build(tmp_path, 3)
-    write_old_list(folder)
+def test_a_state_that_was_saved_damaged(tmp_path, content):
+    folder = build(tmp_path, 3, close=False)
     (folder / "trainer_state.json").write_bytes(content)
+    close_checkpoint(folder)
     assert what_is_missing(folder) == "trainer_state.json is damaged"
 
 

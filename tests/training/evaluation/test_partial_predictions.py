@@ -117,18 +117,6 @@ def test_a_damaged_line_is_dropped_and_counted_and_the_others_are_kept(tmp_path,
         assert not list(tmp_path.iterdir())
 
 
-def test_lines_of_earlier_versions_are_read(tmp_path):
-    lines = [
-        dict(zip(NAMES, ("print", row, f"q{row}", *answer), strict=True)) for row, answer in sorted(ANSWERS.items())
-    ]
-    (tmp_path / "predictions.partial-0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    again = PartialPredictions(tmp_path, "print")
-    assert again.read() == ANSWERS
-    again.tidy()
-    assert again.read() == ANSWERS
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.partial-earlier.jsonl"]
-
-
 def test_answers_of_another_evaluation_outlive_one_that_is_interrupted(tmp_path):
     append(PartialPredictions(tmp_path, "print"), [4, 2])
     other = PartialPredictions(tmp_path, "another")
