@@ -254,6 +254,11 @@ def types_and_rules(objective):
         ),
         (
             "vqa",
+            "--model_name_or_path m --initializer_range 0.15",
+            ["--initializer_range 0.15 changes nothing beside --model_name_or_path."],
+        ),
+        (
+            "vqa",
             "--freeze_vision_encoder --vision_learning_rate 1",
             ["--vision_learning_rate 1.0 changes"],
         ),

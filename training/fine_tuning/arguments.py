@@ -37,7 +37,7 @@ UNUSED = (
     Unused(
         lambda given: given.do_train and given.model_name_or_path is not None,
         "beside --model_name_or_path",
-        _OF_NEW_ENCODERS,
+        (*_OF_NEW_ENCODERS, "initializer_range"),
     ),
     Unused(
         lambda given: given.do_train and given.model_name_or_path is None and given.vision_model is None,
