@@ -41,7 +41,6 @@ def build_model(
         model, processor = load_checkpoint(name, AmifForVisualQuestionAnswering)
         if training:
             _warn_of_new_parts(model_args, model.config)
-            processor.abstention_threshold = None  # which was chosen for the weights as they are
             model = at_image_size(model, processor, model_args.image_size, model_args.image_pooling)
         else:
             asked, kept = model_args.image_size, model.config.vision_config.image_size

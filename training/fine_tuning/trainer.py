@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import EvalPrediction, PreTrainedModel, TrainerCallback
-from transformers.trainer_utils import PredictionOutput
+from transformers.trainer_utils import PredictionOutput, TrainOutput
 from transformers.utils import logging
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering, AmifVisualQuestionAnsweringOutput, answer_loss
@@ -123,6 +123,11 @@ class AmifVqaTrainer(ResumableTrainer):
         elif self.args.trained_vision_blocks is not None:
             train_last_blocks(vision_model, self.args.trained_vision_blocks)
         self._prepared_rows: dict[tuple[str, bool], VqaRows] = {}
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
+        """As `ResumableTrainer.train`; a threshold of abstention, chosen for other weights, is dropped."""
+        self.processing_class.abstention_threshold = None
+        return super().train(resume_from_checkpoint, **kwargs)
 
     def compute_loss(
         self,

@@ -54,14 +54,6 @@ def test_evaluating_keeps_the_knowledge_of_the_checkpoint(checkpoint, splits, ca
     assert "Knowledge: the checkpoint's, 7 tokens." in caplog.text
 
 
-def test_training_on_drops_the_threshold_that_was_chosen_for_other_weights(checkpoint, splits):
-    processor = build_processor()
-    processor.abstention_threshold = -0.5
-    processor.save_pretrained(checkpoint)
-    assert built(checkpoint, splits, training=False)[1].abstention_threshold == -0.5
-    assert built(checkpoint, splits, training=True)[1].abstention_threshold is None
-
-
 def test_an_adapter_keeps_the_knowledge_of_what_it_adapts(checkpoint, splits):
     model, _ = built(checkpoint, splits, training=True, use_lora=True)
     assert model.knowledge_ids.tolist() == small_model(knowledge=7).knowledge_ids.tolist()

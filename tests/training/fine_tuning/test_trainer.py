@@ -117,6 +117,16 @@ def test_the_last_block_of_the_vision_encoder_is_trained_alone(tmp_path, process
     assert not any(name.startswith("embeddings.") for name in changed)
 
 
+def test_training_drops_the_threshold_that_was_chosen_for_other_weights(tmp_path, data):
+    processor = build_processor()
+    processor.abstention_threshold = -0.5
+    run = trainer(tmp_path, processor, data, max_steps=1)
+    run.predict(data)
+    assert processor.abstention_threshold == -0.5
+    run.train()
+    assert processor.abstention_threshold is None
+
+
 def test_answers_come_in_the_order_of_the_rows(tmp_path, processor, data):
     run = trainer(tmp_path, processor, data, per_device_eval_batch_size=5)
     shuffled = data.shuffle(seed=3)
