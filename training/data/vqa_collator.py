@@ -1,6 +1,6 @@
 """Questions about images as one batch, in which each image stands once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import PIL.Image
@@ -49,12 +49,10 @@ class AmifVqaCollator:
                 shown_first.setdefault(image_id, (row, place))
         places = {image_id: place for place, image_id in enumerate(shown_first)}
         image_index = view_index(list(map(len, ids)), [places[image_id] for names in ids for image_id in names])
-        questions = self.processor(text=[row["question"] for row in rows])
         return {
             **self._encode_images(list(shown_first.values())),
             "image_index": torch.tensor(image_index),
-            "input_ids": questions["input_ids"],
-            "attention_mask": questions["attention_mask"],
+            **_each_once(lambda texts: self.processor(text=texts), [row["question"] for row in rows]),
             "row": torch.tensor([row["row"] for row in rows]),
             **self._encode_labels([row["answer"] for row in rows]),
         }
@@ -76,8 +74,17 @@ class AmifVqaCollator:
         known = [normal_form(answer) for answer in answers if answer is not None]
         if len(known) < len(answers):
             return {}
-        encoded = self.processor.encode_answers(known)
+        encoded = _each_once(self.processor.encode_answers, known)
         return {"labels": encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)}
+
+
+def _each_once(
+    encode: Callable[[list[str]], Mapping[str, torch.Tensor]], texts: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """The tensors of texts, of which `encode` is given each once: many questions of a batch are asked alike."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    index = torch.tensor([places[text] for text in texts])
+    return {name: tensor[index] for name, tensor in encode(list(places)).items()}
 
 
 def vqa_lengths(processor: AmifProcessor, questions: Sequence[str], answers: Sequence[str]) -> list[int]:

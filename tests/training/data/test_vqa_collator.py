@@ -67,6 +67,18 @@ def test_the_batch(processor, rows):
     assert torch.equal(batch["labels"][1], batch["labels"][5]), "targets are normalised"
 
 
+def test_each_text_is_encoded_once(processor, rows, monkeypatch):
+    encoded = []
+
+    def encode(answers):
+        encoded.extend(answers)
+        return AmifProcessor.encode_answers(processor, answers)
+
+    monkeypatch.setattr(processor, "encode_answers", encode)
+    AmifVqaCollator(processor)([rows[row] for row in range(6)])
+    assert encoded == ["yes", "left lung", "no", "right lower lobe"]
+
+
 def test_equals_processing_each_question_alone(processor, rows):
     batch = AmifVqaCollator(processor)([rows[row] for row in range(6)])
     for row in range(6):
