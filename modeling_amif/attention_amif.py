@@ -44,6 +44,11 @@ def eager_attention_forward(
     return (weights @ value).transpose(1, 2), weights
 
 
+def rows_at(tensor: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+    """The rows of `tensor` (n, ...) that `index` (batch,) names; all of them, in their order, without an index."""
+    return tensor if index is None else tensor.index_select(0, index)
+
+
 class AmifAttention(nn.Module):
     """Multi-head attention of one sequence over another, or over itself."""
 
@@ -66,6 +71,7 @@ class AmifAttention(nn.Module):
         context: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         keep_weights: bool = True,
+        context_index: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend from `hidden_states` (batch, queries, d) to `context` (batch, keys, d).
 
@@ -74,6 +80,7 @@ class AmifAttention(nn.Module):
             context: The states of keys and values.
             attention_mask: Broadcastable to (batch, heads, queries, keys); None attends everywhere.
             keep_weights: Without it eager attention gives way to sdpa, whose memory does not grow with queries x keys.
+            context_index: (batch,) int64, the row of `context` that each reads; None where row i is read by i.
 
         Returns:
             States (batch, queries, d), and the weights (batch, heads, queries, keys) where the implementation is eager.
@@ -89,8 +96,8 @@ class AmifAttention(nn.Module):
         states, weights = attend(
             self,
             self._heads(self.query(hidden_states)),
-            self._heads(self.key(context)),
-            self._heads(self.value(context)),
+            self._heads(rows_at(self.key(context), context_index)),
+            self._heads(rows_at(self.value(context), context_index)),
             attention_mask,
             scaling=self.scaling,
             dropout=dropout,

@@ -72,7 +72,7 @@ def check_texts(
     texts = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
     if inputs_embeds is None:
         _check_tensor("input_ids", input_ids, IDS, "(texts, tokens)", text_model)
-        if _may_be_read(texts):
+        if may_be_read(texts):
             _check_vocabulary("input_ids", texts, _word_embeddings(text_model).num_embeddings)
     else:
         _check_tensor("inputs_embeds", inputs_embeds, PIXELS, "(texts, tokens, width)", text_model)
@@ -92,10 +92,10 @@ def check_texts(
             raise ValueError(
                 f"{other} is {tuple(tensor.shape)} and {name} {tuple(texts.shape)}: give both as the processor does."
             )
-    if attention_mask is not None and _may_be_read(attention_mask):
+    if attention_mask is not None and may_be_read(attention_mask):
         check_padding("attention_mask", attention_mask)
     types = getattr(text_model.config, "type_vocab_size", None)
-    if types and token_type_ids is not None and _may_be_read(token_type_ids):
+    if types and token_type_ids is not None and may_be_read(token_type_ids):
         _check_vocabulary("token_type_ids", token_type_ids, types)
 
 
@@ -136,7 +136,7 @@ def check_image_index(image_index: Any, num_images: int, num_texts: int, model: 
         raise ValueError(f"image_index has {image_index.shape[0]} entries for {num_texts} texts: give one for each.")
     if several and image_index.shape[1] > MAX_VIEWS:
         raise ValueError(f"image_index names {image_index.shape[1]} images a text: give {MAX_VIEWS} at most.")
-    if not _may_be_read(image_index):
+    if not may_be_read(image_index):
         return
     views = image_index if several else image_index.unsqueeze(1)
     absent = views == -1
@@ -163,7 +163,7 @@ def check_hard_negatives(hard_negatives: Any, num_reports: int, model: PreTraine
     _check_tensor("hard_negatives", hard_negatives, IDS, "(reports, kinds)", model)
     if hard_negatives.shape not in ((num_reports, 1), (num_reports, 3)):
         raise ValueError(f"hard_negatives is {tuple(hard_negatives.shape)}: give ({num_reports}, 3), or (.., 1).")
-    if _may_be_read(hard_negatives) and ((hard_negatives < -1) | (hard_negatives >= num_reports)).any():
+    if may_be_read(hard_negatives) and ((hard_negatives < -1) | (hard_negatives >= num_reports)).any():
         raise ValueError(f"hard_negatives holds places that are neither -1 nor 0 to {num_reports - 1}, the batch's.")
 
 
@@ -199,7 +199,7 @@ def check_labels(labels: Any, num_texts: int, decoder: PreTrainedModel, config: 
             f"labels hold {labels.shape[1]} tokens an answer, and the decoder has {limit} positions: leave the longer "
             "answers out."
         )
-    if _may_be_read(labels):
+    if may_be_read(labels):
         tokens = labels.masked_fill(labels == -100, config.pad_token_id)
         _check_vocabulary("labels", tokens, _word_embeddings(decoder).num_embeddings)
         _check_starts("Answer", labels, config.decoder_start_token_id)
@@ -327,7 +327,8 @@ def check_finite(values: torch.Tensor, what: str, model: nn.Module) -> None:
     )
 
 
-def _may_be_read(tensor: torch.Tensor) -> bool:
+def may_be_read(tensor: torch.Tensor) -> bool:
+    """Whether reading a tensor's values makes no GPU wait in a training step, and they are there at all."""
     if tensor.is_meta or torch.compiler.is_compiling():
         return False
     return tensor.device.type == "cpu" or not torch.is_grad_enabled()

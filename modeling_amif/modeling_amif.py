@@ -9,10 +9,18 @@ from transformers import initialization as init
 from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
+from .attention_amif import rows_at
 from .co_attention_amif import AmifCoAttention, AmifCoAttentionLayer
 from .configuration_amif import MAX_VIEWS, AmifConfig
 from .encoders_amif import build_encoder, read_images, read_visible_patches
-from .input_checks_amif import check_image_index, check_image_states, check_images, check_texts, takes_other_sizes
+from .input_checks_amif import (
+    check_image_index,
+    check_image_states,
+    check_images,
+    check_texts,
+    may_be_read,
+    takes_other_sizes,
+)
 from .model_outputs_amif import AmifEncoderOutput, AmifModelOutput, Kept
 
 logger = logging.get_logger(__name__)
@@ -242,13 +250,17 @@ class AmifModel(AmifEncoders):
             image_states = images.last_hidden_state
         check_image_states(image_states, self.config.vision_config.hidden_size, self)
         image = self.project_images(image_states)
-        texts = self.read_texts(input_ids, attention_mask, inputs_embeds, token_type_ids, **kept)
+        given = input_ids, attention_mask, inputs_embeds, token_type_ids
+        texts, attention_mask, text_index = self._read_each_text_once(*given, kept)
         text = self.text_projection(texts.last_hidden_state)
-        check_image_index(image_index, image.shape[0], text.shape[0], self)
-        image, views_mask = self._join_views(image, image_index)
         if attention_mask is None:
             attention_mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
-        text, image, extras = self.co_attention(text, image, attention_mask, views_mask, **kept)
+        num_texts = text.shape[0] if text_index is None else text_index.shape[0]
+        check_image_index(image_index, image.shape[0], num_texts, self)
+        image, image_index, views_mask = self._join_views(image, image_index)
+        indices = {"text_index": text_index, "image_index": image_index}
+        text, image, extras = self.co_attention(text, image, attention_mask, views_mask, **indices, **kept)
+        attention_mask = rows_at(attention_mask, text_index)
         image_mask = attention_mask.new_ones(image.shape[:2]) if views_mask is None else views_mask.to(attention_mask)
         return AmifModelOutput(
             last_hidden_state=torch.cat([text, image], dim=1),
@@ -259,7 +271,7 @@ class AmifModel(AmifEncoders):
 
     def _join_views(
         self, image: torch.Tensor, image_index: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Each text's image tokens, those of its views behind one another.
 
         Args:
@@ -267,12 +279,17 @@ class AmifModel(AmifEncoders):
             image_index: As in `forward`.
 
         Returns:
-            States (B, V * p, d), and (B, V * p) bool, True where the view is there; None where all texts have one.
+            States (B, V * p, d), or (U, p, d) and the index of each text's where several share them; and (B, V * p)
+            bool, True where the view is there, None where all texts have one.
         """
-        if image_index is None or image_index.dim() == 1:
-            views, mask = (image if image_index is None else image[image_index]).unsqueeze(1), None
-        else:
+        mask = None
+        if image_index is not None and image_index.dim() == 2:
             views, mask = image[image_index.clamp(min=0)], (image_index >= 0).repeat_interleave(image.shape[1], dim=1)
+            image_index = None
+        elif image_index is None or torch.compiler.is_compiling() or image.shape[0] >= image_index.shape[0]:
+            views, image_index = rows_at(image, image_index).unsqueeze(1), None
+        else:
+            views = image.unsqueeze(1)
         if self.view_embedding is not None:
             numbers = torch.arange(views.shape[1], device=views.device)
             views = views + self.view_embedding(numbers).unsqueeze(1)
@@ -281,7 +298,46 @@ class AmifModel(AmifEncoders):
                 "This model learned from one image a question: it reads several, but cannot tell which is which, nor "
                 "has it learned to compare them. Fine-tune it on questions about several images."
             )
-        return views.flatten(1, 2), mask
+        return views.flatten(1, 2), image_index, mask
+
+    def _read_each_text_once(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        token_type_ids: torch.Tensor | None,
+        kept: Kept,
+    ) -> tuple[AmifEncoderOutput, torch.Tensor | None, torch.Tensor | None]:
+        """Read texts, equal ones once: no two of them where dropout, or what is kept, makes a difference.
+
+        Args:
+            input_ids: (B, t), and the next three as in `forward`.
+            attention_mask: (B, t).
+            inputs_embeds: (B, t, text width).
+            token_type_ids: (B, t).
+            kept: What the output shall hold beside.
+
+        Returns:
+            The output of `read_texts`, the mask of what was read, and (B,) the place of each text in it, or None.
+        """
+        check_texts(input_ids, attention_mask, self.text_model, inputs_embeds, token_type_ids)
+        index, drops = None, any(value for name, value in vars(self.text_model.config).items() if "drop" in name)
+        alike = not kept and token_type_ids is None and not (self.text_model.training and drops)
+        if alike and input_ids is not None and may_be_read(input_ids):
+            input_ids, attention_mask, index = distinct_texts(input_ids, attention_mask)
+        return self.read_texts(input_ids, attention_mask, inputs_embeds, token_type_ids, **kept), attention_mask, index
+
+
+def distinct_texts(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Texts (B, t), their tokens and mask, each once, and (B,) the place of each; no place where none is twice."""
+    masks = [] if attention_mask is None else [attention_mask.to(input_ids)]
+    rows, index = torch.unique(torch.cat([input_ids, *masks], dim=1), dim=0, return_inverse=True)
+    if rows.shape[0] == input_ids.shape[0]:
+        return input_ids, attention_mask, None
+    ids, *masks = rows.split(input_ids.shape[1], dim=1)
+    return ids, masks[0] if masks else None, index
 
 
 # Saving a checkpoint copies this file and its siblings beside the weights.

@@ -27,6 +27,7 @@ MIRROR_NO_FILE = {
     "modeling_amif/test_models.py",
     "modeling_amif/test_old_layout.py",
     "modeling_amif/test_quantization.py",
+    "modeling_amif/test_reading_once.py",
     "modeling_amif/test_visible_patches_cost.py",
     "processing_amif/test_any_dicom.py",
     "processing_amif/test_any_input.py",
