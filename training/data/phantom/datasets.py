@@ -2,8 +2,12 @@
 
 import io
 import logging
-from collections.abc import Iterable
-from typing import TypedDict
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypedDict
 
 import datasets
 import numpy as np
@@ -13,7 +17,7 @@ from tqdm.auto import tqdm
 from ..images import ImageCell
 from ..pretraining_schema import PRETRAINING_FEATURES
 from ..schema import VQA_FEATURES
-from .blocks import SPLIT_SHARES, make_studies
+from .blocks import BLOCK, SPLIT_SHARES, make_studies
 from .drawing import Box
 from .reports import write_report
 from .studies import Study
@@ -126,8 +130,9 @@ def load_phantom_vqa(num_studies: int = 3600, image_size: int = 96, seed: int = 
     splits = {}
     logger.info(f"phantom: drawing {num_studies:,} studies.")
     for split in SPLIT_SHARES:
-        studies = _counted(make_studies(split, num_studies, seed), split)
-        rows = [dict(row) for study in studies for row in vqa_rows(study, image_size)]
+        studies = make_studies(split, num_studies, seed)
+        drawn = _of_each(partial(vqa_rows, image_size=image_size), studies, split)
+        rows = [dict(row) for rows_of_study in drawn for row in rows_of_study]
         splits[split] = datasets.Dataset.from_list(rows, features=PHANTOM_VQA_FEATURES)
     return datasets.DatasetDict(splits)
 
@@ -174,12 +179,19 @@ def load_phantom_pretraining(num_studies: int = 3600, image_size: int = 96, seed
     splits = {}
     logger.info(f"phantom: drawing {num_studies:,} studies, two views each.")
     for split in SPLIT_SHARES:
-        studies = _counted(make_studies(split, num_studies, seed), split)
-        rows = [dict(pretraining_row(study, image_size)) for study in studies]
+        studies = make_studies(split, num_studies, seed)
+        rows = [dict(row) for row in _of_each(partial(pretraining_row, image_size=image_size), studies, split)]
         splits[split] = datasets.Dataset.from_list(rows, features=PHANTOM_PRETRAINING_FEATURES)
     return datasets.DatasetDict(splits)
 
 
-def _counted(studies: list[Study], split: str) -> Iterable[Study]:
-    # On a terminal alone, and where it takes longer than a second.
-    return tqdm(studies, desc=f"phantom, {split}", unit="study", disable=None, delay=1)
+def _of_each(draw: Callable[[Study], Any], studies: list[Study], split: str) -> list[Any]:
+    """What `draw` makes of each study, in their order, in a process on each core where Linux can fork them."""
+    # A bar on a terminal alone, and where it takes longer than a second.
+    counted = partial(tqdm, desc=f"phantom, {split}", total=len(studies), unit="study", disable=None, delay=1)
+    may_fork = sys.platform == "linux" and not multiprocessing.current_process().daemon
+    cores = len(os.sched_getaffinity(0)) if may_fork else 1
+    if cores == 1 or len(studies) <= BLOCK:
+        return list(counted(map(draw, studies)))
+    with multiprocessing.get_context("fork").Pool(cores) as processes:
+        return list(counted(processes.imap(draw, studies, chunksize=BLOCK)))

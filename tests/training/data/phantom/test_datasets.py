@@ -1,7 +1,11 @@
+import os
+import sys
+
 import datasets
 import pytest
 from phantom_rows import columns, image_bytes
 
+from amif.training.data.phantom import datasets as phantom
 from amif.training.data.phantom.datasets import load_phantom_pretraining, load_phantom_vqa, phantom_vqa_sentences
 
 SPLITS = ("train", "validation", "test")
@@ -25,6 +29,22 @@ def test_same_seed_same_bytes():
     assert image_bytes(first) == image_bytes(again)
     assert first.remove_columns("image").to_list() == again.remove_columns("image").to_list()
     assert not set(image_bytes(first)) & set(image_bytes(other))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one process draws")
+def test_any_number_of_processes_draws_the_same(monkeypatch):
+    drawn, drawers = {}, {}
+    # The process that drew an image is told by its name, which nothing else of a row depends on.
+    monkeypatch.setattr(phantom, "encode_png", lambda image: {"bytes": image.tobytes(), "path": str(os.getpid())})
+    for cores in (1, 3):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        rows = load_phantom_vqa(num_studies=120, image_size=32)["train"]
+        images = rows.cast_column("image", datasets.Image(decode=False))["image"]
+        drawers[cores] = {image["path"] for image in images}
+        drawn[cores] = rows.remove_columns("image").to_list(), [image["bytes"] for image in images]
+    assert drawn[1] == drawn[3]
+    assert drawers[1] == {str(os.getpid())}
+    assert not drawers[1] & drawers[3]
 
 
 def test_smaller_set_is_part_of_larger():
