@@ -148,6 +148,21 @@ class AnswerScorer:
         check_finite(log_probs, "scores", self.decoder)
         return log_probs
 
+    def token_log_probs(self, hidden: torch.Tensor, places: Sequence[int], tokens: Sequence[int]) -> torch.Tensor:
+        """Log-probabilities (m,), float32, of m tokens, each after the state at its place of `hidden` (n, width).
+
+        Other tokens' are not made: of few tokens in a large vocabulary, writing all costs more than the output layer.
+
+        Raises:
+            ValueError: As `log_probs`.
+        """
+        logits = self.head(hidden).float()
+        asked, highest = logits[places, tokens], logits.amax(dim=-1)
+        normalisers = logits.sub_(highest.unsqueeze(1)).exp_().sum(dim=-1).log() + highest  # in place: logits are large
+        log_probs = asked - normalisers[places]
+        check_finite(log_probs, "scores", self.decoder)
+        return log_probs
+
 
 def rank_exhaustively(
     scorer: AnswerScorer,

@@ -5,8 +5,9 @@ below a prefix (divided by the longest of them for "mean"). Prefixes are read be
 the decoder reads several prefixes of every unfinished question. All prefixes of a question lie in one row of that pass,
 as a tree: each sees its own beginnings only. So [CLS], the question's image and every prefix read before are shared.
 
-A pass costs about as much for few tokens as for one; waves begin that small and double. Where bounds exclude nothing,
-as in an untrained model, the last waves read whole branches, and the trie is scored with each prefix read once.
+A pass costs about as much for few tokens as for one; waves begin that small and double. What follows a prefix is read
+in the same wave and forgotten then. Where likelihood so far lets expect that none of it can win, the prefix is read
+alone, and once more if the search does go on from it. Where bounds exclude nothing, whole branches are read, each once.
 """
 
 import heapq
@@ -14,6 +15,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
+from math import inf
 
 import torch
 
@@ -191,8 +193,10 @@ class _Search:
 
     Attributes:
         best: Candidates and their scores, best first: the result so far.
+        floor: The score of the last of the best candidates known, found or not yet: lower bounds are not followed.
         kept: Prefixes to be read in this wave, whose longer prefixes are read in later ones.
-        passing: Prefixes to be read in this wave with all that follows them.
+        passing: Prefixes to be read in this wave and forgotten.
+        again: Those of them that were read before, for prefixes that go on from them.
         slots: Where keys and values of a prefix that was read, and of its beginnings, lie in the cache.
     """
 
@@ -201,7 +205,9 @@ class _Search:
         self.best: list[tuple[int, float]] = []
         # Minus the bound, a candidate, its sum so far, and the prefix that goes on; None where it is complete.
         self.frontier: list[tuple[float, int, float, int | None]] = []
-        self.kept, self.passing = [ROOT], []
+        self.highest: list[float] = []  # a heap of the best scores of complete candidates
+        self.floor = -inf
+        self.kept, self.passing, self.again = [ROOT], [], set()
         self.sums = {ROOT: 0.0}
         self.slots = {ROOT: [0]}
         self.expand(log_probs)
@@ -214,6 +220,11 @@ class _Search:
     def chosen(self) -> list[int]:
         return self.kept + self.passing
 
+    @property
+    def asked(self) -> list[int]:
+        """The chosen prefixes from which no step is known."""
+        return [prefix for prefix in self.chosen if prefix not in self.again]
+
     def choose(self, room: int) -> None:
         """Choose so many prefixes to read next, those with the best bounds and what follows them."""
         complete = []
@@ -222,39 +233,68 @@ class _Search:
             if prefix is None:
                 complete.append(entry)
                 continue
-            branch = self.trie.branch(prefix, room)
-            (self.passing if len(branch) == self.trie.sizes[prefix] else self.kept).extend(branch)
+            forgotten = self._forgotten_beginnings(prefix)
+            self.again.update(forgotten)
+            self.passing.extend(forgotten)
+            likely = self._likely_goes_on(prefix, total)
+            branch = self.trie.branch(prefix, room if likely else 1)
+            looked_back = likely and len(branch) < self.trie.sizes[prefix] and self.trie.parents[prefix] in self.slots
+            (self.kept if looked_back else self.passing).extend(branch)
             self.sums[prefix] = total
-            room -= len(branch)
+            room -= len(forgotten) + len(branch)
         for entry in complete:
             heapq.heappush(self.frontier, entry)
 
+    def _forgotten_beginnings(self, prefix: int) -> list[int]:
+        """The beginnings of a prefix that are neither remembered nor read in this wave, shortest first."""
+        forgotten: list[int] = []
+        beginning = self.trie.parents[prefix]
+        while beginning not in self.slots and beginning not in self.again:
+            forgotten.insert(0, beginning)
+            beginning = self.trie.parents[beginning]
+        return forgotten
+
+    def _likely_goes_on(self, prefix: int, total: float) -> bool:
+        """Whether longer prefixes halfway to the longest candidate will be followed, if likelihood falls as it has."""
+        depth, longest = self.trie.depths[prefix], self.trie.longest[prefix]
+        return self._bound(total * (depth + longest) / (2 * depth), longest) >= self.floor
+
     def expand(self, log_probs: list[float]) -> None:
-        """Go on from the chosen prefixes, given the log-probability of every step from each, in their order."""
-        chosen, values = self.chosen, iter(log_probs)
-        reading = set(chosen)
+        """Go on from the prefixes that were asked, given the log-probability of every step from each, in order."""
+        asked, values = self.asked, iter(log_probs)
+        reading = set(asked)
         trie = self.trie
-        for prefix in chosen:
+        for prefix in asked:
             length = trie.depths[prefix] + 1
             for step, value in zip(trie.steps(prefix), values):  # noqa: B905 - each prefix takes its share
                 total, longer = self.sums[prefix] + value, trie.step_prefixes[step]
                 for candidate in trie.complete(step):
-                    self._push(total, length, candidate, None)
+                    self._push(total, self._bound(total, length), candidate, None)
                 if longer in reading:
                     self.sums[longer] = total
                 elif longer >= 0:
-                    self._push(total, trie.longest[longer], trie.first[longer], longer)
+                    self._push(total, self._bound(total, trie.longest[longer]), trie.first[longer], longer)
         for prefix in self.passing:
             self.slots.pop(prefix)
-        self.kept, self.passing, self.sums = [], [], {}
+        self.kept, self.passing, self.again, self.sums = [], [], set(), {}
         # Candidates that nothing can overtake are results.
         while not self.finished and self.frontier[0][3] is None:
             bound, candidate, _, _ = heapq.heappop(self.frontier)
             self.best.append((candidate, -bound))
 
-    def _push(self, total: float, length: int, candidate: int, prefix: int | None) -> None:
-        bound = total / length if self.score == "mean" else total
+    def _bound(self, total: float, length: int) -> float:
+        return total / length if self.score == "mean" else total
+
+    def _push(self, total: float, bound: float, candidate: int, prefix: int | None) -> None:
+        if bound < self.floor:
+            return
         heapq.heappush(self.frontier, (-bound, candidate, total, prefix))
+        if prefix is None:
+            heapq.heappush(self.highest, bound)
+            if len(self.highest) > self.top_k:
+                heapq.heappop(self.highest)
+            if len(self.highest) == self.top_k:
+                self.floor = self.highest[0]
 
 
 class _TreeReader:
@@ -274,38 +314,38 @@ class _TreeReader:
     def read(self, searches: list[_Search]) -> None:
         """Read what each search has chosen, and expand the searches by it; one that is finished has chosen nothing."""
         length = max(len(search.chosen) for search in searches)
-        ids, positions, visible, valid = self._lay_out(searches, length)
-        hidden = self.scorer.read_tree(ids, positions, visible)[valid.to(self.device)]
+        ids, positions, visible, asked = self._lay_out(searches, length)
+        hidden = self.scorer.read_tree(ids, positions, visible)[asked.to(self.device)]
         # Branches read to their ends are never looked back at.
         self.scorer.forget(length - max(len(search.kept) for search in searches))
-        steps = [search.trie.following(prefix) for search in searches for prefix in search.chosen]
+        steps = [search.trie.following(prefix) for search in searches for prefix in search.asked]
         values = self._step_log_probs(hidden, steps)
         for search in searches:
             if search.chosen:
-                search.expand(list(islice(values, sum(len(search.trie.steps(prefix)) for prefix in search.chosen))))
+                search.expand(list(islice(values, sum(len(search.trie.steps(prefix)) for prefix in search.asked))))
 
     def _lay_out(self, searches: list[_Search], length: int) -> tuple[torch.Tensor, ...]:
-        """Arguments of `AnswerScorer.read_tree`, a row a search, and which of the (rows, length) tokens are read."""
+        """Arguments of `AnswerScorer.read_tree`, a row a search, and which of the (rows, length) tokens are asked."""
         past = self.scorer.cache.get_seq_length()
         ids = torch.zeros(len(searches), length, dtype=torch.long)
-        positions, valid = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+        positions, asked = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
         visible = torch.zeros(len(searches), length, past + length, dtype=torch.bool)
         visible[:, :, ROOT] = True
         for row, search in enumerate(searches):
             chosen, trie = search.chosen, search.trie
             ids[row, : len(chosen)] = torch.tensor([trie.tokens[prefix] for prefix in chosen], dtype=torch.long)
             positions[row, : len(chosen)] = torch.tensor([trie.depths[prefix] for prefix in chosen])
-            valid[row, : len(chosen)] = True
+            asked[row, : len(chosen)] = torch.tensor([prefix not in search.again for prefix in chosen])
             for column, prefix in enumerate(chosen):
                 search.slots[prefix] = [*search.slots[trie.parents[prefix]], past + column]
             columns = [column for column, prefix in enumerate(chosen) for _ in search.slots[prefix]]
             visible[row, columns, [slot for prefix in chosen for slot in search.slots[prefix]]] = True
-        return ids, positions + self.first_position, visible, valid
+        return ids, positions + self.first_position, visible, asked
 
     def _step_log_probs(self, hidden: torch.Tensor, steps: Sequence[Sequence[int]]) -> Iterator[float]:
         """Log-probabilities of the tokens that may follow each of the decoder's states."""
         for start in range(0, len(steps), TOKENS_PER_HEAD_PASS):
             chunk = steps[start : start + TOKENS_PER_HEAD_PASS]
-            rows = [row for row, tokens in enumerate(chunk) for _ in tokens]
-            log_probs = self.scorer.log_probs(hidden[start : start + TOKENS_PER_HEAD_PASS])
-            yield from log_probs[rows, [token for tokens in chunk for token in tokens]].tolist()
+            places = [place for place, tokens in enumerate(chunk) for _ in tokens]
+            tokens = [token for tokens in chunk for token in tokens]
+            yield from self.scorer.token_log_probs(hidden[start : start + len(chunk)], places, tokens).tolist()

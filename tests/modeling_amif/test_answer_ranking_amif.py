@@ -1,6 +1,8 @@
 import pytest
 import torch
-from small_models import padded, small_inputs, small_model
+from small_models import WIDTH, padded, small_inputs, small_model
+
+from amif.modeling_amif.answer_ranking_amif import AnswerScorer
 
 # Prefixes of each other, duplicates, one token, an empty answer, and one of 40 tokens.
 ANSWERS = [[5], [5, 6], [5, 6, 7], [8, 9], [5, 6], [10], [8], [11, 12, 13, 14], [6, 5], [], list(range(20, 60))]
@@ -79,6 +81,17 @@ def test_score_is_minus_the_loss(model, method):
     loss = model(**inputs, labels=answers["input_ids"]).loss
     torch.testing.assert_close(ranking.scores[0, 0], -loss.detach())
     assert ranking.indices.tolist() == [[0]]
+
+
+@torch.no_grad()
+def test_log_probabilities_of_tokens_are_those_of_the_whole_vocabulary(model):
+    scorer = AnswerScorer(model.decoder, torch.randn(1, 4, WIDTH["hidden_size"]), torch.ones(1, 4), 101)
+    hidden, places, tokens = 9 * torch.randn(5, WIDTH["hidden_size"]), [0, 0, 2, 4, 4], [3, 80, 119, 0, 102]
+    found = scorer.token_log_probs(hidden, places, tokens)
+    torch.testing.assert_close(found, scorer.log_probs(hidden)[places, tokens], rtol=0, atol=1e-4)
+    hidden[2] = torch.nan
+    with pytest.raises(ValueError, match="scores are not finite"):
+        scorer.token_log_probs(hidden, places, tokens)
 
 
 @pytest.mark.parametrize("method", ["exhaustive", "search"])

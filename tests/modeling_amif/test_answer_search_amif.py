@@ -150,6 +150,36 @@ def test_a_sure_model_reads_one_small_wave():
     assert passes.tokens < 1 + 3 * answer_search_amif.FIRST_WAVE, "of 1,831 prefixes"
 
 
+def test_an_unsure_model_reads_little_more_than_it_must():
+    """Two tokens of a flat model beat any three, so no prefix of three can win, and most of those that begin it not."""
+    chance = random.Random(0)
+    short = [[token] for token in range(3, 60)]
+    long = [[chance.randrange(3, 60) for _ in range(6)] for _ in range(900)]
+    model, inputs = sharpened(0.01), small_inputs(questions=1, images=1)
+    passes = Passes(model)
+    found = model.rank_answers(**inputs, answers=padded(short + long))
+    assert passes.tokens < len(short) + 3 * answer_search_amif.FIRST_WAVE, "of some 4,500 prefixes"
+    assert torch.equal(found.indices, model.rank_answers(**inputs, answers=padded(short), method="exhaustive").indices)
+
+
+def test_what_was_read_alone_is_read_again_where_the_search_goes_on(monkeypatch):
+    """Every first token is unlikely, so prefixes are read alone; the next ones are sure."""
+    monkeypatch.setattr(answer_search_amif, "FIRST_WAVE", 1)
+    again, beginnings = [], answer_search_amif._Search._forgotten_beginnings
+
+    def noted(*place):
+        again.append(beginnings(*place))
+        return again[-1]
+
+    monkeypatch.setattr(answer_search_amif._Search, "_forgotten_beginnings", noted)
+    model = small_model()
+    with torch.no_grad():
+        model.decoder.get_output_embeddings().bias[[70, 71, 72, 102]] += 25
+    answers = [[token] for token in range(3, 9)] + [[token, 70, 71, 72, 30, 72] for token in range(3, 60)]
+    assert_same_ranking(model, small_inputs(questions=3), answers, 8, "sum")
+    assert max(map(len, again)) > 1
+
+
 def test_neither_a_pass_nor_what_is_remembered_grows_with_the_candidates(monkeypatch):
     """Bounds exclude nothing here, and every question reads the whole trie: in few rows, remembering little."""
     monkeypatch.setattr(answer_search_amif, "FIRST_WAVE", 16)
