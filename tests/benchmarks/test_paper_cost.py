@@ -117,6 +117,23 @@ def test_operations_and_memory_of_a_step(name):
         assert operations == pytest.approx(products + attention, rel=0.05)
 
 
+def test_operations_that_questions_about_one_image_share():
+    """Of the co-attention, forward and backward, for eight questions about two images; tensors have shapes alone."""
+    with torch.device("meta"):
+        co_attention = AmifForVisualQuestionAnswering(config_of(768)).model.co_attention.eval()
+        index = torch.tensor([0] * 4 + [1] * 4)
+        texts, images = torch.empty(8, QUESTION_TOKENS, 768), torch.empty(2, PATCHES + 1, 768)
+    counts = []
+    for states, places in ((images[index], None), (images, index)):
+        with FlopCounterMode(display=False) as counter:
+            text, image, _ = co_attention(texts, states, image_index=places)
+            forward = counter.get_total_flops()
+            (text.sum() + image.sum()).backward()
+        counts.append((forward / 1e9, counter.get_total_flops() / 1e9))
+    print("\nGFLOP forward, and with the backward pass, each question by itself and images shared:", counts)
+    assert counts[1] < counts[0]
+
+
 @pytest.mark.parametrize("size", [(2544, 3056), (512, 615)])
 def test_time_to_read_and_augment_a_view(size, tmp_path):
     """From a JPEG file; the larger size is one of MIMIC-CXR-JPG's."""

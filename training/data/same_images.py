@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from .images import ImageCell, image_file
 from .shown_values import shown
-from .views import cells_of, first_shown, undecoded, view_ids_of
+from .views import VIEW_SEPARATOR, cells_of, first_shown, undecoded, view_ids_of
 from .zipped_images import is_zipped
 
 logger = logging.get_logger(__name__)
@@ -78,6 +78,28 @@ def with_one_name_an_image(rows: Dataset, twins: Mapping[Place, Place], column: 
         for image_id in views[1:]:
             names[name_of(image_id)] = name_of(views[0])
     return rows.add_column(column, [name_of(views[0]) for views in ids])
+
+
+def originals(rows: Dataset) -> dict[str, str]:
+    """Of each image of `rows` whose file is that of one before it, by its id, the id of the first of these.
+
+    Raises:
+        FileNotFoundError: As `same_images`.
+    """
+    return {image_id: original for (_, image_id), (_, original) in same_images({"": rows}).items()}
+
+
+def shared_image_ids(rows: Dataset) -> list[str]:
+    """The image id of each row, of an image that is another's file the id of the first: rows of one id show the same.
+
+    Raises:
+        FileNotFoundError: As `same_images`.
+    """
+    first = originals(rows)
+    return [
+        VIEW_SEPARATOR.join(first.get(view, view) for view in views) if first.keys() & set(views) else image_id
+        for image_id, views in zip(rows["image_id"][:], view_ids_of(rows), strict=True)
+    ]
 
 
 def report_same_images(source: str, twins: Mapping[Place, Place]) -> None:

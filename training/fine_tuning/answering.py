@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,13 +10,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
+from ..data.same_images import shared_image_ids
 from ..data.sampler import ImageGroupedSampler
-from ..data.vqa_rows import VqaRows
+from ..data.vqa_rows import VqaItem, VqaRows
 from ..evaluation.partial_predictions import PartialPredictions
 from ..evaluation.prediction_rows import ScoredAnswer
 
@@ -105,6 +108,8 @@ def answer_rows(
 ) -> dict[int, ScoredAnswer]:
     """Answer every row that has no partial prediction; the processes share the batches.
 
+    Rows that ask the same of the same image, and have the same choices, are answered once, by the first of them.
+
     Args:
         rows: The questions.
         answer: Answers a batch of the collator.
@@ -118,14 +123,18 @@ def answer_rows(
     Returns:
         The answers of all processes by row.
     """
-    order = list(ImageGroupedSampler(rows.image_ids))
+    image_ids = shared_image_ids(rows.dataset)
+    first = first_that_ask_the_same(rows.dataset, image_ids)
+    asked = sorted(set(first))
+    order = [asked[place] for place in ImageGroupedSampler([image_ids[row] for row in asked])]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     before = {} if partial_predictions is None else partial_predictions.read()
     accelerator.wait_for_everyone()  # no process appends before all have read
     # Whole batches: in other company, and padded otherwise, a question's score may differ in the last digit.
     waiting = [batch for batch in batches if not before.keys() >= set(batch)]
     own = waiting[accelerator.process_index :: accelerator.num_processes]
-    loader = DataLoader(rows, batch_sampler=own, collate_fn=collator, num_workers=num_workers)
+    collate = partial(collate_under_ids, collator, image_ids)
+    loader = DataLoader(rows, batch_sampler=own, collate_fn=collate, num_workers=num_workers)
     question_ids, found = rows.dataset["question_id"][:], []
     for batch in tqdm(loader, desc="Answering", disable=not progress or not accelerator.is_local_main_process):
         places = batch["row"].tolist()
@@ -133,4 +142,22 @@ def answer_rows(
         if partial_predictions is not None:
             partial_predictions.append(places, [question_ids[place] for place in places], answers)
         found += zip(places, answers, strict=True)
-    return before | dict(gather_object(found))
+    answered = before | dict(gather_object(found))
+    return {row: answered[answering] for row, answering in enumerate(first)}
+
+
+def first_that_ask_the_same(dataset: Dataset, image_ids: Sequence[str]) -> list[int]:
+    """Of each row the first that has its question, its choices and its image of `image_ids`."""
+    choices = dataset["choices"][:] if "choices" in dataset.column_names else [None] * len(dataset)
+    firsts: dict[tuple[str, str, tuple[str, ...]], int] = {}
+    return [
+        firsts.setdefault((image_id, question, tuple(own or ())), row)
+        for row, (image_id, question, own) in enumerate(zip(image_ids, dataset["question"][:], choices, strict=True))
+    ]
+
+
+def collate_under_ids(
+    collator: Callable[[list[Any]], _Batch], image_ids: Sequence[str], items: Sequence[VqaItem]
+) -> _Batch:
+    """What `collator` makes of rows with other image ids. At module level, for workers may be sent it."""
+    return collator([{**item, "image_id": image_ids[item["row"]]} for item in items])

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ...modeling_amif.vqa_amif import AmifForVisualQuestionAnswering
 from ...processing_amif import AmifProcessor
+from ..data.same_images import originals
 from ..data.views import cells_of, first_shown
 from ..data.vqa_collator import AmifVqaCollator
 from ..data.vqa_rows import VqaItem, VqaRows
@@ -27,6 +28,8 @@ def encode_unique_images(
     epoch: int = 0,
 ) -> dict[str, torch.Tensor]:
     """Encode each image of a data set once, in the model's own number format (call under autocast for another).
+
+    Images that are one file under several ids are one, but where augmentation draws for each.
 
     Args:
         model: The model; only its vision encoder runs, in evaluation mode.
@@ -56,7 +59,8 @@ def encode_unique_images(
 
     # A generator of its own: a resumed run, which encodes once more, must leave the global one where it was.
     # A list has places, which is all that the loader wants of a data set.
-    shown: Any = list(first.items())
+    same = originals(dataset) if augmentation is None else {}
+    shown: Any = [item for item in first.items() if item[0] not in same]
     loader = DataLoader(shown, batch_size=batch_size, collate_fn=collate, generator=torch.Generator())
     was_training = model.training
     model.eval()
@@ -64,4 +68,5 @@ def encode_unique_images(
     for batch in tqdm(loader, desc="Encoding images", disable=not progress):
         encoded.extend(model.model.encode_images(batch["pixel_values"].to(model.device)).cpu())
     model.train(was_training)
-    return dict(zip(first, torch.stack(encoded).share_memory_(), strict=True))
+    states = dict(zip([image_id for image_id, _ in shown], torch.stack(encoded).share_memory_(), strict=True))
+    return states | {image_id: states[original] for image_id, original in same.items()}
