@@ -244,17 +244,13 @@ class AmifModel(AmifEncoders):
         kept = self._kept(output_attentions, output_hidden_states)
         if (pixel_values is None) == (image_states is None):
             raise ValueError("Give the images either as pixel_values or image_states.")
-        images = None
-        if image_states is None:
-            images = self.read_images(cast(torch.Tensor, pixel_values), interpolate_pos_encoding, **kept)
-            image_states = images.last_hidden_state
-        check_image_states(image_states, self.config.vision_config.hidden_size, self)
-        image = self.project_images(image_states)
+        images = None if pixel_values is None else self.read_images(pixel_values, interpolate_pos_encoding, **kept)
+        states = cast(torch.Tensor, image_states if images is None else images.last_hidden_state)
+        check_image_states(states, self.config.vision_config.hidden_size, self)
+        image = self.project_images(states)
         given = input_ids, attention_mask, inputs_embeds, token_type_ids
         texts, attention_mask, text_index = self._read_each_text_once(*given, kept)
         text = self.text_projection(texts.last_hidden_state)
-        if attention_mask is None:
-            attention_mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
         num_texts = text.shape[0] if text_index is None else text_index.shape[0]
         check_image_index(image_index, image.shape[0], num_texts, self)
         image, image_index, views_mask = self._join_views(image, image_index)
@@ -307,7 +303,7 @@ class AmifModel(AmifEncoders):
         inputs_embeds: torch.Tensor | None,
         token_type_ids: torch.Tensor | None,
         kept: Kept,
-    ) -> tuple[AmifEncoderOutput, torch.Tensor | None, torch.Tensor | None]:
+    ) -> tuple[AmifEncoderOutput, torch.Tensor, torch.Tensor | None]:
         """Read texts, equal ones once: no two of them where dropout, or what is kept, makes a difference.
 
         Args:
@@ -318,14 +314,19 @@ class AmifModel(AmifEncoders):
             kept: What the output shall hold beside.
 
         Returns:
-            The output of `read_texts`, the mask of what was read, and (B,) the place of each text in it, or None.
+            The output of `read_texts`; the mask of what was read, (texts, t), ones where none was given; and the place
+            of each text in it, (B,) int64, or None where each was read by itself.
         """
         check_texts(input_ids, attention_mask, self.text_model, inputs_embeds, token_type_ids)
         index, drops = None, any(value for name, value in vars(self.text_model.config).items() if "drop" in name)
         alike = not kept and token_type_ids is None and not (self.text_model.training and drops)
         if alike and input_ids is not None and may_be_read(input_ids):
             input_ids, attention_mask, index = distinct_texts(input_ids, attention_mask)
-        return self.read_texts(input_ids, attention_mask, inputs_embeds, token_type_ids, **kept), attention_mask, index
+        texts = self.read_texts(input_ids, attention_mask, inputs_embeds, token_type_ids, **kept)
+        if attention_mask is None:
+            shape, device = texts.last_hidden_state.shape[:2], texts.last_hidden_state.device
+            attention_mask = torch.ones(shape, dtype=torch.long, device=device)
+        return texts, attention_mask, index
 
 
 def distinct_texts(
