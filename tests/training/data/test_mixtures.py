@@ -267,7 +267,7 @@ def test_what_no_set_takes_and_what_one_cannot_read_is_said_with_the_set(two_set
     with pytest.raises(ValueError, match=r"^two: .*train\.jsonl"):
         load_pairs(two_sets)
     (tmp_path / FIGURES).write_text("{")
-    with pytest.raises(ValueError, match=r"^medicat: Expecting property name"):
+    with pytest.raises(ValueError, match=r"^medicat: .*jsonl: line 1 cannot be read as JSON"):
         load_pairs([Source("medicat", str(tmp_path)), two_sets[0]], study_column="study_id")
 
 

@@ -1,8 +1,11 @@
 """CSV as people's programs write it, each row with as many cells as the header, or with what is wrong with it."""
 
 import csv
+import gzip
 import io
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +27,18 @@ _LONGEST_CELL = 1 << 28
 _BASE64 = re.compile(r"(data:[^,]*,)?[a-z0-9+/=\r\n]*", re.IGNORECASE)
 
 
-def read_text(file: Path) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark.
+def read_text(file: Path | zipfile.Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark; of one that ends in .gz, the text within.
 
     Raises:
-        ValueError: If it is UTF-16 or another encoding, or holds zero bytes.
+        ValueError: If it is UTF-16 or another encoding, holds zero bytes, or is no whole gzip file though named so.
     """
     content = file.read_bytes()
+    if file.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{file} cannot be unpacked ({error}): download it again.") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{file} is text in UTF-16 (as Excel's 'Unicode text'): save it as UTF-8.")
     if (zero := content.find(b"\0")) >= 0:

@@ -12,16 +12,7 @@ from transformers.utils import logging
 from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import as_cell, as_image_name
 from ..shown_values import shown
-from .csv_files import read_csv
-from .table_files import (
-    SPLIT_NAMES,
-    check_columns,
-    check_named_cells,
-    column_names,
-    find_first,
-    read_json_content,
-    require_folder,
-)
+from .table_files import SPLIT_NAMES, find_first, read_json_content, read_published_csv, require_folder
 
 # What each form holds first, in the order in which they are looked for.
 REPORTS = ("annotation.json", "indiana_reports.csv", "ecgen-radiology", "NLMCXR_reports/ecgen-radiology")
@@ -97,8 +88,9 @@ def _read_annotation(file: Path) -> dict[str, list[PretrainingRow]]:
 
 
 def _read_tables(file: Path) -> dict[str, list[PretrainingRow]]:
+    projections = find_first(file.parent, ("indiana_projections.csv",), "iu_xray")
     shots: dict[str, list[dict[str, str]]] = {}
-    for row in _read_rows(file.parent / "indiana_projections.csv", ("uid", "filename", "projection")):
+    for row in read_published_csv(projections, ("uid", "filename", "projection")):
         shots.setdefault(row["uid"], []).append(row)
     return {
         "train": [
@@ -108,18 +100,9 @@ def _read_tables(file: Path) -> dict[str, list[PretrainingRow]]:
                 "text": _joined(row),
                 "study_id": row["uid"],
             }
-            for row in _read_rows(file, ("uid", "findings", "impression"))
+            for row in read_published_csv(file, ("uid", "findings", "impression"))
         ]
     }
-
-
-def _read_rows(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    find_first(file.parent, (file.name,), "iu_xray")
-    rows = read_csv(file)
-    check_columns(column_names(rows), columns, file, "the release's names")
-    for row in rows:
-        check_named_cells(row)
-    return rows
 
 
 def _read_xml(folder: Path) -> dict[str, list[PretrainingRow]]:

@@ -1,6 +1,5 @@
 """MedICaT (Subramanian et al., 2020): 217,060 figures of 131,410 open-access articles, with their captions."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from datasets import DatasetDict, Value
 
 from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import as_text
-from .table_files import find_first, require_folder
+from ..shown_values import shown
+from .table_files import find_first, numbered_json_lines, require_folder
 
 FIGURES = "s2_full_figures_oa_nonroco_combined_medical_top4_public.jsonl"
 
@@ -28,13 +28,16 @@ def load_medicat(data_dir: str | os.PathLike[str] | None = None, strict: bool = 
 
     Raises:
         FileNotFoundError: If a file is missing, or no figure is usable.
-        ValueError: If `data_dir` is None, or if `strict` and the figures are not as many as published, or an image
-            is missing.
+        ValueError: If `data_dir` is None, or a file is damaged; or if `strict` and the figures are not as many as
+            published, or an image is missing.
     """
     folder = require_folder(data_dir, "medicat", f"{FIGURES} and figures/")
     file = find_first(folder, (FIGURES, f"release/{FIGURES}"), "medicat")
-    with file.open(encoding="utf-8") as lines:
-        rows = [_to_schema(json.loads(line), file.parent / "figures") for line in lines if line.strip()]
+    rows = []
+    for number, row in numbered_json_lines(file):
+        if not isinstance(row, dict) or not {"pdf_hash", "fig_uri"} <= row.keys():
+            raise ValueError(f"{file}: line {number} is {shown(row)}: give an object with pdf_hash and fig_uri.")
+        rows.append(_to_schema(row, file.parent / "figures"))
     return build_splits("medicat", {"train": rows}, PUBLISHED_ROWS, strict, EXTRA_FEATURES)
 
 

@@ -1,10 +1,8 @@
 """MIMIC-CXR-JPG (Johnson et al., 2019): 377,110 chest radiographs of 227,835 studies, with free-text reports."""
 
-import csv
-import gzip
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
 
@@ -13,8 +11,10 @@ from transformers.utils import logging
 
 from ..pretraining_schema import PretrainingRow, build_splits
 from ..schema import as_text
+from ..shown_values import shown
+from .csv_files import read_text
 from .mimic_cxr_sections import findings_and_impression, unnamed_findings
-from .table_files import find_first, require_folder
+from .table_files import find_first, read_published_csv, require_folder
 
 CONTENTS = "files/, mimic-cxr-2.0.0-split.csv(.gz), mimic-cxr-2.0.0-metadata.csv(.gz) and the reports"
 
@@ -47,12 +47,13 @@ def load_mimic_cxr(
     Raises:
         FileNotFoundError: If a table or the reports are missing, no study is usable, or the images are those of the
             DICOM release.
-        ValueError: If `data_dir` is None, or if `strict` and the studies are not as many as published, or an image
-            is missing.
+        ValueError: If `data_dir` is None, or a file is damaged; or if `strict` and the studies are not as many as
+            published, or an image is missing.
     """
     folder = require_folder(data_dir, "mimic_cxr", CONTENTS)
     listed = _list_studies(folder)
-    positions = {row["dicom_id"]: as_text(row["ViewPosition"]) for row in _read_table(folder, "metadata")}
+    metadata = _read_table(folder, "metadata", ("dicom_id", "ViewPosition"))
+    positions = {row["dicom_id"]: as_text(row["ViewPosition"]) for row in metadata}
     reports = _find_reports(folder, reports_dir)
     unnamed = 0
     for study in chain.from_iterable(listed.values()):
@@ -60,7 +61,7 @@ def load_mimic_cxr(
         name = study["images"][0].parent.relative_to(folder).as_posix() + ".txt"
         report = next((place / name for place in reports if (place / name).is_file()), None)
         if report is not None:
-            written = report.read_text(encoding="utf-8")
+            written = read_text(report)
             study["text"] = findings_and_impression(written)
             if study["text"] is None:
                 study["text"] = unnamed_findings(written)
@@ -83,7 +84,12 @@ def _list_studies(folder: Path) -> dict[str, list[PretrainingRow]]:
             "beside it with amif.processing_amif.read_dicom."
         )
     studies: dict[str, dict[str, PretrainingRow]] = {split: {} for split in SPLITS.values()}
-    for row in _read_table(folder, "split"):
+    for row in _read_table(folder, "split", ("dicom_id", "study_id", "subject_id", "split")):
+        if row["split"] not in SPLITS:
+            raise ValueError(
+                f"mimic_cxr: the split file calls the split of image {row['dicom_id']} {shown(row['split'])}, which is "
+                f"none of {', '.join(SPLITS)}: give the release's own file."
+            )
         subject, study_id = row["subject_id"], row["study_id"]
         new: PretrainingRow = {"images": [], "text": None, "study_id": study_id, "subject_id": subject}
         study = studies[SPLITS[row["split"]]].setdefault(study_id, new)
@@ -92,11 +98,9 @@ def _list_studies(folder: Path) -> dict[str, list[PretrainingRow]]:
     return {split: list(rows.values()) for split, rows in studies.items()}
 
 
-def _read_table(folder: Path, name: str) -> Iterator[dict[str, str]]:
+def _read_table(folder: Path, name: str, columns: Collection[str]) -> list[dict[str, str]]:
     file = find_first(folder, [f"mimic-cxr-2.0.0-{name}.csv.gz", f"mimic-cxr-2.0.0-{name}.csv"], "mimic_cxr")
-    opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines)
+    return read_published_csv(file, columns)
 
 
 def _find_reports(folder: Path, reports_dir: str | os.PathLike[str] | None) -> list[Path | zipfile.Path]:

@@ -1,14 +1,14 @@
 """ROCO (Pelka et al., 2018): 81,825 radiology images of open-access articles, with their captions."""
 
-import csv
 import os
 from pathlib import Path
 
 from datasets import DatasetDict, Value
 
 from ..pretraining_schema import PretrainingRow, build_splits
+from .csv_files import read_text
 from .own_pairs import load_mirror
-from .table_files import find_first, require_folder
+from .table_files import find_first, read_published_csv, require_folder
 
 PUBLISHED_ROWS = {"train": 65460, "validation": 8183, "test": 8182}
 
@@ -32,8 +32,8 @@ def load_roco(data_dir: str | os.PathLike[str] | None = None, strict: bool = Fal
 
     Raises:
         FileNotFoundError: If a split or its captions are missing, or no image is usable.
-        ValueError: If `data_dir` is None, or if `strict` and the captions are not as many as published, or an image
-            is missing.
+        ValueError: If `data_dir` is None, or a file is damaged; or if `strict` and the captions are not as many as
+            published, or an image is missing.
     """
     if (mirror := load_mirror("roco", data_dir, MIRROR_ROWS, strict)) is not None:
         return mirror
@@ -47,11 +47,11 @@ def load_roco(data_dir: str | os.PathLike[str] | None = None, strict: bool = Fal
 def _read_captions(folder: Path) -> list[PretrainingRow]:
     file = find_first(folder, ("captions.txt", "traindata.csv", "valdata.csv", "testdata.csv"), "roco")
     if file.suffix == ".csv":
-        with file.open(encoding="utf-8", newline="") as lines:
-            captions = [(row["id"], row["name"], row["caption"]) for row in csv.DictReader(lines)]
+        rows = read_published_csv(file, ("id", "name", "caption"))
+        captions = [(row["id"], row["name"], row["caption"]) for row in rows]
     else:
         # Not splitlines(), which also breaks lines at the exotic separators that captions contain.
-        lines = [line.partition("\t") for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [line.partition("\t") for line in read_text(file).split("\n") if line.strip()]
         captions = [(name.strip(), f"{name.strip()}.jpg", caption.strip()) for name, _, caption in lines]
     return [
         {"images": [folder / "images" / name], "text": caption, "study_id": study_id, "file_name": name}

@@ -1,6 +1,5 @@
 """ROCOv2 (Rückert et al., 2024): 79,789 radiology images of open-access articles, with captions and UMLS concepts."""
 
-import csv
 import os
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from datasets import DatasetDict, List, Value
 
 from ..pretraining_schema import PretrainingRow, build_splits
 from .own_pairs import load_mirror
-from .table_files import find_first, require_folder
+from .table_files import find_first, read_published_csv, require_folder
 
 # What the files call the splits.
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
@@ -31,8 +30,8 @@ def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = F
 
     Raises:
         FileNotFoundError: If a file is missing, or no image is usable.
-        ValueError: If `data_dir` is None, or if `strict` and the captions are not as many as published, or an image
-            is missing.
+        ValueError: If `data_dir` is None, or a file is damaged; or if `strict` and the captions are not as many as
+            published, or an image is missing.
     """
     if (mirror := load_mirror("rocov2", data_dir, MIRROR_ROWS, strict)) is not None:
         return mirror.rename_column("cui", "concepts")
@@ -42,8 +41,9 @@ def load_rocov2(data_dir: str | os.PathLike[str] | None = None, strict: bool = F
 
 
 def _read_split(folder: Path, name: str) -> list[PretrainingRow]:
-    captions = _read_csv(find_first(folder, (f"{name}_captions.csv",), "rocov2"))
-    concepts = {row["ID"]: row["CUIs"] for row in _read_csv(find_first(folder, (f"{name}_concepts.csv",), "rocov2"))}
+    captions = read_published_csv(find_first(folder, (f"{name}_captions.csv",), "rocov2"), ("ID", "Caption"))
+    concept_rows = read_published_csv(find_first(folder, (f"{name}_concepts.csv",), "rocov2"), ("ID", "CUIs"))
+    concepts = {row["ID"]: row["CUIs"] for row in concept_rows}
     images = find_first(folder, (f"{name}_images", name), "rocov2")
     return [
         {
@@ -54,8 +54,3 @@ def _read_split(folder: Path, name: str) -> list[PretrainingRow]:
         }
         for row in captions
     ]
-
-
-def _read_csv(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        return list(csv.DictReader(lines))

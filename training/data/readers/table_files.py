@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,11 +68,31 @@ def read_json_lines(file: Path) -> list[TableRow]:
     Raises:
         ValueError: If a line is no JSON in UTF-8, or an object repeats a name.
     """
+    return [row for _, row in numbered_json_lines(file)]
+
+
+def numbered_json_lines(file: Path) -> Iterator[tuple[int, TableRow]]:
+    """As `read_json_lines`, one row after another, each with the number of its line, counted from 1."""
     # Not splitlines(), which also cuts at signs that may stand inside of a text.
-    lines = enumerate(read_text(file).split("\n"), 1)
-    return [
-        _parsed(line, f"{file}: line {number}", "write one whole row a line") for number, line in lines if line.strip()
-    ]
+    for number, line in enumerate(read_text(file).split("\n"), 1):
+        if line.strip():
+            yield number, _parsed(line, f"{file}: line {number}", "write one whole row a line")
+
+
+def read_published_csv(file: Path, columns: Collection[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file, gzipped or not, in which each must have the columns of a published release.
+
+    Raises:
+        ValueError: As `read_csv`; or if a column is missing, or a row has other cells than the header.
+    """
+    rows = read_csv(file)
+    for row in rows:
+        try:
+            check_named_cells(row)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+    check_columns(column_names(rows), columns, file, "the release's names")
+    return rows
 
 
 def _parsed(text: str, source: str, cure: str) -> Any:

@@ -34,3 +34,18 @@ def test_validation_keeps_articles_whole(folder):
 def test_strict(folder):
     with pytest.raises(ValueError, match="medicat train: 40 rows, published 217060"):
         load_medicat(folder, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"pdf_hash": "a", "fig_uri"', r"jsonl: line 41 cannot be read as JSON"),
+        ('{"pdf_hash": "a"}', r"jsonl: line 41 is .*: give an object with pdf_hash and fig_uri\."),
+        ('["a"]', r"jsonl: line 41 is .*: give an object with pdf_hash and fig_uri\."),
+    ],
+)
+def test_a_damaged_line_is_named(folder, line, said):
+    (file,) = folder.rglob("*.jsonl")
+    file.write_text(file.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        load_medicat(folder)

@@ -1,3 +1,4 @@
+import gzip
 import zipfile
 
 import pytest
@@ -121,3 +122,19 @@ def test_errors(folder):
         load_mimic_cxr(folder)
     with pytest.raises(ValueError, match="give data_dir"):
         load_pretraining_dataset("mimic_cxr")
+
+
+def test_what_is_damaged_is_named(folder):
+    split = folder / "mimic-cxr-2.0.0-split.csv.gz"
+    whole = split.read_bytes()
+    split.write_bytes(whole[:-12])
+    with pytest.raises(ValueError, match=r"split\.csv\.gz cannot be unpacked .*: download it again"):
+        load_mimic_cxr(folder)
+    split.write_bytes(gzip.compress(gzip.decompress(whole).replace(b"validate", b"dev")))
+    with pytest.raises(ValueError, match="the split of image d4 'dev', which is none of train, validate, test"):
+        load_mimic_cxr(folder)
+    split.write_bytes(whole)
+    report = folder / f"{mimic_cxr_place('12000002', NO_SECTION)}.txt"
+    report.write_bytes(b" FINDINGS:\n Clear\xff.\n")
+    with pytest.raises(ValueError, match=rf"s{NO_SECTION}\.txt: line 2 is no UTF-8"):
+        load_mimic_cxr(folder)

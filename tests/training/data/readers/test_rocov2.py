@@ -62,3 +62,18 @@ def test_the_mirror_in_parquet(tmp_path):
 def test_a_missing_image(folder):
     (folder / "test" / "test_1.jpg").unlink()
     assert list(load_rocov2(folder)) == ["train", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("ID,Text\ntest_1,Cyst.\n", r"test_captions\.csv has no column 'Caption'; it has ID, Text\."),
+        ("ID,Caption\ntest_1\n", r"test_captions\.csv: line 2 has 1 cells and the header 2"),
+        ('ID,Caption\ntest_1,"Cyst.\n', r"test_captions\.csv cannot be read as CSV.*begins on line 2"),
+        (b"ID,Caption\ntest_1,\xff\n", r"test_captions\.csv: line 2 is no UTF-8"),
+    ],
+)
+def test_a_damaged_row_is_named(folder, content, said):
+    (folder / "test_captions.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(ValueError, match=said):
+        load_rocov2(folder)
