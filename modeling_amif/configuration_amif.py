@@ -42,6 +42,10 @@ class AmifConfig(PreTrainedConfig):
         attention_probs_dropout_prob: Dropout on the co-attention's attention weights.
         layer_norm_eps: Epsilon of the layer normalisations.
         initializer_range: Standard deviation of new weights.
+        vision_feature_layer: Which of the image encoder's hidden states co-attention reads, as LLaVA's option of this
+            name: 0 is what the first block reads, -1 or the number of blocks what the last gives. Each state is
+            normalised to mean 0 and variance 1; those of several places stand side by side, in the order given. None,
+            the paper's, reads `last_hidden_state`.
         image_pooling: Side of the square of patch tokens that is averaged into one before co-attention; 1 keeps all.
         pooling_mode: What pre-training takes for a whole image or text: "cls", its class token (the paper's), or
             "mean", the mean of its patches or words, in alignment each as its unit vector. An image encoder without a
@@ -57,8 +61,8 @@ class AmifConfig(PreTrainedConfig):
         pad_token_id: Token that fills answers up; never counted in a loss or score.
 
     Raises:
-        ValueError: If `knowledge_fusion` or `pooling_mode` is unknown, the image encoder has no token states, or the
-            heads do not divide the width.
+        ValueError: If `knowledge_fusion` or `pooling_mode` is unknown, the image encoder has no token states or not
+            those of `vision_feature_layer`, or the heads do not divide the width.
     """
 
     model_type = "amif"
@@ -82,6 +86,7 @@ class AmifConfig(PreTrainedConfig):
         attention_probs_dropout_prob: float = 0.1,
         layer_norm_eps: float = 1e-12,
         initializer_range: float = 0.02,
+        vision_feature_layer: int | list[int] | None = None,
         image_pooling: int = 1,
         pooling_mode: str = "cls",
         view_embedding: bool = False,
@@ -105,6 +110,7 @@ class AmifConfig(PreTrainedConfig):
         self.attention_probs_dropout_prob = attention_probs_dropout_prob
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
+        self.vision_feature_layer = vision_feature_layer
         self.image_pooling = image_pooling
         self.pooling_mode = pooling_mode
         self.view_embedding = view_embedding
@@ -120,6 +126,16 @@ class AmifConfig(PreTrainedConfig):
             kwargs.pop("custom_pipelines", None)
         super().__init__(**kwargs)
 
+    @property
+    def vision_feature_layers(self) -> list[int] | None:
+        """`vision_feature_layer` as a list."""
+        return [self.vision_feature_layer] if isinstance(self.vision_feature_layer, int) else self.vision_feature_layer
+
+    @property
+    def image_states_size(self) -> int:
+        """Width of the states of `encode_images`."""
+        return self.vision_config.hidden_size * len(self.vision_feature_layers or (-1,))
+
     def _check(self) -> None:
         if self.knowledge_fusion not in KNOWLEDGE_FUSIONS:
             raise ValueError(
@@ -132,6 +148,15 @@ class AmifConfig(PreTrainedConfig):
                 f"The image encoder {self.vision_config.model_type!r} has no token states of one width (hidden_size); "
                 "use a transformer encoder such as ViT, CLIP or DINOv2."
             )
+        blocks = getattr(self.vision_config, "num_hidden_layers", None)
+        for place in self.vision_feature_layers or ():
+            if not isinstance(place, int) or (blocks is not None and not -blocks - 1 <= place <= blocks):
+                raise ValueError(
+                    f"vision_feature_layer={self.vision_feature_layer} holds {place!r}: the image encoder of {blocks} "
+                    f"blocks has hidden states 0 to {blocks}; -1 is the last one."
+                )
+        if self.vision_feature_layers == []:
+            raise ValueError("vision_feature_layer=[] reads nothing: name a hidden state, or None.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} does not divide hidden_size={self.hidden_size}."

@@ -77,7 +77,11 @@ def cache_option(decoder: PreTrainedModel, cache: Cache) -> dict[str, Cache]:
 
 
 def read_images(
-    vision_model: PreTrainedModel, pixel_values: torch.Tensor, pooling: int, **options: Any
+    vision_model: PreTrainedModel,
+    pixel_values: torch.Tensor,
+    pooling: int,
+    layers: Sequence[int] | None = None,
+    **options: Any,
 ) -> AmifEncoderOutput:
     """Token states of images: class token, if there is one, then patches.
 
@@ -85,23 +89,28 @@ def read_images(
         vision_model: Any image encoder of transformers that returns `last_hidden_state` of shape (U, tokens, width).
         pixel_values: (U, channels, height, width).
         pooling: Side of the square of patches that is averaged into one; 1 keeps all.
+        layers: Which hidden states are read, side by side; None reads the encoder's `last_hidden_state`.
         **options: Further arguments of the encoder, such as `output_hidden_states`.
 
     Returns:
-        `last_hidden_state` (U, tokens, width), without registers, which stand for no place; hidden states and
-        attentions where asked for, as the encoder has them.
+        `last_hidden_state` (U, tokens, width, or as many widths as `layers`), without registers, which stand for no
+        place; hidden states and attentions where asked for, as the encoder has them.
 
     Raises:
-        ValueError: If the encoder has no token states, or the patches are not a square grid that `pooling` divides.
+        ValueError: If the encoder has no token states, those of `layers` differ in shape, or the patches are not a
+            square grid that `pooling` divides.
     """
-    output = vision_model(pixel_values=pixel_values, **options)
+    wanted = options if layers is None else {**options, "output_hidden_states": True}
+    output = vision_model(pixel_values=pixel_values, **wanted)
     states = output.last_hidden_state
     if states.dim() != 3:
         raise ValueError(
             f"{type(vision_model).__name__} returns states of shape {tuple(states.shape)}, not (images, tokens, "
             "width); use a transformer encoder such as ViT, CLIP or DINOv2."
         )
-    if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
+    if layers is not None:
+        states = _side_by_side(vision_model, output.hidden_states, layers)
+    elif hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
         # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.
         states = vision_model.get_submodule("post_layernorm")(states)
     if registers := getattr(vision_model.config, "num_register_tokens", 0):
@@ -115,13 +124,31 @@ def read_images(
         states = torch.cat([states[:, :extra], pooled], dim=1)
     return AmifEncoderOutput(
         last_hidden_state=states,
-        hidden_states=getattr(output, "hidden_states", None),
+        hidden_states=getattr(output, "hidden_states", None) if "output_hidden_states" in options else None,
         attentions=getattr(output, "attentions", None),
     )
 
 
+def _side_by_side(
+    vision_model: PreTrainedModel, hidden_states: Sequence[torch.Tensor], layers: Sequence[int]
+) -> torch.Tensor:
+    """Hidden states of some places, each normalised, for their scales differ, as one of all their widths."""
+    chosen = [hidden_states[place] for place in layers]
+    shapes = {tuple(states.shape) for states in chosen}
+    if len(shapes) > 1 or len(shapes.pop()) != 3:
+        raise ValueError(
+            f"{type(vision_model).__name__} has hidden states of the shapes {[tuple(one.shape) for one in chosen]} at "
+            f"vision_feature_layer={list(layers)}: choose some of one shape, (images, tokens, width)."
+        )
+    return torch.cat([nn.functional.layer_norm(states, states.shape[-1:]) for states in chosen], dim=-1)
+
+
 def read_visible_patches(
-    vision_model: PreTrainedModel, pixel_values: torch.Tensor, visible_patches: torch.Tensor, **options: Any
+    vision_model: PreTrainedModel,
+    pixel_values: torch.Tensor,
+    visible_patches: torch.Tensor,
+    layers: Sequence[int] | None = None,
+    **options: Any,
 ) -> AmifEncoderOutput:
     """Token states of images of which only some patches are read; the others enter no block and cost nothing.
 
@@ -129,6 +156,7 @@ def read_visible_patches(
         vision_model: One of `VISIBLE_PATCH_ENCODERS`.
         pixel_values: (U, channels, height, width).
         visible_patches: (U, v) int64, the places in reading order of each image's visible patches.
+        layers: As in `read_images`.
         **options: Further arguments of the encoder, such as `output_hidden_states`.
 
     Returns:
@@ -153,7 +181,7 @@ def read_visible_patches(
 
     hook = vision_model.get_submodule("embeddings").register_forward_hook(keep_visible)
     try:
-        return read_images(vision_model, pixel_values, pooling=1, **options)
+        return read_images(vision_model, pixel_values, 1, layers, **options)
     finally:
         hook.remove()
 

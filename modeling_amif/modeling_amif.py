@@ -78,7 +78,7 @@ class AmifEncoders(AmifPreTrainedModel):
         super().__init__(config)
         self.vision_model = build_encoder(config.vision_config)
         self.text_model = build_encoder(config.text_config)
-        self.image_projection = nn.Linear(config.vision_config.hidden_size, config.hidden_size)
+        self.image_projection = nn.Linear(config.image_states_size, config.hidden_size)
         self.text_projection = nn.Linear(config.text_config.hidden_size, config.hidden_size)
         self._add_modules(config)
         self.post_init()
@@ -117,9 +117,10 @@ class AmifEncoders(AmifPreTrainedModel):
         check_images(pixel_values, self.vision_model, interpolate_pos_encoding)
         if interpolate_pos_encoding and takes_other_sizes(self.vision_model):
             kept["interpolate_pos_encoding"] = True
+        layers = self.config.vision_feature_layers
         if visible_patches is not None:
-            return read_visible_patches(self.vision_model, pixel_values, visible_patches, **kept)
-        return read_images(self.vision_model, pixel_values, self.config.image_pooling, **kept)
+            return read_visible_patches(self.vision_model, pixel_values, visible_patches, layers, **kept)
+        return read_images(self.vision_model, pixel_values, self.config.image_pooling, layers, **kept)
 
     def encode_images(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
         """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection.
@@ -246,7 +247,7 @@ class AmifModel(AmifEncoders):
             raise ValueError("Give the images either as pixel_values or image_states.")
         images = None if pixel_values is None else self.read_images(pixel_values, interpolate_pos_encoding, **kept)
         states = cast(torch.Tensor, image_states if images is None else images.last_hidden_state)
-        check_image_states(states, self.config.vision_config.hidden_size, self)
+        check_image_states(states, self.config.image_states_size, self)
         image = self.project_images(states)
         given = input_ids, attention_mask, inputs_embeds, token_type_ids
         texts, attention_mask, text_index = self._read_each_text_once(*given, kept)

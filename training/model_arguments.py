@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # What a command line may give of a model's configuration.
-ConfigField = str | bool | float
+ConfigField = str | bool | float | list[int]
 
 
 @dataclass
@@ -36,6 +36,13 @@ class BaseModelArguments:
     )
     text_layers: int | None = field(default=None, metadata={"help": "Likewise of --text_model."})
     image_size: int | None = field(default=None, metadata={"help": "Pixels on a side; default: the image processor's."})
+    vision_feature_layer: list[int] | None = field(
+        default=None,
+        metadata={
+            "help": "Hidden states of a new model's image encoder that are read, side by side, such as 4 8 12; 0 is "
+            "before the first block. Default: the encoder's last state."
+        },
+    )
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
     num_attention_heads: int | None = field(
         default=None, metadata={"help": "Heads of a new co-attention and knowledge fusion; default: of 64 values each."}
@@ -46,7 +53,9 @@ class BaseModelArguments:
     )
 
     # Arguments that are fields of a new model's configuration too, where they are given.
-    config_fields: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob", "num_attention_heads")
+    config_fields: ClassVar[tuple[str, ...]] = (
+        *("attention_probs_dropout_prob", "num_attention_heads", "vision_feature_layer"),
+    )
 
     def __post_init__(self) -> None:
         sizes = dict.fromkeys(

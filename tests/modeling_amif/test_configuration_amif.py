@@ -26,6 +26,31 @@ def test_unknown_fusion_and_heads_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (3, r"vision_feature_layer=3 holds 3: .* of 2 blocks has hidden states 0 to 2; -1 is the last"),
+        ([0, -4], r"vision_feature_layer=\[0, -4\] holds -4"),
+        (["last"], "holds 'last'"),
+        ([], r"vision_feature_layer=\[\] reads nothing"),
+    ],
+)
+def test_hidden_states_that_the_image_encoder_has_not_are_refused(layers, said):
+    with pytest.raises(ValueError, match=said):
+        small_config(vision_feature_layer=layers)
+
+
+@pytest.mark.parametrize(("layers", "width"), [(None, 32), (1, 32), ([0, 2], 64)])
+def test_the_width_of_image_states_is_that_of_all_hidden_states_read(tmp_path, layers, width):
+    model = AmifForVisualQuestionAnswering(small_config(vision_feature_layer=layers)).eval()
+    assert model.config.image_states_size == width
+    model.save_pretrained(tmp_path)
+    again = AmifForVisualQuestionAnswering.from_pretrained(tmp_path)
+    assert again.config.vision_feature_layer == layers
+    logits = [one(**small_inputs(), labels=torch.tensor([[101, 5, 102]] * 4)).logits for one in (model, again)]
+    torch.testing.assert_close(*logits)
+
+
+@pytest.mark.parametrize(
     ("width", "heads"), [(32, 1), (256, 4), (384, 6), (512, 8), (768, 12), (1_024, 16), (312, 6), (80, 2)]
 )
 def test_heads_divide_every_width_and_have_64_values_where_that_works(width, heads):

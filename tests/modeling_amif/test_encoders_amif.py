@@ -1,12 +1,15 @@
 import pytest
 import torch
-from small_models import WIDTH, small_model
+from small_models import WIDTH, small_inputs, small_model
 from transformers import (
     BertConfig,
+    Dinov2WithRegistersConfig,
     ElectraConfig,
     ResNetConfig,
     ResNetModel,
     RoFormerConfig,
+    SwinConfig,
+    SwinModel,
     ViTMAEConfig,
 )
 
@@ -31,6 +34,57 @@ def test_pooling_averages_squares_and_keeps_the_class_token():
     torch.testing.assert_close(pooled[:, 2], patches[:, :2, 2:].mean((1, 2)))
     with pytest.raises(ValueError, match="does not divide"):
         read_images(model.model.vision_model, pixels, pooling=3)
+
+
+@torch.no_grad()
+def test_hidden_states_of_several_blocks_stand_side_by_side():
+    model = small_model(vision_feature_layer=[0, 1, -1], image_pooling=2)
+    encoder, pixels, seen = model.model.vision_model, torch.randn(2, 3, 32, 32), []
+    for module in [encoder.embeddings, *encoder.layers]:
+        module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    states = model.model.encode_images(pixels)
+    assert states.shape == (2, 1 + 4, 3 * 32)
+    for place, state in enumerate([seen[0], seen[1], seen[-1]]):
+        normal = (state - state.mean(-1, keepdim=True)) / (state.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+        patches = normal[:, 1:].reshape(2, 2, 2, 2, 2, 32).mean((2, 4)).flatten(1, 2)
+        expected = torch.cat([normal[:, :1], patches], dim=1)
+        torch.testing.assert_close(states[..., 32 * place : 32 * (place + 1)], expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_hidden_states_are_returned_only_where_they_are_asked_for():
+    model, pixels = small_model(vision_feature_layer=1).model, torch.randn(1, 3, 32, 32)
+    assert model.read_images(pixels).hidden_states is None
+    assert len(model.read_images(pixels, output_hidden_states=True).hidden_states) == 3
+
+
+def test_an_answer_by_hidden_states_trains_the_blocks_below_them_alone():
+    model = small_model(vision_feature_layer=1)
+    model(**small_inputs(), labels=torch.tensor([[101, 5, 102]] * 4)).loss.backward()
+    first, second = model.model.vision_model.layers
+    assert all(
+        parameter.grad.abs().sum() > 0 for name, parameter in first.named_parameters() if "k_proj.bias" not in name
+    )
+    assert all(parameter.grad is None for parameter in second.parameters())
+
+
+@torch.no_grad()
+def test_registers_are_left_out_of_every_hidden_state():
+    config = Dinov2WithRegistersConfig(image_size=32, patch_size=8, num_register_tokens=3, **WIDTH)
+    states = small_model(vision_config=config, vision_feature_layer=[1, 2]).model.encode_images(
+        torch.randn(1, 3, 32, 32)
+    )
+    assert states.shape == (1, 1 + 16, 2 * 32)
+
+
+def test_hidden_states_of_different_shapes_are_refused():
+    swin = SwinModel(
+        SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=2)
+    )
+    with pytest.raises(
+        ValueError, match=r"SwinModel has hidden states of the shapes .*at vision_feature_layer=\[0, -1\]"
+    ):
+        read_images(swin, torch.randn(1, 3, 32, 32), 1, [0, -1])
 
 
 def test_an_encoder_that_reads_a_random_part_of_each_image_is_refused():

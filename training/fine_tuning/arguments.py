@@ -30,14 +30,15 @@ UNUSED = (
         lambda given: not given.do_train,
         "without training",
         (
-            *(*_OF_NEW_ENCODERS, *_OF_NEW_MODEL, "hidden_size", "image_pooling", "use_lora", "lora_rank"),
+            *(*_OF_NEW_ENCODERS, *_OF_NEW_MODEL, "hidden_size", "vision_feature_layer", "image_pooling"),
+            *("use_lora", "lora_rank"),
             *(*_OF_TRAINING_ROWS, *_OF_OPTIMIZER, *_OF_BATCHES),
         ),
     ),
     Unused(
         lambda given: given.do_train and given.model_name_or_path is not None,
         "beside --model_name_or_path",
-        (*_OF_NEW_ENCODERS, "initializer_range"),
+        (*_OF_NEW_ENCODERS, "vision_feature_layer", "initializer_range"),
     ),
     Unused(
         lambda given: given.do_train and given.model_name_or_path is None and given.vision_model is None,

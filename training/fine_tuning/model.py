@@ -83,6 +83,8 @@ def _config(model_args: VqaModelArguments, data_args: FineTuningDataArguments) -
         "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
         "knowledge_fusion": "none" if data_args.knowledge == "none" else model_args.knowledge_fusion,
         "knowledge_zero_init": model_args.knowledge_zero_init,
+        # Of a checkpoint, the projection fits its own alone.
+        "vision_feature_layer": None if model_args.model_name_or_path else model_args.vision_feature_layer,
         "image_pooling": model_args.image_pooling,
         "num_co_attention_layers": model_args.num_co_attention_layers,
         "num_attention_heads": model_args.num_attention_heads,

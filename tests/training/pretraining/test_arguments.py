@@ -21,7 +21,8 @@ from amif.training.pretraining.mpma_trainer import MpmaPreTrainingArguments
 def test_a_configuration_is_told_what_is_given_and_what_its_objective_has():
     shared = {"image_pooling": 2, "pooling_mode": "mean", "num_co_attention_layers": 6}
     shared["attention_probs_dropout_prob"] = 0.1
-    given = {"image_pooling": 2, "pooling_mode": "mean"}
+    shared["vision_feature_layer"] = [1, 2]
+    given = {"image_pooling": 2, "pooling_mode": "mean", "vision_feature_layer": [1, 2]}
     assert PretrainingModelArguments(**given).config == shared
     assert AgaModelArguments(gate="fixed", **given).config == shared | {"gate": "fixed", "local_adaptors": True}
     assert MpmaModelArguments(memory_size=0, **given).config == shared | {"memory_size": 0, "fusion": "attention"}
@@ -48,10 +49,11 @@ def test_what_a_checkpoint_keeps_is_named(monkeypatch):
     own = config.num_co_attention_layers
     PretrainingModelArguments(model_name_or_path="one", num_co_attention_layers=own).warn_of_unlike(config)
     assert heard == []
-    unlike = {"pooling_mode": "mean", "image_size": 7, "num_attention_heads": 8}
+    unlike = {"pooling_mode": "mean", "image_size": 7, "num_attention_heads": 8, "vision_feature_layer": [1]}
     PretrainingModelArguments(model_name_or_path="one", **unlike).warn_of_unlike(config)
     assert heard == [
         "--num_attention_heads 8 is for a new model: the checkpoint's stays 4.",
+        "--vision_feature_layer [1] is for a new model: the checkpoint's stays None.",
         "--pooling_mode mean is for a new model: the checkpoint's stays cls.",
         f"--image_size 7 is for a new model: the checkpoint's stays {config.vision_config.image_size}.",
     ]
