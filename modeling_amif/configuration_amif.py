@@ -1,6 +1,7 @@
 """Configuration of AMiF: sub-configurations of encoders and decoder, and what joins them."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from transformers import AutoConfig, BertConfig, CLIPVisionConfig, PreTrainedConfig
@@ -43,9 +44,9 @@ class AmifConfig(PreTrainedConfig):
         layer_norm_eps: Epsilon of the layer normalisations.
         initializer_range: Standard deviation of new weights.
         vision_feature_layer: Which of the image encoder's hidden states co-attention reads, as LLaVA's option of this
-            name: 0 is what the first block reads, -1 or the number of blocks what the last gives. Each state is
-            normalised to mean 0 and variance 1; those of several places stand side by side, in the order given. None,
-            the paper's, reads `last_hidden_state`.
+            name: 0 is what the first block reads, -1 or the number of blocks `last_hidden_state`, which is among them.
+            Each state is normalised to mean 0 and variance 1; they stand side by side, in the order given. None, the
+            paper's, reads `last_hidden_state` as it is.
         image_pooling: Side of the square of patch tokens that is averaged into one before co-attention; 1 keeps all.
         pooling_mode: What pre-training takes for a whole image or text: "cls", its class token (the paper's), or
             "mean", the mean of its patches or words, in alignment each as its unit vector. An image encoder without a
@@ -62,7 +63,7 @@ class AmifConfig(PreTrainedConfig):
 
     Raises:
         ValueError: If `knowledge_fusion` or `pooling_mode` is unknown, the image encoder has no token states or not
-            those of `vision_feature_layer`, or the heads do not divide the width.
+            those of `vision_feature_layer`, its last state is not among these, or the heads do not divide the width.
     """
 
     model_type = "amif"
@@ -110,7 +111,7 @@ class AmifConfig(PreTrainedConfig):
         self.attention_probs_dropout_prob = attention_probs_dropout_prob
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
-        self.vision_feature_layer = vision_feature_layer
+        self.vision_feature_layer = _as_layers(vision_feature_layer, self.vision_config)
         self.image_pooling = image_pooling
         self.pooling_mode = pooling_mode
         self.view_embedding = view_embedding
@@ -127,14 +128,9 @@ class AmifConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
     @property
-    def vision_feature_layers(self) -> list[int] | None:
-        """`vision_feature_layer` as a list."""
-        return [self.vision_feature_layer] if isinstance(self.vision_feature_layer, int) else self.vision_feature_layer
-
-    @property
     def image_states_size(self) -> int:
         """Width of the states of `encode_images`."""
-        return self.vision_config.hidden_size * len(self.vision_feature_layers or (-1,))
+        return self.vision_config.hidden_size * len(self.vision_feature_layer or (-1,))
 
     def _check(self) -> None:
         if self.knowledge_fusion not in KNOWLEDGE_FUSIONS:
@@ -148,15 +144,6 @@ class AmifConfig(PreTrainedConfig):
                 f"The image encoder {self.vision_config.model_type!r} has no token states of one width (hidden_size); "
                 "use a transformer encoder such as ViT, CLIP or DINOv2."
             )
-        blocks = getattr(self.vision_config, "num_hidden_layers", None)
-        for place in self.vision_feature_layers or ():
-            if not isinstance(place, int) or (blocks is not None and not -blocks - 1 <= place <= blocks):
-                raise ValueError(
-                    f"vision_feature_layer={self.vision_feature_layer} holds {place!r}: the image encoder of {blocks} "
-                    f"blocks has hidden states 0 to {blocks}; -1 is the last one."
-                )
-        if self.vision_feature_layers == []:
-            raise ValueError("vision_feature_layer=[] reads nothing: name a hidden state, or None.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} does not divide hidden_size={self.hidden_size}."
@@ -166,6 +153,25 @@ class AmifConfig(PreTrainedConfig):
 def heads_for(width: int) -> int:
     """Attention heads of 64 values where 64 divides `width`, as in BERT and ViT; else of the most below 64 that do."""
     return width // max(size for size in range(1, 65) if width % size == 0)
+
+
+def _as_layers(value: int | Sequence[int] | None, vision_config: PreTrainedConfig) -> list[int] | None:
+    """Places of hidden states as a list, the last one among them: blocks above it would be computed for nothing."""
+    if value is None:
+        return None
+    layers = [value] if isinstance(value, int) else list(value)
+    blocks = getattr(vision_config, "num_hidden_layers", None)
+    if any(type(place) is not int or (blocks is not None and not -blocks - 1 <= place <= blocks) for place in layers):
+        raise ValueError(
+            f"vision_feature_layer={value}: give places of hidden states, of which the image encoder of {blocks} "
+            f"blocks has 0 to {blocks}; -1 is the last one."
+        )
+    if not {-1, blocks} & {*layers}:
+        raise ValueError(
+            f"vision_feature_layer={value} leaves out the last state: add -1, or keep only the first blocks of the "
+            "image encoder (--vision_layers)."
+        )
+    return layers
 
 
 def _sub_config(value: PreTrainedConfig | dict[str, Any] | None, default: PreTrainedConfig) -> PreTrainedConfig:

@@ -108,11 +108,11 @@ def read_images(
             f"{type(vision_model).__name__} returns states of shape {tuple(states.shape)}, not (images, tokens, "
             "width); use a transformer encoder such as ViT, CLIP or DINOv2."
         )
-    if layers is not None:
-        states = _side_by_side(vision_model, output.hidden_states, layers)
-    elif hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
+    if hasattr(vision_model, "post_layernorm") and hasattr(vision_model, "pre_layrnorm"):
         # CLIP normalises its pooled token only; AMiF reads every token, so every token is normalised.
         states = vision_model.get_submodule("post_layernorm")(states)
+    if layers is not None:
+        states = _side_by_side(vision_model, (*output.hidden_states[:-1], states), layers)
     if registers := getattr(vision_model.config, "num_register_tokens", 0):
         states = torch.cat([states[:, :1], states[:, 1 + registers :]], dim=1)
     if pooling > 1:
@@ -124,7 +124,7 @@ def read_images(
         states = torch.cat([states[:, :extra], pooled], dim=1)
     return AmifEncoderOutput(
         last_hidden_state=states,
-        hidden_states=getattr(output, "hidden_states", None) if "output_hidden_states" in options else None,
+        hidden_states=getattr(output, "hidden_states", None) if options.get("output_hidden_states") else None,
         attentions=getattr(output, "attentions", None),
     )
 
@@ -134,11 +134,10 @@ def _side_by_side(
 ) -> torch.Tensor:
     """Hidden states of some places, each normalised, for their scales differ, as one of all their widths."""
     chosen = [hidden_states[place] for place in layers]
-    shapes = {tuple(states.shape) for states in chosen}
-    if len(shapes) > 1 or len(shapes.pop()) != 3:
+    if any(states.shape != hidden_states[-1].shape for states in chosen):
         raise ValueError(
             f"{type(vision_model).__name__} has hidden states of the shapes {[tuple(one.shape) for one in chosen]} at "
-            f"vision_feature_layer={list(layers)}: choose some of one shape, (images, tokens, width)."
+            f"vision_feature_layer={list(layers)}: choose some of one shape."
         )
     return torch.cat([nn.functional.layer_norm(states, states.shape[-1:]) for states in chosen], dim=-1)
 

@@ -168,7 +168,7 @@ def check_hard_negatives(hard_negatives: Any, num_reports: int, model: PreTraine
 
 
 def check_image_states(image_states: Any, width: int, model: PreTrainedModel) -> None:
-    """Refuse what are not states (U, tokens, vision width) of `encode_images`.
+    """Refuse what are not states (U, tokens, image_states_size) of `encode_images`.
 
     Raises:
         TypeError: If they are no tensor.

@@ -117,13 +117,13 @@ class AmifEncoders(AmifPreTrainedModel):
         check_images(pixel_values, self.vision_model, interpolate_pos_encoding)
         if interpolate_pos_encoding and takes_other_sizes(self.vision_model):
             kept["interpolate_pos_encoding"] = True
-        layers = self.config.vision_feature_layers
+        layers = self.config.vision_feature_layer
         if visible_patches is not None:
             return read_visible_patches(self.vision_model, pixel_values, visible_patches, layers, **kept)
         return read_images(self.vision_model, pixel_values, self.config.image_pooling, layers, **kept)
 
     def encode_images(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
-        """Token states (U, tokens, vision width) of images (U, channels, height, width), before the projection.
+        """Token states (U, tokens, image_states_size) of images (U, channels, height, width), before the projection.
 
         Raises:
             TypeError: As `read_images`.
@@ -136,7 +136,7 @@ class AmifEncoders(AmifPreTrainedModel):
         return self.read_images(pixel_values, visible_patches=visible_patches).last_hidden_state
 
     def project_images(self, image_states: torch.Tensor) -> torch.Tensor:
-        """States (..., d) of `encode_images`'s (..., vision width)."""
+        """States (..., d) of `encode_images`'s (..., image_states_size)."""
         # States kept from before may be of another dtype. A quantised weight's own would be that of its codes.
         return self.image_projection(image_states.to(self.dtype))
 
@@ -228,7 +228,7 @@ class AmifModel(AmifEncoders):
             image_index: (B,) int64, the row of `pixel_values` that each text is about; or (B, V), the rows of up to
                 four views, whose tokens stand behind one another, and -1 behind the last of a text that has fewer. None
                 means text i, image i.
-            image_states: States of `encode_images`, (U, tokens, vision width), in place of `pixel_values`.
+            image_states: States of `encode_images`, (U, tokens, image_states_size), in place of `pixel_values`.
             output_attentions: Return attention weights; needs the eager attention implementation. None does as the
                 configuration says.
             output_hidden_states: Return the states of every layer; None does as the configuration says.

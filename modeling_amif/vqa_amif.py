@@ -380,7 +380,7 @@ class AmifForVisualQuestionAnswering(AmifWithKnowledge, GenerationMixin):
             input_ids: (B, t) int64.
             attention_mask: (B, t).
             image_index: (B,) int64, or (B, V) where questions have several views.
-            image_states: (U, tokens, vision width), in place of `pixel_values`.
+            image_states: (U, tokens, image_states_size), in place of `pixel_values`.
             inputs_embeds: (B, t, text width), in place of `input_ids`.
             token_type_ids: (B, t) int64.
             interpolate_pos_encoding: Read images of any size.

@@ -39,8 +39,8 @@ class BaseModelArguments:
     vision_feature_layer: list[int] | None = field(
         default=None,
         metadata={
-            "help": "Hidden states of a new model's image encoder that are read, side by side, such as 4 8 12; 0 is "
-            "before the first block. Default: the encoder's last state."
+            "help": "Hidden states of a new model's image encoder that are read, side by side, the last among them, "
+            "such as 4 8 12 of twelve blocks; 0 is before the first. Default: the last state alone."
         },
     )
     hidden_size: int = field(default=128, metadata={"help": "Width of a small new model."})
@@ -54,7 +54,9 @@ class BaseModelArguments:
 
     # Arguments that are fields of a new model's configuration too, where they are given.
     config_fields: ClassVar[tuple[str, ...]] = (
-        *("attention_probs_dropout_prob", "num_attention_heads", "vision_feature_layer"),
+        "attention_probs_dropout_prob",
+        "num_attention_heads",
+        "vision_feature_layer",
     )
 
     def __post_init__(self) -> None:

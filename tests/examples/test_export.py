@@ -12,7 +12,7 @@ from small_models import small_model as small_checkpoint
 from transformers import ViTConfig
 
 from amif import AmifForPreTraining
-from amif.training.checkpoints.exported_parts import JointEncoder, export_parts
+from amif.training.checkpoints.exported_parts import ImageEncoder, JointEncoder, export_parts
 from amif.training.data import load_vqa_dataset
 from amif.training.processors import small_processor
 from amif.training.small_model import small_model
@@ -86,6 +86,15 @@ def test_a_program_of_torch_export_takes_any_number_of_images(exported):
         pixel_values = torch.randn(images, 3, 32, 32)
         (found,) = page["image_encoder"](pixel_values=pixel_values)
         torch.testing.assert_close(found, model.model.encode_images(pixel_values))
+
+
+def test_a_program_reads_the_hidden_states_that_its_model_reads():
+    model = small_checkpoint(vision_feature_layer=[0, -1])
+    dynamic = ({0: torch.export.Dim("images")},)
+    program = torch.export.export(ImageEncoder(model), (torch.randn(2, 3, 32, 32),), dynamic_shapes=dynamic).module()
+    pixel_values = torch.randn(3, 3, 32, 32)
+    (found,) = program(pixel_values)
+    torch.testing.assert_close(found, model.model.encode_images(pixel_values))
 
 
 def test_a_program_carries_the_weights_that_it_reads(exported):

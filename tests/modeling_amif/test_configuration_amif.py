@@ -28,10 +28,12 @@ def test_unknown_fusion_and_heads_are_refused():
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        (3, r"vision_feature_layer=3 holds 3: .* of 2 blocks has hidden states 0 to 2; -1 is the last"),
-        ([0, -4], r"vision_feature_layer=\[0, -4\] holds -4"),
-        (["last"], "holds 'last'"),
-        ([], r"vision_feature_layer=\[\] reads nothing"),
+        (3, r"vision_feature_layer=3: .* of 2 blocks has 0 to 2; -1 is the last one"),
+        ([-1, -4], r"vision_feature_layer=\[-1, -4\]: give places"),
+        (["last"], r"vision_feature_layer=\['last'\]: give places"),
+        (True, "vision_feature_layer=True: give places"),
+        ([], r"vision_feature_layer=\[\] leaves out the last state"),
+        ([0, 1], r"vision_feature_layer=\[0, 1\] leaves out the last state: add -1, or keep only the first blocks"),
     ],
 )
 def test_hidden_states_that_the_image_encoder_has_not_are_refused(layers, said):
@@ -39,13 +41,13 @@ def test_hidden_states_that_the_image_encoder_has_not_are_refused(layers, said):
         small_config(vision_feature_layer=layers)
 
 
-@pytest.mark.parametrize(("layers", "width"), [(None, 32), (1, 32), ([0, 2], 64)])
+@pytest.mark.parametrize(("layers", "width"), [(None, 32), (-1, 32), ((0, 2), 64)])
 def test_the_width_of_image_states_is_that_of_all_hidden_states_read(tmp_path, layers, width):
     model = AmifForVisualQuestionAnswering(small_config(vision_feature_layer=layers)).eval()
     assert model.config.image_states_size == width
     model.save_pretrained(tmp_path)
     again = AmifForVisualQuestionAnswering.from_pretrained(tmp_path)
-    assert again.config.vision_feature_layer == layers
+    assert again.config.vision_feature_layer == {None: None, -1: [-1], (0, 2): [0, 2]}[layers]
     logits = [one(**small_inputs(), labels=torch.tensor([[101, 5, 102]] * 4)).logits for one in (model, again)]
     torch.testing.assert_close(*logits)
 

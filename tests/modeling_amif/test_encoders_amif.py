@@ -40,11 +40,11 @@ def test_pooling_averages_squares_and_keeps_the_class_token():
 def test_hidden_states_of_several_blocks_stand_side_by_side():
     model = small_model(vision_feature_layer=[0, 1, -1], image_pooling=2)
     encoder, pixels, seen = model.model.vision_model, torch.randn(2, 3, 32, 32), []
-    for module in [encoder.embeddings, *encoder.layers]:
+    for module in [encoder.embeddings, encoder.layers[0], encoder.layernorm]:
         module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     states = model.model.encode_images(pixels)
     assert states.shape == (2, 1 + 4, 3 * 32)
-    for place, state in enumerate([seen[0], seen[1], seen[-1]]):
+    for place, state in enumerate(seen):
         normal = (state - state.mean(-1, keepdim=True)) / (state.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
         patches = normal[:, 1:].reshape(2, 2, 2, 2, 2, 32).mean((2, 4)).flatten(1, 2)
         expected = torch.cat([normal[:, :1], patches], dim=1)
@@ -53,19 +53,21 @@ def test_hidden_states_of_several_blocks_stand_side_by_side():
 
 @torch.no_grad()
 def test_hidden_states_are_returned_only_where_they_are_asked_for():
-    model, pixels = small_model(vision_feature_layer=1).model, torch.randn(1, 3, 32, 32)
+    model, pixels = small_model(vision_feature_layer=[1, 2]).model, torch.randn(1, 3, 32, 32)
     assert model.read_images(pixels).hidden_states is None
+    assert model.read_images(pixels, output_hidden_states=False).hidden_states is None
     assert len(model.read_images(pixels, output_hidden_states=True).hidden_states) == 3
 
 
-def test_an_answer_by_hidden_states_trains_the_blocks_below_them_alone():
-    model = small_model(vision_feature_layer=1)
+def test_an_answer_by_hidden_states_trains_all_of_the_encoder():
+    """A parameter without a gradient would stop several processes."""
+    model = small_model(vision_feature_layer=[0, -1])
     model(**small_inputs(), labels=torch.tensor([[101, 5, 102]] * 4)).loss.backward()
-    first, second = model.model.vision_model.layers
-    assert all(
-        parameter.grad.abs().sum() > 0 for name, parameter in first.named_parameters() if "k_proj.bias" not in name
-    )
-    assert all(parameter.grad is None for parameter in second.parameters())
+    assert all(parameter.grad is not None for parameter in model.model.vision_model.parameters())
+    first = small_model(vision_feature_layer=-1)
+    first(**small_inputs(), labels=torch.tensor([[101, 5, 102]] * 4)).loss.backward()
+    both, last = (one.model.vision_model.embeddings.cls_token.grad for one in (model, first))
+    assert not torch.allclose(both, last), "the embeddings are read beside the last block"
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ class ImageEncoder(nn.Module):
         self.model = _without(model.model, "text_model", "text_projection", "image_projection", "co_attention")
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor]:
-        """States (U, tokens, vision width) of images (U, channels, height, width)."""
+        """States (U, tokens, image_states_size) of images (U, channels, height, width)."""
         return (self.model.encode_images(pixel_values),)
 
 

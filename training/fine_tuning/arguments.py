@@ -38,7 +38,7 @@ UNUSED = (
     Unused(
         lambda given: given.do_train and given.model_name_or_path is not None,
         "beside --model_name_or_path",
-        (*_OF_NEW_ENCODERS, "vision_feature_layer", "initializer_range"),
+        (*_OF_NEW_ENCODERS, "initializer_range"),
     ),
     Unused(
         lambda given: given.do_train and given.model_name_or_path is None and given.vision_model is None,

@@ -41,8 +41,8 @@ def encode_unique_images(
         epoch: Of the draws.
 
     Returns:
-        By the images' ids (`view_ids`), states (tokens, vision width) in shared memory, pooled as the configuration
-        says.
+        By the images' ids (`view_ids`), states (tokens, image_states_size) in shared memory, pooled as the
+        configuration says.
     """
     rows = VqaRows(dataset)
     rows.set_epoch(epoch)

@@ -35,8 +35,8 @@ def image_features(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors (n, d) of the first views, and what the image encoder says of them, float32 on the CPU.
 
-    The latter, (n, 2 x vision width), is the class token beside the mean of the patches, as DINOv2 is probed; of an
-    encoder without a class token, (n, vision width), the mean alone. No report is read, and none need be there.
+    The latter, (n, 2 x image_states_size), is the class token beside the mean of the patches, as DINOv2 is probed; of
+    an encoder without a class token, (n, image_states_size), the mean alone. No report is read, and none need be there.
     """
     pairs = pairs.remove_columns("text").add_column("text", ["unread"] * len(pairs))
     embeds, features = [], []

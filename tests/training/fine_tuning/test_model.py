@@ -195,15 +195,15 @@ def test_what_pretraining_read_of_a_data_set_is_remembered(splits, tmp_path):
 
 def test_hidden_states_are_those_of_pretraining_and_of_a_new_model_those_asked_for(splits, tmp_path):
     processor = build_processor()
-    small_pretraining_model(processor, 32, vision_feature_layer=[1, 2]).save_pretrained(tmp_path / "pretrained")
+    small_pretraining_model(processor, 32, vision_feature_layer=[1, -1]).save_pretrained(tmp_path / "pretrained")
     processor.save_pretrained(tmp_path / "pretrained")
-    kept = VqaModelArguments(model_name_or_path=str(tmp_path / "pretrained"), vision_feature_layer=[0])
+    kept = VqaModelArguments(model_name_or_path=str(tmp_path / "pretrained"), vision_feature_layer=[2])
     model, _ = build_model(kept, FineTuningDataArguments(), splits, training=True)
-    assert model.config.vision_feature_layer == [1, 2]
+    assert model.config.vision_feature_layer == [1, -1]
     new, _ = build_model(
-        VqaModelArguments(vision_feature_layer=[0, 1]), FineTuningDataArguments(), splits, training=True
+        VqaModelArguments(vision_feature_layer=[0, -1]), FineTuningDataArguments(), splits, training=True
     )
-    assert new.config.vision_feature_layer == [0, 1]
+    assert new.config.vision_feature_layer == [0, -1]
     assert new.model.image_projection.in_features == 2 * new.config.vision_config.hidden_size
 
 

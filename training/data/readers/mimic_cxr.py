@@ -61,7 +61,7 @@ def load_mimic_cxr(
         name = study["images"][0].parent.relative_to(folder).as_posix() + ".txt"
         report = next((place / name for place in reports if (place / name).is_file()), None)
         if report is not None:
-            written = read_text(report)
+            written = read_text(report).replace("\r\n", "\n")
             study["text"] = findings_and_impression(written)
             if study["text"] is None:
                 study["text"] = unnamed_findings(written)

@@ -97,8 +97,8 @@ def warnings(monkeypatch):
 
 
 def test_reports_without_headings_are_used_and_counted(folder, warnings):
-    text = " WET READ: seen.\n \n Heart size is normal.\n Clear lungs.\n"
-    (folder / f"{mimic_cxr_place('12000002', NO_SECTION)}.txt").write_text(text)
+    text = " WET READ: seen.\r\n\r\n Heart size is normal.\r\n Clear lungs.\r\n"
+    (folder / f"{mimic_cxr_place('12000002', NO_SECTION)}.txt").write_text(text, newline="")
     train = load_mimic_cxr(folder)["train"]
     assert train["text"][-1] == "Heart size is normal. Clear lungs."
     assert [said.split(";")[0] for said in warnings] == ["mimic_cxr: 1 reports have neither FINDINGS nor IMPRESSION"]
